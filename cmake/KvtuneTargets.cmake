@@ -1,0 +1,29 @@
+# kvtune_library(NAME HEADERS ... SOURCES ... PUBLIC ... PRIVATE ...)
+#
+# One static library per folder. HEADERS form a verified header set: each is also compiled alone by
+# the target `all_verify_interface_header_sets`. PUBLIC and PRIVATE are link dependencies.
+function(kvtune_library name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${ARG_HEADERS})
+  target_include_directories(${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+  target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE kvtune_warnings ${ARG_PRIVATE})
+  set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+endfunction()
+
+# kvtune_test(NAME SOURCES ... LINK ... LABELS ...)
+#
+# One GoogleTest program per mirrored folder; ctest runs its cases one by one. Tests read small
+# goldens through KVTUNE_TEST_DATA_DIR and the optional real models through KVTUNE_SHARED_DATA_DIR.
+function(kvtune_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE kvtune_warnings ${ARG_LINK} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE
+    KVTUNE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+    KVTUNE_TEST_DATA_DIR="${PROJECT_SOURCE_DIR}/tests/data"
+    KVTUNE_SHARED_DATA_DIR="${PROJECT_SOURCE_DIR}/../shared/data")
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+endfunction()

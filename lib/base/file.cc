@@ -1,0 +1,123 @@
+#include "lib/base/file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void ThrowSystemError(std::string_view doing, const fs::path& path) {
+  throw Error(fmt::format("{} {}: {}", doing, path.string(), std::strerror(errno)));
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// Returns false with errno set on failure.
+bool WriteAll(int fd, std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t written = ::write(fd, content.data(), content.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    content.remove_prefix(static_cast<size_t>(written));
+  }
+  return ::fsync(fd) == 0;
+}
+
+}  // namespace
+
+std::string ReadFile(const fs::path& path) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) ThrowSystemError("reading", path);
+  std::string content;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t count = ::read(file.get(), buffer, sizeof(buffer));
+    if (count == 0) return content;
+    if (count > 0) {
+      content.append(buffer, static_cast<size_t>(count));
+    } else if (errno != EINTR) {
+      ThrowSystemError("reading", path);
+    }
+  }
+}
+
+void WriteFileAtomically(const fs::path& path, std::string_view content) {
+  const fs::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
+  {
+    const FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (file.get() < 0) ThrowSystemError("writing", path);
+    if (!WriteAll(file.get(), content)) {
+      const int reason = errno;
+      ::unlink(temporary.c_str());
+      errno = reason;
+      ThrowSystemError("writing", path);
+    }
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int reason = errno;
+    ::unlink(temporary.c_str());
+    errno = reason;
+    ThrowSystemError("writing", path);
+  }
+}
+
+void AppendToFile(const fs::path& path, std::string_view lines) {
+  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (file.get() < 0 || !WriteAll(file.get(), lines)) ThrowSystemError("appending to", path);
+}
+
+void CreateWritableDirectory(const fs::path& path) {
+  std::error_code reason;
+  fs::create_directories(path, reason);
+  if (reason) {
+    throw Error(fmt::format("creating the output folder {}: {}", path.string(), reason.message()));
+  }
+  // access() answers for root on read-only mounts too, which mode bits alone would not.
+  if (::access(path.c_str(), W_OK | X_OK) != 0) ThrowSystemError("writing into the output folder", path);
+}
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) ThrowSystemError("opening", path);
+  struct stat status = {};
+  if (::fstat(file.get(), &status) != 0) ThrowSystemError("opening", path);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("opening {}: found something else, expected a regular file", path.string()));
+  }
+  const auto size = static_cast<size_t>(status.st_size);
+  if (size == 0) return;
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (address == MAP_FAILED) ThrowSystemError("mapping", path);
+  bytes_ = {static_cast<const std::byte*>(address), size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace kvtune

@@ -1,0 +1,189 @@
+#include "lib/base/json_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+namespace kvtune {
+namespace {
+
+// A short rendering of what was found, for messages.
+std::string Brief(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  constexpr size_t kMaxLength = 60;
+  if (text.size() > kMaxLength) text = text.substr(0, kMaxLength) + "...";
+  return text;
+}
+
+// "line 3, column 7" of a byte offset.
+std::string Position(std::string_view text, size_t offset) {
+  offset = std::min(offset, text.size());
+  const std::string_view before = text.substr(0, offset);
+  const auto line = std::count(before.begin(), before.end(), '\n') + 1;
+  const size_t line_start = before.rfind('\n');
+  const size_t column = line_start == std::string_view::npos ? offset : offset - line_start - 1;
+  return fmt::format("line {}, column {}", line, std::max<size_t>(column, 1));
+}
+
+// Remembers the keys of the objects being read to refuse the second of two equal ones, which
+// nlohmann/json would silently let win.
+class DuplicateKeyCheck {
+ public:
+  explicit DuplicateKeyCheck(const std::string& source) : source_(source) {}
+
+  bool operator()(int, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) {
+      open_objects_.emplace_back();
+    } else if (event == Json::parse_event_t::object_end) {
+      open_objects_.pop_back();
+    } else if (event == Json::parse_event_t::key) {
+      const auto& key = parsed.get_ref<const std::string&>();
+      if (!open_objects_.back().insert(key).second) {
+        throw Error(fmt::format("{}: found the key \"{}\" twice in one object, expected it once", source_, key));
+      }
+    }
+    return true;
+  }
+
+ private:
+  const std::string& source_;
+  std::vector<std::set<std::string>> open_objects_;
+};
+
+}  // namespace
+
+Json ParseJson(std::string_view text, const std::string& source) {
+  try {
+    return Json::parse(text, DuplicateKeyCheck(source));
+  } catch (const Json::parse_error& error) {
+    // nlohmann's text repeats the position and its own error number: keep only the reason.
+    std::string reason = error.what();
+    if (const size_t colon = reason.rfind("; "); colon != std::string::npos) {
+      reason = reason.substr(colon + 2);
+    } else if (const size_t last = reason.rfind(": "); last != std::string::npos) {
+      reason = reason.substr(last + 2);
+    }
+    throw Error(fmt::format("{}: not valid JSON at {}: {}", source, Position(text, error.byte), reason));
+  }
+}
+
+Json ReadJsonFile(const std::filesystem::path& path) { return ParseJson(ReadFile(path), path.string()); }
+
+std::string DumpJson(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void WriteJsonFileAtomically(const std::filesystem::path& path, const Json& json) {
+  WriteFileAtomically(path, DumpJson(json));
+}
+
+JsonFields::JsonFields(const Json& object, std::string where) : object_(&object), where_(std::move(where)) {
+  if (!object.is_object()) {
+    throw Error(fmt::format("{}: found {}, expected a JSON object", where_, Brief(object)));
+  }
+}
+
+void JsonFields::Fail(std::string_view key, std::string_view found_and_expected) const {
+  throw Error(fmt::format("{}: \"{}\": {}", where_, key, found_and_expected));
+}
+
+bool JsonFields::Has(std::string_view key) const {
+  const auto found = object_->find(key);
+  return found != object_->end() && !found->is_null();
+}
+
+const Json& JsonFields::Find(std::string_view key, std::string_view expected) {
+  known_.emplace(key);
+  const auto found = object_->find(key);
+  if (found == object_->end()) Fail(key, fmt::format("found nothing, expected {}", expected));
+  return *found;
+}
+
+const Json& JsonFields::Value(std::string_view key) { return Find(key, "a value"); }
+
+std::string JsonFields::String(std::string_view key) {
+  const Json& value = Find(key, "a string");
+  if (!value.is_string()) Fail(key, fmt::format("found {}, expected a string", Brief(value)));
+  return value.get<std::string>();
+}
+
+bool JsonFields::Bool(std::string_view key) {
+  const Json& value = Find(key, "true or false");
+  if (!value.is_boolean()) Fail(key, fmt::format("found {}, expected true or false", Brief(value)));
+  return value.get<bool>();
+}
+
+int64_t JsonFields::Integer(std::string_view key) {
+  const Json& value = Find(key, "an integer");
+  if (!value.is_number_integer()) Fail(key, fmt::format("found {}, expected an integer", Brief(value)));
+  return value.get<int64_t>();
+}
+
+double JsonFields::Number(std::string_view key) {
+  const Json& value = Find(key, "a number");
+  if (!value.is_number()) Fail(key, fmt::format("found {}, expected a number", Brief(value)));
+  return value.get<double>();
+}
+
+std::vector<std::string> JsonFields::Strings(std::string_view key) {
+  const Json& value = Find(key, "an array of strings");
+  if (!value.is_array() || !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_string(); })) {
+    Fail(key, fmt::format("found {}, expected an array of strings", Brief(value)));
+  }
+  return value.get<std::vector<std::string>>();
+}
+
+std::vector<int64_t> JsonFields::Integers(std::string_view key) {
+  const Json& value = Find(key, "an array of integers");
+  if (!value.is_array() ||
+      !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_number_integer(); })) {
+    Fail(key, fmt::format("found {}, expected an array of integers", Brief(value)));
+  }
+  return value.get<std::vector<int64_t>>();
+}
+
+std::vector<double> JsonFields::Numbers(std::string_view key) {
+  const Json& value = Find(key, "an array of numbers");
+  if (!value.is_array() || !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_number(); })) {
+    Fail(key, fmt::format("found {}, expected an array of numbers", Brief(value)));
+  }
+  return value.get<std::vector<double>>();
+}
+
+JsonFields JsonFields::Object(std::string_view key) {
+  return JsonFields(Find(key, "an object"), fmt::format("{}: {}", where_, key));
+}
+
+std::vector<JsonFields> JsonFields::Objects(std::string_view key) {
+  const Json& value = Find(key, "an array of objects");
+  if (!value.is_array()) Fail(key, fmt::format("found {}, expected an array of objects", Brief(value)));
+  std::vector<JsonFields> fields;
+  fields.reserve(value.size());
+  for (size_t i = 0; i < value.size(); ++i) {
+    fields.emplace_back(value[i], fmt::format("{}: {}[{}]", where_, key, i));
+  }
+  return fields;
+}
+
+std::vector<std::string> JsonFields::Keys() const {
+  std::vector<std::string> keys;
+  for (const auto& item : object_->items()) keys.push_back(item.key());
+  return keys;
+}
+
+void JsonFields::Ignore(std::string_view key) { known_.emplace(key); }
+
+void JsonFields::RequireNoOthers() const {
+  for (const std::string& key : Keys()) {
+    if (!known_.contains(key)) {
+      throw Error(fmt::format("{}: found the unknown key \"{}\", expected only {}", where_, key,
+                              fmt::join(known_, ", ")));
+    }
+  }
+}
+
+}  // namespace kvtune

@@ -1,0 +1,92 @@
+#include "lib/base/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "lib/base/log.h"
+
+namespace kvtune {
+namespace {
+
+constexpr double kTerminalSeconds = 0.1;  // redraw at most ten times a second
+constexpr double kPipeSeconds = 10.0;     // a log file needs far fewer lines
+
+double Seconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+std::string FormatDuration(double seconds) {
+  const auto whole = static_cast<int64_t>(std::max(0.0, seconds) + 0.5);
+  if (whole >= 3600) return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+  return fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+Progress::Progress(std::string stage, int64_t total, std::string unit)
+    : stage_(std::move(stage)),
+      unit_(std::move(unit)),
+      total_(total),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      visible_(CurrentLogLevel() != LogLevel::kQuiet),
+      start_(Clock::now()),
+      last_draw_(start_) {
+  if (visible_ && terminal_) Draw(start_);
+}
+
+Progress::~Progress() {
+  if (visible_ && terminal_ && !finished_) std::fputc('\n', stderr);
+}
+
+void Progress::Advance(int64_t count) {
+  done_ += count;
+  if (!visible_) return;
+  const Clock::time_point now = Clock::now();
+  if (Seconds(now - last_draw_) >= (terminal_ ? kTerminalSeconds : kPipeSeconds)) Draw(now);
+}
+
+std::string Progress::State(double seconds) const {
+  std::string text = total_ > 0
+      ? fmt::format("{}  {}/{} {}  {} %", stage_, done_, total_, unit_, 100 * done_ / total_)
+      : fmt::format("{}  {} {}", stage_, done_, unit_);
+  if (done_ > 0 && seconds > 0.5) {
+    const double rate = static_cast<double>(done_) / seconds;
+    text += fmt::format("  {:.3g} {}/s", rate, unit_);
+    if (total_ > done_) {
+      text += fmt::format("  {} left", FormatDuration(static_cast<double>(total_ - done_) / rate));
+    }
+  }
+  return text;
+}
+
+void Progress::Draw(Clock::time_point now) {
+  last_draw_ = now;
+  const std::string text = State(Seconds(now - start_));
+  if (terminal_) {
+    // Pad with spaces to wipe what a longer state left behind.
+    fmt::print(stderr, "\r{:<{}}", text, drawn_width_);
+    drawn_width_ = text.size();
+  } else {
+    fmt::print(stderr, "{}\n", text);
+  }
+  std::fflush(stderr);
+}
+
+void Progress::Finish() {
+  if (finished_) return;
+  finished_ = true;
+  if (!visible_) return;
+  const std::string text =
+      fmt::format("{}: {} {} in {:.1f} s", stage_, done_, unit_, Seconds(Clock::now() - start_));
+  if (terminal_) {
+    fmt::print(stderr, "\r{:<{}}\n", text, drawn_width_);
+  } else {
+    fmt::print(stderr, "{}\n", text);
+  }
+  std::fflush(stderr);
+}
+
+}  // namespace kvtune

@@ -1,0 +1,44 @@
+// Progress of a long stage on stderr: a line that redraws itself on a terminal, plain lines in a pipe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace kvtune {
+
+// Shows "scoring plans  120/400 plans  30 %  4.1 plans/s  1:08 left". Silent under LogLevel::kQuiet.
+class Progress {
+ public:
+  // `unit` is a plural noun ("plans", "prompts"). `total` is 0 when it is not known.
+  Progress(std::string stage, int64_t total, std::string unit);
+  // Ends the line on a terminal; the last state stays readable when an exception passes.
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void Advance(int64_t count = 1);
+  // Prints the closing line with the time that the stage took. At most once.
+  void Finish();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void Draw(Clock::time_point now);
+  std::string State(double seconds) const;
+
+  std::string stage_;
+  std::string unit_;
+  int64_t total_;
+  int64_t done_ = 0;
+  bool terminal_;
+  bool visible_;
+  bool finished_ = false;
+  size_t drawn_width_ = 0;
+  Clock::time_point start_;
+  Clock::time_point last_draw_;
+};
+
+// "0:42", "12:05", "1:02:33".
+std::string FormatDuration(double seconds);
+
+}  // namespace kvtune

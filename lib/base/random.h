@@ -1,0 +1,34 @@
+// Seeded randomness that gives the same numbers on every machine and standard library.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <span>
+#include <utility>
+
+namespace kvtune {
+
+// A Mersenne Twister with our own bounded draw: std::uniform_int_distribution and std::shuffle are
+// free to differ between standard libraries.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+
+  // Uniform in [0, bound). REQUIRES: bound > 0.
+  uint64_t Below(uint64_t bound);
+  // Uniform in [0, 1).
+  double Unit();
+
+  template <typename T>
+  void Shuffle(std::span<T> items) {
+    for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[Below(i)]);
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// An independent seed for a named purpose, so that adding a draw in one stage shifts no other.
+uint64_t DeriveSeed(uint64_t seed, uint64_t purpose);
+
+}  // namespace kvtune

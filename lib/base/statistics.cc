@@ -1,0 +1,46 @@
+#include "lib/base/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "lib/base/random.h"
+
+namespace kvtune {
+
+double Mean(std::span<const double> values) {
+  if (values.empty()) return 0;
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+double Quantile(std::vector<double>& values, double q) {
+  const double position = q * static_cast<double>(values.size() - 1);
+  const auto lower = static_cast<size_t>(std::floor(position));
+  const auto at_lower = values.begin() + static_cast<ptrdiff_t>(lower);
+  std::nth_element(values.begin(), at_lower, values.end());
+  const double low_value = *at_lower;
+  const double fraction = position - static_cast<double>(lower);
+  if (fraction == 0) return low_value;
+  const double high_value = *std::min_element(at_lower + 1, values.end());
+  return low_value + fraction * (high_value - low_value);
+}
+
+Interval BootstrapRatioInterval(std::span<const double> numerators, std::span<const double> denominators,
+                                const BootstrapOptions& options) {
+  Random random(options.seed);
+  std::vector<double> ratios(static_cast<size_t>(options.resamples));
+  for (double& ratio : ratios) {
+    double numerator = 0, denominator = 0;
+    for (size_t i = 0; i < numerators.size(); ++i) {
+      const size_t draw = random.Below(numerators.size());
+      numerator += numerators[draw];
+      denominator += denominators[draw];
+    }
+    ratio = denominator == 0 ? 0 : numerator / denominator;
+  }
+  const double tail = (1 - options.confidence) / 2;
+  const double low = Quantile(ratios, tail);
+  return {low, Quantile(ratios, 1 - tail)};
+}
+
+}  // namespace kvtune

@@ -1,0 +1,42 @@
+// The prompts of a run as token ids, cut and counted.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lib/core/model_config.h"
+#include "lib/io/prompt_file.h"
+#include "lib/runner/model_runner.h"
+
+namespace kvtune {
+
+struct PromptOptions {
+  std::vector<std::filesystem::path> files;  // empty: the bundled calibration set
+  int64_t max_prompts = 0;                   // 0: all
+  int64_t max_tokens = 0;                    // in all; 0: no limit. The last prompt is cut to fit
+  uint64_t seed = 0;                         // of the shuffle before prompts are chosen
+};
+
+struct PromptSet {
+  std::vector<TokenIds> prompts;
+  std::vector<std::string> sources;  // files as given, or "bundled"
+  std::string hash;                  // of the ids
+  int64_t token_count = 0;
+};
+
+// Which of the two bundled sets: they share no prompt.
+enum class BundledSet { kCalibration, kHeldOut };
+
+// The bundled prompt file: $KVTUNE_DATA_DIR, else beside the installed program, else the source
+// tree. Throws Error naming the places that were looked at.
+std::filesystem::path BundledPromptFile(BundledSet set);
+
+// Reads, tokenizes with the model's tokenizer.json, shuffles by seed and cuts.
+// Throws Error: no prompts, a prompt under two tokens, longer than the model's context or with an id
+// outside the vocabulary, naming file and line.
+PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
+                        const std::filesystem::path& model_directory, const ModelConfig& config);
+
+}  // namespace kvtune

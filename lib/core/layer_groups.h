@@ -1,0 +1,28 @@
+// Layers that share one choice in the search.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/base/json_fields.h"
+#include "lib/core/precision_plan.h"
+#include "lib/core/provenance.h"
+
+namespace kvtune {
+
+struct LayerGroup {
+  std::vector<size_t> layers;              // ascending
+  std::vector<PrecisionPair> candidates;   // most bits first; the same for all its layers
+};
+
+// Every layer is in exactly one group. Groups are ordered by their first layer.
+struct LayerGroups {
+  Provenance run;
+  std::vector<LayerGroup> groups;
+};
+
+Json ToJson(const LayerGroups& groups);
+// Also refuses a layer that is missing or listed twice.
+LayerGroups LayerGroupsFromJson(const Json& json, const std::string& source);
+
+}  // namespace kvtune

@@ -1,0 +1,53 @@
+// The result of a search: plans with their costs and scores.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/base/json_fields.h"
+#include "lib/base/statistics.h"
+#include "lib/core/plan_score.h"
+#include "lib/core/precision_plan.h"
+#include "lib/core/provenance.h"
+
+namespace kvtune {
+
+struct PlanCost {
+  double nominal_bits = 0;     // mean of (key bits + value bits) / 2 over layers
+  double effective_bits = 0;   // with scales and zeros, weighted by each layer's width
+  double bytes_per_token = 0;  // of the whole model at the context length of the run
+};
+
+struct HeldOutScore {
+  PlanScore score;
+  Interval kl_mean_interval;   // bootstrap over prompts
+};
+
+struct ScoredPlan {
+  std::string name;            // "p07", "KV4", "exact"; unique in its file
+  PrecisionPlan plan;
+  PlanCost cost;
+  PlanScore calibration;
+  std::optional<HeldOutScore> held_out;
+};
+
+struct ParetoFront {
+  Provenance run;
+  std::vector<ScoredPlan> plans;    // non-dominated, most bytes first
+  std::vector<ScoredPlan> uniform;  // always scored, on the front or not
+  ScoredPlan reference;             // the exact plan
+};
+
+// One PLAN of docs/artifacts.md.
+Json ToJson(const ScoredPlan& plan);
+// Checks that spec and layers agree. `pairs` are those of the run's target.
+ScoredPlan ScoredPlanFromJson(JsonFields fields);
+
+Json ToJson(const ParetoFront& front);
+ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source);
+
+// Plans, uniform plans or the reference by name; nullptr when there is none.
+const ScoredPlan* FindPlan(const ParetoFront& front, std::string_view name);
+
+}  // namespace kvtune

@@ -1,0 +1,110 @@
+// The model runner: a decoder on a device, with a fake-quantized KV cache.
+//
+// This is the only header that the rest of kvtune sees of libtorch's side, and it is torch-free.
+// Everything is teacher-forced and parallel over positions, yet equals token-by-token decoding with
+// the quantized cache (docs/algorithm.md, "What a decode step sees").
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/core/model_config.h"
+#include "lib/core/precision_plan.h"
+#include "lib/io/checkpoint.h"
+
+namespace kvtune {
+
+enum class DataType { kAuto, kFloat32, kBFloat16, kFloat16 };
+
+// kQuantized: attention during the prompt reads the quantized cache, errors accumulate over layers
+// (KVTuner, 5.3). kExact: the first half of every prompt attends exactly and only what it stores is
+// quantized; the second half is scored as decoding over that cache.
+enum class PrefillMode { kQuantized, kExact };
+
+struct RunnerOptions {
+  std::string device = "auto";            // "auto", "cpu", "cuda", "cuda:N"
+  DataType data_type = DataType::kAuto;   // float32 on a CPU, bfloat16 on CUDA
+  int threads = 0;                        // 0: all cores
+  PrefillMode prefill = PrefillMode::kQuantized;
+};
+
+using TokenIds = std::vector<int32_t>;
+
+// Sums over elements from which one layer's errors are made; additive over prompts.
+struct PairErrorSums {
+  struct Head {
+    double k_error = 0, k_total = 0, v_error = 0, v_total = 0, o_error = 0, o_total = 0;
+    double a_error = 0;
+    // Sums and counts of the element-wise ratios |x-x^| / |x| over elements x != 0.
+    double k_ratio = 0, v_ratio = 0, o_ratio = 0;
+    double k_count = 0, v_count = 0, o_count = 0, a_count = 0;
+  };
+  std::vector<Head> kv_heads;
+};
+
+struct LayerObservation {
+  std::vector<PairErrorSums> pairs;            // in the order that was asked for
+  std::vector<double> concentration_sum;       // per query head: sum over queries of the largest weight
+  double concentration_count = 0;              // queries
+  std::vector<double> key_channel_max;         // per key channel of all KV heads: max |K|
+};
+
+// One plan on one prompt.
+struct PromptLosses {
+  std::vector<float> token_kl;   // nats, one per scored position
+  double nll_sum = 0;
+  int64_t top1_matches = 0;
+};
+
+class ModelRunner {
+ public:
+  // Loads the weights to the device. Throws Error: unknown or absent device, missing or misshapen
+  // tensor, NaN or infinite weights.
+  ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& options);
+  ~ModelRunner();
+  ModelRunner(const ModelRunner&) = delete;
+  ModelRunner& operator=(const ModelRunner&) = delete;
+
+  const ModelConfig& config() const;
+  std::string device_name() const;      // "cpu", "cuda:0"
+  std::string data_type_name() const;   // "float32", ...
+
+  // Called with the number of prompts finished.
+  using ProgressCallback = std::function<void(int64_t prompts)>;
+
+  // One exact pass over the prompts; every layer's attention is repeated with each pair.
+  // Returns one observation a layer. REQUIRES: no empty prompt.
+  std::vector<LayerObservation> ObserveAttention(std::span<const TokenIds> prompts,
+                                                 std::span<const PrecisionPair> pairs,
+                                                 const ProgressCallback& progress);
+
+  // L2 norm of a layer's key bias, 0 without one.
+  double KeyBiasNorm(size_t layer) const;
+
+  // Scores every plan on every prompt against the exact model, [plan][prompt].
+  // REQUIRES: no prompt under two tokens; plans of config().layer_count layers.
+  std::vector<std::vector<PromptLosses>> ScorePlans(std::span<const PrecisionPlan> plans,
+                                                    std::span<const TokenIds> prompts,
+                                                    const ProgressCallback& progress);
+  // The exact model's own losses on the prompts (token_kl is all 0).
+  std::vector<PromptLosses> ScoreExact(std::span<const TokenIds> prompts);
+
+  // First position whose next-token prediction is scored, for a prompt of `tokens`.
+  int64_t FirstScoredPosition(int64_t tokens) const;
+
+  // Logits of all positions under a plan, row-major [tokens, vocab_size].
+  std::vector<float> Logits(const TokenIds& prompt, const PrecisionPlan& plan);
+  // The same by token-by-token decoding with a cache that stores quantized values: slow, and the
+  // truth that Logits is tested against.
+  std::vector<float> LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace kvtune
