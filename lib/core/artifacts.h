@@ -1,10 +1,14 @@
-// One owner for every file name that kvtune writes, and their schema versions.
+// One owner for every file name that kvtune writes, their schema version, and the rules that all of
+// them share: numbers are finite, precision pairs are written with their formats.
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/core/precision_plan.h"
 
 namespace kvtune {
 
@@ -28,11 +32,38 @@ class RunDirectory {
   std::filesystem::path root_;
 };
 
-// Opens an artifact's top object: checks that it is one and that schema_version is ours. `command`
-// is what makes the file and is named when it is missing ("kvtune calibrate").
+// Opens an artifact's top object: checks that it is one, that schema_version is ours and that every
+// number is finite. `source` names the file in messages.
 JsonFields OpenArtifact(const Json& json, const std::string& source);
 
-// Reads an artifact file; when it is missing says which command writes it.
+// Reads an artifact file; when it is missing says which command writes it ("kvtune calibrate").
 Json ReadArtifact(const std::filesystem::path& path, const std::string& command);
+
+// Throws Error naming the first number that is not finite: JSON has no spelling for it, so it would
+// turn into null. `where` names the document.
+void RequireFinite(const Json& json, const std::string& where);
+
+// {"key": "int8", "value": "int4"}.
+Json PairFormatsToJson(PrecisionPair pair);
+PrecisionPair PairFormatsFromJson(JsonFields fields);
+
+// Adds "pairs", the labels, and "pair_formats", what they stand for: a label alone says its formats
+// only together with the target ("KV4" is int4 under one and kivi_int4 under another).
+// Throws Error when two pairs have the same label.
+void WritePairs(Json& object, std::span<const PrecisionPair> pairs);
+std::vector<PrecisionPair> ReadPairs(JsonFields& fields);
+
+// The labels of `pairs` as an array of strings.
+Json PairLabelsToJson(std::span<const PrecisionPair> pairs);
+// Reads the array of labels `key`, each one of `pairs`. Throws Error when a label is unknown or
+// given twice, or when there is none.
+std::vector<PrecisionPair> ReadPairLabels(JsonFields& fields, std::string_view key,
+                                          std::span<const PrecisionPair> pairs);
+
+// The distinct pairs, most nominal bits first, keys' bits first among equals.
+std::vector<PrecisionPair> DistinctPairs(std::vector<PrecisionPair> pairs);
+
+// A count or index that must not be negative.
+size_t ReadCount(JsonFields& fields, std::string_view key);
 
 }  // namespace kvtune

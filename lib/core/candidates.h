@@ -10,7 +10,8 @@
 
 namespace kvtune {
 
-// A pair that pruning dropped and the kept pair that makes it needless: no more bits, no more error.
+// A pair that pruning dropped and the kept pair that makes it needless: no more bits, no more
+// error.
 struct DroppedPair {
   PrecisionPair pair;
   PrecisionPair dominated_by;
@@ -18,14 +19,14 @@ struct DroppedPair {
 
 struct LayerCandidates {
   size_t index = 0;
-  std::vector<PrecisionPair> kept;   // most bits first
+  std::vector<PrecisionPair> kept;  // most bits first
   std::vector<DroppedPair> dropped;
 };
 
 struct CandidateSet {
   Provenance run;
-  std::string metric;                // the error that pruning used: "e_o" or "kl"
-  std::string bits;                  // "effective" or "nominal"
+  std::string metric;  // the error that pruning used: "e_o" or "kl"
+  std::string bits;    // "effective" or "nominal"
   std::vector<LayerCandidates> layers;
 };
 

@@ -11,8 +11,8 @@
 namespace kvtune {
 
 struct LayerGroup {
-  std::vector<size_t> layers;              // ascending
-  std::vector<PrecisionPair> candidates;   // most bits first; the same for all its layers
+  std::vector<size_t> layers;             // ascending
+  std::vector<PrecisionPair> candidates;  // most bits first; the same for all its layers
 };
 
 // Every layer is in exactly one group. Groups are ordered by their first layer.

@@ -21,11 +21,11 @@ struct PlanCost {
 
 struct HeldOutScore {
   PlanScore score;
-  Interval kl_mean_interval;   // bootstrap over prompts
+  Interval kl_mean_interval;  // bootstrap over prompts
 };
 
 struct ScoredPlan {
-  std::string name;            // "p07", "KV4", "exact"; unique in its file
+  std::string name;  // "p07", "KV4", "exact"; unique in its file
   PrecisionPlan plan;
   PlanCost cost;
   PlanScore calibration;
@@ -39,12 +39,23 @@ struct ParetoFront {
   ScoredPlan reference;             // the exact plan
 };
 
-// One PLAN of docs/artifacts.md.
+// Adds "spec", "layers" and the costs: what a plan is, without its name and scores.
+void WritePlan(Json& object, const PrecisionPlan& plan, const PlanCost& cost);
+
+// Reads them back. "layers" decides; Error when "spec" says otherwise.
+struct CostedPlan {
+  PrecisionPlan plan;
+  PlanCost cost;
+};
+CostedPlan ReadPlan(JsonFields& fields);
+
+// One PLAN of docs/artifacts.md: readable without the target, since "layers" holds format names.
 Json ToJson(const ScoredPlan& plan);
-// Checks that spec and layers agree. `pairs` are those of the run's target.
 ScoredPlan ScoredPlanFromJson(JsonFields fields);
 
 Json ToJson(const ParetoFront& front);
+// Also refuses a name that is given twice, a plan of another layer count, a uniform plan that is
+// not and a reference that is not exact.
 ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source);
 
 // Plans, uniform plans or the reference by name; nullptr when there is none.

@@ -13,19 +13,19 @@ namespace kvtune {
 // Written into every artifact as "run". It holds no time, host or output path, so that the same
 // inputs give the same bytes; run.json adds the command line.
 struct Provenance {
-  std::string version;         // of kvtune
-  std::string model;           // directory as given
-  std::string model_hash;      // content of config, tokenizer and weights
+  std::string version;               // of kvtune
+  std::string model;                 // directory as given
+  std::string model_hash;            // content of config, tokenizer and weights
   std::vector<std::string> prompts;  // files as given, or "bundled"
-  std::string prompts_hash;    // of the token ids that were used
+  std::string prompts_hash;          // of the token ids that were used
   int64_t prompt_count = 0;
   int64_t token_count = 0;
   std::string target;
-  std::string device;          // "cpu", "cuda:0"
-  std::string dtype;           // "float32", ...
-  std::string prefill;         // "quantized", "exact"
+  std::string device;   // "cpu", "cuda:0"
+  std::string dtype;    // "float32", ...
+  std::string prefill;  // "quantized", "exact"
   uint64_t seed = 0;
-  int64_t context = 0;         // tokens at which bytes are counted
+  int64_t context = 0;  // tokens at which bytes are counted
   int64_t layer_count = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
@@ -34,8 +34,8 @@ struct Provenance {
 Json ToJson(const Provenance& provenance);
 Provenance ProvenanceFromJson(JsonFields fields);
 
-// One sentence per difference that makes results incomparable ("--seed: found 1 there, expected 0"),
-// empty when there is none. The model's path may differ when its hash does not.
+// One sentence per difference that makes results incomparable ("--seed: found 1 there, expected
+// 0"), empty when there is none. The model's path may differ when its hash does not.
 std::vector<std::string> Differences(const Provenance& stored, const Provenance& wanted);
 
 }  // namespace kvtune

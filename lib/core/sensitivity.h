@@ -1,8 +1,8 @@
 // How much each precision pair disturbs each layer's attention, measured layer by layer.
 //
 // Errors are isolated: keys, values and queries come from the exact model and only this layer is
-// quantized, so nothing accumulates (KVTuner, section 3.2 and appendix B). They screen pairs and shape
-// groups; they do not rank plans, which only a joint score does.
+// quantized, so nothing accumulates (KVTuner, section 3.2 and appendix B). They screen pairs and
+// shape groups; they do not rank plans, which only a joint score does.
 #pragma once
 
 #include <map>
@@ -22,18 +22,19 @@ struct PairErrors {
   double e_a = 0;   // mean |a-a^| over the softmax weights a of all (query, visible key) pairs
   double e_o = 0;   // sum|o-o^| / sum|o|, o = attention output before the output projection
   double bits = 0;  // effective bits, the mean of both sides
-  std::optional<double> kl;        // isolated forward KL of the logits, nats per token
-  std::vector<double> head_e_k;    // the same per KV head
+  std::optional<double> kl;      // isolated forward KL of the logits, nats per token
+  std::vector<double> head_e_k;  // the same per KV head
   std::vector<double> head_e_v;
-  std::vector<double> head_e_o;    // over the query heads that share the KV head
+  std::vector<double> head_e_o;  // over the query heads that share the KV head
 };
 
 struct LayerSensitivity {
   size_t index = 0;
   std::vector<PairErrors> errors;  // in the order of SensitivityTable::pairs
-  // max |K| over a channel, divided by the median over channels, of the channel where it is largest.
+  // max |K| over a channel, divided by the median over channels, of the channel where it is
+  // largest.
   double key_outlier_ratio = 0;
-  double key_bias_norm = 0;        // L2 norm of the k_proj bias, 0 without one
+  double key_bias_norm = 0;  // L2 norm of the k_proj bias, 0 without one
   // Per query head: mean over queries of the largest softmax weight, in (0, 1]. Concentrated heads
   // are robust (KVTuner, lemma 1).
   std::vector<double> attention_concentration;

@@ -1,0 +1,159 @@
+#include "lib/core/pareto_front.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "lib/core/artifacts.h"
+
+namespace kvtune {
+namespace {
+
+Json HeldOutToJson(const HeldOutScore& held_out) {
+  Json json = ToJson(held_out.score);
+  json["kl_mean_interval"] = {held_out.kl_mean_interval.low, held_out.kl_mean_interval.high};
+  return json;
+}
+
+HeldOutScore HeldOutFromJson(JsonFields fields) {
+  HeldOutScore held_out;
+  const std::vector<double> interval = fields.Numbers("kl_mean_interval");
+  if (interval.size() != 2 || interval[0] > interval[1]) {
+    fields.Fail("kl_mean_interval",
+                fmt::format("found [{}], expected [low, high]", fmt::join(interval, ", ")));
+  }
+  held_out.kl_mean_interval = {interval[0], interval[1]};
+  held_out.score = PlanScoreFromJson(std::move(fields));
+  return held_out;
+}
+
+// PlanScoreFromJson passes over the interval, which belongs to held-out scores only.
+PlanScore CalibrationFromJson(JsonFields fields) {
+  if (fields.Has("kl_mean_interval")) {
+    fields.Fail("kl_mean_interval",
+                "found it in a calibration score, expected it in held-out scores only");
+  }
+  return PlanScoreFromJson(std::move(fields));
+}
+
+std::vector<ScoredPlan> PlansFromJson(JsonFields& fields, std::string_view key) {
+  std::vector<ScoredPlan> plans;
+  for (JsonFields& plan : fields.Objects(key)) plans.push_back(ScoredPlanFromJson(std::move(plan)));
+  return plans;
+}
+
+Json PlansToJson(const std::vector<ScoredPlan>& plans) {
+  Json json = Json::array();
+  for (const ScoredPlan& plan : plans) json.push_back(ToJson(plan));
+  return json;
+}
+
+void CheckPlan(const ScoredPlan& plan, const Provenance& run, const JsonFields& fields,
+               std::string_view key, std::set<std::string>& names) {
+  if (static_cast<int64_t>(plan.plan.layers.size()) != run.layer_count) {
+    fields.Fail(key, fmt::format("found {} layers in {}, expected {}", plan.plan.layers.size(),
+                                 plan.name, run.layer_count));
+  }
+  if (!names.insert(plan.name).second) {
+    fields.Fail(key, fmt::format("found the name {} twice, expected it once", plan.name));
+  }
+}
+
+}  // namespace
+
+void WritePlan(Json& object, const PrecisionPlan& plan, const PlanCost& cost) {
+  Json layers = Json::array();
+  for (const PrecisionPair pair : plan.layers) layers.push_back(PairFormatsToJson(pair));
+  object["spec"] = PlanSpec(plan);
+  object["layers"] = std::move(layers);
+  object["nominal_bits"] = cost.nominal_bits;
+  object["effective_bits"] = cost.effective_bits;
+  object["bytes_per_token"] = cost.bytes_per_token;
+}
+
+CostedPlan ReadPlan(JsonFields& fields) {
+  CostedPlan read;
+  for (JsonFields& layer : fields.Objects("layers")) {
+    read.plan.layers.push_back(PairFormatsFromJson(std::move(layer)));
+  }
+  if (read.plan.layers.empty()) fields.Fail("layers", "found no layers, expected at least one");
+  const std::string spec = fields.String("spec");
+  if (spec != PlanSpec(read.plan)) {
+    fields.Fail("spec", fmt::format("found \"{}\", expected \"{}\" as \"layers\" says", spec,
+                                    PlanSpec(read.plan)));
+  }
+  read.cost.nominal_bits = fields.Number("nominal_bits");
+  read.cost.effective_bits = fields.Number("effective_bits");
+  read.cost.bytes_per_token = fields.Number("bytes_per_token");
+  return read;
+}
+
+Json ToJson(const ScoredPlan& plan) {
+  Json json = {{"name", plan.name}};
+  WritePlan(json, plan.plan, plan.cost);
+  json["calibration"] = ToJson(plan.calibration);
+  json["held_out"] = plan.held_out ? HeldOutToJson(*plan.held_out) : Json(nullptr);
+  RequireFinite(json, "writing the plan " + plan.name);
+  return json;
+}
+
+ScoredPlan ScoredPlanFromJson(JsonFields fields) {
+  ScoredPlan plan;
+  plan.name = fields.String("name");
+  if (plan.name.empty()) fields.Fail("name", "found \"\", expected a name");
+  CostedPlan costed = ReadPlan(fields);
+  plan.plan = std::move(costed.plan);
+  plan.cost = costed.cost;
+  plan.calibration = CalibrationFromJson(fields.Object("calibration"));
+  fields.Value("held_out");  // must be there, null when nothing was held out
+  if (fields.Has("held_out")) plan.held_out = HeldOutFromJson(fields.Object("held_out"));
+  fields.RequireNoOthers();
+  return plan;
+}
+
+Json ToJson(const ParetoFront& front) {
+  return {{"schema_version", kSchemaVersion},
+          {"run", ToJson(front.run)},
+          {"plans", PlansToJson(front.plans)},
+          {"uniform", PlansToJson(front.uniform)},
+          {"reference", ToJson(front.reference)}};
+}
+
+ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
+  JsonFields fields = OpenArtifact(json, source);
+  ParetoFront front;
+  front.run = ProvenanceFromJson(fields.Object("run"));
+  front.plans = PlansFromJson(fields, "plans");
+  front.uniform = PlansFromJson(fields, "uniform");
+  front.reference = ScoredPlanFromJson(fields.Object("reference"));
+  fields.RequireNoOthers();
+
+  std::set<std::string> names;
+  for (const ScoredPlan& plan : front.plans) CheckPlan(plan, front.run, fields, "plans", names);
+  for (const ScoredPlan& plan : front.uniform) {
+    CheckPlan(plan, front.run, fields, "uniform", names);
+    if (plan.plan != PrecisionPlan::Uniform(plan.plan.layers.front(), plan.plan.layers.size())) {
+      fields.Fail("uniform", fmt::format("found {} in {}, expected one pair for all layers",
+                                         PlanSpec(plan.plan), plan.name));
+    }
+  }
+  CheckPlan(front.reference, front.run, fields, "reference", names);
+  if (!front.reference.plan.is_exact()) {
+    fields.Fail("reference",
+                fmt::format("found {}, expected the exact plan", PlanSpec(front.reference.plan)));
+  }
+  return front;
+}
+
+const ScoredPlan* FindPlan(const ParetoFront& front, std::string_view name) {
+  for (const ScoredPlan& plan : front.plans) {
+    if (plan.name == name) return &plan;
+  }
+  for (const ScoredPlan& plan : front.uniform) {
+    if (plan.name == name) return &plan;
+  }
+  return front.reference.name == name ? &front.reference : nullptr;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,96 @@
+#include "lib/core/provenance.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace kvtune {
+namespace {
+
+// JsonFields reads signed integers; a seed uses all 64 bits.
+uint64_t ReadSeed(JsonFields& fields) {
+  const Json& value = fields.Value("seed");
+  if (!value.is_number_unsigned()) {
+    fields.Fail("seed",
+                fmt::format("found {}, expected an integer from 0 to 2^64 - 1", value.dump()));
+  }
+  return value.get<uint64_t>();
+}
+
+template <typename T>
+void Compare(std::string_view name, const T& stored, const T& wanted,
+             std::vector<std::string>& differences) {
+  if (stored != wanted)
+    differences.push_back(fmt::format("{}: found {} there, expected {}", name, stored, wanted));
+}
+
+}  // namespace
+
+Json ToJson(const Provenance& provenance) {
+  return {{"version", provenance.version},
+          {"model", provenance.model},
+          {"model_hash", provenance.model_hash},
+          {"prompts", provenance.prompts},
+          {"prompts_hash", provenance.prompts_hash},
+          {"prompt_count", provenance.prompt_count},
+          {"token_count", provenance.token_count},
+          {"target", provenance.target},
+          {"device", provenance.device},
+          {"dtype", provenance.dtype},
+          {"prefill", provenance.prefill},
+          {"seed", provenance.seed},
+          {"context", provenance.context},
+          {"layer_count", provenance.layer_count},
+          {"kv_heads", provenance.kv_heads},
+          {"head_dim", provenance.head_dim}};
+}
+
+Provenance ProvenanceFromJson(JsonFields fields) {
+  Provenance provenance;
+  provenance.version = fields.String("version");
+  provenance.model = fields.String("model");
+  provenance.model_hash = fields.String("model_hash");
+  provenance.prompts = fields.Strings("prompts");
+  provenance.prompts_hash = fields.String("prompts_hash");
+  provenance.prompt_count = fields.Integer("prompt_count");
+  provenance.token_count = fields.Integer("token_count");
+  provenance.target = fields.String("target");
+  provenance.device = fields.String("device");
+  provenance.dtype = fields.String("dtype");
+  provenance.prefill = fields.String("prefill");
+  provenance.seed = ReadSeed(fields);
+  provenance.context = fields.Integer("context");
+  provenance.layer_count = fields.Integer("layer_count");
+  provenance.kv_heads = fields.Integer("kv_heads");
+  provenance.head_dim = fields.Integer("head_dim");
+  fields.RequireNoOthers();
+  return provenance;
+}
+
+std::vector<std::string> Differences(const Provenance& stored, const Provenance& wanted) {
+  std::vector<std::string> differences;
+  Compare("kvtune's version", stored.version, wanted.version, differences);
+  // The hashes decide: paths may be spelled otherwise, and sizes and counts follow from the
+  // content.
+  if (stored.model_hash != wanted.model_hash) {
+    differences.push_back(fmt::format("--model: found the content {} ({}) there, expected {} ({})",
+                                      stored.model_hash, stored.model, wanted.model_hash,
+                                      wanted.model));
+  }
+  if (stored.prompts_hash != wanted.prompts_hash) {
+    differences.push_back(
+        fmt::format("--prompts, --max-prompts or --max-tokens: found {} prompts of {} tokens ({}) "
+                    "there, expected {} of {} ({})",
+                    stored.prompt_count, stored.token_count, fmt::join(stored.prompts, ", "),
+                    wanted.prompt_count, wanted.token_count, fmt::join(wanted.prompts, ", ")));
+  }
+  Compare("--target", stored.target, wanted.target, differences);
+  Compare("--device", stored.device, wanted.device, differences);
+  Compare("--dtype", stored.dtype, wanted.dtype, differences);
+  Compare("--prefill", stored.prefill, wanted.prefill, differences);
+  Compare("--seed", stored.seed, wanted.seed, differences);
+  Compare("--context", stored.context, wanted.context, differences);
+  return differences;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,123 @@
+#include "lib/core/sensitivity.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/core/artifacts.h"
+
+namespace kvtune {
+namespace {
+
+Json ErrorsToJson(const PairErrors& errors) {
+  Json json = {{"e_k", errors.e_k},
+               {"e_v", errors.e_v},
+               {"e_a", errors.e_a},
+               {"e_o", errors.e_o},
+               {"bits", errors.bits}};
+  if (errors.kl) json["kl"] = *errors.kl;
+  return json;
+}
+
+Json LayerToJson(const LayerSensitivity& layer, const std::vector<PrecisionPair>& pairs) {
+  if (layer.errors.size() != pairs.size()) {
+    throw Error(fmt::format("writing the sensitivity of layer {}: found {} pairs, expected {}",
+                            layer.index, layer.errors.size(), pairs.size()));
+  }
+  Json errors = Json::object();
+  Json per_head = Json::object();
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const PairErrors& of_pair = layer.errors[i];
+    errors[PairLabel(pairs[i])] = ErrorsToJson(of_pair);
+    per_head[PairLabel(pairs[i])] = {
+        {"e_k", of_pair.head_e_k}, {"e_v", of_pair.head_e_v}, {"e_o", of_pair.head_e_o}};
+  }
+  return {{"index", layer.index},
+          {"errors", std::move(errors)},
+          {"per_head", std::move(per_head)},
+          {"key_outlier_ratio", layer.key_outlier_ratio},
+          {"key_bias_norm", layer.key_bias_norm},
+          {"attention_concentration", layer.attention_concentration}};
+}
+
+std::vector<double> ReadHeads(JsonFields& fields, std::string_view key, int64_t kv_heads) {
+  std::vector<double> heads = fields.Numbers(key);
+  // Empty where a table was measured without the errors per head.
+  if (!heads.empty() && static_cast<int64_t>(heads.size()) != kv_heads) {
+    fields.Fail(
+        key, fmt::format("found {} numbers, expected {}, one per KV head", heads.size(), kv_heads));
+  }
+  return heads;
+}
+
+PairErrors ErrorsFromJson(JsonFields fields, JsonFields heads, int64_t kv_heads) {
+  PairErrors errors;
+  errors.e_k = fields.Number("e_k");
+  errors.e_v = fields.Number("e_v");
+  errors.e_a = fields.Number("e_a");
+  errors.e_o = fields.Number("e_o");
+  errors.bits = fields.Number("bits");
+  fields.Ignore("kl");
+  if (fields.Has("kl")) errors.kl = fields.Number("kl");
+  fields.RequireNoOthers();
+  errors.head_e_k = ReadHeads(heads, "e_k", kv_heads);
+  errors.head_e_v = ReadHeads(heads, "e_v", kv_heads);
+  errors.head_e_o = ReadHeads(heads, "e_o", kv_heads);
+  heads.RequireNoOthers();
+  return errors;
+}
+
+LayerSensitivity LayerFromJson(JsonFields fields, size_t expected_index,
+                               const SensitivityTable& table) {
+  LayerSensitivity layer;
+  layer.index = ReadCount(fields, "index");
+  if (layer.index != expected_index) {
+    fields.Fail("index", fmt::format("found {}, expected {}", layer.index, expected_index));
+  }
+  JsonFields errors = fields.Object("errors");
+  JsonFields per_head = fields.Object("per_head");
+  for (const PrecisionPair pair : table.pairs) {
+    const std::string label = PairLabel(pair);
+    layer.errors.push_back(
+        ErrorsFromJson(errors.Object(label), per_head.Object(label), table.run.kv_heads));
+  }
+  errors.RequireNoOthers();
+  per_head.RequireNoOthers();
+  layer.key_outlier_ratio = fields.Number("key_outlier_ratio");
+  layer.key_bias_norm = fields.Number("key_bias_norm");
+  layer.attention_concentration = fields.Numbers("attention_concentration");
+  fields.RequireNoOthers();
+  return layer;
+}
+
+}  // namespace
+
+Json ToJson(const SensitivityTable& table) {
+  Json json = {{"schema_version", kSchemaVersion}, {"run", ToJson(table.run)}};
+  WritePairs(json, table.pairs);
+  Json layers = Json::array();
+  for (const LayerSensitivity& layer : table.layers)
+    layers.push_back(LayerToJson(layer, table.pairs));
+  json["layers"] = std::move(layers);
+  RequireFinite(json, "writing the sensitivity table");
+  return json;
+}
+
+SensitivityTable SensitivityTableFromJson(const Json& json, const std::string& source) {
+  JsonFields fields = OpenArtifact(json, source);
+  SensitivityTable table;
+  table.run = ProvenanceFromJson(fields.Object("run"));
+  table.pairs = ReadPairs(fields);
+  for (JsonFields& layer : fields.Objects("layers")) {
+    table.layers.push_back(LayerFromJson(std::move(layer), table.layers.size(), table));
+  }
+  if (static_cast<int64_t>(table.layers.size()) != table.run.layer_count) {
+    fields.Fail("layers", fmt::format("found {} layers, expected {}", table.layers.size(),
+                                      table.run.layer_count));
+  }
+  fields.RequireNoOthers();
+  return table;
+}
+
+}  // namespace kvtune
