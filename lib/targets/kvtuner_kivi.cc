@@ -1,0 +1,35 @@
+// KVTuner's flexible cache, KIVI mode: keys in groups of 32 tokens of a channel, values in groups
+// of 32 channels of a token, and a residual window of 32 exact tokens (arXiv 2402.02750).
+#include <array>
+
+#include "lib/targets/engine.h"
+#include "lib/targets/kvtuner_yaml.h"
+#include "lib/targets/plan_json.h"
+
+namespace kvtune {
+namespace {
+
+constexpr std::array kFormats = {KvFormatId::kKiviInt8, KvFormatId::kKiviInt4,
+                                 KvFormatId::kKiviInt2};
+
+constexpr KvtunerCacheSettings kSettings = {
+    .axis_key = 1, .axis_value = 0, .q_group_size = 32, .residual_length = 32};
+
+std::string WriteYaml(const ScoredPlan& plan, const Target&) {
+  return WriteKvtunerYaml(plan, kSettings);
+}
+
+}  // namespace
+
+Engine KvtunerKiviEngine() {
+  return {
+      .target = {.name = "kvtuner-kivi",
+                 .description = "KVTuner's cache, KIVI: keys per channel, newest 32 tokens exact",
+                 .shape = "any of the pairs in every layer",
+                 .exports = "kvtuner (per-layer YAML), json",
+                 .pairs = AllPairs(kFormats)},
+      .exports = {{"kvtuner", WriteYaml}, {"json", WritePlanJson}},
+  };
+}
+
+}  // namespace kvtune

@@ -1,0 +1,36 @@
+// The YAML file that KVTuner reads through `per_layer_config_path`: a mapping from every layer's
+// index to its bits.
+//
+//   0:
+//     nbits_key: 8
+//     nbits_value: 4
+//   1: ...
+//
+// The file says neither per-token nor KIVI: that is set where the cache is created, so the export
+// names those settings in a comment.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "lib/targets/target.h"
+
+namespace kvtune {
+
+// Arguments of KVTuner's FlexibleQuantizedCacheConfig that a plan was searched for.
+struct KvtunerCacheSettings {
+  int axis_key = 0;
+  int axis_value = 0;
+  int q_group_size = -1;
+  int residual_length = 0;
+};
+
+// Throws Error when a layer is exact on a side: KVTuner's cache has 8, 4 and 2 bits only.
+std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings& settings);
+
+// Reads what WriteKvtunerYaml writes, with the formats of `target`.
+// Throws Error: not YAML, a layer that is missing, twice or too high, other keys, other bits.
+PrecisionPlan ReadKvtunerYaml(std::string_view content, const std::string& source,
+                              size_t layer_count, const Target& target);
+
+}  // namespace kvtune

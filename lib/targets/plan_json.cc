@@ -1,0 +1,84 @@
+#include "lib/targets/plan_json.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/core/artifacts.h"
+
+namespace kvtune {
+namespace {
+
+// What a PLAN object holds beside its layers.
+constexpr const char* kCostsAndScores[] = {"name",            "nominal_bits", "effective_bits",
+                                           "bytes_per_token", "calibration",  "held_out"};
+
+KvFormatId FormatFromJson(JsonFields& layer, std::string_view side) {
+  const std::string name = layer.String(side);
+  const std::optional<KvFormatId> format = FindFormat(name);
+  if (!format) {
+    layer.Fail(side, fmt::format("found \"{}\", expected one of {}", name, FormatNames()));
+  }
+  return *format;
+}
+
+PrecisionPlan PlanFromLayers(JsonFields& fields, size_t layer_count) {
+  PrecisionPlan plan;
+  for (JsonFields& layer : fields.Objects("layers")) {
+    const KvFormatId key = FormatFromJson(layer, "key");
+    plan.layers.push_back({key, FormatFromJson(layer, "value")});
+    layer.RequireNoOthers();
+  }
+  if (plan.layers.size() != layer_count) {
+    fields.Fail("layers", fmt::format("found {} layers, expected the model's {}",
+                                      plan.layers.size(), layer_count));
+  }
+  return plan;
+}
+
+void CheckHeader(JsonFields& fields, const Target& target) {
+  if (fields.Has("schema_version") && fields.Integer("schema_version") != kSchemaVersion) {
+    fields.Fail("schema_version", fmt::format("found {}, expected {}",
+                                              fields.Integer("schema_version"), kSchemaVersion));
+  }
+  if (fields.Has("target") && fields.String("target") != target.name) {
+    fields.Fail("target", fmt::format("found \"{}\", expected \"{}\" (--target)",
+                                      fields.String("target"), target.name));
+  }
+}
+
+}  // namespace
+
+std::string WritePlanJson(const ScoredPlan& plan, const Target& target) {
+  Json json = {{"schema_version", kSchemaVersion}, {"target", target.name}};
+  json.update(ToJson(plan));
+  return DumpJson(json);
+}
+
+PrecisionPlan PlanFromJson(const Json& json, const std::string& source, size_t layer_count,
+                           const Target& target) {
+  JsonFields fields(json, source);
+  if (fields.Has("plans")) {
+    fields.Fail("plans", "found a front, expected one plan (write RUN:NAME for a plan of a front)");
+  }
+  CheckHeader(fields, target);
+  for (const char* key : kCostsAndScores) fields.Ignore(key);
+  if (!fields.Has("layers")) {
+    const std::string spec = fields.String("spec");
+    fields.RequireNoOthers();
+    return ParsePlanSpec(spec, layer_count, target.pairs);
+  }
+  const PrecisionPlan plan = PlanFromLayers(fields, layer_count);
+  if (fields.Has("spec")) {
+    const std::string spec = fields.String("spec");
+    if (ParsePlanSpec(spec, layer_count, target.pairs) != plan) {
+      fields.Fail("spec", fmt::format("found \"{}\", expected what the layers say, \"{}\"", spec,
+                                      PlanSpec(plan)));
+    }
+  }
+  fields.RequireNoOthers();
+  return plan;
+}
+
+}  // namespace kvtune
