@@ -1,0 +1,144 @@
+#include "lib/report/front_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "lib/base/statistics.h"
+#include "lib/report/text_table.h"
+
+namespace kvtune {
+namespace {
+
+// A line of the table: a plan and what is said of it beside its name.
+struct Line {
+  const ScoredPlan* plan = nullptr;
+  std::string mark;
+};
+
+std::string LossText(double kl) { return fmt::format("{:.3g}", kl); }
+
+std::string HeldOutText(const ScoredPlan& plan) {
+  if (!plan.held_out) return "-";
+  const HeldOutScore& held_out = *plan.held_out;
+  return fmt::format("{:.3g} [{:.3g}, {:.3g}]", held_out.score.kl_mean,
+                     held_out.kl_mean_interval.low, held_out.kl_mean_interval.high);
+}
+
+std::string Render(const std::vector<Line>& lines, size_t width) {
+  const auto any = [&](auto predicate) { return std::ranges::any_of(lines, predicate); };
+  const bool has_marks = any([](const Line& line) { return !line.mark.empty(); });
+  const bool has_held_out = any([](const Line& line) { return line.plan->held_out.has_value(); });
+
+  std::vector<Column> columns = {{"plan", Align::kLeft}};
+  if (has_marks) columns.push_back({"", Align::kLeft});
+  for (const char* header : {"eff. bits", "bits", "bytes/token", "KL", "KL 99.9 %", "top-1"}) {
+    columns.push_back({header, Align::kRight});
+  }
+  if (has_held_out) columns.push_back({"held-out KL [95 %]", Align::kRight});
+  columns.push_back({"layers", Align::kLeft});
+
+  TextTable table(std::move(columns));
+  for (const Line& line : lines) {
+    const ScoredPlan& plan = *line.plan;
+    std::vector<std::string> cells = {plan.name};
+    if (has_marks) cells.push_back(line.mark);
+    cells.push_back(fmt::format("{:.2f}", plan.cost.effective_bits));
+    cells.push_back(fmt::format("{:.2f}", plan.cost.nominal_bits));
+    cells.push_back(fmt::format("{:.0f}", plan.cost.bytes_per_token));
+    cells.push_back(LossText(plan.calibration.kl_mean));
+    cells.push_back(LossText(plan.calibration.kl_p999));
+    cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
+    if (has_held_out) cells.push_back(HeldOutText(plan));
+    cells.push_back(PlanSpec(plan.plan));
+    table.AddRow(std::move(cells));
+  }
+  return table.Render(width);
+}
+
+// "1.3 to 12 times" of ascending ratios.
+std::string RatioText(std::vector<double> ratios) {
+  const auto [low, high] = std::ranges::minmax(ratios);
+  if (ratios.size() == 1) return fmt::format("{:.3g} times", low);
+  return fmt::format("{:.3g} to {:.3g} times (median {:.3g})", low, high, Quantile(ratios, 0.5));
+}
+
+}  // namespace
+
+ScoreSet ComparableScores(const ParetoFront& front) {
+  const auto scored = [](const ScoredPlan& plan) { return plan.held_out.has_value(); };
+  const bool all = std::ranges::all_of(front.plans, scored) &&
+                   std::ranges::all_of(front.uniform, scored);
+  return all ? ScoreSet::kHeldOut : ScoreSet::kCalibration;
+}
+
+double MeanKl(const ScoredPlan& plan, ScoreSet scores) {
+  return scores == ScoreSet::kHeldOut ? plan.held_out->score.kl_mean : plan.calibration.kl_mean;
+}
+
+std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
+  const ScoreSet scores = ComparableScores(front);
+  std::vector<UniformComparison> comparisons;
+  for (const ScoredPlan& uniform : front.uniform) {
+    UniformComparison comparison{.uniform = &uniform};
+    double best = MeanKl(uniform, scores);
+    for (const ScoredPlan& plan : front.plans) {
+      if (plan.cost.bytes_per_token > uniform.cost.bytes_per_token) continue;
+      if (MeanKl(plan, scores) >= best) continue;
+      best = MeanKl(plan, scores);
+      comparison.beaten_by = &plan;
+    }
+    comparisons.push_back(comparison);
+  }
+  return comparisons;
+}
+
+std::string UniformSentence(const ParetoFront& front) {
+  if (front.uniform.empty()) return "";
+  const ScoreSet scores = ComparableScores(front);
+  const char* loss = scores == ScoreSet::kHeldOut ? "held-out KL" : "KL";
+  std::vector<double> ratios;  // of losses, where the front's is not 0
+  size_t beaten = 0;
+  for (const UniformComparison& comparison : CompareWithUniform(front)) {
+    if (comparison.beaten_by == nullptr) continue;
+    ++beaten;
+    const double best = MeanKl(*comparison.beaten_by, scores);
+    if (best > 0) ratios.push_back(MeanKl(*comparison.uniform, scores) / best);
+  }
+  if (beaten == 0) {
+    return fmt::format("The front does not beat any of the {} uniform plans at equal bytes: "
+                       "no layer-wise plan found here has a lower {}.\n",
+                       front.uniform.size(), loss);
+  }
+  std::string sentence =
+      fmt::format("The front beats {} of {} uniform plans at equal or fewer bytes", beaten,
+                  front.uniform.size());
+  if (!ratios.empty()) sentence += fmt::format(": their {} is {} as high", loss, RatioText(ratios));
+  return sentence + ".\n";
+}
+
+std::string PlanTable(std::span<const ScoredPlan> plans, size_t width) {
+  std::vector<Line> lines;
+  for (const ScoredPlan& plan : plans) lines.push_back({&plan, ""});
+  return Render(lines, width);
+}
+
+std::string FrontTable(const ParetoFront& front, size_t width) {
+  std::vector<Line> lines;
+  for (const UniformComparison& comparison : CompareWithUniform(front)) {
+    std::string mark = "uniform";
+    if (comparison.beaten_by != nullptr) mark += " < " + comparison.beaten_by->name;
+    lines.push_back({comparison.uniform, std::move(mark)});
+  }
+  for (const ScoredPlan& plan : front.plans) {
+    const bool listed = std::ranges::any_of(
+        front.uniform, [&](const ScoredPlan& uniform) { return uniform.plan == plan.plan; });
+    if (!listed) lines.push_back({&plan, ""});
+  }
+  std::ranges::stable_sort(lines, [](const Line& a, const Line& b) {
+    return a.plan->cost.bytes_per_token > b.plan->cost.bytes_per_token;
+  });
+  return Render(lines, width);
+}
+
+}  // namespace kvtune

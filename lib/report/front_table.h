@@ -1,0 +1,39 @@
+// Scored plans as a table, and what a front is worth against uniform plans, in a sentence.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/core/pareto_front.h"
+
+namespace kvtune {
+
+// One line a plan: name, bits, bytes per token, KL, 99.9 % KL, top-1 agreement, the held-out KL
+// with its interval where there is one, and the layers. `width` as in TextTable::Render.
+std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
+
+// The front, the uniform plans among it, most bytes first. Uniform plans are marked; those that a
+// plan of the front beats say which one.
+std::string FrontTable(const ParetoFront& front, size_t width);
+
+// A uniform plan and the plan of the front that beats it: the one with the lowest loss among those
+// with strictly less loss at no more bytes; nullptr when the uniform plan is not beaten.
+struct UniformComparison {
+  const ScoredPlan* uniform = nullptr;
+  const ScoredPlan* beaten_by = nullptr;
+};
+
+// The loss that plans are compared by: held-out where all have it, else calibration.
+enum class ScoreSet { kCalibration, kHeldOut };
+ScoreSet ComparableScores(const ParetoFront& front);
+double MeanKl(const ScoredPlan& plan, ScoreSet scores);
+
+// One entry a uniform plan, in their order. REQUIRES: front outlives the result.
+std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
+
+// "The front beats 7 of 9 uniform plans at equal or fewer bytes: ...". Says so when it beats none.
+std::string UniformSentence(const ParetoFront& front);
+
+}  // namespace kvtune
