@@ -1,0 +1,23 @@
+// The fourth stage of a tokenizer: puts special tokens around the ids of a text.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "lib/base/json_fields.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace kvtune::tokenizer {
+
+class PostProcessor {
+ public:
+  virtual ~PostProcessor() = default;
+  // Const and thread-safe.
+  virtual std::vector<int32_t> Process(std::vector<int32_t> ids, SpecialTokens special_tokens) const = 0;
+};
+
+// Builds the post-processor that `fields` describes. Throws Error naming an unknown type or option.
+std::unique_ptr<PostProcessor> MakePostProcessor(JsonFields fields);
+
+}  // namespace kvtune::tokenizer

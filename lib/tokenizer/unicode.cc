@@ -1,0 +1,208 @@
+#include "lib/tokenizer/unicode.h"
+
+#include <fmt/format.h>
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "lib/base/error.h"
+
+namespace kvtune::tokenizer {
+namespace {
+
+// Length of the well-formed sequence at `offset` (Unicode 15.0, table 3-7), or minus the length of
+// the maximal part of one, at least one byte.
+int SequenceLength(std::string_view text, size_t offset) {
+  const size_t available = text.size() - offset;
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[offset + i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  int length = 0;
+  unsigned low = 0x80;
+  unsigned high = 0xBF;  // bounds of the second byte
+  if (lead >= 0xC2 && lead <= 0xDF) {
+    length = 2;
+  } else if (lead >= 0xE0 && lead <= 0xEF) {
+    length = 3;
+    if (lead == 0xE0) low = 0xA0;
+    if (lead == 0xED) high = 0x9F;
+  } else if (lead >= 0xF0 && lead <= 0xF4) {
+    length = 4;
+    if (lead == 0xF0) low = 0x90;
+    if (lead == 0xF4) high = 0x8F;
+  } else {
+    return -1;
+  }
+  for (int i = 1; i < length; ++i) {
+    if (static_cast<size_t>(i) >= available || byte(i) < low || byte(i) > high) return -i;
+    low = 0x80;
+    high = 0xBF;
+  }
+  return length;
+}
+
+bool HasOnlyAsciiFrom(std::string_view text, size_t* offset) {
+  size_t i = *offset;
+  for (; i + 8 <= text.size(); i += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    if ((word & 0x8080808080808080u) != 0) break;
+  }
+  while (i < text.size() && static_cast<unsigned char>(text[i]) < 0x80) ++i;
+  *offset = i;
+  return i == text.size();
+}
+
+utf8proc_category_t Category(char32_t code_point) {
+  return utf8proc_category(static_cast<utf8proc_int32_t>(code_point));
+}
+
+bool IsLetterOrMark(utf8proc_category_t category) {
+  switch (category) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether `text` is in `form` already, decided on its lead bytes alone: code points under U+0300 are
+// stable under NFC, ASCII is stable under all four forms.
+bool IsTriviallyNormal(std::string_view text, NormalizationForm form) {
+  const unsigned char limit = form == NormalizationForm::kNfc ? 0xCC : 0x80;  // 0xCC leads U+0300
+  return std::all_of(text.begin(), text.end(), [&](char c) { return static_cast<unsigned char>(c) < limit; });
+}
+
+}  // namespace
+
+DecodedCodePoint DecodeCodePointBefore(std::string_view text, size_t end) {
+  size_t begin = end - 1;
+  while (begin > 0 && (static_cast<unsigned char>(text[begin]) & 0xC0u) == 0x80u) --begin;
+  return DecodeCodePoint(text, begin);
+}
+
+void AppendUtf8(char32_t code_point, std::string& text) {
+  const auto put = [&](char32_t byte) { text.push_back(static_cast<char>(byte)); };
+  if (code_point < 0x80) {
+    put(code_point);
+  } else if (code_point < 0x800) {
+    put(0xC0u | code_point >> 6);
+    put(0x80u | (code_point & 0x3Fu));
+  } else if (code_point < 0x10000) {
+    put(0xE0u | code_point >> 12);
+    put(0x80u | (code_point >> 6 & 0x3Fu));
+    put(0x80u | (code_point & 0x3Fu));
+  } else {
+    put(0xF0u | code_point >> 18);
+    put(0x80u | (code_point >> 12 & 0x3Fu));
+    put(0x80u | (code_point >> 6 & 0x3Fu));
+    put(0x80u | (code_point & 0x3Fu));
+  }
+}
+
+std::optional<size_t> FindInvalidUtf8(std::string_view text) {
+  size_t offset = 0;
+  while (!HasOnlyAsciiFrom(text, &offset)) {
+    const int length = SequenceLength(text, offset);
+    if (length < 0) return offset;
+    offset += static_cast<size_t>(length);
+  }
+  return std::nullopt;
+}
+
+std::string ReplaceInvalidUtf8(std::string_view bytes) {
+  std::string text;
+  text.reserve(bytes.size());
+  for (size_t offset = 0; offset < bytes.size();) {
+    const int length = SequenceLength(bytes, offset);
+    if (length > 0) {
+      text.append(bytes, offset, static_cast<size_t>(length));
+    } else {
+      text.append("\uFFFD");
+    }
+    offset += static_cast<size_t>(std::abs(length));
+  }
+  return text;
+}
+
+bool IsWhitespace(char32_t c) {
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+bool IsNumeric(char32_t c) {
+  const utf8proc_category_t category = Category(c);
+  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
+}
+
+bool IsPunctuation(char32_t c) {
+  if (c < 0x80) return (c >= 0x21 && c <= 0x2F) || (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) || (c >= 0x7B && c <= 0x7E);
+  const utf8proc_category_t category = Category(c);
+  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+}
+
+bool IsWordCharacter(char32_t c) {
+  const utf8proc_category_t category = Category(c);
+  if (IsLetterOrMark(category) || category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+      category == UTF8PROC_CATEGORY_PC) {
+    return true;
+  }
+  // Join_Control, and the symbols that have Other_Alphabetic: enclosed Latin letters.
+  return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
+         (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+}
+
+bool IsCombiningMark(char32_t c) {
+  const utf8proc_category_t category = Category(c);
+  return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
+}
+
+void AppendLowercase(char32_t c, std::string& text) {
+  // The one unconditional mapping of SpecialCasing.txt that lengthens a lower-cased text.
+  if (c == 0x130) {
+    text.append("i\u0307");
+  } else {
+    AppendUtf8(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), text);
+  }
+}
+
+std::string ToNormalizationForm(std::string text, NormalizationForm form) {
+  if (IsTriviallyNormal(text, form)) return text;
+  int options = UTF8PROC_STABLE;
+  switch (form) {
+    case NormalizationForm::kNfc:
+      options |= UTF8PROC_COMPOSE;
+      break;
+    case NormalizationForm::kNfd:
+      options |= UTF8PROC_DECOMPOSE;
+      break;
+    case NormalizationForm::kNfkc:
+      options |= UTF8PROC_COMPOSE | UTF8PROC_COMPAT;
+      break;
+    case NormalizationForm::kNfkd:
+      options |= UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT;
+      break;
+  }
+  utf8proc_uint8_t* mapped = nullptr;
+  const utf8proc_ssize_t size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &mapped, static_cast<utf8proc_option_t>(options));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
+  if (size < 0) {
+    throw Error(fmt::format("normalizing {} bytes of text: {}", text.size(), utf8proc_errmsg(size)));
+  }
+  return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(size));
+}
+
+}  // namespace kvtune::tokenizer

@@ -1,0 +1,55 @@
+// UTF-8 and the few Unicode properties that tokenizers ask about.
+//
+// Properties come from utf8proc (Unicode 15.0 in Debian 12). Hugging Face's `tokenizers` mixes several
+// tables (the Rust standard library, regex-syntax, Oniguruma), each of its own Unicode version; they
+// agree on every code point that was assigned before Unicode 13.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace kvtune::tokenizer {
+
+struct DecodedCodePoint {
+  char32_t value;
+  size_t length;  // bytes
+};
+
+// The code point that starts at `offset`. REQUIRES: valid UTF-8, offset < text.size() on a boundary.
+inline DecodedCodePoint DecodeCodePoint(std::string_view text, size_t offset) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[offset + i]); };
+  const char32_t lead = byte(0);
+  if (lead < 0x80) return {lead, 1};
+  if (lead < 0xE0) return {(lead & 0x1Fu) << 6 | (byte(1) & 0x3Fu), 2};
+  if (lead < 0xF0) return {(lead & 0x0Fu) << 12 | (byte(1) & 0x3Fu) << 6 | (byte(2) & 0x3Fu), 3};
+  return {(lead & 0x07u) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 | (byte(3) & 0x3Fu), 4};
+}
+
+// The code point that ends at `end`. REQUIRES: valid UTF-8, 0 < end <= text.size() on a boundary.
+DecodedCodePoint DecodeCodePointBefore(std::string_view text, size_t end);
+
+void AppendUtf8(char32_t code_point, std::string& text);
+
+// Byte offset of the first sequence that is not UTF-8 (overlong forms and surrogates included).
+std::optional<size_t> FindInvalidUtf8(std::string_view text);
+
+// Puts U+FFFD for every maximal invalid part, as Rust's String::from_utf8_lossy does.
+std::string ReplaceInvalidUtf8(std::string_view bytes);
+
+bool IsWhitespace(char32_t code_point);     // White_Space; char::is_whitespace of Rust
+bool IsNumeric(char32_t code_point);        // Nd, Nl, No; char::is_numeric of Rust
+bool IsPunctuation(char32_t code_point);    // ASCII punctuation or category P
+bool IsWordCharacter(char32_t code_point);  // \w of Rust's regex crate (UTS #18 annex C)
+bool IsCombiningMark(char32_t code_point);  // category M
+
+// Full lower-case mapping, without context: one code point gives one or two.
+void AppendLowercase(char32_t code_point, std::string& text);
+
+enum class NormalizationForm { kNfc, kNfd, kNfkc, kNfkd };
+
+// REQUIRES: valid UTF-8.
+std::string ToNormalizationForm(std::string text, NormalizationForm form);
+
+}  // namespace kvtune::tokenizer
