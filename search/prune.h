@@ -14,14 +14,17 @@ struct PruneOptions {
   PruneMetric metric = PruneMetric::kAttentionOutput;
   // kNominal gives the paper's table 4, kEffective what the target stores.
   BitCount bits = BitCount::kEffective;
-  // A pair is dropped only when another one of at most its bits has an error below
-  // (1 - epsilon) times its own. 0: any strictly better one. Raise to keep near-ties.
+  // A pair is dropped only when another one of at most its bits has at most (1 - epsilon) times its
+  // error. 0: any pair that is nowhere worse and somewhere better. In [0, 1); raise to keep pairs
+  // whose errors are too close to trust their order.
   double epsilon = 0;
-  // Keep at least this many pairs a layer: dropped pairs come back, smallest error first.
+  // Keep at least this many pairs a layer: dropped pairs come back, smallest error first. Raise
+  // when a layer is left with a single choice and the search should still see it.
   int min_pairs = 1;
 };
 
-// KVTuner, section 5.1. Throws Error when the table lacks the metric.
+// KVTuner, section 5.1. The cheapest pair and the pair of the smallest error always stay.
+// Throws Error when the table lacks the metric, and for options out of range (kUsage).
 CandidateSet Prune(const SensitivityTable& table, const PruneOptions& options);
 
 }  // namespace kvtune

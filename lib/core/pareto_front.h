@@ -1,6 +1,7 @@
 // The result of a search: plans with their costs and scores.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ struct PlanCost {
   double effective_bits = 0;   // with scales and zeros, weighted by each layer's width
   double bytes_per_token = 0;  // of the whole model at the context length of the run
 };
+
+// What a plan costs, from the target and the model's sizes; pure and cheap.
+using CostFunction = std::function<PlanCost(const PrecisionPlan&)>;
 
 struct HeldOutScore {
   PlanScore score;

@@ -1,0 +1,62 @@
+// evaluations.jsonl: every scored plan, one a line, in the order of scoring.
+//
+// An interrupted search loses at most the batch that was being scored. Resuming inserts the logged
+// scores into an EvaluationCache and searches again with the same seed: the plans come in the same
+// order, so the answer is the same byte for byte. That needs whole batches: a score may differ in
+// its last bits with the plans that it was scored beside, so what is left of a half-written batch
+// is scored again, in the company it would have had.
+//
+// A line is {"spec", "layers", "nominal_bits", "effective_bits", "bytes_per_token", "calibration",
+// "batch", "batch_size", "checksum"}; the checksum is HashOf the line up to it. Rejected: one file
+// per batch (hundreds of files), a database (not readable with a pager).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/core/pareto_front.h"
+#include "lib/core/plan_score.h"
+#include "lib/core/precision_plan.h"
+
+namespace kvtune {
+
+struct LoggedEvaluation {
+  PrecisionPlan plan;
+  PlanCost cost;
+  PlanScore score;    // without per_prompt
+  int64_t batch = 0;  // counted from 0
+};
+
+struct LogContent {
+  std::vector<LoggedEvaluation> evaluations;  // of whole batches only
+  int64_t batch_count = 0;
+  size_t intact_bytes = 0;  // where the last whole batch ends
+};
+
+// A log that is not there is empty. A torn or corrupt last line and the batch that it belongs to
+// are left out. Throws Error with the line number for a corrupt line before the last, for batches
+// out of order and for plans of another layer count.
+LogContent ReadEvaluationLog(const std::filesystem::path& path, size_t layer_count);
+
+class EvaluationLog {
+ public:
+  // Reads what is there and cuts off what an interruption left after the last whole batch.
+  EvaluationLog(std::filesystem::path path, size_t layer_count);
+
+  // What was there when the log was opened.
+  const std::vector<LoggedEvaluation>& evaluations() const { return content_.evaluations; }
+
+  // Adds one batch with one write. REQUIRES: as many scores as plans.
+  void Append(std::span<const PrecisionPlan> plans, std::span<const PlanScore> scores,
+              const CostFunction& cost);
+
+ private:
+  std::filesystem::path path_;
+  LogContent content_;
+  int64_t next_batch_ = 0;
+};
+
+}  // namespace kvtune
