@@ -1,0 +1,25 @@
+// kvtune calibrate: the first stage alone.
+#include "apps/kvtune/commands.h"
+#include "apps/kvtune/output.h"
+#include "apps/kvtune/stages.h"
+#include "lib/report/candidates_table.h"
+#include "lib/report/text_table.h"
+
+namespace kvtune {
+
+ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& invocation) {
+  const std::filesystem::path out = RunDirectoryOf(arguments.run, arguments.model);
+  RequireCreatableDirectory(out);
+  ModelSession model(arguments.model, arguments.run.held_out);
+  RunSession session(out, model.run(), invocation.command_line);
+  session.RequireSameOptions(Stage::kCalibrate, OptionsOf(arguments.calibrate));
+  const SensitivityTable table = CalibrateStep(session, model, arguments.calibrate);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(table));
+  } else {
+    PrintText(SensitivityText(table, TerminalWidth()));
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace kvtune

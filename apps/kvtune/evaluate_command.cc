@@ -1,0 +1,126 @@
+// kvtune evaluate: scores of given plans.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "apps/kvtune/commands.h"
+#include "apps/kvtune/model_session.h"
+#include "apps/kvtune/output.h"
+#include "apps/kvtune/plan_argument.h"
+#include "lib/base/file.h"
+#include "lib/calib/model_evaluator.h"
+#include "lib/report/front_table.h"
+#include "lib/report/text_table.h"
+#include "lib/targets/engine.h"
+#include "lib/targets/plan_json.h"
+#include "search/evaluation_cache.h"
+
+namespace kvtune {
+namespace {
+
+struct NamedPlan {
+  std::string name;  // as the user wrote it
+  PrecisionPlan plan;
+};
+
+std::vector<NamedPlan> PlansOf(const EvaluateArguments& arguments, size_t layer_count,
+                               const Target& target) {
+  std::vector<NamedPlan> plans;
+  const auto add = [&](NamedPlan added) {
+    for (const NamedPlan& plan : plans) {
+      if (plan.name == added.name) return;
+    }
+    plans.push_back(std::move(added));
+  };
+  for (const std::string& text : arguments.plans) {
+    add({text, ReadPlanArgument(text, layer_count, target)});
+  }
+  if (!arguments.uniform.empty()) {
+    for (const PrecisionPair pair : target.pairs) {
+      add({PairLabel(pair), PrecisionPlan::Uniform(pair, layer_count)});
+    }
+  }
+  return plans;
+}
+
+std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, PlanEvaluator& evaluator,
+                              const CostFunction& cost) {
+  std::vector<PrecisionPlan> plans;
+  for (const NamedPlan& plan : named) plans.push_back(plan.plan);
+  const std::vector<PlanScore> scores = evaluator.Evaluate(plans);
+  std::vector<ScoredPlan> scored;
+  for (size_t i = 0; i < named.size(); ++i) {
+    scored.push_back({named[i].name, plans[i], cost(plans[i]), scores[i], std::nullopt});
+  }
+  return scored;
+}
+
+void Print(const std::vector<ScoredPlan>& scored, OutputFormat format) {
+  if (format == OutputFormat::kText) return PrintText(PlanTable(scored, TerminalWidth()));
+  Json document = NewDocument();
+  document["plans"] = Json::array();
+  for (const ScoredPlan& plan : scored) document["plans"].push_back(ToJson(plan));
+  PrintJson(document);
+}
+
+// A PLAN object, or {"error": "..."} for a line that cannot be scored.
+Json AnswerLine(const std::string& line, const std::string& source, ModelSession& model,
+                PlanEvaluator& evaluator) {
+  try {
+    const Json json = ParseJson(line, source);
+    const PrecisionPlan layers =
+        PlanFromJson(json, source, model.layer_count(), model.target());
+    RequireFormatsOf(model.target(), layers, source);
+    NamedPlan plan{PlanSpec(layers), layers};
+    if (json.contains("name") && json["name"].is_string()) plan.name = json["name"];
+    return ToJson(Score(std::span(&plan, 1), evaluator, model.cost()).front());
+  } catch (const Error& error) {
+    return {{"error", error.what()}};
+  }
+}
+
+// One line at a time, so that another program can ask, read the answer and ask again.
+void AnswerLines(std::istream& input, ModelSession& model, PlanEvaluator& evaluator) {
+  std::string line;
+  for (int64_t number = 1; std::getline(input, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const std::string source = fmt::format("standard input, line {}", number);
+    PrintText(AnswerLine(line, source, model, evaluator).dump() + "\n");
+  }
+}
+
+void CheckArguments(const EvaluateArguments& arguments) {
+  const bool has_plans = !arguments.plans.empty() || !arguments.uniform.empty();
+  if (has_plans == arguments.read_stdin) {
+    throw Error(fmt::format("kvtune evaluate: found {}, expected plans (--plan, --uniform all) or "
+                            "--stdin",
+                            has_plans ? "both" : "neither"),
+                ExitCode::kUsage);
+  }
+}
+
+// Before the model is loaded: mistyped plans are found at once.
+std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
+  const std::filesystem::path config_file = arguments.model.model / "config.json";
+  const auto layers = static_cast<size_t>(ReadModelConfig(config_file).layer_count);
+  return PlansOf(arguments, layers, FindTarget(arguments.model.target));
+}
+
+}  // namespace
+
+ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invocation) {
+  CheckArguments(arguments);
+  const std::vector<NamedPlan> plans = ReadPlans(arguments);
+  ModelSession model(arguments.model, "none");
+  ModelEvaluator scorer(model.runner(), model.prompts().calibration.prompts);
+  EvaluationCache evaluator(scorer);
+  if (arguments.read_stdin) {
+    AnswerLines(std::cin, model, evaluator);
+  } else {
+    Print(Score(plans, evaluator, model.cost()), invocation.format);
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace kvtune

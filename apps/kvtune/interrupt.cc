@@ -1,0 +1,43 @@
+#include "apps/kvtune/interrupt.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+namespace {
+
+std::atomic<bool> delayed = false;
+std::atomic<bool> requested = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "used in a signal handler");
+
+// Only async-signal-safe calls.
+void HandleSignal(int) {
+  if (delayed && !requested.exchange(true)) {
+    constexpr char kMessage[] = "\nkvtune: stopping after this batch (again: stop at once)\n";
+    [[maybe_unused]] const ssize_t written =
+        ::write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
+    return;
+  }
+  ::_exit(static_cast<int>(ExitCode::kInterrupted));
+}
+
+}  // namespace
+
+void InstallInterruptHandler() {
+  struct sigaction action = {};
+  action.sa_handler = HandleSignal;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+InterruptDelay::InterruptDelay() { delayed = true; }
+InterruptDelay::~InterruptDelay() { delayed = false; }
+
+bool InterruptRequested() { return requested; }
+
+}  // namespace kvtune

@@ -1,0 +1,22 @@
+// Ctrl-C: ends the program at once, except where work can be kept.
+#pragma once
+
+namespace kvtune {
+
+// From here on SIGINT and SIGTERM end the program with exit code 130.
+void InstallInterruptHandler();
+
+// While it lives, the first signal is only remembered, so that the running batch is finished and
+// its scores are kept; the second one ends the program.
+class InterruptDelay {
+ public:
+  InterruptDelay();
+  ~InterruptDelay();
+  InterruptDelay(const InterruptDelay&) = delete;
+  InterruptDelay& operator=(const InterruptDelay&) = delete;
+};
+
+// Whether a signal came during a delay.
+bool InterruptRequested();
+
+}  // namespace kvtune

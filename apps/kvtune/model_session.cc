@@ -1,0 +1,64 @@
+#include "apps/kvtune/model_session.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+
+namespace kvtune {
+namespace {
+
+DataType DataTypeOf(const std::string& name) {
+  if (name == "float32") return DataType::kFloat32;
+  if (name == "bfloat16") return DataType::kBFloat16;
+  if (name == "float16") return DataType::kFloat16;
+  return DataType::kAuto;
+}
+
+RunnerOptions RunnerOptionsOf(const ModelArguments& arguments) {
+  return {.device = arguments.device,
+          .data_type = DataTypeOf(arguments.dtype),
+          .threads = arguments.threads,
+          .prefill = arguments.prefill == "exact" ? PrefillMode::kExact : PrefillMode::kQuantized};
+}
+
+Provenance ProvenanceOf(const ModelArguments& arguments, const Checkpoint& checkpoint,
+                        const PromptSet& prompts, const ModelRunner& runner) {
+  const ModelConfig& config = checkpoint.config();
+  return {.version = KVTUNE_VERSION,
+          .model = arguments.model.string(),
+          .model_hash = checkpoint.ContentHash(),
+          .prompts = prompts.sources,
+          .prompts_hash = prompts.hash,
+          .prompt_count = static_cast<int64_t>(prompts.prompts.size()),
+          .token_count = prompts.token_count,
+          .target = arguments.target,
+          .device = runner.device_name(),
+          .dtype = runner.data_type_name(),
+          .prefill = arguments.prefill,
+          .seed = arguments.seed,
+          .context = arguments.context,
+          .layer_count = config.layer_count,
+          .kv_heads = config.kv_heads,
+          .head_dim = config.head_dim};
+}
+
+}  // namespace
+
+ModelSession::ModelSession(const ModelArguments& arguments, const std::string& held_out)
+    : target_(FindTarget(arguments.target)),
+      checkpoint_(arguments.model),
+      prompts_(LoadRunPrompts(arguments, held_out, checkpoint_.config())),
+      runner_(checkpoint_, RunnerOptionsOf(arguments)),
+      run_(ProvenanceOf(arguments, checkpoint_, prompts_.calibration, runner_)) {
+  LogInfo(fmt::format("model: {} of {} layers on {} in {}", config().architecture,
+                      config().layer_count, run_.device, run_.dtype));
+}
+
+CostFunction ModelSession::cost() const {
+  return [config = config(), context = run_.context](const PrecisionPlan& plan) {
+    return CostOf(plan, config, context);
+  };
+}
+
+}  // namespace kvtune

@@ -1,0 +1,39 @@
+// A model that is loaded and ready to score, with everything that its results depend on.
+#pragma once
+
+#include <string>
+
+#include "apps/kvtune/options.h"
+#include "apps/kvtune/run_prompts.h"
+#include "lib/core/pareto_front.h"
+#include "lib/core/provenance.h"
+#include "lib/io/checkpoint.h"
+#include "lib/runner/model_runner.h"
+#include "lib/targets/target.h"
+
+namespace kvtune {
+
+class ModelSession {
+ public:
+  // Reads, checks and loads in the order of cost, so that a wrong argument is found at once.
+  // `held_out` as in LoadRunPrompts. Throws Error.
+  ModelSession(const ModelArguments& arguments, const std::string& held_out);
+
+  const Target& target() const { return target_; }
+  const ModelConfig& config() const { return checkpoint_.config(); }
+  const RunPrompts& prompts() const { return prompts_; }
+  ModelRunner& runner() { return runner_; }
+  const Provenance& run() const { return run_; }
+  size_t layer_count() const { return static_cast<size_t>(config().layer_count); }
+  // CostOf at the context of the run.
+  CostFunction cost() const;
+
+ private:
+  const Target& target_;
+  Checkpoint checkpoint_;
+  RunPrompts prompts_;
+  ModelRunner runner_;
+  Provenance run_;
+};
+
+}  // namespace kvtune

@@ -1,0 +1,91 @@
+// kvtune pareto: looking at a front and taking a plan out of it.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/kvtune/commands.h"
+#include "apps/kvtune/output.h"
+#include "apps/kvtune/plan_argument.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/report/front_table.h"
+#include "lib/report/text_table.h"
+#include "lib/targets/target.h"
+#include "search/pick.h"
+
+namespace kvtune {
+namespace {
+
+std::string LayerTable(const PrecisionPlan& plan) {
+  TextTable table({{"layer", Align::kRight},
+                   {"keys", Align::kLeft},
+                   {"values", Align::kLeft},
+                   {"pair", Align::kLeft}});
+  for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    const PrecisionPair pair = plan.layers[layer];
+    table.AddRow({fmt::format("{}", layer), std::string(FormatOf(pair.key).name),
+                  std::string(FormatOf(pair.value).name), PairLabel(pair)});
+  }
+  return table.Render(TerminalWidth());
+}
+
+}  // namespace
+
+ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFront(arguments.run);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(front));
+  } else {
+    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFront(arguments.run);
+  const ScoredPlan& plan = RequirePlan(front, arguments.plan, arguments.run);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(plan));
+  } else {
+    PrintText(PlanTable(std::span(&plan, 1), TerminalWidth()) + "\n" + LayerTable(plan.plan));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation) {
+  const PickConstraints constraints{.max_loss = arguments.max_loss,
+                                    .max_bits = arguments.max_bits,
+                                    .max_bytes = arguments.max_bytes,
+                                    .lossless = arguments.lossless};
+  const PickedPlan picked = PickPlan(ReadFront(arguments.run), constraints);
+  LogInfo(fmt::format("{}: {}", picked.plan.name, picked.reason));
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(picked.plan));
+  } else {
+    PrintText(PlanTable(std::span(&picked.plan, 1), TerminalWidth()));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFront(arguments.run);
+  const ScoredPlan& plan = RequirePlan(front, arguments.plan, arguments.run);
+  const std::string exported = ExportPlan(plan, front, arguments.format);
+  if (!arguments.out.empty()) {
+    WriteFileAtomically(arguments.out, exported);
+    LogInfo(fmt::format("wrote {} ({})", arguments.out.string(), PlanSpec(plan.plan)));
+  }
+  if (invocation.format == OutputFormat::kJson) {
+    Json document = NewDocument();
+    document["plan"] = plan.name;
+    document["format"] = arguments.format;
+    document["out"] = arguments.out.empty() ? Json(nullptr) : Json(arguments.out.string());
+    document["content"] = exported;
+    PrintJson(document);
+  } else if (arguments.out.empty()) {
+    PrintText(exported);
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,66 @@
+#include "apps/kvtune/plan_argument.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/core/artifacts.h"
+#include "lib/targets/engine.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A plan that is written out has no path's ending, and a colon only behind a semicolon.
+bool LooksLikeFile(const std::string& text) {
+  std::error_code ignored;
+  if (fs::is_regular_file(text, ignored)) return true;
+  return text.ends_with(".json") || text.ends_with(".yaml") || text.ends_with(".yml");
+}
+
+bool LooksLikeRunAndName(const std::string& text) {
+  return text.find(':') != std::string::npos && text.find(';') == std::string::npos;
+}
+
+PrecisionPlan PlanOfRun(const std::string& text, size_t layer_count) {
+  const size_t colon = text.rfind(':');
+  const fs::path run = text.substr(0, colon);
+  const ParetoFront front = ReadFront(run);
+  const PrecisionPlan& plan = RequirePlan(front, text.substr(colon + 1), run).plan;
+  if (plan.layers.size() != layer_count) {
+    throw Error(fmt::format("reading the plan {}: found {} layers, expected the model's {}", text,
+                            plan.layers.size(), layer_count));
+  }
+  return plan;
+}
+
+}  // namespace
+
+PrecisionPlan ReadPlanArgument(const std::string& text, size_t layer_count, const Target& target) {
+  if (LooksLikeFile(text)) return ImportPlan(ReadFile(text), text, layer_count, target);
+  const PrecisionPlan plan = LooksLikeRunAndName(text)
+                                 ? PlanOfRun(text, layer_count)
+                                 : ParsePlanSpec(text, layer_count, target.pairs);
+  RequireFormatsOf(target, plan, fmt::format("reading the plan \"{}\"", text));
+  return plan;
+}
+
+ParetoFront ReadFront(const fs::path& run) {
+  const fs::path file = RunDirectory(run).front();
+  return ParetoFrontFromJson(ReadArtifact(file, "kvtune search"), file.string());
+}
+
+const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,
+                              const fs::path& run) {
+  if (const ScoredPlan* plan = FindPlan(front, name)) return *plan;
+  std::string names;
+  for (const ScoredPlan& plan : front.plans) names += plan.name + ", ";
+  for (const ScoredPlan& plan : front.uniform) names += plan.name + ", ";
+  throw Error(fmt::format("reading a plan of {}: found no \"{}\", expected one of {}{}",
+                          run.string(), name, names, front.reference.name));
+}
+
+}  // namespace kvtune

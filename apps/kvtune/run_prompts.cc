@@ -1,0 +1,98 @@
+#include "apps/kvtune/run_prompts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "lib/base/error.h"
+#include "lib/base/hash.h"
+#include "lib/base/log.h"
+
+namespace kvtune {
+namespace {
+
+constexpr size_t kFewestPromptsToSplit = 8;
+constexpr size_t kHeldOutShare = 4;  // one in so many
+
+PromptSet Load(const ModelArguments& model, const ModelConfig& config,
+               const std::vector<std::filesystem::path>& files, BundledSet bundled) {
+  const PromptOptions options{.files = files,
+                              .max_prompts = model.max_prompts,
+                              .max_tokens = model.max_tokens,
+                              .seed = model.seed};
+  return LoadPromptSet(options, bundled, model.model, config);
+}
+
+void CountAndHash(PromptSet& set) {
+  ContentHash hash;
+  set.token_count = 0;
+  for (const TokenIds& prompt : set.prompts) {
+    set.token_count += static_cast<int64_t>(prompt.size());
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(prompt));
+    hash.UpdateField({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  set.hash = hash.Digest();
+}
+
+// Moves the last quarter of the prompts, which come shuffled, to the held-out ones.
+void SplitOff(RunPrompts& prompts) {
+  std::vector<TokenIds>& all = prompts.calibration.prompts;
+  const auto first = all.end() - static_cast<ptrdiff_t>(all.size() / kHeldOutShare);
+  prompts.held_out.assign(std::make_move_iterator(first), std::make_move_iterator(all.end()));
+  all.erase(first, all.end());
+  CountAndHash(prompts.calibration);
+}
+
+void RequireDisjoint(const RunPrompts& prompts) {
+  const std::set<TokenIds> held_out(prompts.held_out.begin(), prompts.held_out.end());
+  const auto shared = std::ranges::count_if(
+      prompts.calibration.prompts, [&](const TokenIds& ids) { return held_out.contains(ids); });
+  if (shared > 0) {
+    throw Error(fmt::format("choosing held-out prompts ({}): found {} of the {} calibration "
+                            "prompts among them, expected none",
+                            prompts.held_out_source, shared, prompts.calibration.prompts.size()));
+  }
+}
+
+void Report(const RunPrompts& prompts) {
+  const PromptSet& calibration = prompts.calibration;
+  LogInfo(fmt::format("prompts: {} of {} tokens in all ({})", calibration.prompts.size(),
+                      calibration.token_count, fmt::join(calibration.sources, ", ")));
+  if (prompts.held_out.empty()) {
+    LogInfo("held-out prompts: none, plans are judged on the prompts of the search alone");
+    return;
+  }
+  const bool split = prompts.held_out_source == "split";
+  LogInfo(fmt::format("held-out prompts: {} ({})", prompts.held_out.size(),
+                      split ? "the last quarter of --prompts" : prompts.held_out_source));
+}
+
+}  // namespace
+
+PromptSet LoadPrompts(const ModelArguments& model, const ModelConfig& config) {
+  return Load(model, config, model.prompts, BundledSet::kCalibration);
+}
+
+RunPrompts LoadRunPrompts(const ModelArguments& model, const std::string& held_out,
+                          const ModelConfig& config) {
+  RunPrompts prompts;
+  prompts.calibration = LoadPrompts(model, config);
+  prompts.held_out_source = held_out;
+  if (held_out.empty() && model.prompts.empty()) {
+    prompts.held_out_source = "bundled";
+    prompts.held_out = Load(model, config, {}, BundledSet::kHeldOut).prompts;
+  } else if (held_out.empty() && prompts.calibration.prompts.size() >= kFewestPromptsToSplit) {
+    prompts.held_out_source = "split";
+    SplitOff(prompts);
+  } else if (held_out.empty() || held_out == "none") {
+    prompts.held_out_source = "none";
+  } else {
+    prompts.held_out = Load(model, config, {held_out}, BundledSet::kHeldOut).prompts;
+  }
+  RequireDisjoint(prompts);
+  Report(prompts);
+  return prompts;
+}
+
+}  // namespace kvtune

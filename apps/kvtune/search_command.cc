@@ -1,0 +1,49 @@
+// kvtune search: the whole chain in one run directory.
+#include <fmt/format.h>
+
+#include "apps/kvtune/commands.h"
+#include "apps/kvtune/output.h"
+#include "apps/kvtune/stages.h"
+#include "lib/base/log.h"
+#include "lib/report/front_table.h"
+#include "lib/report/text_table.h"
+
+namespace kvtune {
+namespace {
+
+// Before anything is made, so that a refused directory stays as it was.
+void RequireSameOptions(const RunSession& session, const ModelSession& model,
+                        const SearchArguments& arguments) {
+  session.RequireSameOptions(Stage::kCalibrate, OptionsOf(arguments.calibrate));
+  session.RequireSameOptions(Stage::kPrune, OptionsOf(arguments.prune));
+  session.RequireSameOptions(Stage::kCluster, OptionsOf(arguments.cluster));
+  session.RequireSameOptions(Stage::kSearch, OptionsOf(arguments.search, model.prompts()));
+}
+
+void PrintFront(const ParetoFront& front, const RunSession& session, OutputFormat format) {
+  if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
+  PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
+            fmt::format("The front is in {}.\n", session.directory().front().string()));
+}
+
+}  // namespace
+
+ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
+  const std::filesystem::path out = RunDirectoryOf(arguments.run, arguments.model);
+  RequireCreatableDirectory(out);
+  ModelSession model(arguments.model, arguments.run.held_out);
+  RunSession session(out, model.run(), invocation.command_line);
+  RequireSameOptions(session, model, arguments);
+
+  CalibrateStep(session, model, arguments.calibrate);
+  PruneStep(session, arguments.prune);
+  ClusterStep(session, arguments.cluster);
+  const SearchOutcome outcome = SearchStep(session, model, arguments.search);
+  PrintFront(outcome.front, session, invocation.format);
+  if (!outcome.interrupted) return ExitCode::kOk;
+  LogWarning(fmt::format("stopped: {} holds the front so far; the same command goes on from here",
+                         session.directory().root().string()));
+  return ExitCode::kInterrupted;
+}
+
+}  // namespace kvtune

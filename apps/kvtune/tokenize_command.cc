@@ -1,0 +1,83 @@
+// kvtune tokenize: lines of text to lines of token ids.
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "apps/kvtune/commands.h"
+#include "apps/kvtune/output.h"
+#include "lib/base/file.h"
+#include "lib/base/json_fields.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace kvtune {
+namespace {
+
+constexpr size_t kBufferBytes = 1 << 20;
+
+// Collects lines and writes them in large pieces; the last one when it is destroyed by Flush.
+class LineWriter {
+ public:
+  void Append(std::span<const int32_t> ids) {
+    buffer_ += '[';
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (i > 0) buffer_ += ',';
+      fmt::format_to(std::back_inserter(buffer_), "{}", ids[i]);
+    }
+    buffer_ += "]\n";
+    if (buffer_.size() >= kBufferBytes) Flush();
+  }
+
+  void Flush() {
+    PrintText(buffer_);
+    buffer_.clear();
+  }
+
+ private:
+  std::string buffer_;
+};
+
+std::string TextOfLine(std::string_view line, const std::string& where, bool jsonl) {
+  if (!jsonl) return std::string(line);
+  const Json json = ParseJson(line, where);
+  return JsonFields(json, where).String("text");
+}
+
+// Every line of `input` but an empty one behind the last line break.
+void TokenizeLines(std::istream& input, const std::string& source, const Tokenizer& tokenizer,
+                   const TokenizeArguments& arguments) {
+  const SpecialTokens special = arguments.no_special ? SpecialTokens::kOmit : SpecialTokens::kAdd;
+  LineWriter writer;
+  std::string line;
+  for (int64_t number = 1; std::getline(input, line); ++number) {
+    const std::string where = fmt::format("{}, line {}", source, number);
+    try {
+      writer.Append(tokenizer.Encode(TextOfLine(line, where, arguments.jsonl), special));
+    } catch (const Error& error) {
+      writer.Flush();  // the lines before are results
+      const std::string message = error.what();
+      throw Error(message.starts_with(where) ? message : where + ": " + message,
+                  error.exit_code());
+    }
+  }
+  writer.Flush();
+}
+
+}  // namespace
+
+ExitCode RunTokenize(const TokenizeArguments& arguments, const Invocation&) {
+  const Tokenizer tokenizer = Tokenizer::FromFile(arguments.model / "tokenizer.json");
+  if (arguments.file.empty() || arguments.file == "-") {
+    std::ios::sync_with_stdio(false);
+    TokenizeLines(std::cin, "standard input", tokenizer, arguments);
+  } else {
+    const MappedFile file(arguments.file);  // says why when it cannot be read
+    std::ifstream stream(arguments.file, std::ios::binary);
+    TokenizeLines(stream, arguments.file.string(), tokenizer, arguments);
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace kvtune
