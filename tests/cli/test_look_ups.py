@@ -1,0 +1,132 @@
+"""Commands that run no model: inspect, tokenize and targets."""
+import json
+import unittest
+
+import tiny_model
+from cli_test_case import CliTestCase
+
+
+class InspectTest(CliTestCase):
+
+    def test_counts(self):
+        result = self.run_json("inspect", "--model", self.model)
+        count = sum(shape[0] * (shape[1] if len(shape) == 2 else 1)
+                    for shape in tiny_model.shapes().values())
+        self.assertEqual(result["parameters"], count)
+        self.assertEqual(result["layer_count"], 3)
+        self.assertEqual(result["shards"], 1)
+        self.assertEqual(result["weight_bytes"],
+                         (self.model / "model.safetensors").stat().st_size)
+
+    def test_cache_bytes(self):
+        caches = {cache["name"]: cache
+                  for cache in self.run_json("inspect", "--model", self.model)["kv_cache"]}
+        elements = 2 * 3 * tiny_model.KV_HEADS * tiny_model.HEAD_DIM
+        self.assertEqual(caches["exact"]["bytes_per_token"], 2 * elements)
+        self.assertEqual(caches["KV4"]["effective_bits"], 4 + 32 / tiny_model.HEAD_DIM)
+        self.assertEqual(caches["KV4"]["bytes_per_token"], elements * 6 / 8)
+        self.assertEqual(caches["KV4"]["bytes_at_context"]["8192"], 8192 * elements * 6 / 8)
+        self.assertEqual(len(caches), 10)
+
+    def test_context_counts_the_window(self):
+        def bytes_at(context):
+            caches = self.run_json("inspect", "--model", self.model, "--target", "kvtuner-kivi",
+                                   "--context", context)["kv_cache"]
+            return {cache["name"]: cache["bytes_per_token"] for cache in caches}
+        self.assertEqual(bytes_at(32)["KV2"], bytes_at(32)["exact"])
+        self.assertLess(bytes_at(1000)["KV2"], bytes_at(100)["KV2"])
+
+    def test_text(self):
+        text = self.run_kvtune("inspect", "--model", self.model).stdout
+        for expected in ("LlamaForCausalLM", "3 layers", "head_dim 16", "bf16", "KV2", "128k"):
+            self.assertIn(expected, text)
+
+    def test_config_alone(self):
+        model = self.folder / "config_only"
+        model.mkdir()
+        (model / "config.json").write_text(json.dumps(tiny_model.config()))
+        self.assertIn("only config.json", self.run_kvtune("inspect", "--model", model).stdout)
+        self.assertIsNone(self.run_json("inspect", "--model", model)["weight_bytes"])
+
+    def test_shards(self):
+        model = tiny_model.write_model(self.folder / "sharded", shards=3)
+        self.assertEqual(self.run_json("inspect", "--model", model)["shards"], 3)
+
+    def test_missing_model(self):
+        self.assertIn("config.json", self.run_error("inspect", "--model", "nowhere"))
+
+
+class TokenizeTest(CliTestCase):
+
+    def tokenize(self, *arguments, text=None):
+        done = self.run_kvtune("tokenize", "--model", self.model, *arguments, text=text)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_stdin(self):
+        self.assertEqual(self.tokenize(text="ab\ncd\n"), [[256, 97, 98], [256, 99, 100]])
+
+    def test_last_line_without_a_break(self):
+        self.assertEqual(self.tokenize(text="ab\n\ncd"), [[256, 97, 98], [256], [256, 99, 100]])
+
+    def test_no_special(self):
+        self.assertEqual(self.tokenize("--no-special", text="hé\n"), [[104, 195, 169]])
+
+    def test_file(self):
+        path = self.folder / "text.txt"
+        path.write_text("ab\n")
+        self.assertEqual(self.tokenize(path), [[256, 97, 98]])
+
+    def test_jsonl(self):
+        lines = json.dumps({"text": "a\nb", "id": 1}) + "\n"
+        self.assertEqual(self.tokenize("--jsonl", "--no-special", text=lines), [[97, 10, 98]])
+
+    def test_needs_the_tokenizer_only(self):
+        model = self.folder / "tokenizer_only"
+        model.mkdir()
+        (model / "tokenizer.json").write_text(json.dumps(tiny_model.tokenizer()))
+        self.assertEqual(self.run_kvtune("tokenize", "--model", model, text="a\n").stdout,
+                         "[256,97]\n")
+
+    def test_empty_input(self):
+        self.assertEqual(self.tokenize(text=""), [])
+
+    def test_large_input(self):
+        line = "The quick brown fox jumps over the lazy dog. " * 20
+        self.assertEqual(len(self.tokenize(text=(line + "\n") * 500)), 500)
+
+    def test_invalid_utf8_names_its_line(self):
+        done = self.run_kvtune("tokenize", "--model", self.model, text="fine\ncaf\udce9\n",
+                               exit_code=1)
+        self.assertIn("line 2", done.stderr)
+        self.assertEqual(done.stdout, "[256,102,105,110,101]\n")
+
+    def test_bad_jsonl_names_its_line(self):
+        for line, expected in (("nope", "line 1"), ('{"txt": "a"}', '"text"')):
+            message = self.run_error("tokenize", "--model", self.model, "--jsonl",
+                                     text=line + "\n")
+            self.assertIn(expected, message)
+
+    def test_missing_tokenizer_and_file(self):
+        self.assertIn("tokenizer.json", self.run_error("tokenize", "--model", "nowhere", text=""))
+        self.assertIn("no.txt", self.run_error("tokenize", "--model", self.model, "no.txt"))
+
+
+class TargetsTest(CliTestCase):
+
+    def test_all(self):
+        text = self.run_kvtune("targets").stdout
+        for expected in ("kvtuner:", "kvtuner-kivi:", "int4", "kivi_int2", "K8V4", "exports"):
+            self.assertIn(expected, text)
+
+    def test_one(self):
+        targets = self.run_json("targets", "kvtuner-kivi")["targets"]
+        self.assertEqual([target["name"] for target in targets], ["kvtuner-kivi"])
+        self.assertEqual(targets[0]["formats"][1]["key_effective_bits"], 5)
+        self.assertEqual(targets[0]["formats"][1]["residual_window_tokens"], 32)
+
+    def test_unknown(self):
+        self.assertIn("kvtuner", self.run_error("targets", "vlm", exit_code=2))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,92 @@
+#include "lib/report/front_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ScoredPlan PlanOf(std::string name, std::string_view spec, double bytes, double kl) {
+  ScoredPlan plan;
+  plan.name = std::move(name);
+  plan.plan = ParsePlanSpec(spec, 2, NinePairs());
+  plan.cost = {.nominal_bits = 4, .effective_bits = 4.5, .bytes_per_token = bytes};
+  plan.calibration.kl_mean = kl;
+  plan.calibration.kl_p999 = 10 * kl;
+  return plan;
+}
+
+// p00 beats KV4 at fewer bytes; p01 is KV2 itself.
+ParetoFront SmallFront() {
+  ParetoFront front;
+  front.plans = {PlanOf("p00", "KV4;0:K8V2", 400, 0.01), PlanOf("p01", "KV2", 200, 0.5)};
+  front.uniform = {PlanOf("KV4", "KV4", 420, 0.04), PlanOf("KV2", "KV2", 200, 0.5)};
+  front.reference = PlanOf("exact", "exact", 1600, 0);
+  return front;
+}
+
+void AddHeldOut(ScoredPlan& plan, double kl) {
+  plan.held_out = HeldOutScore{.score = plan.calibration, .kl_mean_interval = {kl / 2, kl * 2}};
+  plan.held_out->score.kl_mean = kl;
+}
+
+TEST(FrontTableTest, ComparesAtEqualOrFewerBytes) {
+  const ParetoFront front = SmallFront();
+  const std::vector<UniformComparison> comparisons = CompareWithUniform(front);
+  ASSERT_EQ(comparisons.size(), 2u);
+  ASSERT_NE(comparisons[0].beaten_by, nullptr);
+  EXPECT_EQ(comparisons[0].beaten_by->name, "p00");
+  EXPECT_EQ(comparisons[1].beaten_by, nullptr);
+}
+
+TEST(FrontTableTest, MorePlansWithMoreBytesDoNotBeat) {
+  ParetoFront front = SmallFront();
+  front.plans[0].cost.bytes_per_token = 421;
+  EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
+}
+
+TEST(FrontTableTest, SentenceCountsAndMeasures) {
+  EXPECT_EQ(UniformSentence(SmallFront()),
+            "The front beats 1 of 2 uniform plans at equal or fewer bytes: their KL is 4 times as "
+            "high.\n");
+}
+
+TEST(FrontTableTest, SentenceSaysWhenTheFrontBeatsNone) {
+  ParetoFront front = SmallFront();
+  front.plans = {front.plans[1]};
+  EXPECT_THAT(UniformSentence(front), HasSubstr("does not beat any of the 2 uniform plans"));
+}
+
+TEST(FrontTableTest, HeldOutScoresDecideWhereAllHaveThem) {
+  ParetoFront front = SmallFront();
+  AddHeldOut(front.plans[0], 0.08);  // worse than KV4 on prompts that it was not chosen on
+  AddHeldOut(front.plans[1], 0.5);
+  AddHeldOut(front.uniform[0], 0.05);
+  EXPECT_EQ(ComparableScores(front), ScoreSet::kCalibration);
+  AddHeldOut(front.uniform[1], 0.5);
+  EXPECT_EQ(ComparableScores(front), ScoreSet::kHeldOut);
+  EXPECT_THAT(UniformSentence(front), HasSubstr("lower held-out KL"));
+}
+
+TEST(FrontTableTest, TableListsEveryPlanOnce) {
+  const std::string table = FrontTable(SmallFront(), 0);
+  EXPECT_THAT(table, HasSubstr("KV4   uniform < p00"));
+  EXPECT_THAT(table, HasSubstr("p00"));
+  EXPECT_THAT(table, Not(HasSubstr("p01")));  // the uniform plan KV2 stands for it
+  EXPECT_LT(table.find("KV4 "), table.find("\np00"));
+}
+
+TEST(FrontTableTest, HeldOutColumnOnlyWhereThereIsOne) {
+  ParetoFront front = SmallFront();
+  EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("held-out")));
+  AddHeldOut(front.plans[0], 0.02);
+  EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04]"));
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,72 @@
+#include <gtest/gtest.h>
+
+#include "lib/targets/target.h"
+
+namespace kvtune {
+namespace {
+
+// 2 layers, 2 KV heads of 128 channels: 256 elements a side.
+ModelConfig SmallModel() {
+  ModelConfig config;
+  config.layer_count = 2;
+  config.kv_heads = 2;
+  config.head_dim = 128;
+  return config;
+}
+
+PrecisionPlan UniformOf(const char* label, const char* target) {
+  return PrecisionPlan::Uniform(ParsePairLabel(label, FindTarget(target).pairs), 2);
+}
+
+TEST(CostTest, ExactPlanStoresSixteenBits) {
+  const PlanCost cost = CostOf(PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 8192);
+  EXPECT_DOUBLE_EQ(cost.nominal_bits, 16);
+  EXPECT_DOUBLE_EQ(cost.effective_bits, 16);
+  EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * 2);
+}
+
+TEST(CostTest, PerTokenCountsScaleAndZeroOfEveryRow) {
+  const PlanCost cost = CostOf(UniformOf("KV4", "kvtuner"), SmallModel(), 8192);
+  EXPECT_DOUBLE_EQ(cost.nominal_bits, 4);
+  EXPECT_DOUBLE_EQ(cost.effective_bits, 4.25);  // 32 bits over 128 elements
+  EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * 4.25 / 8);
+}
+
+TEST(CostTest, PerTokenDoesNotDependOnTheContext) {
+  const PrecisionPlan plan = UniformOf("K8V2", "kvtuner");
+  EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 1).bytes_per_token,
+                   CostOf(plan, SmallModel(), 1 << 20).bytes_per_token);
+}
+
+TEST(CostTest, BothSidesCount) {
+  const PlanCost cost = CostOf(UniformOf("K8V2", "kvtuner"), SmallModel(), 8192);
+  EXPECT_DOUBLE_EQ(cost.nominal_bits, 5);
+  EXPECT_DOUBLE_EQ(cost.effective_bits, 5.25);
+}
+
+TEST(CostTest, LayersAreAveraged) {
+  const PrecisionPlan plan = ParsePlanSpec("KV4;0:KV8", 2, FindTarget("kvtuner").pairs);
+  const PlanCost cost = CostOf(plan, SmallModel(), 8192);
+  EXPECT_DOUBLE_EQ(cost.nominal_bits, 6);
+  EXPECT_DOUBLE_EQ(cost.effective_bits, 6.25);
+  EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 256 * (8.25 + 4.25) / 8);
+}
+
+TEST(CostTest, ResidualWindowStaysExact) {
+  const PrecisionPlan plan = UniformOf("KV4", "kvtuner-kivi");
+  const PlanCost cost = CostOf(plan, SmallModel(), 64);
+  EXPECT_DOUBLE_EQ(cost.effective_bits, 5);  // without the window: 32 bits over 32 elements
+  EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * (32 * 16 + 32 * 5) / 64.0 / 8);
+}
+
+TEST(CostTest, ContextInsideTheWindowIsExact) {
+  const PrecisionPlan plan = UniformOf("KV2", "kvtuner-kivi");
+  const double exact =
+      CostOf(PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 20).bytes_per_token;
+  EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 20).bytes_per_token, exact);
+  EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 32).bytes_per_token, exact);
+  EXPECT_LT(CostOf(plan, SmallModel(), 33).bytes_per_token, exact);
+}
+
+}  // namespace
+}  // namespace kvtune
