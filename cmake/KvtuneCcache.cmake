@@ -1,6 +1,8 @@
 # Compile through ccache where it is installed: a second clone of the same commit builds in seconds.
+# The sloppiness is what ccache's manual asks for with precompiled headers, together with GCC's
+# -fpch-preprocess (see kvtune_runner).
 find_program(KVTUNE_CCACHE ccache)
 if(KVTUNE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_C_COMPILER_LAUNCHER "${KVTUNE_CCACHE}")
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${KVTUNE_CCACHE}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    "${CMAKE_COMMAND}" -E env "CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime" "${KVTUNE_CCACHE}")
 endif()

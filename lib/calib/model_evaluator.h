@@ -1,6 +1,7 @@
 // Scores plans by running the model: the PlanEvaluator of every real search.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,8 +21,7 @@ class ModelEvaluator : public PlanEvaluator {
  private:
   ModelRunner& runner_;
   std::span<const TokenIds> prompts_;
-  double exact_nll_ = 0;
-  bool exact_known_ = false;
+  std::optional<double> exact_nll_;  // nats per token, once known
 };
 
 }  // namespace kvtune

@@ -18,7 +18,9 @@
 
 namespace kvtune {
 
-enum class DataType { kAuto, kFloat32, kBFloat16, kFloat16 };
+// kFloat64 is for tests: rounding that moves a value over a quantization step becomes rare enough to
+// compare two orders of computation.
+enum class DataType { kAuto, kFloat32, kBFloat16, kFloat16, kFloat64 };
 
 // kQuantized: attention during the prompt reads the quantized cache, errors accumulate over layers
 // (KVTuner, 5.3). kExact: the first half of every prompt attends exactly and only what it stores is
@@ -85,14 +87,12 @@ class ModelRunner {
   // L2 norm of a layer's key bias, 0 without one.
   double KeyBiasNorm(size_t layer) const;
 
-  // Scores every plan on every prompt against the exact model, [plan][prompt].
+  // Scores every plan on every prompt against the exact model, [plan][prompt]. The exact plan is
+  // compared with itself and loses exactly 0.
   // REQUIRES: no prompt under two tokens; plans of config().layer_count layers.
   std::vector<std::vector<PromptLosses>> ScorePlans(std::span<const PrecisionPlan> plans,
                                                     std::span<const TokenIds> prompts,
                                                     const ProgressCallback& progress);
-  // The exact model's own losses on the prompts (token_kl is all 0).
-  std::vector<PromptLosses> ScoreExact(std::span<const TokenIds> prompts);
-
   // First position whose next-token prediction is scored, for a prompt of `tokens`.
   int64_t FirstScoredPosition(int64_t tokens) const;
 

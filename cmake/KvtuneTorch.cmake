@@ -1,0 +1,63 @@
+# libtorch as two or three plain imported targets.
+#
+# find_package(Torch) of the PyPI package wants a CUDA toolkit and switches the CUDA language on. The
+# runner needs neither: it calls ATen operators, which dispatch to CUDA at run time where
+# libtorch_cuda.so is present. So the libraries are linked directly, and one binary of the CPU flavour
+# needs no driver.
+#
+# Search order: KVTUNE_TORCH_ROOT (scripts/setup.sh passes it), Torch_DIR (-D or environment).
+if(NOT KVTUNE_TORCH_ROOT)
+  if(NOT Torch_DIR AND DEFINED ENV{Torch_DIR})
+    set(Torch_DIR "$ENV{Torch_DIR}")
+  endif()
+  if(Torch_DIR)
+    get_filename_component(KVTUNE_TORCH_ROOT "${Torch_DIR}/../../.." ABSOLUTE)
+  endif()
+endif()
+if(NOT EXISTS "${KVTUNE_TORCH_ROOT}/include/ATen/ATen.h")
+  message(FATAL_ERROR "libtorch: found no include/ATen/ATen.h under '${KVTUNE_TORCH_ROOT}'. "
+    "Run scripts/setup.sh, or give -DKVTUNE_TORCH_ROOT=DIR or -DTorch_DIR=DIR/share/cmake/Torch, "
+    "or -DKVTUNE_WITH_TORCH=OFF to build the libraries that do without.")
+endif()
+message(STATUS "libtorch: ${KVTUNE_TORCH_ROOT}")
+
+foreach(library c10 torch_cpu)
+  add_library(torch::${library} SHARED IMPORTED)
+  set_target_properties(torch::${library} PROPERTIES
+    IMPORTED_LOCATION "${KVTUNE_TORCH_ROOT}/lib/lib${library}.so"
+    INTERFACE_INCLUDE_DIRECTORIES "${KVTUNE_TORCH_ROOT}/include"
+    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${KVTUNE_TORCH_ROOT}/include")
+endforeach()
+add_library(kvtune_torch INTERFACE)
+target_link_libraries(kvtune_torch INTERFACE torch::torch_cpu torch::c10)
+
+# The pip package puts NVIDIA's libraries beside torch/. libtorch_cpu.so finds them through its own
+# RPATH at run time; the linker needs to be told.
+file(GLOB KVTUNE_NVIDIA_LIBRARY_DIRS "${KVTUNE_TORCH_ROOT}/../nvidia/*/lib")
+foreach(directory ${KVTUNE_NVIDIA_LIBRARY_DIRS})
+  target_link_options(kvtune_torch INTERFACE "LINKER:-rpath-link,${directory}")
+endforeach()
+# Shared libraries that libtorch leaves to the toolkit's own folder resolve at run time.
+target_link_options(kvtune_torch INTERFACE "LINKER:--allow-shlib-undefined")
+
+# CUDA flavour: nothing of ours names a symbol of libtorch_cuda.so, its operators register themselves
+# when it is loaded; so it must be linked although it looks unused. The slim CPU set has that file
+# too, but not the libraries it needs.
+set(KVTUNE_CUDA "auto" CACHE STRING "Link libtorch's CUDA backend: auto, on, off")
+set(KVTUNE_CUDNN_LIBRARIES "")
+file(GLOB KVTUNE_CUDNN_LIBRARIES "${KVTUNE_TORCH_ROOT}/../nvidia/cudnn/lib/libcudnn.so*")
+if(KVTUNE_CUDA STREQUAL "auto")
+  set(KVTUNE_LINK_CUDA OFF)
+  if(KVTUNE_CUDNN_LIBRARIES AND EXISTS "${KVTUNE_TORCH_ROOT}/lib/libtorch_cuda.so")
+    set(KVTUNE_LINK_CUDA ON)
+  endif()
+else()
+  set(KVTUNE_LINK_CUDA "${KVTUNE_CUDA}")
+endif()
+if(KVTUNE_LINK_CUDA)
+  target_link_options(kvtune_torch INTERFACE
+    "LINKER:--push-state,--no-as-needed"
+    "${KVTUNE_TORCH_ROOT}/lib/libtorch_cuda.so" "${KVTUNE_TORCH_ROOT}/lib/libc10_cuda.so"
+    "LINKER:--pop-state")
+endif()
+message(STATUS "libtorch CUDA backend: ${KVTUNE_LINK_CUDA}")

@@ -1,0 +1,123 @@
+#include "lib/calib/calibrate.h"
+
+#include <algorithm>
+
+#include "lib/base/progress.h"
+#include "lib/base/statistics.h"
+#include "lib/calib/model_evaluator.h"
+
+namespace kvtune {
+namespace {
+
+double Ratio(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0; }
+
+// How one reduction reads the sums of a head, or of all heads added up.
+struct Errors {
+  double e_k, e_v, e_a, e_o;
+};
+
+Errors Reduce(const PairErrorSums::Head& sums, MetricReduction reduction) {
+  // e_a is an absolute difference of probabilities: it has no denominator to choose.
+  const double e_a = Ratio(sums.a_error, sums.a_count);
+  if (reduction == MetricReduction::kRatioOfSums) {
+    return {Ratio(sums.k_error, sums.k_total), Ratio(sums.v_error, sums.v_total), e_a,
+            Ratio(sums.o_error, sums.o_total)};
+  }
+  return {Ratio(sums.k_ratio, sums.k_count), Ratio(sums.v_ratio, sums.v_count), e_a,
+          Ratio(sums.o_ratio, sums.o_count)};
+}
+
+PairErrorSums::Head Total(const std::vector<PairErrorSums::Head>& heads) {
+  PairErrorSums::Head total;
+  for (const PairErrorSums::Head& head : heads) {
+    total.k_error += head.k_error;
+    total.k_total += head.k_total;
+    total.v_error += head.v_error;
+    total.v_total += head.v_total;
+    total.o_error += head.o_error;
+    total.o_total += head.o_total;
+    total.a_error += head.a_error;
+    total.a_count += head.a_count;
+    total.k_ratio += head.k_ratio;
+    total.v_ratio += head.v_ratio;
+    total.o_ratio += head.o_ratio;
+    total.k_count += head.k_count;
+    total.v_count += head.v_count;
+    total.o_count += head.o_count;
+  }
+  return total;
+}
+
+PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair, int64_t head_dim, MetricReduction reduction) {
+  PairErrors errors;
+  const Errors all = Reduce(Total(sums.kv_heads), reduction);
+  errors.e_k = all.e_k;
+  errors.e_v = all.e_v;
+  errors.e_a = all.e_a;
+  errors.e_o = all.e_o;
+  errors.bits = (EffectiveBits(FormatOf(pair.key), KvSide::kKey, head_dim) +
+                 EffectiveBits(FormatOf(pair.value), KvSide::kValue, head_dim)) / 2;
+  for (const PairErrorSums::Head& head : sums.kv_heads) {
+    const Errors of_head = Reduce(head, reduction);
+    errors.head_e_k.push_back(of_head.e_k);
+    errors.head_e_v.push_back(of_head.e_v);
+    errors.head_e_o.push_back(of_head.e_o);
+  }
+  return errors;
+}
+
+double OutlierRatio(std::vector<double> channel_max) {
+  const double largest = *std::max_element(channel_max.begin(), channel_max.end());
+  return Ratio(largest, Quantile(channel_max, 0.5));
+}
+
+// Plans that quantize one layer with one pair, layer by layer: in the prefix tree they share the exact
+// layers below.
+void AddIsolatedKl(ModelRunner& runner, const PromptSet& prompts, SensitivityTable& table) {
+  const size_t layer_count = table.layers.size();
+  ModelEvaluator evaluator(runner, prompts.prompts);
+  Progress progress("isolated KL", static_cast<int64_t>(layer_count), "layers");
+  for (size_t layer = 0; layer < layer_count; ++layer) {
+    std::vector<PrecisionPlan> plans;
+    for (const PrecisionPair pair : table.pairs) {
+      plans.push_back(PrecisionPlan::Uniform(kExactPair, layer_count));
+      plans.back().layers[layer] = pair;
+    }
+    const std::vector<PlanScore> scores = evaluator.Evaluate(plans);
+    for (size_t i = 0; i < scores.size(); ++i) table.layers[layer].errors[i].kl = scores[i].kl_mean;
+    progress.Advance();
+  }
+  progress.Finish();
+}
+
+}  // namespace
+
+SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts, std::span<const PrecisionPair> pairs,
+                           const CalibrateOptions& options) {
+  Progress progress("calibrating", static_cast<int64_t>(prompts.prompts.size()), "prompts");
+  const std::vector<LayerObservation> observations =
+      runner.ObserveAttention(prompts.prompts, pairs, [&](int64_t count) { progress.Advance(count); });
+  progress.Finish();
+
+  SensitivityTable table;
+  table.pairs.assign(pairs.begin(), pairs.end());
+  for (size_t index = 0; index < observations.size(); ++index) {
+    const LayerObservation& observation = observations[index];
+    LayerSensitivity layer;
+    layer.index = index;
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      layer.errors.push_back(
+          MakePairErrors(observation.pairs[i], pairs[i], runner.config().head_dim, options.reduction));
+    }
+    layer.key_outlier_ratio = OutlierRatio(observation.key_channel_max);
+    layer.key_bias_norm = runner.KeyBiasNorm(index);
+    for (const double sum : observation.concentration_sum) {
+      layer.attention_concentration.push_back(Ratio(sum, observation.concentration_count));
+    }
+    table.layers.push_back(std::move(layer));
+  }
+  if (options.isolated_kl) AddIsolatedKl(runner, prompts, table);
+  return table;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,138 @@
+#include "lib/io/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "lib/base/error.h"
+#include "lib/base/json_fields.h"
+
+namespace kvtune {
+namespace {
+
+constexpr size_t kLengthBytes = 8;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
+
+// Every type of the format, so that an unread tensor of another type is no error by itself.
+std::optional<uint64_t> BytesPerElement(std::string_view dtype) {
+  if (dtype == "F64" || dtype == "I64" || dtype == "U64") return 8;
+  if (dtype == "F32" || dtype == "I32" || dtype == "U32") return 4;
+  if (dtype == "F16" || dtype == "BF16" || dtype == "I16" || dtype == "U16") return 2;
+  if (dtype == "I8" || dtype == "U8" || dtype == "BOOL" || dtype == "F8_E4M3" || dtype == "F8_E5M2") return 1;
+  return std::nullopt;
+}
+
+std::string ReadHeader(const MappedFile& file) {
+  const auto bytes = file.bytes();
+  const auto fail = [&](const std::string& what) {
+    throw Error(fmt::format("reading {}: {}", file.path().string(), what));
+  };
+  if (bytes.size() < kLengthBytes) {
+    fail(fmt::format("found {} bytes, expected a safetensors file of at least 8", bytes.size()));
+  }
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), kLengthBytes);
+  if (length > kMaxHeaderBytes) {
+    fail(fmt::format("found a header length of {} bytes, expected at most {}", length, kMaxHeaderBytes));
+  }
+  if (length > bytes.size() - kLengthBytes) {
+    fail(fmt::format("found a header length of {} bytes in a file of {}, the file is truncated", length,
+                     bytes.size()));
+  }
+  return {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, static_cast<size_t>(length)};
+}
+
+}  // namespace
+
+std::string ShapeText(std::span<const int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+  const std::string header_text = ReadHeader(file_);
+  data_start_ = kLengthBytes + header_text.size();
+  const uint64_t data_size = file_.bytes().size() - data_start_;
+  const std::string source = path.string() + " (safetensors header)";
+  const Json header = ParseJson(header_text, source);
+  JsonFields fields(header, source);
+
+  uint64_t covered = 0;
+  std::vector<std::pair<uint64_t, std::string>> by_offset;
+  for (const std::string& name : fields.Keys()) {
+    if (name == "__metadata__") continue;
+    JsonFields tensor = fields.Object(name);
+    Entry entry;
+    entry.dtype = tensor.String("dtype");
+    entry.shape = tensor.Integers("shape");
+    const std::vector<int64_t> offsets = tensor.Integers("data_offsets");
+    const auto element_bytes = BytesPerElement(entry.dtype);
+    if (!element_bytes) tensor.Fail("dtype", fmt::format("found {}, expected a safetensors type", entry.dtype));
+    if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0] ||
+        static_cast<uint64_t>(offsets[1]) > data_size) {
+      tensor.Fail("data_offsets", fmt::format("found {}, expected [begin, end] within the {} bytes of data",
+                                              ShapeText(offsets), data_size));
+    }
+    entry.begin = static_cast<uint64_t>(offsets[0]);
+    entry.end = static_cast<uint64_t>(offsets[1]);
+    uint64_t expected_bytes = *element_bytes;
+    for (const int64_t size : entry.shape) {
+      uint64_t product = 0;
+      if (size < 0 || __builtin_mul_overflow(expected_bytes, static_cast<uint64_t>(size), &product)) {
+        tensor.Fail("shape", fmt::format("found {}, expected sizes whose product fits", ShapeText(entry.shape)));
+      }
+      expected_bytes = product;
+    }
+    if (expected_bytes != entry.end - entry.begin) {
+      tensor.Fail("data_offsets", fmt::format("found {} bytes, expected {} for {} {}", entry.end - entry.begin,
+                                              expected_bytes, entry.dtype, ShapeText(entry.shape)));
+    }
+    covered += entry.end - entry.begin;
+    by_offset.emplace_back(entry.begin, name);
+    tensors_.emplace(name, std::move(entry));
+  }
+
+  std::sort(by_offset.begin(), by_offset.end());
+  for (size_t i = 1; i < by_offset.size(); ++i) {
+    const Entry& previous = tensors_.at(by_offset[i - 1].second);
+    if (previous.end > by_offset[i].first) {
+      throw Error(fmt::format("reading {}: found the tensors {} and {} overlapping, expected disjoint data", source,
+                              by_offset[i - 1].second, by_offset[i].second));
+    }
+  }
+  if (covered != data_size) {
+    throw Error(fmt::format("reading {}: found {} bytes of data, expected {} as its header says", path.string(),
+                            data_size, covered));
+  }
+}
+
+TensorView SafetensorsFile::Get(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) {
+    throw Error(fmt::format("reading {}: found no tensor {}, expected one", path().string(), name));
+  }
+  const Entry& entry = found->second;
+  TensorView view;
+  if (entry.dtype == "F32") {
+    view.type = TensorType::kFloat32;
+  } else if (entry.dtype == "F16") {
+    view.type = TensorType::kFloat16;
+  } else if (entry.dtype == "BF16") {
+    view.type = TensorType::kBFloat16;
+  } else {
+    throw Error(fmt::format("reading {}: tensor {}: found the type {}, expected F32, F16 or BF16", path().string(),
+                            name, entry.dtype));
+  }
+  view.shape = entry.shape;
+  view.bytes = file_.bytes().subspan(data_start_ + entry.begin, entry.end - entry.begin);
+  return view;
+}
+
+std::vector<std::string> SafetensorsFile::names() const {
+  std::vector<std::string> names;
+  names.reserve(tensors_.size());
+  for (const auto& [name, entry] : tensors_) names.push_back(name);
+  return names;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,50 @@
+// The decoder stack without its attention: what happens to each token on its own.
+//
+// All functions take tokens as independent rows, whatever prompt or plan they belong to, so that one
+// pass through a layer's weights serves them all.
+#pragma once
+
+#include "lib/runner/rotary.h"
+#include "lib/runner/torch.h"
+#include "lib/runner/weights.h"
+
+namespace kvtune {
+
+struct QueryKeyValue {
+  at::Tensor query;  // [rows, query_heads, head_dim], rotated and scaled by head_dim^-1/2
+  at::Tensor key;    // [rows, kv_heads, head_dim], rotated
+  at::Tensor value;  // [rows, kv_heads, head_dim]
+};
+
+class Decoder {
+ public:
+  // REQUIRES: checkpoint outlives the decoder.
+  Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  const at::TensorOptions& options() const { return options_; }
+  double key_bias_norm(size_t layer) const { return weights_.layers[layer].key_bias_norm; }
+
+  // ids: [rows] of int64 -> [rows, hidden]
+  at::Tensor Embed(const at::Tensor& ids) const;
+  // hidden: [rows, hidden], positions: [rows] of int64
+  QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, const at::Tensor& positions) const;
+  // Adds the projected attention and then the MLP to `hidden`, in place.
+  // attention: [rows, query_heads * head_dim]
+  void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;
+  // hidden: [rows, hidden] -> [rows, hidden]
+  at::Tensor FinalNorm(const at::Tensor& hidden) const;
+  // normed: output of FinalNorm -> [rows, vocab]
+  at::Tensor Logits(const at::Tensor& normed) const;
+
+ private:
+  at::Tensor RmsNorm(const at::Tensor& hidden, const at::Tensor& weight) const;
+
+  ModelConfig config_;
+  at::TensorOptions options_;
+  ModelWeights weights_;
+  RotaryTables rotary_;
+  int64_t row_chunk_;  // rows that go through an MLP together: its widest activation stays in cache
+};
+
+}  // namespace kvtune

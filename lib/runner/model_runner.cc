@@ -1,0 +1,203 @@
+#include "lib/runner/model_runner.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "lib/base/error.h"
+#include "lib/runner/decoder.h"
+#include "lib/runner/observe.h"
+#include "lib/runner/plan_tree.h"
+#include "lib/runner/score.h"
+#include "lib/runner/step_decode.h"
+#include "lib/runner/torch.h"
+
+namespace kvtune {
+namespace {
+
+at::Device ResolveDevice(const std::string& name) {
+  const bool has_cuda = at::hasCUDA();
+  if (name == "cpu" || (name == "auto" && !has_cuda)) return at::kCPU;
+  if (name == "auto" || name == "cuda" || name.starts_with("cuda:")) {
+    if (!has_cuda) {
+      throw Error("choosing the device: found \"" + name + "\" but no usable CUDA device, expected --device cpu or auto");
+    }
+    const std::string digits = name.starts_with("cuda:") ? name.substr(5) : "0";
+    const auto count = static_cast<int>(at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount());
+    const bool is_number = !digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos;
+    if (is_number && digits.size() < 4 && std::stoi(digits) < count) {
+      return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(std::stoi(digits)));
+    }
+    throw Error("choosing the device: found \"" + name + "\", expected one of " + std::to_string(count) +
+                " CUDA devices (cuda:0 and up)");
+  }
+  throw Error("choosing the device: found \"" + name + "\", expected auto, cpu, cuda or cuda:N", ExitCode::kUsage);
+}
+
+at::ScalarType ResolveType(DataType type, at::Device device) {
+  switch (type) {
+    case DataType::kAuto: return device.is_cpu() ? at::kFloat : at::kBFloat16;
+    case DataType::kFloat32: return at::kFloat;
+    case DataType::kBFloat16: return at::kBFloat16;
+    case DataType::kFloat16: return at::kHalf;
+    case DataType::kFloat64: return at::kDouble;
+  }
+  return at::kFloat;
+}
+
+std::string TypeName(at::ScalarType type) {
+  if (type == at::kBFloat16) return "bfloat16";
+  if (type == at::kHalf) return "float16";
+  return type == at::kDouble ? "float64" : "float32";
+}
+
+// libtorch's own exceptions carry a stack trace over many lines; the first line says what happened.
+template <typename Function>
+auto WithTorchErrors(const std::string& doing, const Function& function) {
+  try {
+    return function();
+  } catch (const c10::OutOfMemoryError& error) {
+    throw Error(doing + ": the device ran out of memory; fewer or shorter prompts, a smaller population or "
+                        "--device cpu need less");
+  }
+}
+
+std::vector<float> ToVector(const at::Tensor& tensor) {
+  const at::Tensor values = tensor.to(at::kFloat).cpu().contiguous();
+  return {values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel()};
+}
+
+LayerObservation EmptyObservation(const ModelConfig& config, size_t pair_count) {
+  LayerObservation observation;
+  observation.pairs.resize(pair_count);
+  for (PairErrorSums& pair : observation.pairs) pair.kv_heads.resize(static_cast<size_t>(config.kv_heads));
+  observation.concentration_sum.assign(static_cast<size_t>(config.query_heads), 0);
+  observation.key_channel_max.assign(static_cast<size_t>(config.kv_width()), 0);
+  return observation;
+}
+
+}  // namespace
+
+// The exact model on one prompt, kept because every generation of plans is compared with it. Logits
+// are not kept: they are a vocabulary wide.
+struct Reference {
+  at::Tensor hidden;    // [tokens, hidden], after the final norm
+  PromptLosses losses;  // against itself
+};
+
+struct ModelRunner::State {
+  State(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options, PrefillMode prefill_mode)
+      : decoder(checkpoint, tensor_options), prefill(prefill_mode) {}
+
+  int64_t ExactQueries(int64_t tokens) const {
+    // The last exact position predicts exactly; the first decoded one is scored first.
+    return prefill == PrefillMode::kExact ? (tokens - 1) / 2 : 0;
+  }
+
+  const Reference& ReferenceOf(const TokenIds& prompt) {
+    auto [entry, added] = references.try_emplace(prompt);
+    if (added) {
+      const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(decoder.config().layer_count));
+      const at::Tensor hidden = RunPlanTree(decoder, BuildPlanTree(std::span(&exact, 1)), prompt, 0);
+      const int64_t first_scored = ExactQueries(static_cast<int64_t>(prompt.size()));
+      entry->second.hidden = decoder.FinalNorm(hidden.squeeze(0));
+      entry->second.losses = ScoreHidden(decoder, hidden, entry->second.hidden, prompt, first_scored).front();
+    }
+    return entry->second;
+  }
+
+  Decoder decoder;
+  PrefillMode prefill;
+  std::map<TokenIds, Reference> references;
+};
+
+ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& options) {
+  const c10::InferenceMode no_gradients;
+  const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+  at::set_num_threads(threads);
+  omp_set_num_threads(threads);
+  // Sums of float32 products must not be rounded to tf32: losses of 1e-7 are compared.
+  at::globalContext().setAllowTF32CuBLAS(false);
+  const at::Device device = ResolveDevice(options.device);
+  const at::ScalarType type = ResolveType(options.data_type, device);
+  WithTorchErrors("loading the model " + checkpoint.directory().string(), [&] {
+    state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options.prefill);
+  });
+}
+
+ModelRunner::~ModelRunner() = default;
+
+const ModelConfig& ModelRunner::config() const { return state_->decoder.config(); }
+
+std::string ModelRunner::device_name() const { return state_->decoder.options().device().str(); }
+
+std::string ModelRunner::data_type_name() const {
+  return TypeName(c10::typeMetaToScalarType(state_->decoder.options().dtype()));
+}
+
+double ModelRunner::KeyBiasNorm(size_t layer) const { return state_->decoder.key_bias_norm(layer); }
+
+int64_t ModelRunner::FirstScoredPosition(int64_t tokens) const { return state_->ExactQueries(tokens); }
+
+std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const TokenIds> prompts,
+                                                            std::span<const PrecisionPair> pairs,
+                                                            const ProgressCallback& progress) {
+  const c10::InferenceMode no_gradients;
+  std::vector<LayerObservation> observations(static_cast<size_t>(config().layer_count),
+                                             EmptyObservation(config(), pairs.size()));
+  return WithTorchErrors("measuring sensitivity", [&] {
+    for (const TokenIds& prompt : prompts) {
+      const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
+      ObservePrompt(state_->decoder, prompt, pairs, exact_queries, observations);
+      if (progress) progress(1);
+    }
+    return observations;
+  });
+}
+
+std::vector<std::vector<PromptLosses>> ModelRunner::ScorePlans(std::span<const PrecisionPlan> plans,
+                                                               std::span<const TokenIds> prompts,
+                                                               const ProgressCallback& progress) {
+  const c10::InferenceMode no_gradients;
+  std::vector<std::vector<PromptLosses>> losses(plans.size());
+  std::vector<PrecisionPlan> quantized;
+  std::copy_if(plans.begin(), plans.end(), std::back_inserter(quantized),
+               [](const PrecisionPlan& plan) { return !plan.is_exact(); });
+  const PlanTree tree = quantized.empty() ? PlanTree{} : BuildPlanTree(quantized);
+  return WithTorchErrors("scoring plans", [&] {
+    for (const TokenIds& prompt : prompts) {
+      const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
+      const Reference& reference = state_->ReferenceOf(prompt);
+      std::vector<PromptLosses> of_leaf;
+      if (!quantized.empty()) {
+        const at::Tensor hidden = RunPlanTree(state_->decoder, tree, prompt, exact_queries);
+        of_leaf = ScoreHidden(state_->decoder, hidden, reference.hidden, prompt, exact_queries);
+      }
+      size_t next_quantized = 0;
+      for (size_t i = 0; i < plans.size(); ++i) {
+        losses[i].push_back(plans[i].is_exact() ? reference.losses
+                                                : of_leaf[tree.leaf_of_plan[next_quantized++]]);
+      }
+      if (progress) progress(1);
+    }
+    return losses;
+  });
+}
+
+std::vector<float> ModelRunner::Logits(const TokenIds& prompt, const PrecisionPlan& plan) {
+  const c10::InferenceMode no_gradients;
+  const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
+  const PlanTree tree = BuildPlanTree(std::span(&plan, 1));
+  const at::Tensor hidden = RunPlanTree(state_->decoder, tree, prompt, exact_queries).squeeze(0);
+  return ToVector(state_->decoder.Logits(state_->decoder.FinalNorm(hidden)));
+}
+
+std::vector<float> ModelRunner::LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan) {
+  const c10::InferenceMode no_gradients;
+  const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
+  return ToVector(LogitsOfDecoding(state_->decoder, plan, prompt, exact_queries));
+}
+
+}  // namespace kvtune

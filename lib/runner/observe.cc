@@ -1,0 +1,191 @@
+#include "lib/runner/observe.h"
+
+#include <algorithm>
+#include <map>
+
+#include "lib/runner/attention.h"
+
+namespace kvtune {
+namespace {
+
+constexpr int64_t kCpuWeightElements = 1 << 18;
+constexpr int64_t kCudaWeightElements = 1 << 27;
+
+// Sums over one KV head each: [kv_heads] of float64 on the CPU.
+std::vector<double> PerHead(const at::Tensor& sums) {
+  const at::Tensor values = sums.to(at::kDouble).cpu().contiguous();
+  return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
+}
+
+struct HeadSums {
+  std::vector<double> error, total, ratio, ratio_count;
+};
+
+// Sums of |x - x^|, |x| and |x - x^| / |x| over all but the first dimension. x: [kv_heads, ...].
+HeadSums CompareHeads(const at::Tensor& x, const at::Tensor& approximation) {
+  const at::Tensor wide = x.to(at::kFloat).flatten(1);
+  const at::Tensor magnitude = at::abs(wide);
+  const at::Tensor error = at::abs(wide - approximation.to(at::kFloat).flatten(1));
+  const at::Tensor counted = magnitude > 0;
+  const at::Tensor ratio = at::where(counted, error / magnitude, at::zeros({}, error.options()));
+  return {PerHead(error.sum(1, false, at::kDouble)), PerHead(magnitude.sum(1, false, at::kDouble)),
+          PerHead(ratio.sum(1, false, at::kDouble)), PerHead(counted.sum(1))};
+}
+
+// The queries of one KV head beside each other: [batch=1, query_heads, rows, n] -> [kv_heads, ...].
+at::Tensor ByKvHead(const at::Tensor& x, int64_t kv_heads) {
+  return x.squeeze(0).unflatten(0, {kv_heads, x.size(1) / kv_heads});
+}
+
+// One layer of one prompt.
+class LayerObserver {
+ public:
+  // query: [1, query_heads, tokens, head_dim]; key, value: [1, kv_heads, tokens, head_dim]
+  LayerObserver(at::Tensor query, at::Tensor key, at::Tensor value, std::span<const PrecisionPair> pairs,
+                LayerObservation& observation)
+      : query_(std::move(query)),
+        exact_key_(ExactCacheSide(key)),
+        exact_value_(ExactCacheSide(value)),
+        observation_(observation) {
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      if (!keys_.contains(pairs[i].key)) {
+        keys_[pairs[i].key] = MakeCacheSide(key, FormatOf(pairs[i].key), KvSide::kKey);
+      }
+      if (!values_.contains(pairs[i].value)) {
+        values_[pairs[i].value] = MakeCacheSide(value, FormatOf(pairs[i].value), KvSide::kValue);
+      }
+      pairs_of_key_[pairs[i].key].push_back({i, pairs[i].value});
+    }
+  }
+
+  int64_t alignment() const {
+    int64_t alignment = 1;
+    for (const auto& [id, side] : keys_) alignment = std::max(alignment, side.window_tokens);
+    for (const auto& [id, side] : values_) alignment = std::max(alignment, side.window_tokens);
+    return alignment;
+  }
+
+  void ObserveCache() {
+    std::map<KvFormatId, HeadSums> key_sums, value_sums;
+    for (const auto& [id, side] : keys_) {
+      key_sums[id] = CompareHeads(exact_key_.exact.squeeze(0), side.stored.squeeze(0));
+    }
+    for (const auto& [id, side] : values_) {
+      value_sums[id] = CompareHeads(exact_value_.exact.squeeze(0), side.stored.squeeze(0));
+    }
+    for (const auto& [key, pairs] : pairs_of_key_) {
+      for (const auto& [index, value] : pairs) {
+        auto& heads = observation_.pairs[index].kv_heads;
+        for (size_t h = 0; h < heads.size(); ++h) {
+          const HeadSums& k = key_sums[key];
+          const HeadSums& v = value_sums[value];
+          heads[h].k_error += k.error[h];
+          heads[h].k_total += k.total[h];
+          heads[h].k_ratio += k.ratio[h];
+          heads[h].k_count += k.ratio_count[h];
+          heads[h].v_error += v.error[h];
+          heads[h].v_total += v.total[h];
+          heads[h].v_ratio += v.ratio[h];
+          heads[h].v_count += v.ratio_count[h];
+        }
+      }
+    }
+    // [1, kv_heads, tokens, head_dim] -> [kv_heads * head_dim]
+    const std::vector<double> channel_max = PerHead(at::abs(exact_key_.exact).amax(2).flatten());
+    auto& maxima = observation_.key_channel_max;
+    for (size_t c = 0; c < maxima.size(); ++c) maxima[c] = std::max(maxima[c], channel_max[c]);
+  }
+
+  // Queries before `first_counted` attend exactly in the mode that is measured: they show no error.
+  void ObserveBlock(const QueryBlock& block, int64_t first_counted) {
+    const int64_t skipped = std::max<int64_t>(0, first_counted - block.begin);
+    const int64_t rows = block.end - block.begin - skipped;
+    if (rows <= 0) return;
+    const auto counted = [&](const at::Tensor& x) { return x.narrow(2, skipped, rows); };
+    const int64_t kv_heads = exact_key_.exact.size(1);
+    const at::Tensor weights = AttentionWeights(query_, exact_key_, block);
+    const at::Tensor output = ByKvHead(counted(AttentionOutput(weights, exact_value_, block)), kv_heads);
+    ObserveConcentration(counted(weights));
+    // Visible (query, key) pairs: position + 1 for each query.
+    const double visible = static_cast<double>(query_.size(1) / kv_heads) * static_cast<double>(rows) *
+                           (static_cast<double>(block.begin + skipped + block.end - 1) / 2 + 1);
+    for (const auto& [key, pairs] : pairs_of_key_) {
+      const at::Tensor quantized_weights = AttentionWeights(query_, keys_.at(key), block);
+      const std::vector<double> weight_error =
+          PerHead(ByKvHead(at::abs(counted(weights - quantized_weights)), kv_heads)
+                      .flatten(1).sum(1, false, at::kDouble));
+      for (const auto& [index, value] : pairs) {
+        const at::Tensor quantized_output =
+            ByKvHead(counted(AttentionOutput(quantized_weights, values_.at(value), block)), kv_heads);
+        const HeadSums o = CompareHeads(output, quantized_output);
+        auto& heads = observation_.pairs[index].kv_heads;
+        for (size_t h = 0; h < heads.size(); ++h) {
+          heads[h].a_error += weight_error[h];
+          heads[h].a_count += visible;
+          heads[h].o_error += o.error[h];
+          heads[h].o_total += o.total[h];
+          heads[h].o_ratio += o.ratio[h];
+          heads[h].o_count += o.ratio_count[h];
+        }
+      }
+    }
+  }
+
+ private:
+  // weights: [1, query_heads, rows, keys]
+  void ObserveConcentration(const at::Tensor& weights) {
+    const std::vector<double> largest = PerHead(weights.amax(-1).sum(-1, false, at::kDouble).squeeze(0));
+    for (size_t h = 0; h < largest.size(); ++h) observation_.concentration_sum[h] += largest[h];
+    observation_.concentration_count += static_cast<double>(weights.size(2));
+  }
+
+  struct ValueOfPair {
+    size_t index;  // into pairs
+    KvFormatId value;
+  };
+
+  at::Tensor query_;
+  CacheSide exact_key_;
+  CacheSide exact_value_;
+  LayerObservation& observation_;
+  std::map<KvFormatId, CacheSide> keys_;
+  std::map<KvFormatId, CacheSide> values_;
+  std::map<KvFormatId, std::vector<ValueOfPair>> pairs_of_key_;
+};
+
+}  // namespace
+
+void ObservePrompt(const Decoder& decoder, const TokenIds& prompt, std::span<const PrecisionPair> pairs,
+                   int64_t exact_queries, std::span<LayerObservation> observations) {
+  const ModelConfig& config = decoder.config();
+  const auto tokens = static_cast<int64_t>(prompt.size());
+  const at::Device device = decoder.options().device();
+  const at::Tensor ids =
+      at::from_blob(const_cast<int32_t*>(prompt.data()), {tokens}, at::kInt).to(device, at::kLong);
+  const at::Tensor positions = at::arange(tokens, at::TensorOptions(at::kLong).device(device));
+  const int64_t max_elements = device.is_cpu() ? kCpuWeightElements : kCudaWeightElements;
+  at::Tensor hidden = decoder.Embed(ids);
+  for (size_t layer = 0; layer < observations.size(); ++layer) {
+    const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden, positions);
+    const auto by_head = [](const at::Tensor& x) { return x.transpose(0, 1).contiguous().unsqueeze(0); };
+    const at::Tensor query = by_head(qkv.query), key = by_head(qkv.key), value = by_head(qkv.value);
+
+    LayerObserver observer(query, key, value, pairs, observations[layer]);
+    observer.ObserveCache();
+    const int64_t alignment = observer.alignment();
+    for (const QueryBlock& block :
+         QueryBlocks(exact_queries / alignment * alignment, tokens, alignment, config.query_heads, max_elements)) {
+      observer.ObserveBlock(block, exact_queries);
+    }
+
+    at::Tensor attention = at::empty({tokens, config.query_heads, config.head_dim}, decoder.options());
+    for (const QueryBlock& block : QueryBlocks(0, tokens, 1, config.query_heads, max_elements)) {
+      const at::Tensor weights = AttentionWeights(query, ExactCacheSide(key), block);
+      attention.narrow(0, block.begin, block.end - block.begin)
+          .copy_(AttentionOutput(weights, ExactCacheSide(value), block).squeeze(0).transpose(0, 1));
+    }
+    decoder.AddAttentionAndMlp(layer, hidden, attention.flatten(1, 2));
+  }
+}
+
+}  // namespace kvtune

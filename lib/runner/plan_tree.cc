@@ -1,0 +1,35 @@
+#include "lib/runner/plan_tree.h"
+
+#include <map>
+#include <utility>
+
+namespace kvtune {
+
+size_t PlanTree::node_count() const {
+  size_t count = 0;
+  for (const PlanTreeLayer& layer : layers) count += layer.size();
+  return count;
+}
+
+PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans) {
+  PlanTree tree;
+  tree.leaf_of_plan.assign(plans.size(), 0);
+  const size_t layer_count = plans.front().layers.size();
+  for (size_t layer = 0; layer < layer_count; ++layer) {
+    // An ordered map gives the children their order: by parent, then key format, then value format.
+    std::map<std::pair<size_t, PrecisionPair>, size_t> children;
+    for (size_t i = 0; i < plans.size(); ++i) children[{tree.leaf_of_plan[i], plans[i].layers[layer]}] = 0;
+    PlanTreeLayer nodes;
+    for (auto& [prefix, index] : children) {
+      index = nodes.size();
+      nodes.push_back({prefix.first, prefix.second});
+    }
+    for (size_t i = 0; i < plans.size(); ++i) {
+      tree.leaf_of_plan[i] = children.at({tree.leaf_of_plan[i], plans[i].layers[layer]});
+    }
+    tree.layers.push_back(std::move(nodes));
+  }
+  return tree;
+}
+
+}  // namespace kvtune

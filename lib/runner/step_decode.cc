@@ -1,0 +1,83 @@
+#include "lib/runner/step_decode.h"
+
+#include "lib/runner/fake_quantize.h"
+
+namespace kvtune {
+namespace {
+
+// One side of one layer's cache as an engine keeps it: flushed tokens as read back, and the newest
+// ones that wait for their group.
+class StepCache {
+ public:
+  StepCache(const KvFormat& format, KvSide side) : format_(format), side_(side) {}
+
+  // token: [kv_heads, 1, head_dim]
+  void Append(const at::Tensor& token) {
+    if (format_.residual_window_tokens == 0) {
+      flushed_.push_back(FakeQuantize(token.contiguous(), format_, side_));
+    } else {
+      waiting_.push_back(token);
+    }
+    exact_.push_back(token);
+  }
+
+  // A full window is flushed once the token that filled it has attended.
+  void Flush() {
+    const auto window = static_cast<size_t>(format_.residual_window_tokens);
+    if (window == 0 || waiting_.size() < window) return;
+    flushed_.push_back(FakeQuantize(at::cat(waiting_, 1).contiguous(), format_, side_));
+    waiting_.clear();
+  }
+
+  // [kv_heads, tokens, head_dim]
+  at::Tensor Read() const {
+    std::vector<at::Tensor> tokens = flushed_;
+    tokens.insert(tokens.end(), waiting_.begin(), waiting_.end());
+    return at::cat(tokens, 1);
+  }
+  at::Tensor ReadExact() const { return at::cat(exact_, 1); }
+
+ private:
+  const KvFormat& format_;
+  KvSide side_;
+  std::vector<at::Tensor> flushed_;
+  std::vector<at::Tensor> waiting_;
+  std::vector<at::Tensor> exact_;
+};
+
+}  // namespace
+
+at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, const TokenIds& prompt,
+                            int64_t exact_queries) {
+  const ModelConfig& config = decoder.config();
+  const at::TensorOptions index_options = at::TensorOptions(at::kLong).device(decoder.options().device());
+  std::vector<StepCache> keys, values;
+  for (const PrecisionPair pair : plan.layers) {
+    keys.emplace_back(FormatOf(pair.key), KvSide::kKey);
+    values.emplace_back(FormatOf(pair.value), KvSide::kValue);
+  }
+  std::vector<at::Tensor> logits;
+  for (size_t position = 0; position < prompt.size(); ++position) {
+    at::Tensor hidden = decoder.Embed(at::full({1}, prompt[position], index_options));
+    const at::Tensor positions = at::full({1}, static_cast<int64_t>(position), index_options);
+    for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+      const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden, positions);
+      keys[layer].Append(qkv.key.transpose(0, 1));
+      values[layer].Append(qkv.value.transpose(0, 1));
+      const bool exact = static_cast<int64_t>(position) < exact_queries;
+      const at::Tensor key = exact ? keys[layer].ReadExact() : keys[layer].Read();
+      const at::Tensor value = exact ? values[layer].ReadExact() : values[layer].Read();
+      // [kv_heads, query heads that share it, head_dim]
+      const at::Tensor query = qkv.query.view({config.kv_heads, config.query_heads / config.kv_heads, config.head_dim});
+      const at::Tensor weights = at::softmax(at::matmul(query, key.transpose(1, 2)), -1);
+      const at::Tensor attention = at::matmul(weights, value).view({1, config.query_heads * config.head_dim});
+      decoder.AddAttentionAndMlp(layer, hidden, attention);
+      keys[layer].Flush();
+      values[layer].Flush();
+    }
+    logits.push_back(decoder.Logits(decoder.FinalNorm(hidden)));
+  }
+  return at::cat(logits, 0);
+}
+
+}  // namespace kvtune

@@ -1,0 +1,20 @@
+// Losses of one next-token distribution against another, on the CPU. Torch-free.
+#pragma once
+
+#include <cstdint>
+
+namespace kvtune {
+
+struct TokenLoss {
+  double kl = 0;    // forward KL(reference || plan), nats, >= 0
+  double nll = 0;   // -log of the plan's probability of `next_token`, nats
+  bool same_top1 = false;
+};
+
+// The forward KL is summed as p (d + exp(-d) - 1) with d = log p - log q, which equals p d in total
+// because both distributions sum to 1. Every term is >= 0 and of second order in d, so that a KL of
+// 1e-9 is not drowned by the rounding of first-order terms that cancel.
+// reference_logits, logits: [vocab].
+TokenLoss ComputeTokenLoss(const float* reference_logits, const float* logits, int64_t vocab, int64_t next_token);
+
+}  // namespace kvtune

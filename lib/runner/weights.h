@@ -1,0 +1,36 @@
+// The decoder's weights on their device, with the projections that share an input fused.
+#pragma once
+
+#include <vector>
+
+#include "lib/io/checkpoint.h"
+#include "lib/runner/torch.h"
+
+namespace kvtune {
+
+struct LayerWeights {
+  at::Tensor input_norm;       // [hidden]
+  at::Tensor qkv;              // [(query_heads + 2 kv_heads) head_dim, hidden]: queries, keys, values
+  at::Tensor qkv_bias;         // [(query_heads + 2 kv_heads) head_dim] or undefined
+  at::Tensor output;           // [hidden, query_heads head_dim]
+  at::Tensor output_bias;      // [hidden] or undefined
+  at::Tensor mlp_norm;         // [hidden]
+  at::Tensor gate_up;          // [2 intermediate, hidden]: gate, up
+  at::Tensor gate_up_bias;     // [2 intermediate] or undefined
+  at::Tensor down;             // [hidden, intermediate]
+  at::Tensor down_bias;        // [hidden] or undefined
+  double key_bias_norm = 0;    // L2 norm of the key part of qkv_bias
+};
+
+struct ModelWeights {
+  at::Tensor embedding;        // [vocab, hidden]
+  std::vector<LayerWeights> layers;
+  at::Tensor final_norm;       // [hidden]
+  at::Tensor head;             // [vocab, hidden]; the embedding itself when tied
+};
+
+// Converts to `options`' type and device. Throws Error for a missing or misshapen tensor and for
+// one that holds NaN or infinity, naming it.
+ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options);
+
+}  // namespace kvtune

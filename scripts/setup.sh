@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what kvtune needs to build: Debian packages and the pinned libtorch. Safe to run again.
+#
+#   scripts/setup.sh [--cpu | --cuda] [--oracles]
+#
+#   --cpu      the slim libtorch (1.3 GB): no CUDA toolkit, no driver
+#   --cuda     the whole one (4.6 GB). Without either flag: cuda where there is an NVIDIA GPU
+#   --oracles  also the Python packages that the tests compare with
+#
+# libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, keyed by version, and is shared by all clones.
+# An own libtorch is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+DEBIAN_PACKAGES=(
+  g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv python3-pip
+  libpagmo-dev libboost-serialization-dev libeigen3-dev libtbb-dev
+  libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev
+  libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+)
+
+flavour="$(detect_flavour)"
+oracles=no
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --cpu) flavour=cpu ;;
+    --cuda) flavour=cuda ;;
+    --oracles) oracles=yes ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "setup.sh: found the option $1, expected --cpu, --cuda or --oracles" ;;
+  esac
+  shift
+done
+
+install_debian_packages() {
+  local missing=() package
+  for package in "${DEBIAN_PACKAGES[@]}"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || die "setup.sh: found no apt-get, expected Debian or Ubuntu; install: ${missing[*]}"
+  local as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "setup.sh: not root and no sudo; run as root: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing ${missing[*]}"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+require_cmake() {
+  local found
+  found="$(cmake --version | sed -n '1s/[^0-9]*//p')"
+  printf '3.25\n%s\n' "$found" | sort -V -C || die "setup.sh: found cmake $found, expected 3.25 or newer (Debian 12, Ubuntu 24.04)"
+}
+
+make_environment() {
+  local place="$1"
+  rm -rf "$place"
+  python3 -m venv "$place"
+}
+
+install_libtorch() {
+  local place="$KVTUNE_CACHE/libtorch-$TORCH_VERSION-$flavour"
+  [ ! -e "$place/.complete" ] || return 0
+  local packages
+  if [ "$flavour" = cpu ]; then
+    packages=(--no-deps "torch==$TORCH_VERSION" "nvidia-cuda-runtime==$CUDA_RUNTIME_VERSION" "nvidia-cuda-cupti==$CUDA_CUPTI_VERSION")
+  else
+    packages=("torch==$TORCH_VERSION")
+  fi
+  say "installing libtorch $TORCH_VERSION ($flavour) into $place"
+  mkdir -p "$KVTUNE_CACHE"
+  rm -rf "$place"
+  make_environment "$KVTUNE_CACHE/pip"
+  "$KVTUNE_CACHE/pip/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$place" "${packages[@]}"
+  touch "$place/.complete"
+}
+
+install_oracles() {
+  local place
+  place="$(oracles_directory)"
+  [ ! -e "$place/.complete" ] || return 0
+  say "installing the test oracles into $place"
+  mkdir -p "$KVTUNE_CACHE"
+  make_environment "$place"
+  "$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -r "$KVTUNE_ROOT/scripts/oracles/requirements.txt"
+  touch "$place/.complete"
+}
+
+install_debian_packages
+require_cmake
+if [ -n "${KVTUNE_TORCH_ROOT:-}${Torch_DIR:-}" ]; then
+  say "using the libtorch in $(torch_root "$flavour")"
+else
+  install_libtorch
+fi
+[ "$oracles" = no ] || install_oracles

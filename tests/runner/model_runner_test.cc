@@ -1,0 +1,234 @@
+#include "lib/runner/model_runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include "lib/base/error.h"
+#include "lib/base/random.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr PrecisionPair kInt8Pair{KvFormatId::kInt8, KvFormatId::kInt8};
+constexpr PrecisionPair kInt4Pair{KvFormatId::kInt4, KvFormatId::kInt4};
+constexpr PrecisionPair kInt2Pair{KvFormatId::kInt2, KvFormatId::kInt2};
+
+TokenIds RandomPrompt(int64_t tokens, int64_t vocab, uint64_t seed) {
+  Random random(seed);
+  TokenIds ids;
+  for (int64_t i = 0; i < tokens; ++i) ids.push_back(static_cast<int32_t>(random.Below(static_cast<uint64_t>(vocab))));
+  return ids;
+}
+
+// A tiny checkpoint on disk and runners over it.
+class Tiny {
+ public:
+  explicit Tiny(const TinyModel& model = {}) {
+    WriteTinyCheckpoint(model, directory_.path());
+    checkpoint_.emplace(directory_.path());
+  }
+
+  std::unique_ptr<ModelRunner> Runner(PrefillMode prefill = PrefillMode::kQuantized,
+                                      DataType type = DataType::kFloat32) const {
+    RunnerOptions options;
+    options.device = "cpu";
+    options.prefill = prefill;
+    options.data_type = type;
+    return std::make_unique<ModelRunner>(*checkpoint_, options);
+  }
+
+ private:
+  TemporaryDirectory directory_;
+  std::optional<Checkpoint> checkpoint_;
+};
+
+// The loss of one plan on one prompt.
+PromptLosses Score(ModelRunner& runner, const PrecisionPlan& plan, const TokenIds& prompt) {
+  return runner.ScorePlans(std::span(&plan, 1), std::span(&prompt, 1), nullptr)[0][0];
+}
+
+double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, static_cast<double>(std::abs(a[i] - b[i])));
+  }
+  return largest;
+}
+
+struct DecodingCase {
+  std::string name;
+  TinyModel model;
+  PrecisionPlan plan;
+  PrefillMode prefill = PrefillMode::kQuantized;
+};
+
+class ParallelEqualsDecoding : public ::testing::TestWithParam<DecodingCase> {};
+
+TEST_P(ParallelEqualsDecoding, OnEveryPosition) {
+  const DecodingCase& test_case = GetParam();
+  const Tiny tiny(test_case.model);
+  const auto runner = tiny.Runner(test_case.prefill, DataType::kFloat64);
+  for (const int64_t tokens : {1, 31, 32, 33, 100}) {
+    const TokenIds prompt = RandomPrompt(tokens, test_case.model.vocab, static_cast<uint64_t>(tokens));
+    const std::vector<float> decoded = runner->LogitsByDecoding(prompt, test_case.plan);
+    const float largest = std::abs(*std::max_element(
+        decoded.begin(), decoded.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
+    // Logits arrive as float32, everything before is float64.
+    EXPECT_LT(LargestDifference(runner->Logits(prompt, test_case.plan), decoded), 1e-6 * static_cast<double>(largest))
+        << tokens << " tokens";
+  }
+}
+
+std::vector<DecodingCase> DecodingCases() {
+  using enum KvFormatId;
+  const TinyModel llama;
+  TinyModel qwen;
+  qwen.architecture = "Qwen2ForCausalLM";
+  qwen.kv_heads = 1;
+  qwen.tied = false;
+  TinyModel ragged;  // a head that 32 channels do not divide
+  ragged.head_dim = 40;
+  return {
+      {"Exact", llama, {{kExactPair, kExactPair, kExactPair}}},
+      {"PerToken", llama, {{kInt8Pair, {kInt4, kInt2}, {kInt4, kInt8}}}},
+      {"PerTokenQwen2", qwen, {{kInt4Pair, kInt8Pair, kInt4Pair}}},
+      {"Kivi", llama, {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt2}, {kKiviInt4, kKiviInt8}}}},
+      {"KiviRaggedHead", ragged, {{{kKiviInt8, kKiviInt4}, {kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt8}}}},
+      {"WindowOnOneSideOnly", llama, {{{kKiviInt4, kInt4}, {kInt4, kKiviInt4}, {kExact, kKiviInt2}}}},
+      {"ExactPrefill", llama, {{kInt4Pair, kInt8Pair, kInt4Pair}}, PrefillMode::kExact},
+      {"ExactPrefillKivi", qwen, {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kInt4}, kInt4Pair}}, PrefillMode::kExact},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, ParallelEqualsDecoding, ::testing::ValuesIn(DecodingCases()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(ModelRunner, ExactPlanLosesExactlyNothing) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner();
+  const std::vector<TokenIds> prompts = {RandomPrompt(40, 64, 1), RandomPrompt(9, 64, 2)};
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kInt4Pair, 3), PrecisionPlan::Uniform(kExactPair, 3)};
+  const auto losses = runner->ScorePlans(plans, prompts, nullptr);
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    ASSERT_EQ(losses[1][p].token_kl.size(), prompts[p].size() - 1);
+    for (const float kl : losses[1][p].token_kl) EXPECT_EQ(kl, 0);
+    EXPECT_EQ(losses[1][p].top1_matches, static_cast<int64_t>(prompts[p].size()) - 1);
+    EXPECT_GT(losses[0][p].token_kl.back(), 0);
+  }
+}
+
+TEST(ModelRunner, NegativeLogLikelihoodIsThatOfTheLogits) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner();
+  const std::vector<TokenIds> prompts = {RandomPrompt(20, 64, 5)};
+  const PrecisionPlan plan = PrecisionPlan::Uniform(kInt4Pair, 3);
+  const std::vector<float> logits = runner->Logits(prompts[0], plan);
+  double expected = 0;
+  for (size_t t = 0; t + 1 < prompts[0].size(); ++t) {
+    double sum = 0;
+    for (size_t v = 0; v < 64; ++v) sum += std::exp(static_cast<double>(logits[t * 64 + v]));
+    expected += std::log(sum) - static_cast<double>(logits[t * 64 + static_cast<size_t>(prompts[0][t + 1])]);
+  }
+  EXPECT_NEAR(Score(*runner, plan, prompts[0]).nll_sum, expected, 1e-4);
+}
+
+TEST(ModelRunner, AScoreDoesNotDependOnItsCompany) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner();
+  const std::vector<TokenIds> prompts = {RandomPrompt(50, 64, 3)};
+  const std::vector<PrecisionPlan> plans = {
+      {{kInt4Pair, kInt8Pair, kInt4Pair}}, {{kInt4Pair, kInt8Pair, kInt2Pair}}, {{kInt8Pair, kInt8Pair, kInt4Pair}},
+      {{kInt4Pair, kInt8Pair, kInt4Pair}}};
+  const auto together = runner->ScorePlans(plans, prompts, nullptr);
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const std::vector<float> alone = Score(*runner, plans[i], prompts[0]).token_kl;
+    for (size_t t = 0; t < alone.size(); ++t) {
+      EXPECT_NEAR(together[i][0].token_kl[t], alone[t], 1e-6 + 1e-3 * alone[t]);
+    }
+  }
+  EXPECT_EQ(together[0][0].token_kl, together[3][0].token_kl);
+}
+
+TEST(ModelRunner, FewerBitsLoseMore) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner();
+  const TokenIds prompt = RandomPrompt(80, 64, 3);
+  std::vector<float> sums;
+  for (const PrecisionPair pair : {kInt8Pair, kInt4Pair, kInt2Pair}) {
+    const std::vector<float> token_kl = Score(*runner, PrecisionPlan::Uniform(pair, 3), prompt).token_kl;
+    sums.push_back(std::accumulate(token_kl.begin(), token_kl.end(), 0.0f));
+  }
+  EXPECT_LT(sums[0], sums[1]);
+  EXPECT_LT(sums[1], sums[2]);
+}
+
+TEST(ModelRunner, ExactPrefillScoresTheSecondHalfOnly) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner(PrefillMode::kExact);
+  EXPECT_EQ(runner->FirstScoredPosition(41), 20);
+  const PromptLosses losses = Score(*runner, PrecisionPlan::Uniform(kInt4Pair, 3), RandomPrompt(41, 64, 3));
+  EXPECT_EQ(losses.token_kl.size(), 20u);
+}
+
+TEST(ModelRunner, ObservationsAreZeroForExactAndOrderedByBits) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner();
+  const std::vector<TokenIds> prompts = {RandomPrompt(70, 64, 3)};
+  const std::vector<PrecisionPair> pairs = {kExactPair, kInt8Pair, kInt4Pair, kInt2Pair};
+  for (const LayerObservation& layer : runner->ObserveAttention(prompts, pairs, nullptr)) {
+    for (size_t h = 0; h < 2; ++h) {
+      const auto& exact = layer.pairs[0].kv_heads[h];
+      EXPECT_EQ(exact.k_error + exact.v_error + exact.a_error + exact.o_error, 0);
+      EXPECT_GT(exact.o_total, 0);
+      for (size_t i = 1; i < pairs.size(); ++i) {
+        const auto& fewer = layer.pairs[i].kv_heads[h];
+        const auto& more = layer.pairs[i - 1].kv_heads[h];
+        EXPECT_GT(fewer.k_error, more.k_error);
+        EXPECT_GT(fewer.v_error, more.v_error);
+        EXPECT_GT(fewer.a_error, more.a_error);
+        EXPECT_GT(fewer.o_error, more.o_error);
+      }
+      // 70 queries of 2 query heads: 1 + 2 + ... + 70 visible pairs each.
+      EXPECT_EQ(exact.a_count, 2 * 70 * 71 / 2);
+    }
+    for (const double sum : layer.concentration_sum) {
+      EXPECT_GT(sum / layer.concentration_count, 1.0 / 70);
+      EXPECT_LE(sum / layer.concentration_count, 1.0);
+    }
+  }
+}
+
+TEST(ModelRunner, RunsInBFloat16) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner(PrefillMode::kQuantized, DataType::kBFloat16);
+  EXPECT_EQ(runner->data_type_name(), "bfloat16");
+  const PrecisionPlan plan{{{KvFormatId::kKiviInt4, KvFormatId::kKiviInt4}, kInt4Pair, kExactPair}};
+  const PromptLosses losses = Score(*runner, plan, RandomPrompt(40, 64, 1));
+  ASSERT_EQ(losses.token_kl.size(), 39u);
+  for (const float kl : losses.token_kl) EXPECT_TRUE(std::isfinite(kl));
+}
+
+TEST(ModelRunner, RefusesAnUnknownDevice) {
+  const Tiny tiny;
+  TemporaryDirectory directory;
+  WriteTinyCheckpoint({}, directory.path());
+  const Checkpoint checkpoint(directory.path());
+  RunnerOptions options;
+  options.device = "tpu";
+  EXPECT_THAT([&] { ModelRunner runner(checkpoint, options); },
+              ::testing::ThrowsMessage<Error>(HasSubstr("found \"tpu\", expected auto, cpu, cuda or cuda:N")));
+}
+
+}  // namespace
+}  // namespace kvtune
