@@ -135,10 +135,6 @@ class ByteLevel : public Normalizer {
   }
 };
 
-void AppendUnlessMark(char32_t c, std::string& text) {
-  if (!IsCombiningMark(c)) AppendUtf8(c, text);
-}
-
 // The rules of SentencePiece's NMT normalization (normalizers/unicode.rs, `do_nmt`).
 void AppendNmt(char32_t c, std::string& text) {
   const bool dropped = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
@@ -171,12 +167,11 @@ std::unique_ptr<Normalizer> MakeByType(const std::string& type, JsonFields& fiel
     return std::make_unique<Strip>(strips_left, fields.Bool("strip_right"));
   }
   if (type == "Lowercase") return std::make_unique<CharacterMap>(&AppendLowercase);
-  if (type == "StripAccents") return std::make_unique<CharacterMap>(&AppendUnlessMark);
   if (type == "Nmt") return std::make_unique<CharacterMap>(&AppendNmt);
   if (type == "ByteLevel") return std::make_unique<ByteLevel>();
   FailUnknownType(fields, type,
                   {"ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Prepend", "Replace", "Sequence",
-                   "Strip", "StripAccents"});
+                   "Strip"});
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "lib/base/error.h"
 #include "lib/tokenizer/unicode.h"
+#include "lib/tokenizer/unicode_versions.h"
 
 namespace kvtune::tokenizer {
 namespace {
@@ -64,8 +65,9 @@ Pattern Pattern::Regex(const std::string& expression, const std::string& where) 
   InitializeOnce();
   regex_t* regex = nullptr;
   OnigErrorInfo info = {};
-  const char* begin = expression.data();
-  const int code = onig_new(&regex, Bytes(begin), Bytes(begin + expression.size()), ONIG_OPTION_NONE,
+  const std::string widened = WidenCategories(expression);
+  const char* begin = widened.data();
+  const int code = onig_new(&regex, Bytes(begin), Bytes(begin + widened.size()), ONIG_OPTION_NONE,
                             ONIG_ENCODING_UTF8, ONIG_SYNTAX_DEFAULT, &info);
   if (code != ONIG_NORMAL) {
     throw Error(fmt::format("{}: found the regular expression \"{}\", expected one that Oniguruma compiles: {}", where,

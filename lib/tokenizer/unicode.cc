@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "lib/base/error.h"
+#include "lib/tokenizer/unicode_versions.h"
 
 namespace kvtune::tokenizer {
 namespace {
@@ -57,24 +58,10 @@ bool HasOnlyAsciiFrom(std::string_view text, size_t* offset) {
   return i == text.size();
 }
 
-utf8proc_category_t Category(char32_t code_point) {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(code_point));
-}
-
-bool IsLetterOrMark(utf8proc_category_t category) {
-  switch (category) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-      return true;
-    default:
-      return false;
-  }
+// Two letters, "Lu"; the first is the group. "Cn" for an unassigned code point.
+std::string_view Category(char32_t code_point) {
+  const std::string_view category = utf8proc_category_string(static_cast<utf8proc_int32_t>(code_point));
+  return category == "Cn" ? RecentCategory(code_point) : category;
 }
 
 // Whether `text` is in `form` already, decided on its lead bytes alone: code points under U+0300 are
@@ -82,6 +69,26 @@ bool IsLetterOrMark(utf8proc_category_t category) {
 bool IsTriviallyNormal(std::string_view text, NormalizationForm form) {
   const unsigned char limit = form == NormalizationForm::kNfc ? 0xCC : 0x80;  // 0xCC leads U+0300
   return std::all_of(text.begin(), text.end(), [&](char c) { return static_cast<unsigned char>(c) < limit; });
+}
+
+utf8proc_option_t Utf8procOptions(NormalizationForm form) {
+  int options = UTF8PROC_STABLE;
+  const bool composes = form == NormalizationForm::kNfc || form == NormalizationForm::kNfkc;
+  options |= composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
+  if (form == NormalizationForm::kNfkc || form == NormalizationForm::kNfkd) options |= UTF8PROC_COMPAT;
+  return static_cast<utf8proc_option_t>(options);
+}
+
+void AppendMapped(std::string_view text, utf8proc_option_t options, std::string& mapped) {
+  if (text.empty()) return;
+  utf8proc_uint8_t* buffer = nullptr;
+  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                             static_cast<utf8proc_ssize_t>(text.size()), &buffer, options);
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(buffer, &std::free);
+  if (size < 0) {
+    throw Error(fmt::format("normalizing {} bytes of text: {}", text.size(), utf8proc_errmsg(size)));
+  }
+  mapped.append(reinterpret_cast<const char*>(buffer), static_cast<size_t>(size));
 }
 
 }  // namespace
@@ -141,31 +148,22 @@ bool IsWhitespace(char32_t c) {
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool IsNumeric(char32_t c) {
-  const utf8proc_category_t category = Category(c);
-  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
-}
+bool IsNumeric(char32_t c) { return Category(c).front() == 'N'; }
 
 bool IsPunctuation(char32_t c) {
-  if (c < 0x80) return (c >= 0x21 && c <= 0x2F) || (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) || (c >= 0x7B && c <= 0x7E);
-  const utf8proc_category_t category = Category(c);
-  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+  // Not std::ispunct, which asks the locale.
+  if (c < 0x80) return c > 0x20 && c < 0x7F && !(c >= '0' && c <= '9') && !((c | 0x20u) >= 'a' && (c | 0x20u) <= 'z');
+  return Category(c).front() == 'P';
 }
 
 bool IsWordCharacter(char32_t c) {
-  const utf8proc_category_t category = Category(c);
-  if (IsLetterOrMark(category) || category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
-      category == UTF8PROC_CATEGORY_PC) {
+  const std::string_view category = Category(c);
+  if (category.front() == 'L' || category.front() == 'M' || category == "Nd" || category == "Nl" || category == "Pc") {
     return true;
   }
   // Join_Control, and the symbols that have Other_Alphabetic: enclosed Latin letters.
   return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
          (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
-}
-
-bool IsCombiningMark(char32_t c) {
-  const utf8proc_category_t category = Category(c);
-  return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
 }
 
 void AppendLowercase(char32_t c, std::string& text) {
@@ -179,30 +177,22 @@ void AppendLowercase(char32_t c, std::string& text) {
 
 std::string ToNormalizationForm(std::string text, NormalizationForm form) {
   if (IsTriviallyNormal(text, form)) return text;
-  int options = UTF8PROC_STABLE;
-  switch (form) {
-    case NormalizationForm::kNfc:
-      options |= UTF8PROC_COMPOSE;
-      break;
-    case NormalizationForm::kNfd:
-      options |= UTF8PROC_DECOMPOSE;
-      break;
-    case NormalizationForm::kNfkc:
-      options |= UTF8PROC_COMPOSE | UTF8PROC_COMPAT;
-      break;
-    case NormalizationForm::kNfkd:
-      options |= UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT;
-      break;
+  const utf8proc_option_t options = Utf8procOptions(form);
+  std::string normalized;
+  normalized.reserve(text.size());
+  size_t done = 0;
+  for (size_t offset = 0; offset < text.size();) {
+    const DecodedCodePoint code_point = DecodeCodePoint(text, offset);
+    const size_t end = offset + code_point.length;
+    if (IsInertInNormalization(code_point.value)) {
+      AppendMapped(std::string_view(text).substr(done, offset - done), options, normalized);
+      normalized.append(text, offset, code_point.length);
+      done = end;
+    }
+    offset = end;
   }
-  utf8proc_uint8_t* mapped = nullptr;
-  const utf8proc_ssize_t size =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                   &mapped, static_cast<utf8proc_option_t>(options));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
-  if (size < 0) {
-    throw Error(fmt::format("normalizing {} bytes of text: {}", text.size(), utf8proc_errmsg(size)));
-  }
-  return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(size));
+  AppendMapped(std::string_view(text).substr(done), options, normalized);
+  return normalized;
 }
 
 }  // namespace kvtune::tokenizer

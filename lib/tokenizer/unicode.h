@@ -1,8 +1,8 @@
 // UTF-8 and the few Unicode properties that tokenizers ask about.
 //
-// Properties come from utf8proc (Unicode 15.0 in Debian 12). Hugging Face's `tokenizers` mixes several
-// tables (the Rust standard library, regex-syntax, Oniguruma), each of its own Unicode version; they
-// agree on every code point that was assigned before Unicode 13.
+// Properties come from utf8proc, with what Unicode 15 and 16 added from unicode_versions.h. They are
+// those of Unicode 16, as in Rust's standard library and regex crate. Known differences: letters of
+// Unicode 16 keep their case, and the crate behind Punctuation knows fewer recent signs.
 #pragma once
 
 #include <cstddef>
@@ -42,7 +42,6 @@ bool IsWhitespace(char32_t code_point);     // White_Space; char::is_whitespace 
 bool IsNumeric(char32_t code_point);        // Nd, Nl, No; char::is_numeric of Rust
 bool IsPunctuation(char32_t code_point);    // ASCII punctuation or category P
 bool IsWordCharacter(char32_t code_point);  // \w of Rust's regex crate (UTS #18 annex C)
-bool IsCombiningMark(char32_t code_point);  // category M
 
 // Full lower-case mapping, without context: one code point gives one or two.
 void AppendLowercase(char32_t code_point, std::string& text);

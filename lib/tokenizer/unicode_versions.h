@@ -1,0 +1,25 @@
+// Bridges between the Unicode versions of our libraries and those inside of `tokenizers` 0.23.
+//
+// A code point that one side takes for a letter and the other for unassigned is cut into other words
+// and so into other tokens. `tokenizers` matches with Oniguruma 6.9.10 (Unicode 16) and normalizes
+// with tables of Unicode 9; Debian 12 has Oniguruma 6.9.8 (Unicode 14) and utf8proc 2.8 (Unicode 15).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace kvtune::tokenizer {
+
+// `expression` with every \p{category}, \d and \w widened by the code points of Unicode 15 and 16.
+// Harmless where the regular expression engine knows them. Scripts (\p{Han}) and long names
+// (\p{Letter}) stay as they are.
+std::string WidenCategories(std::string_view expression);
+
+// The category ("Lo") of a code point that Unicode 15 or 16 added, "Cn" for all others.
+std::string_view RecentCategory(char32_t code_point);
+
+// Whether the normalization of `tokenizers` leaves `code_point` alone, and what surrounds it apart,
+// although utf8proc would decompose or reorder it.
+bool IsInertInNormalization(char32_t code_point);
+
+}  // namespace kvtune::tokenizer
