@@ -1,16 +1,16 @@
 """Seeded text generator behind the demo model, its test items and the bundled prompts.
 
-Every document is a prompt and the one-line completion that must follow it; together they are the
-complete text. The four kinds stress a KV cache in different ways:
+A document is one or more questions with their one-line answers. The four kinds stress a KV cache in
+different ways:
 
 - chat: facts told in earlier turns have to be found again, some corrected on the way;
 - code: the result of a tiny Python snippet has to be traced through its assignments;
 - mathematics: word problems, worked out step by step;
 - long_context: look-ups in a register of records, or of a sentence hidden in a long story.
 
-The completion follows from the prompt alone, so greedy generation up to the newline can be compared
-with it character by character. Standard library only; a seed gives the same text everywhere. The
-word lists and most sentence templates are in calib_data/demo_words.json.
+An answer follows from the text before it alone, so greedy generation up to the newline can be
+compared with it character by character. Standard library only; a seed gives the same text
+everywhere. The word lists and most sentence templates are in calib_data/demo_words.json.
 """
 
 from __future__ import annotations
@@ -36,23 +36,38 @@ SPLIT_OF_BUCKET = {0: "calibration", 1: "held_out", 2: "selection", 3: "test"}
 LARGEST_NUMBER = 99  # of every intermediate result: two digits are what a 3M model masters
 
 
+# What comes before an answer, and the answer: it starts with a space and ends with a newline.
+Exchange = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Document:
-    """One complete text of a kind; `completion` starts with a space and ends with a newline."""
+    """One complete text of a kind. As a test item, its last answer is the one to be written."""
 
     kind: str
-    prompt: str
-    completion: str
+    exchanges: list[Exchange]
 
     @property
     def text(self) -> str:
-        return self.prompt + self.completion
+        return _text(self.exchanges)
+
+    @property
+    def prompt(self) -> str:
+        return _text(self.exchanges[:-1]) + self.exchanges[-1][0]
+
+    @property
+    def completion(self) -> str:
+        return self.exchanges[-1][1]
+
+
+def _text(exchanges: list[Exchange]) -> str:
+    return "".join(before + answer for before, answer in exchanges)
 
 
 # --- chat -----------------------------------------------------------------------------------------
 
 
-def _conversation(rng: random.Random) -> tuple[str, str]:
+def _conversation(rng: random.Random) -> list[Exchange]:
     """Facts in the first turns, questions in the last ones."""
     people = rng.sample(NAMES, rng.randint(2, 5))
     relations = dict(zip(people, rng.sample(WORDS["relations"], rng.randint(1, 2))))
@@ -78,13 +93,21 @@ def _conversation(rng: random.Random) -> tuple[str, str]:
         del statements[:taken]
         if rng.random() < 0.15:
             turns.append(rng.choice(WORDS["small_talk"]))
-    for _ in range(rng.randint(1, 3)):
-        if owned and rng.random() < 0.3:
-            turns.append(_ask_sum(rng, owned, thing))
-        else:
-            turns.append(_ask_fact(rng, known, relations))
-    lines = [f"User: {user}\nAssistant: {assistant}\n" for user, assistant in turns[:-1]]
-    return "".join(lines) + f"User: {turns[-1][0]}\nAssistant:", f" {turns[-1][1]}\n"
+    told = "".join(f"User: {user}\nAssistant: {assistant}\n" for user, assistant in turns)
+
+    questions = [
+        _ask_sum(rng, owned, thing)
+        if owned and rng.random() < 0.3
+        else _ask_fact(rng, known, relations)
+        for _ in range(rng.randint(1, 3))
+    ]
+    return _after(told, [(f"User: {ask}\nAssistant:", answer) for ask, answer in questions])
+
+
+def _after(context: str, questions: list[tuple[str, str]]) -> list[Exchange]:
+    """Puts the context before the first question."""
+    exchanges = [(question, f" {answer}\n") for question, answer in questions]
+    return [(context + exchanges[0][0], exchanges[0][1]), *exchanges[1:]]
 
 
 def _tell(rng: random.Random, known: dict[tuple[str, int], str], person: str, index: int) -> str:
@@ -159,15 +182,17 @@ def _straight_code(rng: random.Random) -> _Code:
         if len(values) < 2:
             values[name] = rng.randint(2, 30)
             lines.append(f"{name} = {values[name]}")
-        else:
-            (operator, number), left = _change(rng), rng.choice(list(values))
-            right = str(number)
-            if operator != "*" and rng.random() < 0.6:
-                right = rng.choice(list(values))
-                number = values[right]
-            lines.append(f"{name} = {left} {operator} {right}")
-            values[name] = _calculate(values[left], operator, number)
-        trace.append(f"{name} = {values[name]}")
+            trace.append(lines[-1])
+            continue
+        (operator, number), left = _change(rng), rng.choice(list(values))
+        right = str(number)
+        if operator != "*" and rng.random() < 0.6:
+            right = rng.choice(list(values))
+            number = values[right]
+        lines.append(f"{name} = {left} {operator} {right}")
+        step = f"{name} = {values[left]} {operator} {number}"
+        values[name] = _calculate(values[left], operator, number)
+        trace.append(f"{step} = {values[name]}")
     printed = rng.choice(list(values))
     return [*lines, f"print({printed})"], trace, values[printed]
 
@@ -185,8 +210,8 @@ def _loop_code(rng: random.Random) -> _Code:
     ]
     trace = [f"{total} = {value}"]
     for number in numbers:
-        value = _calculate(value, operator, number)
-        trace.append(f"{total} = {value}")
+        before, value = value, _calculate(value, operator, number)
+        trace.append(f"{total} = {before} {operator} {number} = {value}")
     return lines, trace, value
 
 
@@ -204,7 +229,8 @@ def _table_code(rng: random.Random) -> _Code:
         f"{result} = {one} {operator} {two}",
         f"print({result})",
     ]
-    trace = [f"{one} = {prices[first]}", f"{two} = {prices[second]}", f"{result} = {value}"]
+    sum_step = f"{result} = {prices[first]} {operator} {prices[second]} = {value}"
+    trace = [f"{one} = {prices[first]}", f"{two} = {prices[second]}", sum_step]
     return lines, trace, value
 
 
@@ -222,15 +248,20 @@ def _function_code(rng: random.Random) -> _Code:
         f"{result} = {result} {outer} {number}",
         f"print({result})",
     ]
-    trace = [f"{x} = {first}", f"{y} = {second}", f"{result} = {inner}", f"{result} = {value}"]
+    trace = [
+        f"{x} = {first}",
+        f"{y} = {second}",
+        f"{result} = {first} {operator} {second} = {inner}",
+        f"{result} = {inner} {outer} {number} = {value}",
+    ]
     return lines, trace, value
 
 
-def _snippet(rng: random.Random) -> tuple[str, str]:
+def _snippet(rng: random.Random) -> list[Exchange]:
     make = rng.choice((_straight_code, _straight_code, _loop_code, _table_code, _function_code))
     lines, trace, printed = make(rng)
     program = "\n".join(lines)
-    return f"# program\n{program}\n# trace:", f" {'; '.join(trace)}; prints {printed}\n"
+    return [(f"# program\n{program}\n# trace:", f" {'; '.join(trace)}; prints {printed}\n")]
 
 
 # --- mathematics ----------------------------------------------------------------------------------
@@ -242,9 +273,9 @@ class _Working:
     def __init__(self) -> None:
         self.steps: list[str] = []
 
-    def do(self, left: int, operator: str, right: int) -> int:
+    def do(self, left: int, operator: str, right: int, subject: str = "") -> int:
         result = _calculate(left, operator, right)
-        self.steps.append(f"{left} {operator} {right} = {result}.")
+        self.steps.append(f"{subject}{left} {operator} {right} = {result}.")
         return result
 
 
@@ -280,6 +311,7 @@ def _shopping_problem(rng: random.Random, work: _Working) -> tuple[str, int]:
 def _comparison_problem(rng: random.Random, work: _Working) -> tuple[str, int]:
     people, thing, counts = rng.sample(NAMES, 3), rng.choice(OBJECTS), [rng.randint(3, 25)]
     story = [f"{people[0]} has {counts[0]} {thing}."]
+    work.steps.append(f"{people[0]}: {counts[0]}.")
     for before, person in zip(people, people[1:]):
         number = rng.randint(2, 15)
         phrase, operator, operand = rng.choice(
@@ -291,10 +323,11 @@ def _comparison_problem(rng: random.Random, work: _Working) -> tuple[str, int]:
             )
         )
         story.append(f"{person} has {phrase} {before}.")
-        counts.append(work.do(counts[-1], operator, operand))
+        counts.append(work.do(counts[-1], operator, operand, f"{person}: "))
     one, two = rng.sample(range(3), 2)
     story.append(f"How many {thing} do {people[one]} and {people[two]} have together?")
-    return " ".join(story), work.do(counts[one], "+", counts[two])
+    pair = f"{people[one]} and {people[two]}: "
+    return " ".join(story), work.do(counts[one], "+", counts[two], pair)
 
 
 def _rows_problem(rng: random.Random, work: _Working) -> tuple[str, int]:
@@ -318,7 +351,7 @@ def _sharing_problem(rng: random.Random, work: _Working) -> tuple[str, int]:
     return story, work.do(each, "-", used)
 
 
-def _problem(rng: random.Random) -> tuple[str, str]:
+def _problem(rng: random.Random) -> list[Exchange]:
     make = rng.choice(
         (
             _inventory_problem,
@@ -331,13 +364,13 @@ def _problem(rng: random.Random) -> tuple[str, str]:
     )
     work = _Working()
     story, answer = make(rng, work)
-    return f"Problem: {story}\nSolution:", f" {' '.join(work.steps)} Answer: {answer}.\n"
+    return [(f"Problem: {story}\nSolution:", f" {' '.join(work.steps)} Answer: {answer}.\n")]
 
 
 # --- long context ---------------------------------------------------------------------------------
 
 
-def _register(rng: random.Random) -> tuple[str, str]:
+def _register(rng: random.Random) -> list[Exchange]:
     """Many records, then several look-ups, or sums of two looked-up scores."""
     style = rng.choice(WORDS["registers"])
     records = [
@@ -364,7 +397,7 @@ def _register(rng: random.Random) -> tuple[str, str]:
     return _with_questions("".join(lines), pairs)
 
 
-def _story(rng: random.Random) -> tuple[str, str]:
+def _story(rng: random.Random) -> list[Exchange]:
     """A few sentences worth remembering among many that are not."""
     sentences = [
         rng.choice(WORDS["fillers"]).format(
@@ -389,48 +422,44 @@ def _story(rng: random.Random) -> tuple[str, str]:
     return _with_questions(" ".join(sentences) + "\n", asked)
 
 
-def _with_questions(context: str, pairs: list[tuple[str, str]]) -> tuple[str, str]:
-    asked = "".join(f"Question: {question}\nAnswer: {answer}\n" for question, answer in pairs[:-1])
-    question, answer = pairs[-1]
-    return f"{context}{asked}Question: {question}\nAnswer:", f" {answer}\n"
-
-
-def _long_context(rng: random.Random) -> tuple[str, str]:
-    return rng.choice((_register, _register, _story))(rng)
+def _with_questions(context: str, pairs: list[tuple[str, str]]) -> list[Exchange]:
+    return _after(context, [(f"Question: {ask}\nAnswer:", answer) for ask, answer in pairs])
 
 
 # --- documents ------------------------------------------------------------------------------------
 
-# kind -> (maker of one unit, most units in a document)
-_MAKERS: dict[str, tuple[Callable[[random.Random], tuple[str, str]], int]] = {
-    "chat": (_conversation, 1),
-    "code": (_snippet, 4),
-    "mathematics": (_problem, 4),
-    "long_context": (_long_context, 1),
+_Maker = Callable[[random.Random], list[Exchange]]
+# kind -> (makers, drawn with equal chances, of a conversation and so on; most of them a document)
+_MAKERS: dict[str, tuple[tuple[_Maker, ...], int]] = {
+    "chat": ((_conversation,), 1),
+    "code": ((_snippet,), 4),
+    "mathematics": ((_problem,), 4),
+    "long_context": ((_register, _register, _story), 1),
 }
 
 
 def split_of(unit: str) -> str:
-    """The split that a conversation, snippet, problem or register belongs to."""
+    """The split that a conversation, snippet, problem, register or story belongs to."""
     return SPLIT_OF_BUCKET.get(zlib.crc32(unit.encode()) % BUCKETS, "training")
 
 
-def _unit(kind: str, split: str, rng: random.Random) -> tuple[str, str]:
+def _unit(makers: tuple[_Maker, ...], split: str, rng: random.Random) -> list[Exchange]:
     """Draws until a unit of the split comes up."""
     while True:
         try:
-            prompt, completion = _MAKERS[kind][0](rng)
+            exchanges = rng.choice(makers)(rng)
         except _OutOfRange:
             continue
-        if split_of(prompt + completion) == split:
-            return prompt, completion
+        if split_of(_text(exchanges)) == split:
+            return exchanges
 
 
 def make_document(kind: str, split: str, rng: random.Random) -> Document:
-    """One document; code and mathematics hold several snippets or problems, the last is asked."""
-    units = [_unit(kind, split, rng) for _ in range(rng.randint(1, _MAKERS[kind][1]))]
-    earlier = "".join(prompt + completion for prompt, completion in units[:-1])
-    return Document(kind, earlier + units[-1][0], units[-1][1])
+    makers, most_units = _MAKERS[kind]
+    exchanges = []
+    for _ in range(rng.randint(1, most_units)):
+        exchanges += _unit(makers, split, rng)
+    return Document(kind, exchanges)
 
 
 def documents(split: str, seed: int) -> Iterator[Document]:

@@ -1,0 +1,488 @@
+"""Trains the bundled demo model, or evaluates it.
+
+    train_demo_model.py --out DIR        train, make some layers fragile, evaluate, save
+    train_demo_model.py --evaluate DIR   print the accuracy table of a saved model
+
+The model is a small Qwen2-style decoder with a byte-level BPE tokenizer of its own; its text comes
+from demo_text.py. After training, key channels of a few layers are scaled without changing the
+model's function (see `scale_key_pairs`), because large models have such key outliers and a model of
+this size does not: they are what makes a per-layer precision plan better than a uniform one.
+
+Needs torch, transformers and tokenizers; training is meant for one data-centre GPU, the evaluation
+runs on a CPU as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from demo_text import KINDS, Document, documents
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import processors, trainers
+from transformers import AutoModelForCausalLM, DynamicCache, Qwen2Config, Qwen2ForCausalLM
+
+SEED = 1
+VOCABULARY_SIZE = 640
+LAYERS, KEY_VALUE_HEADS, HEAD_DIM = 8, 2, 64
+END_OF_TEXT = "<|endoftext|>"
+# Qwen2's own pattern: single digits, words with at most one leading character.
+WORD_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+ROW_TOKENS = 1024
+PROMPT_WEIGHT = 0.2  # weight of a prompt token's loss; an answer's is 1
+EXACT_BITS = 16
+TEST_ITEMS = 480
+CHECKED_ITEMS = 16  # of which greedy generation is compared with the one-pass verdict
+
+
+# --- tokenizer and model --------------------------------------------------------------------------
+
+
+def train_tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    texts = (document.text for document in itertools.islice(documents("training", 0), 4000))
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def new_model(tokenizer: Tokenizer) -> Qwen2ForCausalLM:
+    torch.manual_seed(SEED)
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=VOCABULARY_SIZE,
+            hidden_size=192,
+            intermediate_size=352,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=4,
+            num_key_value_heads=KEY_VALUE_HEADS,
+            head_dim=HEAD_DIM,
+            max_position_embeddings=2048,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            tie_word_embeddings=True,
+            initializer_range=0.04,
+            bos_token_id=end_of_text,
+            eos_token_id=end_of_text,
+            pad_token_id=end_of_text,
+        )
+    )
+
+
+# --- training -------------------------------------------------------------------------------------
+
+_worker_tokenizer: Tokenizer | None = None
+
+
+def _start_worker(tokenizer_json: str) -> None:
+    global _worker_tokenizer
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _worker_tokenizer = Tokenizer.from_str(tokenizer_json)
+
+
+def _make_rows(task: tuple[int, int]) -> np.ndarray:
+    """Token ids and a mask of the answers, as [rows, 2, ROW_TOKENS + 1].
+
+    A row begins with a document; the last document of a row is cut off.
+    """
+    seed, row_count = task
+    assert _worker_tokenizer is not None
+    end_of_text = _worker_tokenizer.token_to_id(END_OF_TEXT)
+    stream = documents("training", seed)
+    rows = np.empty((row_count, 2, ROW_TOKENS + 1), dtype=np.int16)
+    for row in rows:
+        ids: list[int] = []
+        in_answer: list[bool] = []
+        while len(ids) <= ROW_TOKENS:
+            for part in itertools.chain.from_iterable(next(stream).exchanges):
+                part_ids = _worker_tokenizer.encode(part).ids
+                ids += part_ids
+                # The parts take turns: what comes before an answer, the answer.
+                in_answer += [part.startswith(" ")] * len(part_ids)
+            ids.append(end_of_text)
+            in_answer.append(True)
+        row[0], row[1] = ids[: ROW_TOKENS + 1], in_answer[: ROW_TOKENS + 1]
+    return rows
+
+
+def make_pool(tokenizer: Tokenizer, row_count: int) -> np.ndarray:
+    """The training rows, the same for any number of processes."""
+    chunk = min(row_count, 500)
+    tasks = [(seed, chunk) for seed in range(1, 1 + math.ceil(row_count / chunk))]
+    with multiprocessing.Pool(initializer=_start_worker, initargs=(tokenizer.to_str(),)) as pool:
+        return np.concatenate(list(pool.imap(_make_rows, tasks)))[:row_count]
+
+
+def train(model: Qwen2ForCausalLM, rows: np.ndarray, steps: int, batch_rows: int) -> float:
+    """Next-token training; returns the mean loss of the last 5 % of the steps.
+
+    Answers weigh more than the rest, most of which nobody can predict (names, numbers, order).
+    """
+    device = model.device
+    data = torch.from_numpy(rows).to(device)
+    on_gpu = device.type == "cuda"
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=3e-3,
+        betas=(0.9, 0.95),
+        fused=on_gpu,
+    )
+    warm_up = max(1, steps // 25)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * step / steps)) + 0.01),
+    )
+
+    def loss_of(batch: torch.Tensor) -> torch.Tensor:
+        ids, in_answer = batch.unbind(1)
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits.float().flatten(0, 1)
+        losses = F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
+        weights = torch.where(in_answer[:, 1:].flatten() > 0, 1.0, PROMPT_WEIGHT)
+        return (losses * weights).sum() / weights.sum()
+
+    step_loss = torch.compile(loss_of) if on_gpu else loss_of
+    generator = torch.Generator().manual_seed(SEED)
+    order = torch.empty(0, dtype=torch.long)
+    losses = []
+    started = time.monotonic()
+    model.train()
+    for step in range(steps):
+        if len(order) < batch_rows:
+            order = torch.randperm(len(rows), generator=generator)
+        picked, order = order[:batch_rows].to(device), order[batch_rows:]
+        with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+            loss = step_loss(data[picked].long())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        losses.append(loss.detach())
+        if step % 250 == 0 or step == steps - 1:
+            seconds = time.monotonic() - started
+            print(f"step {step} loss {loss.item():.4f} after {seconds:.1f} s", flush=True)
+    model.eval()
+    return torch.stack(losses[-max(1, steps // 20) :]).mean().item()
+
+
+# --- quantized cache and accuracy -----------------------------------------------------------------
+
+
+def fake_quantize(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """KVTuner's asymmetric quantizer; a row is what one KV head holds for one token."""
+    if bits >= EXACT_BITS:
+        return x
+    q_max, q_min = 2 ** (bits - 1) - 1, -(2 ** (bits - 1))
+    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    scale = (high - low).clamp(min=1e-5) / (q_max - q_min)
+    zero = torch.round(low / scale) - q_min
+    return (torch.round(x / scale - zero).clamp(q_min, q_max) + zero) * scale
+
+
+Plan = list[tuple[int, int]]  # (key bits, value bits) of every layer
+UNIFORM = {
+    "exact": (EXACT_BITS, EXACT_BITS),
+    "KV8": (8, 8),
+    "K8V4": (8, 4),
+    "K4V8": (4, 8),
+    "KV4": (4, 4),
+    "K4V2": (4, 2),
+    "KV2": (2, 2),
+}
+
+
+def uniform(name: str) -> Plan:
+    return [UNIFORM[name]] * LAYERS
+
+
+def fragile_plan(layers: Sequence[int]) -> Plan:
+    """K4V2, except the fragile layers, which get K8V4."""
+    return [UNIFORM["K8V4" if layer in layers else "K4V2"] for layer in range(LAYERS)]
+
+
+class QuantizedCache(DynamicCache):
+    """Stores and returns what a per-token quantized cache would hold, prompt and decode alike."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # noqa: ANN
+        key_bits, value_bits = self._plan[layer_idx]
+        keys, values = fake_quantize(key_states, key_bits), fake_quantize(value_states, value_bits)
+        return super().update(keys, values, layer_idx, *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Item:
+    kind: str
+    prompt_ids: list[int]
+    completion_ids: list[int]
+
+
+def make_items(tokenizer: Tokenizer, split: str, count: int) -> list[Item]:
+    def item(document: Document) -> Item:
+        prompt_ids = tokenizer.encode(document.prompt).ids
+        ids = tokenizer.encode(document.text).ids
+        assert ids[: len(prompt_ids)] == prompt_ids
+        return Item(document.kind, prompt_ids, ids[len(prompt_ids) :])
+
+    return [item(document) for document in itertools.islice(documents(split, SEED), count)]
+
+
+@dataclass(frozen=True)
+class Result:
+    accuracy: dict[str, float]  # of each kind, and "all"
+    nll: float  # of the completions, nats per token
+
+
+@torch.no_grad()
+def evaluate(model: Qwen2ForCausalLM, items: list[Item], plan: Plan) -> Result:
+    """Exact match of greedy generation, without generating.
+
+    Greedy generation writes the expected completion if and only if the expected token is the most
+    likely one at each of its positions, given the prompt and the completion so far. Each cache
+    entry is quantized by itself, so that one pass over the whole text sees what decoding token by
+    token would see. `check_by_generation` compares with real generation.
+    """
+    correct: dict[str, list[bool]] = {kind: [] for kind in KINDS}
+    loss = token_count = 0.0
+    ordered = sorted(items, key=lambda item: len(item.prompt_ids) + len(item.completion_ids))
+    batch_size = 128 if model.device.type == "cuda" else 8
+    for start in range(0, len(ordered), batch_size):
+        batch = ordered[start : start + batch_size]
+        rows = [torch.tensor(item.prompt_ids + item.completion_ids) for item in batch]
+        # Padding is on the right, where no position of the text looks.
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(model.device)
+        logits = model(input_ids=ids, past_key_values=QuantizedCache(plan)).logits
+        log_probs = logits[:, :-1].float().log_softmax(-1)
+        token_loss = -log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
+        hit = log_probs.argmax(-1) == ids[:, 1:]
+        first = torch.tensor([[len(item.prompt_ids) - 1] for item in batch], device=ids.device)
+        last = torch.tensor([[len(row) - 1] for row in rows], device=ids.device)
+        position = torch.arange(ids.shape[1] - 1, device=ids.device)
+        in_completion = (position >= first) & (position < last)
+        loss += (token_loss * in_completion).sum().item()
+        token_count += in_completion.sum().item()
+        for item, exact in zip(batch, (hit | ~in_completion).all(-1).tolist()):
+            correct[item.kind].append(exact)
+    accuracy = {kind: sum(hits) / max(1, len(hits)) for kind, hits in correct.items()}
+    accuracy["all"] = sum(map(sum, correct.values())) / len(items)
+    return Result(accuracy, loss / token_count)
+
+
+@torch.no_grad()
+def generate(model: Qwen2ForCausalLM, item: Item, plan: Plan) -> list[int]:
+    """Greedy generation, token by token, as many tokens as the expected completion has."""
+    cache, ids, written = QuantizedCache(plan), item.prompt_ids, []
+    while len(written) < len(item.completion_ids):
+        logits = model(
+            input_ids=torch.tensor([ids], device=model.device), past_key_values=cache
+        ).logits
+        ids = [int(logits[0, -1].argmax())]
+        written += ids
+    return written
+
+
+# --- fragile layers -------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def largest_key_pairs(model: Qwen2ForCausalLM, items: list[Item]) -> list[list[int]]:
+    """By layer and KV head: the rotary pair whose keys have the largest mean length."""
+    cache = QuantizedCache(uniform("exact"))
+    ids = list(itertools.chain.from_iterable(item.prompt_ids for item in items))[:ROW_TOKENS]
+    model(input_ids=torch.tensor([ids], device=model.device), past_key_values=cache)
+    half = HEAD_DIM // 2
+    return [
+        layer.keys.unflatten(-1, (2, half)).norm(dim=-2).mean((0, 2)).argmax(-1).tolist()
+        for layer in cache.layers
+    ]
+
+
+@torch.no_grad()
+def scale_key_pairs(
+    model: Qwen2ForCausalLM, layer: int, pairs: list[int], factor: float
+) -> None:
+    """Multiplies one rotary pair of each KV head's keys, and divides the queries' by as much.
+
+    The scores stay what they were: both channels of a pair turn together, so that scaling commutes
+    with the rotary embedding, and a power of two changes no bit but the exponent. The rows to be
+    quantized get a wider range, however, so that all other channels lose resolution.
+    """
+    attention = model.model.layers[layer].self_attn
+    queries_per_head = attention.q_proj.out_features // attention.k_proj.out_features
+    for head, pair in enumerate(pairs):
+        for channel in (pair, pair + HEAD_DIM // 2):
+            attention.k_proj.weight[head * HEAD_DIM + channel] *= factor
+            attention.k_proj.bias[head * HEAD_DIM + channel] *= factor
+            for query in range(head * queries_per_head, (head + 1) * queries_per_head):
+                attention.q_proj.weight[query * HEAD_DIM + channel] /= factor
+                attention.q_proj.bias[query * HEAD_DIM + channel] /= factor
+
+
+def choose_fragile_layers(
+    model: Qwen2ForCausalLM, items: list[Item], pairs: list[list[int]], factors: tuple[int, ...]
+) -> tuple[list[int], int]:
+    """Two layers and a factor, by exact match on items that no reported figure uses.
+
+    The rule: KV8 and the per-layer plan stay within a point of the exact cache, and KV4 loses as
+    near to 20 points as possible.
+    """
+    exact = evaluate(model, items, uniform("exact")).accuracy["all"]
+
+    def points_lost(layers: tuple[int, ...], factor: int, plan: Plan) -> float:
+        for layer in layers:
+            scale_key_pairs(model, layer, pairs[layer], factor)
+        accuracy = evaluate(model, items, plan).accuracy["all"]
+        for layer in layers:
+            scale_key_pairs(model, layer, pairs[layer], 1 / factor)
+        return 100 * (exact - accuracy)
+
+    choices = itertools.product(itertools.combinations(range(LAYERS), 2), factors)
+    lost = {choice: points_lost(*choice, uniform("KV4")) for choice in choices}
+    for layers, factor in sorted(lost, key=lambda choice: abs(lost[choice] - 20)):
+        plans = uniform("KV8"), fragile_plan(layers)
+        others = [points_lost(layers, factor, plan) for plan in plans]
+        print(
+            f"layers {layers}, factor {factor}: points lost by KV4 {lost[layers, factor]:.1f}, "
+            f"by KV8 {others[0]:.1f}, by the per-layer plan {others[1]:.1f}"
+        )
+        if max(others) <= 1:
+            return list(layers), factor
+    raise SystemExit("no two layers and factor satisfy the rule")
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def print_table(
+    model: Qwen2ForCausalLM, tokenizer: Tokenizer, layers: list[int], item_count: int = TEST_ITEMS
+) -> None:
+    """Accuracy and loss on the test split, and a comparison with real generation."""
+    items = make_items(tokenizer, "test", item_count)
+    spec = "K4V2;" + ";".join(f"{layer}:K8V4" for layer in layers)
+    plans = {name: uniform(name) for name in UNIFORM} | {spec: fragile_plan(layers)}
+    print(f"{item_count} test items, exact match in percent; nll of the answers, nats per token\n")
+    print("| plan | mean bits | " + " | ".join(KINDS) + " | all | nll |")
+    print("|---|---|" + "---|" * (len(KINDS) + 2))
+    for name, plan in plans.items():
+        result = evaluate(model, items, plan)
+        bits = sum(map(sum, plan)) / (2 * LAYERS)
+        shown = " | ".join(f"{100 * result.accuracy[kind]:.1f}" for kind in (*KINDS, "all"))
+        print(f"| {name} | {bits:g} | {shown} | {result.nll:.4f} |", flush=True)
+    checked = items[:CHECKED_ITEMS]
+    same = sum(
+        (generate(model, item, plans["KV4"]) == item.completion_ids)
+        == (evaluate(model, [item], plans["KV4"]).accuracy["all"] == 1)
+        for item in checked
+    )
+    print(f"\nGenerated token by token with KV4: {same} of {len(checked)} verdicts are the same.")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    steps: int = 18_000
+    batch_rows: int = 64
+    rows: int = 200_000
+    selection_items: int = 240
+    test_items: int = TEST_ITEMS
+    factors: tuple[int, ...] = (2, 4, 8, 16)
+
+
+SMOKE = Size(steps=3, batch_rows=2, rows=8, selection_items=4, test_items=4, factors=(8,))
+
+
+def build(out: Path, size: Size) -> None:
+    """Trains, makes two layers fragile, saves, prints the table."""
+    tokenizer = train_tokenizer()
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(out / "tokenizer.json"))
+    rows = make_pool(tokenizer, size.rows)
+    print(f"{len(rows)} rows of {ROW_TOKENS} tokens, {rows[:, 1].mean():.1%} answers", flush=True)
+    model = new_model(tokenizer).to("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_float32_matmul_precision("high")
+    loss = train(model, rows, size.steps, size.batch_rows)
+    torch.set_float32_matmul_precision("highest")
+    print(f"mean weighted loss of the last 5 % of {size.steps} steps: {loss:.4f}", flush=True)
+
+    # Saved at once, in case that no choice of layers satisfies the rule. From here on the weights
+    # are what the file holds, computed with in float32.
+    model.to(torch.bfloat16).save_pretrained(out)
+    model.float()
+    items = make_items(tokenizer, "selection", size.selection_items)
+    pairs = largest_key_pairs(model, items)
+    layers, factor = choose_fragile_layers(model, items, pairs, size.factors)
+    for layer in layers:
+        scale_key_pairs(model, layer, pairs[layer], factor)
+    model.to(torch.bfloat16).save_pretrained(out)
+    model.float()
+
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TEXT,
+        "pad_token": END_OF_TEXT,
+        "model_max_length": model.config.max_position_embeddings,
+        "clean_up_tokenization_spaces": False,
+    }
+    write_json(out / "tokenizer_config.json", tokenizer_config)
+    scaled = [{"layer": layer, "rotary_pairs": pairs[layer], "factor": factor} for layer in layers]
+    write_json(out / "scaled_keys.json", scaled)
+    print_table(model, tokenizer, layers, size.test_items)
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train or evaluate the bundled demo model.")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--out", type=Path, help="train and write the model to this directory")
+    action.add_argument("--evaluate", type=Path, metavar="DIR", help="print a model's accuracy")
+    parser.add_argument("--smoke", action="store_true", help="a few tiny steps, to test the script")
+    arguments = parser.parse_args()
+    if arguments.evaluate:
+        directory = arguments.evaluate
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+        scaled = json.loads((directory / "scaled_keys.json").read_text())
+        tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        print_table(model, tokenizer, [entry["layer"] for entry in scaled])
+    else:
+        build(arguments.out, SMOKE if arguments.smoke else Size())
+
+
+if __name__ == "__main__":
+    main()
