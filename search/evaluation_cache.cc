@@ -18,9 +18,8 @@ void RequireFiniteScore(const PrecisionPlan& plan, const PlanScore& score) {
                              score.nll, score.delta_nll}) {
     if (!std::isfinite(value)) {
       throw Error(
-          fmt::format("scoring the plan \"{}\": found a score of {} (mean KL {}), expected "
-                      "finite numbers",
-                      PlanSpec(plan), value, score.kl_mean));
+          fmt::format("scoring the plan \"{}\": found a score of {}, expected finite numbers",
+                      PlanSpec(plan), value));
     }
   }
 }

@@ -1,13 +1,16 @@
 #include "search/genome.h"
 
-#include <cstdlib>
 #include <limits>
 #include <utility>
 
 namespace kvtune {
 namespace {
 
-int BitsApart(KvFormatId a, KvFormatId b) { return std::abs(FormatOf(a).bits - FormatOf(b).bits); }
+// Squared, so that layers that want opposite ends meet in the middle.
+int64_t Distance(KvFormatId a, KvFormatId b) {
+  const int64_t bits = FormatOf(a).bits - FormatOf(b).bits;
+  return bits * bits;
+}
 
 }  // namespace
 
@@ -47,11 +50,11 @@ int Genome::Nearest(const LayerGroup& group, const PrecisionPlan& plan) const {
   std::pair<int64_t, int64_t> smallest = {std::numeric_limits<int64_t>::max(), 0};
   for (size_t choice = 0; choice < group.candidates.size(); ++choice) {
     const PrecisionPair candidate = group.candidates[choice];
-    std::pair<int64_t, int64_t> difference = {0, 0};  // bits, layers
+    std::pair<int64_t, int64_t> difference = {0, 0};  // bits squared, layers
     for (const size_t layer : group.layers) {
       const PrecisionPair wanted = plan.layers[layer];
       difference.first +=
-          BitsApart(candidate.key, wanted.key) + BitsApart(candidate.value, wanted.value);
+          Distance(candidate.key, wanted.key) + Distance(candidate.value, wanted.value);
       difference.second += candidate != wanted;
     }
     if (difference < smallest) {

@@ -30,9 +30,10 @@ class Genome {
   // REQUIRES: genes.size() == gene_count(), each in range.
   PrecisionPlan Decode(std::span<const int> genes) const;
 
-  // The genes nearest to any plan: per group the candidate with the smallest sum of differences in
-  // nominal bits over its layers and sides, then with the most layers unchanged, then with the most
-  // bits. A plan of the space gives its own genes. REQUIRES: plan.layers.size() == layer_count().
+  // The genes nearest to any plan: per group the candidate with the smallest sum of squared
+  // differences in nominal bits over its layers and sides, then with the most layers unchanged,
+  // then with the most bits. A plan of the space gives its own genes. REQUIRES: plan.layers.size()
+  // == layer_count().
   Genes Project(const PrecisionPlan& plan) const;
 
   // Steps through the space from all zeros, last gene fastest; false after the last genes.

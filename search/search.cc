@@ -123,13 +123,15 @@ void SearchRun::ScoreUniformPlans() {
     uniform_plans_.push_back(PrecisionPlan::Uniform(pair, layer_count()));
     first_batch.push_back(uniform_plans_.back());
   }
-  if (Score(first_batch) < first_batch.size()) {
+  const int64_t needed = evaluator_.distinct_plans() + evaluator_.CountNew(first_batch);
+  if (options_.max_evaluations > 0 && needed > options_.max_evaluations) {
     throw Error(
         fmt::format("searching: found a limit of {} evaluations, expected at least {} for the "
                     "exact and the uniform plans",
-                    options_.max_evaluations, evaluator_.CountNew(first_batch)),
+                    options_.max_evaluations, needed),
         ExitCode::kUsage);
   }
+  evaluator_.Evaluate(first_batch);
   worst_ = {LogLoss(evaluator_.ScoreOf(uniform_plans_.front())), cost_(exact).bytes_per_token};
   for (const PrecisionPlan& plan : uniform_plans_) {
     worst_.loss = std::max(worst_.loss, LogLoss(evaluator_.ScoreOf(plan)));
@@ -208,10 +210,15 @@ std::vector<Genes> SearchRun::FirstGeneration() const {
   for (const PrecisionPlan& plan : options_.seed_plans) add_if_new(genome_.Project(plan));
 
   Random random(DeriveSeed(options_.seed, kFirstGenerationSeed));
+  // Around a level of their own, from most to fewest bits: genes drawn apart would give plans of
+  // middling size only.
+  constexpr double kSpread = 0.5;  // of the choices
   const auto draw = [&] {
     Genes genes;
+    const double level = random.Unit();
     for (const int choices : genome_.choices()) {
-      genes.push_back(static_cast<int>(random.Below(static_cast<uint64_t>(choices))));
+      const double position = level + kSpread * (random.Unit() - 0.5);
+      genes.push_back(std::clamp(static_cast<int>(std::floor(position * choices)), 0, choices - 1));
     }
     return genes;
   };

@@ -17,9 +17,9 @@ namespace kvtune {
 struct SearchOptions {
   // Plans in a generation; rounded up to at least 8 and a multiple of 4 (pagmo2's own rule). With
   // the defaults 150 to 250 distinct plans are scored on 8 to 16 groups, the paper's 200 trials.
-  int population = 24;
+  int population = 20;
   // Generations, the first one included. Raise both for more groups.
-  int generations = 20;
+  int generations = 11;
   double crossover_probability = 0.95;  // in [0, 1)
   double mutation_probability = 0;      // per gene, in (0, 1]; 0: 1 / number of genes
   // Distinct plans scored, exact and uniform plans included; never exceeded. 0: no limit but the

@@ -11,8 +11,8 @@
 
 namespace kvtune {
 
-// What one layer's pair disturbs, by its nominal bits: about 4 times less a bit, keys twice as much as
-// values, as quantizers of real models behave.
+// What one layer's pair disturbs, by its nominal bits: about 4 times less a bit, keys twice as much
+// as values, as quantizers of real models behave.
 inline double FakePairError(PrecisionPair pair) {
   const auto error = [](KvFormatId id) {
     return FormatOf(id).is_exact() ? 0.0 : std::pow(0.25, FormatOf(id).bits);
@@ -20,8 +20,8 @@ inline double FakePairError(PrecisionPair pair) {
   return 2 * error(pair.key) + error(pair.value);
 }
 
-// Loss = sum over layers of weight * error, plus `interaction` * error of a layer * error of the next:
-// with 0 the best plan for a size is a knapsack, otherwise layers have to be judged together.
+// Loss = sum over layers of weight * error, plus `interaction` * error of a layer * error of the
+// next: with 0 the best plan for a size is a knapsack, otherwise layers have to be judged together.
 class FakeEvaluator : public PlanEvaluator {
  public:
   explicit FakeEvaluator(std::vector<double> layer_weights, double interaction = 0)

@@ -1,4 +1,5 @@
-// A folder of a test's own, gone with the test.
+// A folder of a test's own, gone with the test; in memory where there is such a place, so that
+// flushing files to disk costs nothing.
 #pragma once
 
 #include <stdlib.h>
@@ -12,9 +13,15 @@ namespace kvtune {
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "kvtune_test_XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw std::runtime_error("no temporary folder " + name);
-    path_ = name;
+    for (const std::filesystem::path& parent :
+         {std::filesystem::path("/dev/shm"), std::filesystem::temp_directory_path()}) {
+      std::string name = (parent / "kvtune_test_XXXXXX").string();
+      if (::mkdtemp(name.data())) {
+        path_ = name;
+        return;
+      }
+    }
+    throw std::runtime_error("no place for a temporary folder");
   }
   ~TemporaryDirectory() {
     std::error_code ignored;

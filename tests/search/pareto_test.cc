@@ -1,0 +1,80 @@
+#include "search/pareto.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "lib/base/random.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+TEST(ParetoTest, DominanceNeedsOneStrictlyBetterObjective) {
+  EXPECT_TRUE(Dominates({1, 1}, {1, 2}));
+  EXPECT_TRUE(Dominates({1, 1}, {2, 1}));
+  EXPECT_FALSE(Dominates({1, 1}, {1, 1}));
+  EXPECT_FALSE(Dominates({1, 2}, {2, 1}));
+}
+
+TEST(ParetoTest, NonDominatedIsByAscendingBytes) {
+  const std::vector<Objectives> points = {{1, 8}, {4, 2}, {2, 8}, {2, 4}, {5, 2}};
+  EXPECT_THAT(NonDominated(points), ElementsAre(1, 3, 0));
+}
+
+TEST(ParetoTest, OfEqualPointsTheFirstStays) {
+  const std::vector<Objectives> points = {{2, 2}, {1, 3}, {2, 2}, {1, 3}};
+  EXPECT_THAT(NonDominated(points), ElementsAre(0, 1));
+}
+
+TEST(ParetoTest, NoPointsHaveNoFront) {
+  EXPECT_THAT(NonDominated({}), IsEmpty());
+  EXPECT_EQ(Hypervolume({}, {1, 1}), 0);
+}
+
+TEST(ParetoTest, FrontIsExactlyThePointsThatNothingDominates) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Random random(seed);
+    std::vector<Objectives> points;
+    // A coarse grid, so that ties in one and in both objectives happen.
+    for (int i = 0; i < 60; ++i) {
+      points.push_back(
+          {static_cast<double>(random.Below(12)), static_cast<double>(random.Below(12))});
+    }
+    const std::vector<size_t> front = NonDominated(points);
+    for (size_t i = 0; i < points.size(); ++i) {
+      const bool dominated =
+          std::any_of(points.begin(), points.end(),
+                      [&](const Objectives& other) { return Dominates(other, points[i]); });
+      const bool represented = std::any_of(front.begin(), front.end(), [&](size_t member) {
+        return points[member].loss == points[i].loss && points[member].bytes == points[i].bytes;
+      });
+      EXPECT_NE(dominated, represented) << "seed " << seed << ", point " << i;
+    }
+    for (size_t i = 1; i < front.size(); ++i) {
+      EXPECT_LT(points[front[i - 1]].bytes, points[front[i]].bytes);
+    }
+  }
+}
+
+TEST(ParetoTest, HypervolumeIsTheAreaOfTheStaircase) {
+  // 3x1 beside 2x2, the dominated point adds nothing.
+  const std::vector<Objectives> points = {{1, 3}, {2, 1}, {3, 3}};
+  EXPECT_DOUBLE_EQ(Hypervolume(points, {4, 4}), 3 * 1 + 2 * 2);
+}
+
+TEST(ParetoTest, PointsBeyondTheReferenceHaveNoArea) {
+  const std::vector<Objectives> points = {{5, 1}, {1, 5}, {4, 1}, {2, 2}};
+  EXPECT_DOUBLE_EQ(Hypervolume(points, {4, 4}), 4);
+}
+
+TEST(ParetoTest, LossesMayBeNegative) {
+  const std::vector<Objectives> points = {{-6, 100}};
+  EXPECT_DOUBLE_EQ(Hypervolume(points, {-1, 300}), 5 * 200);
+}
+
+}  // namespace
+}  // namespace kvtune

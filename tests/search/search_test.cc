@@ -1,0 +1,336 @@
+#include "search/search.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/base/error.h"
+#include "lib/base/random.h"
+#include "search/pareto.h"
+#include "tests/support/fake_evaluator.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::StrEq;
+using ::testing::ThrowsMessage;
+
+const std::vector<PrecisionPair> kFive = {kKV8, kK8V4, kKV4, kK4V2, kKV2};
+
+LayerGroups OneLayerGroups(size_t count, const std::vector<PrecisionPair>& candidates) {
+  LayerGroups groups;
+  for (size_t i = 0; i < count; ++i) groups.groups.push_back({{i}, candidates});
+  return groups;
+}
+
+// Two orders of magnitude apart, as layers of real models are.
+std::vector<double> RandomWeights(size_t count, uint64_t seed) {
+  Random random(seed);
+  std::vector<double> weights(count);
+  for (double& weight : weights) weight = std::pow(10.0, 2 * random.Unit() - 1);
+  return weights;
+}
+
+Objectives ObjectivesOf(const ScoredPlan& plan) {
+  return {plan.calibration.kl_mean, plan.cost.bytes_per_token};
+}
+
+std::vector<std::string> Names(const std::vector<ScoredPlan>& plans) {
+  std::vector<std::string> names;
+  for (const ScoredPlan& plan : plans) names.push_back(plan.name);
+  return names;
+}
+
+TEST(SearchTest, TwoLayersAreEnumeratedAndTheFrontIsKnown) {
+  // Layer 0 matters ten times as much: of the mixed plans only the one that spares it is worth its
+  // bytes.
+  FakeEvaluator fake({10, 1});
+  EvaluationCache cache(fake);
+  const SearchResult result = Search(OneLayerGroups(2, {kKV8, kKV4}), std::vector{kKV8, kKV4},
+                                     cache, FakeCost, {}, nullptr);
+  EXPECT_TRUE(result.exhaustive);
+  EXPECT_FALSE(result.interrupted);
+  EXPECT_EQ(result.stop_reason, "the grouped space of 4 plans is scored whole");
+  EXPECT_THAT(Names(result.front), ElementsAre("p00", "p01", "p02"));
+  EXPECT_THAT(result.front[0].plan.layers, ElementsAre(kKV8, kKV8));
+  EXPECT_THAT(result.front[1].plan.layers, ElementsAre(kKV8, kKV4));
+  EXPECT_THAT(result.front[2].plan.layers, ElementsAre(kKV4, kKV4));
+  EXPECT_THAT(Names(result.uniform), ElementsAre("KV8", "KV4"));
+  EXPECT_EQ(result.reference.name, "exact");
+  EXPECT_TRUE(result.reference.plan.is_exact());
+  EXPECT_EQ(result.reference.calibration.kl_mean, 0);
+  EXPECT_EQ(cache.distinct_plans(), 5);
+}
+
+TEST(SearchTest, ExactAndUniformPlansComeFirstInOneBatch) {
+  FakeEvaluator fake(RandomWeights(6, 1));
+  EvaluationCache cache(fake);
+  const std::vector<PrecisionPair> nine = NinePairs();
+  const SearchResult result = Search(OneLayerGroups(6, kFive), nine, cache, FakeCost, {}, nullptr);
+  ASSERT_FALSE(fake.batches().empty());
+  ASSERT_THAT(fake.batches()[0], SizeIs(10));
+  EXPECT_TRUE(fake.batches()[0][0].is_exact());
+  for (size_t i = 0; i < nine.size(); ++i) {
+    EXPECT_EQ(fake.batches()[0][i + 1], PrecisionPlan::Uniform(nine[i], 6));
+    EXPECT_EQ(result.uniform[i].plan, PrecisionPlan::Uniform(nine[i], 6));
+    EXPECT_EQ(result.uniform[i].name, PairLabel(nine[i]));
+  }
+}
+
+TEST(SearchTest, FrontHoldsNoPlanThatAnyScoredPlanDominates) {
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    FakeEvaluator fake(RandomWeights(8, seed), 5);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.seed = seed;
+    options.generations = 6;
+    const SearchResult result =
+        Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    for (const ScoredPlan& member : result.front) {
+      for (const PrecisionPlan& plan : cache.plans()) {
+        EXPECT_FALSE(Dominates({cache.ScoreOf(plan).kl_mean, FakeCost(plan).bytes_per_token},
+                               ObjectivesOf(member)));
+      }
+      EXPECT_FALSE(member.plan.is_exact());
+    }
+    for (size_t i = 1; i < result.front.size(); ++i) {
+      EXPECT_GT(result.front[i - 1].cost.bytes_per_token, result.front[i].cost.bytes_per_token);
+      EXPECT_LT(result.front[i - 1].calibration.kl_mean, result.front[i].calibration.kl_mean);
+    }
+  }
+}
+
+TEST(SearchTest, SameSeedGivesTheSameResult) {
+  const auto search = [](uint64_t seed) {
+    FakeEvaluator fake(RandomWeights(8, 3), 5);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.seed = seed;
+    options.generations = 5;
+    Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    return fake.batches();
+  };
+  EXPECT_EQ(search(1), search(1));
+  EXPECT_NE(search(1), search(2));
+}
+
+TEST(SearchTest, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
+  const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const auto hypervolume = [&](int64_t enumerate_up_to) {
+      FakeEvaluator fake(RandomWeights(7, seed));
+      EvaluationCache cache(fake);
+      SearchOptions options;
+      options.seed = seed;
+      options.enumerate_up_to = enumerate_up_to;
+      const SearchResult result =
+          Search(OneLayerGroups(7, three), three, cache, FakeCost, options, nullptr);
+      EXPECT_EQ(result.exhaustive, enumerate_up_to > 0);
+      return result.generations.back().hypervolume;
+    };
+    const double best = hypervolume(3 * 3 * 3 * 3 * 3 * 3 * 3);
+    EXPECT_GE(hypervolume(0), 0.97 * best) << "seed " << seed;
+  }
+}
+
+TEST(SearchTest, DefaultBudgetScoresAboutTwoHundredPlans) {
+  for (const size_t groups : {8, 12, 16}) {
+    FakeEvaluator fake(RandomWeights(groups, groups), 2);
+    EvaluationCache cache(fake);
+    Search(OneLayerGroups(groups, kFive), NinePairs(), cache, FakeCost, {}, nullptr);
+    EXPECT_GE(cache.distinct_plans(), 150) << groups << " groups";
+    EXPECT_LE(cache.distinct_plans(), 250) << groups << " groups";
+  }
+}
+
+TEST(SearchTest, ReportsGrowAndEndWithTheFront) {
+  FakeEvaluator fake(RandomWeights(8, 3), 5);
+  EvaluationCache cache(fake);
+  std::vector<GenerationReport> reports;
+  SearchOptions options;
+  options.generations = 7;
+  const SearchResult result =
+      Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options,
+             [&](const GenerationReport& report) { reports.push_back(report); });
+  ASSERT_THAT(reports, SizeIs(8));
+  EXPECT_THAT(result.generations, SizeIs(8));
+  for (size_t i = 0; i < reports.size(); ++i) {
+    EXPECT_EQ(reports[i].generation, static_cast<int>(i));
+    if (i == 0) continue;
+    EXPECT_GE(reports[i].distinct_plans, reports[i - 1].distinct_plans);
+    EXPECT_GE(reports[i].hypervolume, reports[i - 1].hypervolume);
+  }
+  EXPECT_EQ(reports[0].distinct_plans, 10);
+  EXPECT_EQ(reports.back().front_size, result.front.size());
+  EXPECT_EQ(reports.back().distinct_plans, cache.distinct_plans());
+  EXPECT_EQ(result.stop_reason, "7 generations are done");
+}
+
+TEST(SearchTest, LimitOfEvaluationsIsNeverExceeded) {
+  for (const int64_t limit : {10, 11, 33, 34, 50, 120}) {
+    FakeEvaluator fake(RandomWeights(8, 3), 5);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.max_evaluations = limit;
+    const SearchResult result =
+        Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    EXPECT_EQ(cache.distinct_plans(), limit);
+    EXPECT_EQ(result.stop_reason,
+              "the limit of " + std::to_string(limit) + " evaluations is reached");
+    EXPECT_FALSE(result.interrupted);
+    EXPECT_FALSE(result.front.empty());
+  }
+}
+
+TEST(SearchTest, LimitUnderTheUniformPlansIsRefused) {
+  FakeEvaluator fake({1, 1});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.max_evaluations = 9;
+  EXPECT_THAT(
+      [&] { Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr); },
+      ThrowsMessage<Error>(StrEq("searching: found a limit of 9 evaluations, expected at least 10 "
+                                 "for the exact and the uniform plans")));
+  EXPECT_TRUE(fake.batches().empty());
+}
+
+TEST(SearchTest, WholeSpaceIsScoredOnlyWhenItFitsTheLimit) {
+  FakeEvaluator fake({3, 2, 1});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.max_evaluations = 25;  // of 27 and the exact plan
+  const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
+  const SearchResult result =
+      Search(OneLayerGroups(3, three), three, cache, FakeCost, options, nullptr);
+  EXPECT_FALSE(result.exhaustive);
+  EXPECT_LE(cache.distinct_plans(), 25);
+}
+
+TEST(SearchTest, StopIsAskedBetweenGenerationsAndKeepsWhatIsScored) {
+  FakeEvaluator fake(RandomWeights(8, 3));
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  int asked = 0;
+  options.should_stop = [&] { return ++asked == 4; };
+  const SearchResult result =
+      Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+  EXPECT_TRUE(result.interrupted);
+  EXPECT_EQ(result.stop_reason, "stopped after generation 3 of 11");
+  EXPECT_THAT(result.generations, SizeIs(4));
+  EXPECT_FALSE(result.front.empty());
+}
+
+TEST(SearchTest, EnumerationCanBeStoppedToo) {
+  FakeEvaluator fake({4, 3, 2, 1});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.should_stop = [&] { return cache.distinct_plans() > 30; };
+  const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
+  const SearchResult result =
+      Search(OneLayerGroups(4, three), three, cache, FakeCost, options, nullptr);
+  EXPECT_TRUE(result.interrupted);
+  EXPECT_FALSE(result.exhaustive);
+  EXPECT_EQ(result.stop_reason, "stopped after 40 of 81 plans of the grouped space");
+}
+
+TEST(SearchTest, StopAfterTheUniformPlans) {
+  FakeEvaluator fake({1, 1});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.should_stop = [] { return true; };
+  const SearchResult result =
+      Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+  EXPECT_EQ(result.stop_reason, "stopped after the uniform plans");
+  EXPECT_THAT(fake.batches(), SizeIs(1));
+  EXPECT_THAT(result.uniform, SizeIs(9));
+}
+
+TEST(SearchTest, GroupsWithoutAChoiceAreOnePlan) {
+  LayerGroups groups;
+  groups.groups = {{{0}, {kKV8}}, {{1}, {kKV4}}};
+  FakeEvaluator fake({10, 1});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.enumerate_up_to = 0;
+  const SearchResult result =
+      Search(groups, std::vector{kKV8, kKV4}, cache, FakeCost, options, nullptr);
+  EXPECT_TRUE(result.exhaustive);
+  EXPECT_EQ(cache.distinct_plans(), 4);
+  ASSERT_THAT(result.front, SizeIs(3));
+  EXPECT_THAT(result.front[1].plan.layers, ElementsAre(kKV8, kKV4));
+}
+
+TEST(SearchTest, SeedPlansEnterTheFirstGeneration) {
+  FakeEvaluator fake(RandomWeights(8, 3));
+  EvaluationCache cache(fake);
+  PrecisionPlan seed = PrecisionPlan::Uniform(kKV4, 8);
+  seed.layers[5] = kKV8;
+  SearchOptions options;
+  options.generations = 1;
+  options.seed_plans = {seed};
+  Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+  ASSERT_THAT(fake.batches(), SizeIs(2));
+  EXPECT_EQ(fake.batches()[1][0], seed);
+}
+
+TEST(SearchTest, PlansOfEqualLossAndBytesAreListedOnce) {
+  FakeEvaluator fake({1, 1, 1});  // which layer has more bits makes no difference
+  EvaluationCache cache(fake);
+  const std::vector<PrecisionPair> two = {kKV8, kKV4};
+  const SearchResult result = Search(OneLayerGroups(3, two), two, cache, FakeCost, {}, nullptr);
+  EXPECT_THAT(result.front, SizeIs(4));
+}
+
+TEST(SearchTest, PlanAsLargeAsTheExactOneIsNotWorthIt) {
+  FakeEvaluator fake({1});
+  EvaluationCache cache(fake);
+  const auto flat_cost = [](const PrecisionPlan&) { return PlanCost{8, 8, 100}; };
+  const std::vector<PrecisionPair> two = {kKV8, kKV4};
+  EXPECT_TRUE(Search(OneLayerGroups(1, two), two, cache, flat_cost, {}, nullptr).front.empty());
+}
+
+TEST(SearchTest, GroupsOfAnotherModelAreRefused) {
+  FakeEvaluator fake({1, 1, 1});
+  EvaluationCache cache(fake);
+  EXPECT_THAT([&] { Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, {}, nullptr); },
+              ThrowsMessage<Error>(
+                  StrEq("searching: found groups of 2 layers, expected 3 as the model has")));
+}
+
+TEST(SearchTest, OptionsOutOfRangeAreRefused) {
+  const auto message = [](const SearchOptions& options) -> std::string {
+    FakeEvaluator fake({1});
+    EvaluationCache cache(fake);
+    try {
+      Search(OneLayerGroups(1, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
+      return error.what();
+    }
+    return "";
+  };
+  SearchOptions options;
+  options.population = 0;
+  EXPECT_THAT(message(options), HasSubstr("found a population of 0"));
+  options = {};
+  options.generations = 0;
+  EXPECT_THAT(message(options), HasSubstr("found 0 generations"));
+  options = {};
+  options.crossover_probability = 1;
+  EXPECT_THAT(message(options), HasSubstr("found the crossover probability 1"));
+  options = {};
+  options.mutation_probability = -0.5;
+  EXPECT_THAT(message(options), HasSubstr("found the mutation probability -0.5"));
+  options = {};
+  options.max_evaluations = -1;
+  EXPECT_THAT(message(options), HasSubstr("found a limit of -1 evaluations"));
+}
+
+}  // namespace
+}  // namespace kvtune
