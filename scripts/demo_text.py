@@ -28,8 +28,8 @@ ATTRIBUTES = WORDS["attributes"]  # what can be known of a person: how it is sai
 
 KINDS = ("chat", "code", "mathematics", "long_context")
 
-# Splits never share a conversation, snippet, problem or register: each belongs to the split that
-# the checksum of its text names, and whatever is not listed here is training text.
+# Splits never share a unit (a conversation, snippet, problem, register or story): each belongs to
+# the split that the checksum of its text names, and whatever is not listed here is training text.
 BUCKETS = 64
 SPLIT_OF_BUCKET = {0: "calibration", 1: "held_out", 2: "selection", 3: "test"}
 
@@ -38,6 +38,8 @@ LARGEST_NUMBER = 99  # of every intermediate result: two digits are what a 3M mo
 
 # What comes before an answer, and the answer: it starts with a space and ends with a newline.
 Exchange = tuple[str, str]
+# A conversation, snippet, problem, register or story with all its exchanges.
+Unit = list[Exchange]
 
 
 @dataclass(frozen=True)
@@ -45,29 +47,33 @@ class Document:
     """One complete text of a kind. As a test item, its last answer is the one to be written."""
 
     kind: str
-    exchanges: list[Exchange]
+    units: list[Unit]
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        return [exchange for unit in self.units for exchange in unit]
 
     @property
     def text(self) -> str:
-        return _text(self.exchanges)
-
-    @property
-    def prompt(self) -> str:
-        return _text(self.exchanges[:-1]) + self.exchanges[-1][0]
+        return join(self.exchanges)
 
     @property
     def completion(self) -> str:
         return self.exchanges[-1][1]
 
+    @property
+    def prompt(self) -> str:
+        return self.text.removesuffix(self.completion)
 
-def _text(exchanges: list[Exchange]) -> str:
+
+def join(exchanges: list[Exchange]) -> str:
     return "".join(before + answer for before, answer in exchanges)
 
 
 # --- chat -----------------------------------------------------------------------------------------
 
 
-def _conversation(rng: random.Random) -> list[Exchange]:
+def _conversation(rng: random.Random) -> Unit:
     """Facts in the first turns, questions in the last ones."""
     people = rng.sample(NAMES, rng.randint(2, 5))
     relations = dict(zip(people, rng.sample(WORDS["relations"], rng.randint(1, 2))))
@@ -104,7 +110,7 @@ def _conversation(rng: random.Random) -> list[Exchange]:
     return _after(told, [(f"User: {ask}\nAssistant:", answer) for ask, answer in questions])
 
 
-def _after(context: str, questions: list[tuple[str, str]]) -> list[Exchange]:
+def _after(context: str, questions: list[tuple[str, str]]) -> Unit:
     """Puts the context before the first question."""
     exchanges = [(question, f" {answer}\n") for question, answer in questions]
     return [(context + exchanges[0][0], exchanges[0][1]), *exchanges[1:]]
@@ -257,7 +263,7 @@ def _function_code(rng: random.Random) -> _Code:
     return lines, trace, value
 
 
-def _snippet(rng: random.Random) -> list[Exchange]:
+def _snippet(rng: random.Random) -> Unit:
     make = rng.choice((_straight_code, _straight_code, _loop_code, _table_code, _function_code))
     lines, trace, printed = make(rng)
     program = "\n".join(lines)
@@ -351,7 +357,7 @@ def _sharing_problem(rng: random.Random, work: _Working) -> tuple[str, int]:
     return story, work.do(each, "-", used)
 
 
-def _problem(rng: random.Random) -> list[Exchange]:
+def _problem(rng: random.Random) -> Unit:
     make = rng.choice(
         (
             _inventory_problem,
@@ -370,7 +376,7 @@ def _problem(rng: random.Random) -> list[Exchange]:
 # --- long context ---------------------------------------------------------------------------------
 
 
-def _register(rng: random.Random) -> list[Exchange]:
+def _register(rng: random.Random) -> Unit:
     """Many records, then several look-ups, or sums of two looked-up scores."""
     style = rng.choice(WORDS["registers"])
     records = [
@@ -397,7 +403,7 @@ def _register(rng: random.Random) -> list[Exchange]:
     return _with_questions("".join(lines), pairs)
 
 
-def _story(rng: random.Random) -> list[Exchange]:
+def _story(rng: random.Random) -> Unit:
     """A few sentences worth remembering among many that are not."""
     sentences = [
         rng.choice(WORDS["fillers"]).format(
@@ -422,14 +428,14 @@ def _story(rng: random.Random) -> list[Exchange]:
     return _with_questions(" ".join(sentences) + "\n", asked)
 
 
-def _with_questions(context: str, pairs: list[tuple[str, str]]) -> list[Exchange]:
+def _with_questions(context: str, pairs: list[tuple[str, str]]) -> Unit:
     return _after(context, [(f"Question: {ask}\nAnswer:", answer) for ask, answer in pairs])
 
 
 # --- documents ------------------------------------------------------------------------------------
 
-_Maker = Callable[[random.Random], list[Exchange]]
-# kind -> (makers, drawn with equal chances, of a conversation and so on; most of them a document)
+_Maker = Callable[[random.Random], Unit]
+# kind -> (makers of a unit, drawn with equal chances; most units in a document)
 _MAKERS: dict[str, tuple[tuple[_Maker, ...], int]] = {
     "chat": ((_conversation,), 1),
     "code": ((_snippet,), 4),
@@ -438,28 +444,25 @@ _MAKERS: dict[str, tuple[tuple[_Maker, ...], int]] = {
 }
 
 
-def split_of(unit: str) -> str:
-    """The split that a conversation, snippet, problem, register or story belongs to."""
-    return SPLIT_OF_BUCKET.get(zlib.crc32(unit.encode()) % BUCKETS, "training")
+def split_of(unit: Unit) -> str:
+    return SPLIT_OF_BUCKET.get(zlib.crc32(join(unit).encode()) % BUCKETS, "training")
 
 
-def _unit(makers: tuple[_Maker, ...], split: str, rng: random.Random) -> list[Exchange]:
+def _draw(makers: tuple[_Maker, ...], split: str, rng: random.Random) -> Unit:
     """Draws until a unit of the split comes up."""
     while True:
         try:
-            exchanges = rng.choice(makers)(rng)
+            unit = rng.choice(makers)(rng)
         except _OutOfRange:
             continue
-        if split_of(_text(exchanges)) == split:
-            return exchanges
+        if split_of(unit) == split:
+            return unit
 
 
 def make_document(kind: str, split: str, rng: random.Random) -> Document:
     makers, most_units = _MAKERS[kind]
-    exchanges = []
-    for _ in range(rng.randint(1, most_units)):
-        exchanges += _unit(makers, split, rng)
-    return Document(kind, exchanges)
+    unit_count = rng.randint(1, most_units)
+    return Document(kind, [_draw(makers, split, rng) for _ in range(unit_count)])
 
 
 def documents(split: str, seed: int) -> Iterator[Document]:
