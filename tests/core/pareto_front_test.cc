@@ -1,0 +1,160 @@
+#include "lib/core/pareto_front.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/random.h"
+#include "tests/support/fake_evaluator.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StrEq;
+using ::testing::ThrowsMessage;
+
+ScoredPlan Scored(std::string name, PrecisionPlan plan) {
+  const FakeEvaluator fake({1.0 / 3, 0.7});
+  return {std::move(name), plan, FakeCost(plan), fake.ScoreOf(plan), std::nullopt};
+}
+
+ParetoFront SmallFront() {
+  ParetoFront front;
+  front.run = TestRun(2);
+  front.plans = {Scored("p00", {{kKV8, kK8V4}}), Scored("p01", {{kKV8, kKV4}})};
+  front.plans[1].held_out = HeldOutScore{front.plans[1].calibration, {0.1, 1.0 / 7}};
+  front.uniform = {Scored("KV8", {{kKV8, kKV8}}), Scored("KV4", {{kKV4, kKV4}})};
+  front.reference = Scored("exact", {{kExactPair, kExactPair}});
+  return front;
+}
+
+ParetoFront ReadBack(const Json& json) { return ParetoFrontFromJson(json, "front.json"); }
+
+TEST(ParetoFrontTest, RoundTripIsBitForBit) {
+  const ParetoFront front = SmallFront();
+  const std::string text = DumpJson(ToJson(front));
+  const ParetoFront read = ReadBack(ParseJson(text, "text"));
+  EXPECT_EQ(DumpJson(ToJson(read)), text);
+  EXPECT_EQ(read.plans[0].plan, front.plans[0].plan);
+  EXPECT_EQ(read.plans[0].calibration.kl_mean, front.plans[0].calibration.kl_mean);
+  EXPECT_EQ(read.plans[0].cost.bytes_per_token, front.plans[0].cost.bytes_per_token);
+  EXPECT_EQ(read.plans[0].held_out, std::nullopt);
+  ASSERT_TRUE(read.plans[1].held_out);
+  EXPECT_EQ(read.plans[1].held_out->kl_mean_interval, front.plans[1].held_out->kl_mean_interval);
+  EXPECT_EQ(read.uniform[1].name, "KV4");
+  EXPECT_TRUE(read.reference.plan.is_exact());
+}
+
+TEST(ParetoFrontTest, DoublesOfAllMagnitudesReadBackEqual) {
+  Random random(1);
+  for (int i = 0; i < 500; ++i) {
+    ParetoFront front = SmallFront();
+    PlanScore& score = front.plans[0].calibration;
+    score.kl_mean = random.Unit() * std::pow(10, 40 * random.Unit() - 20);
+    score.delta_nll = -random.Unit() * std::pow(10, 600 * random.Unit() - 320);
+    const ParetoFront read = ReadBack(ParseJson(DumpJson(ToJson(front)), "text"));
+    EXPECT_EQ(read.plans[0].calibration.kl_mean, score.kl_mean);
+    EXPECT_EQ(read.plans[0].calibration.delta_nll, score.delta_nll);
+  }
+}
+
+TEST(ParetoFrontTest, FieldsAreTheOnesThatScriptsRead) {
+  const Json json = ToJson(SmallFront());
+  std::vector<std::string> keys;
+  for (const auto& item : json.items()) keys.push_back(item.key());
+  EXPECT_THAT(keys,
+              ::testing::ElementsAre("schema_version", "run", "plans", "uniform", "reference"));
+  const Json& plan = json["plans"][0];
+  EXPECT_EQ(plan["name"], "p00");
+  EXPECT_EQ(plan["spec"], "KV8;1:K8V4");
+  EXPECT_EQ(plan["layers"].dump(),
+            R"([{"key":"int8","value":"int8"},{"key":"int8","value":"int4"}])");
+  EXPECT_EQ(plan["nominal_bits"], 7.0);
+  EXPECT_EQ(plan["bytes_per_token"], 224.0);
+  EXPECT_TRUE(plan["calibration"].contains("kl_p999"));
+  EXPECT_TRUE(plan["held_out"].is_null());
+  EXPECT_EQ(json["plans"][1]["held_out"]["kl_mean_interval"].size(), 2u);
+  EXPECT_TRUE(json["plans"][1]["held_out"].contains("kl_mean"));
+}
+
+TEST(ParetoFrontTest, PlanIsReadWithoutTheTarget) {
+  ScoredPlan plan = Scored("p00", {{kKiviKV4, kKiviKV4}});
+  const Json json = ToJson(plan);
+  EXPECT_EQ(json["spec"], "KV4");
+  EXPECT_EQ(ScoredPlanFromJson(JsonFields(json, "plan")).plan, plan.plan);
+}
+
+TEST(ParetoFrontTest, MistakesNameThePlan) {
+  const auto reading = [](auto edit) {
+    Json json = ToJson(SmallFront());
+    edit(json);
+    return [json] { ReadBack(json); };
+  };
+  EXPECT_THAT(reading([](Json& json) { json["plans"][1]["spec"] = "KV8"; }),
+              ThrowsMessage<Error>(
+                  StrEq("front.json: plans[1]: \"spec\": found \"KV8\", expected \"KV8;1:KV4\" "
+                        "as \"layers\" says")));
+  EXPECT_THAT(reading([](Json& json) { json["plans"][1]["layers"] = Json::array(); }),
+              ThrowsMessage<Error>(HasSubstr("plans[1]: \"layers\": found no layers")));
+  EXPECT_THAT(reading([](Json& json) { json["plans"][0]["layers"][1]["key"] = "int3"; }),
+              ThrowsMessage<Error>(HasSubstr("plans[0]: layers[1]: \"key\": found \"int3\"")));
+  EXPECT_THAT(reading([](Json& json) { json["run"]["layer_count"] = 3; }),
+              ThrowsMessage<Error>(HasSubstr("\"plans\": found 2 layers in p00, expected 3")));
+  EXPECT_THAT(reading([](Json& json) { json["uniform"][0]["name"] = "p01"; }),
+              ThrowsMessage<Error>(HasSubstr("\"uniform\": found the name p01 twice")));
+  EXPECT_THAT(reading([](Json& json) { json["plans"][0]["name"] = ""; }),
+              ThrowsMessage<Error>(HasSubstr("expected a name")));
+  EXPECT_THAT(
+      reading([](Json& json) {
+        json["uniform"][0] = json["plans"][0];
+        json["uniform"][0]["name"] = "KV8";
+      }),
+      ThrowsMessage<Error>(HasSubstr("found KV8;1:K8V4 in KV8, expected one pair for all layers")));
+  EXPECT_THAT(
+      reading([](Json& json) {
+        json["reference"] = json["plans"][0];
+        json["reference"]["name"] = "exact";
+      }),
+      ThrowsMessage<Error>(HasSubstr("\"reference\": found KV8;1:K8V4, expected the exact plan")));
+  EXPECT_THAT(reading([](Json& json) { json["plans"][0].erase("held_out"); }),
+              ThrowsMessage<Error>(HasSubstr("plans[0]: \"held_out\": found nothing")));
+  EXPECT_THAT(reading([](Json& json) { json["plans"][1]["held_out"].erase("kl_mean_interval"); }),
+              ThrowsMessage<Error>(HasSubstr("held_out: \"kl_mean_interval\": found nothing")));
+  EXPECT_THAT(reading([](Json& json) {
+                json["plans"][1]["held_out"]["kl_mean_interval"] = {2.0, 1.0};
+              }),
+              ThrowsMessage<Error>(HasSubstr("found [2, 1], expected [low, high]")));
+  EXPECT_THAT(reading([](Json& json) {
+                json["plans"][0]["calibration"]["kl_mean_interval"] = {1.0, 2.0};
+              }),
+              ThrowsMessage<Error>(HasSubstr("expected it in held-out scores only")));
+  EXPECT_THAT(reading([](Json& json) { json["plans"][0]["calibration"]["kl"] = 1; }),
+              ThrowsMessage<Error>(HasSubstr("calibration: found the unknown key \"kl\"")));
+  EXPECT_THAT(reading([](Json& json) { json["plans"][0]["calibration"]["kl_mean"] = nullptr; }),
+              ThrowsMessage<Error>(HasSubstr("\"kl_mean\": found null, expected a number")));
+}
+
+TEST(ParetoFrontTest, ScoreThatIsNotANumberIsNotWritten) {
+  ScoredPlan plan = Scored("p00", {{kKV8, kKV8}});
+  plan.calibration.kl_p99 = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THAT(
+      [&] { ToJson(plan); },
+      ThrowsMessage<Error>(StrEq("writing the plan p00: calibration: kl_p99: found nan, expected a "
+                                 "finite number")));
+}
+
+TEST(ParetoFrontTest, PlansAreFoundByName) {
+  const ParetoFront front = SmallFront();
+  EXPECT_EQ(FindPlan(front, "p01"), &front.plans[1]);
+  EXPECT_EQ(FindPlan(front, "KV4"), &front.uniform[1]);
+  EXPECT_EQ(FindPlan(front, "exact"), &front.reference);
+  EXPECT_EQ(FindPlan(front, "p02"), nullptr);
+}
+
+}  // namespace
+}  // namespace kvtune

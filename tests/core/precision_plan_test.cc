@@ -1,0 +1,65 @@
+#include "lib/core/precision_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lib/base/error.h"
+#include "lib/base/random.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+TEST(PrecisionPlanTest, LabelsJoinEqualBits) {
+  EXPECT_EQ(PairLabel(kKV8), "KV8");
+  EXPECT_EQ(PairLabel(kK8V4), "K8V4");
+  EXPECT_EQ(PairLabel(kKiviKV4), "KV4");
+  EXPECT_EQ(PairLabel(kExactPair), "exact");
+  EXPECT_EQ(ParsePairLabel("KV4", std::vector{kKV8, kKiviKV4}), kKiviKV4);
+  EXPECT_THAT(
+      [] {
+        ParsePairLabel("KV3", std::vector{kKV8, kKV4});
+      },
+      ThrowsMessage<Error>(HasSubstr("found \"KV3\", expected one of KV8, KV4, exact")));
+}
+
+TEST(PrecisionPlanTest, SpecIsTheCommonestPairAndOverrides) {
+  EXPECT_EQ(PlanSpec({{kKV8, kKV4, kKV4, kK8V4, kK8V4, kKV4}}), "KV4;0:KV8;3-4:K8V4");
+  EXPECT_EQ(PlanSpec({{kKV8, kKV4}}), "KV8;1:KV4");
+  EXPECT_EQ(PlanSpec(PrecisionPlan::Uniform(kExactPair, 3)), "exact");
+}
+
+TEST(PrecisionPlanTest, SpecReadsBack) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Random random(seed);
+    PrecisionPlan plan;
+    for (int layer = 0; layer < 9; ++layer) plan.layers.push_back(NinePairs()[random.Below(9)]);
+    EXPECT_EQ(ParsePlanSpec(PlanSpec(plan), 9, NinePairs()), plan) << PlanSpec(plan);
+  }
+}
+
+TEST(PrecisionPlanTest, LaterOverridesWinAndFormatsMayBeNamed) {
+  EXPECT_THAT(ParsePlanSpec("KV4;0-2:KV8;1:int8/int2", 4, NinePairs()).layers,
+              ElementsAre(kKV8, kK8V2, kKV8, kKV4));
+  EXPECT_THAT(ParsePlanSpec("kivi_int4", 1, NinePairs()).layers, ElementsAre(kKiviKV4));
+}
+
+TEST(PrecisionPlanTest, MistakesNameTheOffendingPart) {
+  const auto reading = [](const char* spec) {
+    return [spec] { ParsePlanSpec(spec, 4, NinePairs()); };
+  };
+  EXPECT_THAT(reading("KV5"), ThrowsMessage<Error>(HasSubstr("found \"KV5\"")));
+  EXPECT_THAT(reading(""), ThrowsMessage<Error>(HasSubstr("found \"\"")));
+  EXPECT_THAT(reading("KV4;KV8"), ThrowsMessage<Error>(HasSubstr("expected LAYER:PAIR")));
+  EXPECT_THAT(reading("KV4;4:KV8"),
+              ThrowsMessage<Error>(HasSubstr("found the layer \"4\", expected 0 to 3")));
+  EXPECT_THAT(reading("KV4;-1:KV8"), ThrowsMessage<Error>(HasSubstr("found the layer \"\"")));
+  EXPECT_THAT(reading("KV4;2-1:KV8"), ThrowsMessage<Error>(HasSubstr("expected FIRST <= LAST")));
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,86 @@
+#include "lib/core/provenance.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StrEq;
+using ::testing::ThrowsMessage;
+
+Provenance ReadBack(const Json& json) { return ProvenanceFromJson(JsonFields(json, "run")); }
+
+TEST(ProvenanceTest, RoundTripKeepsEveryField) {
+  const Provenance run = TestRun(28);
+  const Json json = ToJson(run);
+  const Provenance read = ReadBack(ParseJson(DumpJson(json), "text"));
+  EXPECT_EQ(ToJson(read), json);
+  EXPECT_EQ(read.seed, UINT64_MAX);
+  EXPECT_EQ(read.layer_count, 28);
+  EXPECT_THAT(read.prompts, ElementsAre("prompts.jsonl"));
+}
+
+TEST(ProvenanceTest, UnknownAndMissingKeysAreRefused) {
+  Json json = ToJson(TestRun(1));
+  json["sed"] = 1;
+  EXPECT_THAT([&] { ReadBack(json); },
+              ThrowsMessage<Error>(HasSubstr("found the unknown key \"sed\"")));
+  json.erase("sed");
+  json.erase("seed");
+  EXPECT_THAT([&] { ReadBack(json); }, ThrowsMessage<Error>(HasSubstr("\"seed\": found nothing")));
+  json["seed"] = -1;
+  EXPECT_THAT([&] { ReadBack(json); },
+              ThrowsMessage<Error>(
+                  StrEq("run: \"seed\": found -1, expected an integer from 0 to 2^64 - 1")));
+}
+
+TEST(ProvenanceTest, EqualRunsDoNotDiffer) {
+  EXPECT_THAT(Differences(TestRun(2), TestRun(2)), IsEmpty());
+}
+
+TEST(ProvenanceTest, HashesDecideNotPaths) {
+  Provenance moved = TestRun(2);
+  moved.model = "/elsewhere/small";
+  moved.prompts = {"/elsewhere/prompts.jsonl"};
+  EXPECT_THAT(Differences(TestRun(2), moved), IsEmpty());
+  moved.model_hash = "xxh3:3";
+  EXPECT_THAT(Differences(TestRun(2), moved),
+              ElementsAre("--model: found the content xxh3:00000000000000000000000000000001 "
+                          "(models/small) there, expected xxh3:3 (/elsewhere/small)"));
+}
+
+TEST(ProvenanceTest, EveryDifferenceNamesItsOption) {
+  Provenance other = TestRun(2);
+  other.version = "0.2.0";
+  other.prompts_hash = "xxh3:4";
+  other.prompt_count = 8;
+  other.target = "kvtuner-kivi";
+  other.device = "cuda:0";
+  other.dtype = "bfloat16";
+  other.prefill = "exact";
+  other.seed = 0;
+  other.context = 4096;
+  EXPECT_THAT(
+      Differences(TestRun(2), other),
+      ElementsAre("kvtune's version: found 0.1.0 there, expected 0.2.0",
+                  "--prompts, --max-prompts or --max-tokens: found 4 prompts of 1000 tokens "
+                  "(prompts.jsonl) there, expected 8 of 1000 (prompts.jsonl)",
+                  "--target: found kvtuner there, expected kvtuner-kivi",
+                  "--device: found cpu there, expected cuda:0",
+                  "--dtype: found float32 there, expected bfloat16",
+                  "--prefill: found quantized there, expected exact",
+                  "--seed: found 18446744073709551615 there, expected 0",
+                  "--context: found 8192 there, expected 4096"));
+}
+
+}  // namespace
+}  // namespace kvtune
