@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -11,10 +12,14 @@
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/options.h"
+#include "apps/kvtune/suggestion.h"
 #include "lib/base/log.h"
+#include "lib/report/text_table.h"
 
 namespace kvtune {
 namespace {
+
+constexpr size_t kHelpWidth = 100;
 
 using Action = std::function<ExitCode(const Invocation&)>;
 
@@ -33,11 +38,28 @@ Action Bind(CLI::App& app, void (*declare)(CLI::App&, Arguments&),
   return [arguments, run](const Invocation& invocation) { return run(*arguments, invocation); };
 }
 
+// A whole number of at least `smallest`. CLI11's own checks let "-1" through as an unsigned number
+// and print ranges of 300 digits.
+CLI::Validator WholeNumber(uint64_t smallest) {
+  const auto check = [smallest](const std::string& text) -> std::string {
+    uint64_t number = 0;
+    const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool whole = reason == std::errc() && end == text.data() + text.size();
+    if (whole && number >= smallest) return "";
+    return fmt::format("found \"{}\", expected a whole number from {} on", text, smallest);
+  };
+  return {check, ""};
+}
+
 CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
                        const std::vector<std::string>& choices, const std::string& help) {
+  const auto check = [choices](const std::string& text) -> std::string {
+    if (std::ranges::find(choices, text) != choices.end()) return "";
+    return fmt::format("found \"{}\", expected {}", text, fmt::join(choices, ", "));
+  };
   return app.add_option(flag, value, help)
-      ->check(CLI::IsMember(choices).description(fmt::format("{}", fmt::join(choices, "|"))))
-      ->capture_default_str();
+      ->type_name(fmt::format("{}", fmt::join(choices, "|")))
+      ->check({check, ""})->capture_default_str();
 }
 
 void AddTarget(CLI::App& app, std::string& target) {
@@ -52,7 +74,7 @@ void AddModel(CLI::App& app, std::filesystem::path& model) {
 
 void AddContext(CLI::App& app, int64_t& context) {
   app.add_option("--context", context, "Bytes are counted at this length")
-      ->type_name("TOKENS")->check(CLI::PositiveNumber)->capture_default_str();
+      ->type_name("TOKENS")->check(WholeNumber(1))->capture_default_str();
 }
 
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
@@ -68,18 +90,18 @@ void AddModelArguments(CLI::App& app, ModelArguments& model) {
                  "(default: the bundled calibration set)")
       ->type_name("FILE")->allow_extra_args(false);
   app.add_option("--max-prompts", model.max_prompts, "Use at most N prompts")
-      ->type_name("N")->check(CLI::PositiveNumber);
+      ->type_name("N")->check(WholeNumber(1));
   app.add_option("--max-tokens", model.max_tokens, "Use at most N tokens in all")
-      ->type_name("N")->check(CLI::PositiveNumber);
+      ->type_name("N")->check(WholeNumber(1));
   app.add_option("--seed", model.seed, "Seed of every random choice")
-      ->type_name("N")->capture_default_str();
+      ->type_name("N")->check(WholeNumber(0))->capture_default_str();
   AddContext(app, model.context);
   app.add_option("--device", model.device, "auto, cpu, cuda or cuda:N")
       ->type_name("DEVICE")->capture_default_str();
   AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
             "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
   app.add_option("--threads", model.threads, "CPU threads (default: all cores)")
-      ->type_name("N")->check(CLI::PositiveNumber);
+      ->type_name("N")->check(WholeNumber(1));
   AddChoice(app, "--prefill", model.prefill, {"quantized", "exact"},
             "What attention reads during the prompt");
 }
@@ -108,22 +130,22 @@ void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune) {
   app.add_option("--epsilon", prune.epsilon, "Keep pairs whose errors are this close, in [0, 1)")
       ->type_name("X")->capture_default_str();
   app.add_option("--min-pairs", prune.min_pairs, "Keep at least N pairs a layer")
-      ->type_name("N")->check(CLI::PositiveNumber)->capture_default_str();
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
 }
 
 void AddClusterOptions(CLI::App& app, ClusterOptionsArguments& cluster) {
   app.add_option("--max-groups", cluster.max_groups, "Merge groups of layers down to N")
-      ->type_name("N")->check(CLI::PositiveNumber);
+      ->type_name("N")->check(WholeNumber(1));
   app.add_flag("--no-cluster", cluster.no_cluster, "Every layer is its own group");
 }
 
 void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
   app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")
-      ->type_name("N")->check(CLI::PositiveNumber)->capture_default_str();
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
   app.add_option("--generations", search.generations, "Generations")
-      ->type_name("N")->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
   app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
-      ->type_name("N")->check(CLI::PositiveNumber);
+      ->type_name("N")->check(WholeNumber(1));
 }
 
 void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
@@ -253,16 +275,33 @@ std::string ProgramHelp() {
   }
   return help +
          "\n"
-         "`kvtune COMMAND --help` lists a command's options; `kvtune --version` says which one\n"
-         "this is. Exit codes: 0 ok, 1 error, 2 usage, 3 bug in kvtune, 130 stopped by the user.\n";
+         "`kvtune COMMAND --help` lists a command's options, `kvtune --version` its version.\n"
+         "Exit codes: 0 ok, 1 error, 2 usage, 3 bug in kvtune, 130 stopped by the user.\n";
+}
+
+// "--out RUN" and its meaning, one line an option.
+std::string CommandHelp(const CLI::App& app) {
+  std::string usage = app.get_name();
+  TextTable table({{"", Align::kLeft}, {"", Align::kLeft}, {"", Align::kLeft}});
+  for (const CLI::Option* option : app.get_options()) {
+    const bool positional = option->get_positional();
+    const std::string type = positional ? "" : option->get_type_name();
+    std::string meaning = option->get_description();
+    if (option->get_required()) {
+      meaning += " (required)";
+      usage += " " + option->get_name(positional) + (type.empty() ? "" : " " + type);
+    }
+    if (!option->get_default_str().empty()) {
+      meaning += fmt::format(" (default: {})", option->get_default_str());
+    }
+    table.AddRow({"", option->get_name(positional, true) + (type.empty() ? "" : " " + type),
+                  std::move(meaning)});
+  }
+  const std::string options = table.Render(kHelpWidth);
+  return fmt::format("Usage: {} [OPTIONS]\n\n{}\n{}", usage, app.get_description(), options);
 }
 
 [[noreturn]] void FailUsage(const std::string& message) { throw Error(message, ExitCode::kUsage); }
-
-std::string DidYouMean(const std::string& mistyped, const std::vector<std::string>& words) {
-  const std::string closest = ClosestWord(mistyped, words);
-  return closest.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", closest);
-}
 
 // Second words of the commands that begin with `first`: "list", "show", ... of "pareto".
 std::vector<std::string> SecondWords(const std::string& first) {
@@ -324,11 +363,11 @@ ExitCode RunCommand(const Command& command, const std::vector<std::string>& word
   const Action action = command.bind(app);
   app.add_flag("--json", json, "Result as one JSON document on stdout");
   app.add_flag("-q,--quiet", quiet, "Only errors on stderr");
-  app.add_flag("-v,--verbose", verbose, "Details on stderr")->excludes("--quiet");
+  app.add_flag("-v,--verbose", verbose, "Details on stderr");
   try {
     app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
+    fmt::print("{}", CommandHelp(app));
     return ExitCode::kOk;
   } catch (const CLI::ParseError& error) {
     FailUsage(fmt::format("kvtune {}: {}{}; see `kvtune {} --help`", command.name, error.what(),

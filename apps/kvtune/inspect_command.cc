@@ -108,6 +108,17 @@ std::string SizeText(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, decimals, kUnits[unit]);
 }
 
+// "18.0 M" with three digits.
+std::string CountText(double count) {
+  constexpr const char* kUnits[] = {"", " K", " M", " B", " T"};
+  size_t unit = 0;
+  while (count >= 1000 && unit + 1 < std::size(kUnits)) {
+    count /= 1000;
+    ++unit;
+  }
+  return fmt::format("{:.3g}{}", count, kUnits[unit]);
+}
+
 std::string ModelText(const Inspection& inspection) {
   const ModelConfig& config = inspection.config;
   const auto parameters = static_cast<double>(inspection.parameters);
@@ -122,12 +133,12 @@ std::string ModelText(const Inspection& inspection) {
       "{}: {}, {} layers\n"
       "  attention:  {} query heads, {} KV heads, head_dim {}\n"
       "  sizes:      hidden {}, intermediate {}, vocabulary {}, context {}\n"
-      "  parameters: {:.4g} million\n"
+      "  parameters: {}\n"
       "  weights:    {}\n"
       "  memory:     {} in float32, {} in bfloat16; this machine has {}: float32 {}\n",
       inspection.name, config.architecture, config.layer_count, config.query_heads,
       config.kv_heads, config.head_dim, config.hidden_size, config.intermediate_size,
-      config.vocab_size, config.max_position_embeddings, parameters / 1e6, weights,
+      config.vocab_size, config.max_position_embeddings, CountText(parameters), weights,
       SizeText(4 * parameters), SizeText(2 * parameters),
       SizeText(static_cast<double>(MemoryBytes())), fits ? "fits" : "does not fit");
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <ctime>
@@ -34,6 +35,15 @@ std::string ValueText(const Json& value) {
 [[noreturn]] void FailResume(const fs::path& root, const std::string& difference) {
   throw Error(fmt::format("resuming {}: {} (give another --out, or the options of that run)",
                           root.string(), difference));
+}
+
+// All differences in one line; empty when there is none. The seed comes first: it also chooses the
+// prompts, so another seed alone shows as other prompts too.
+std::string DifferenceText(const Provenance& stored, const Provenance& wanted) {
+  std::vector<std::string> differences = Differences(stored, wanted);
+  std::ranges::stable_partition(
+      differences, [](const std::string& text) { return text.starts_with("--seed"); });
+  return fmt::format("{}", fmt::join(differences, "; "));
 }
 
 // "--epsilon: found 0.1 there, expected 0" of the first flag whose values differ; empty when none.
@@ -68,8 +78,8 @@ RunSession::RunSession(fs::path root, const Provenance& wanted,
     return;
   }
   Load();
-  const std::vector<std::string> differences = Differences(run_, wanted);
-  if (!differences.empty()) FailResume(directory_.root(), differences.front());
+  const std::string differences = DifferenceText(run_, wanted);
+  if (!differences.empty()) FailResume(directory_.root(), differences);
   LogInfo(fmt::format("resuming {}", directory_.root().string()));
 }
 
@@ -154,11 +164,10 @@ Json RunSession::Read(Stage stage) const {
   const fs::path path = FileOf(stage);
   Json json = ReadArtifact(path, fmt::format("kvtune {}", StageName(stage)));
   JsonFields fields = OpenArtifact(json, path.string());
-  const std::vector<std::string> differences =
-      Differences(ProvenanceFromJson(fields.Object("run")), run_);
+  const std::string differences =
+      DifferenceText(ProvenanceFromJson(fields.Object("run")), run_);
   if (!differences.empty()) {
-    throw Error(fmt::format("reading {}: it is not of this run: {}", path.string(),
-                            differences.front()));
+    throw Error(fmt::format("reading {}: it is not of this run: {}", path.string(), differences));
   }
   return json;
 }

@@ -16,26 +16,40 @@ struct Line {
   std::string mark;
 };
 
-std::string LossText(double kl) { return fmt::format("{:.3g}", kl); }
+// How much a table shows; each level leaves out what is needed least.
+enum class Detail { kAll, kNoIntervals, kNoTails, kShort };
 
-std::string HeldOutText(const ScoredPlan& plan) {
+bool IsUniform(const PrecisionPlan& plan) {
+  return std::ranges::all_of(plan.layers,
+                             [&](PrecisionPair pair) { return pair == plan.layers.front(); });
+}
+
+std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
   if (!plan.held_out) return "-";
   const HeldOutScore& held_out = *plan.held_out;
+  if (detail > Detail::kAll) return fmt::format("{:.3g}", held_out.score.kl_mean);
   return fmt::format("{:.3g} [{:.3g}, {:.3g}]", held_out.score.kl_mean,
                      held_out.kl_mean_interval.low, held_out.kl_mean_interval.high);
 }
 
-std::string Render(const std::vector<Line>& lines, size_t width) {
+TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
   const auto any = [&](auto predicate) { return std::ranges::any_of(lines, predicate); };
   const bool has_marks = any([](const Line& line) { return !line.mark.empty(); });
   const bool has_held_out = any([](const Line& line) { return line.plan->held_out.has_value(); });
+  const bool has_tails = detail < Detail::kNoTails;
+  const bool has_top1 = detail < Detail::kShort;
 
   std::vector<Column> columns = {{"plan", Align::kLeft}};
   if (has_marks) columns.push_back({"", Align::kLeft});
-  for (const char* header : {"eff. bits", "bits", "bytes/token", "KL", "KL 99.9 %", "top-1"}) {
-    columns.push_back({header, Align::kRight});
+  columns.push_back({"eff. bits"});
+  if (has_tails) columns.push_back({"bits"});
+  columns.push_back({"bytes/token"});
+  columns.push_back({"KL"});
+  if (has_tails) columns.push_back({"KL 99.9 %"});
+  if (has_top1) columns.push_back({"top-1"});
+  if (has_held_out) {
+    columns.push_back({detail == Detail::kAll ? "held-out KL [95 %]" : "held-out KL"});
   }
-  if (has_held_out) columns.push_back({"held-out KL [95 %]", Align::kRight});
   columns.push_back({"layers", Align::kLeft});
 
   TextTable table(std::move(columns));
@@ -44,16 +58,25 @@ std::string Render(const std::vector<Line>& lines, size_t width) {
     std::vector<std::string> cells = {plan.name};
     if (has_marks) cells.push_back(line.mark);
     cells.push_back(fmt::format("{:.2f}", plan.cost.effective_bits));
-    cells.push_back(fmt::format("{:.2f}", plan.cost.nominal_bits));
+    if (has_tails) cells.push_back(fmt::format("{:.2f}", plan.cost.nominal_bits));
     cells.push_back(fmt::format("{:.0f}", plan.cost.bytes_per_token));
-    cells.push_back(LossText(plan.calibration.kl_mean));
-    cells.push_back(LossText(plan.calibration.kl_p999));
-    cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
-    if (has_held_out) cells.push_back(HeldOutText(plan));
+    cells.push_back(fmt::format("{:.3g}", plan.calibration.kl_mean));
+    if (has_tails) cells.push_back(fmt::format("{:.3g}", plan.calibration.kl_p999));
+    if (has_top1) cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
+    if (has_held_out) cells.push_back(HeldOutText(plan, detail));
     cells.push_back(PlanSpec(plan.plan));
     table.AddRow(std::move(cells));
   }
-  return table.Render(width);
+  return table;
+}
+
+// The most detailed table that fits.
+std::string Render(const std::vector<Line>& lines, size_t width) {
+  for (const Detail detail : {Detail::kAll, Detail::kNoIntervals, Detail::kNoTails}) {
+    const TextTable table = MakeTable(lines, detail);
+    if (width == 0 || table.NarrowestWidth() <= width) return table.Render(width);
+  }
+  return MakeTable(lines, Detail::kShort).Render(width);
 }
 
 // "1.3 to 12 times" of ascending ratios.
@@ -83,6 +106,7 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
     UniformComparison comparison{.uniform = &uniform};
     double best = MeanKl(uniform, scores);
     for (const ScoredPlan& plan : front.plans) {
+      if (IsUniform(plan.plan)) continue;
       if (plan.cost.bytes_per_token > uniform.cost.bytes_per_token) continue;
       if (MeanKl(plan, scores) >= best) continue;
       best = MeanKl(plan, scores);
@@ -106,14 +130,16 @@ std::string UniformSentence(const ParetoFront& front) {
     if (best > 0) ratios.push_back(MeanKl(*comparison.uniform, scores) / best);
   }
   if (beaten == 0) {
-    return fmt::format("The front does not beat any of the {} uniform plans at equal bytes: "
-                       "no layer-wise plan found here has a lower {}.\n",
+    return fmt::format("No layer-wise plan of the front beats any of the {} uniform plans at equal "
+                       "or fewer bytes (by {}): choose a uniform one.\n",
                        front.uniform.size(), loss);
   }
   std::string sentence =
-      fmt::format("The front beats {} of {} uniform plans at equal or fewer bytes", beaten,
+      fmt::format("Layer-wise plans beat {} of {} uniform plans at equal or fewer bytes", beaten,
                   front.uniform.size());
-  if (!ratios.empty()) sentence += fmt::format(": their {} is {} as high", loss, RatioText(ratios));
+  if (!ratios.empty()) {
+    sentence += fmt::format(": the {} of the uniform plan is {} as high", loss, RatioText(ratios));
+  }
   return sentence + ".\n";
 }
 
@@ -125,15 +151,17 @@ std::string PlanTable(std::span<const ScoredPlan> plans, size_t width) {
 
 std::string FrontTable(const ParetoFront& front, size_t width) {
   std::vector<Line> lines;
+  for (const ScoredPlan& plan : front.plans) {
+    lines.push_back({&plan, IsUniform(plan.plan) ? "uniform" : ""});
+  }
   for (const UniformComparison& comparison : CompareWithUniform(front)) {
+    const ScoredPlan& uniform = *comparison.uniform;
+    if (std::ranges::find(front.plans, uniform.plan, &ScoredPlan::plan) != front.plans.end()) {
+      continue;  // listed above
+    }
     std::string mark = "uniform";
     if (comparison.beaten_by != nullptr) mark += " < " + comparison.beaten_by->name;
-    lines.push_back({comparison.uniform, std::move(mark)});
-  }
-  for (const ScoredPlan& plan : front.plans) {
-    const bool listed = std::ranges::any_of(
-        front.uniform, [&](const ScoredPlan& uniform) { return uniform.plan == plan.plan; });
-    if (!listed) lines.push_back({&plan, ""});
+    lines.push_back({&uniform, std::move(mark)});
   }
   std::ranges::stable_sort(lines, [](const Line& a, const Line& b) {
     return a.plan->cost.bytes_per_token > b.plan->cost.bytes_per_token;

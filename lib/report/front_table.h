@@ -11,15 +11,17 @@
 namespace kvtune {
 
 // One line a plan: name, bits, bytes per token, KL, 99.9 % KL, top-1 agreement, the held-out KL
-// with its interval where there is one, and the layers. `width` as in TextTable::Render.
+// with its interval where there is one, and the layers. `width` as in TextTable::Render; where it
+// is too small for all, the least needed columns are left out.
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
 
-// The front, the uniform plans among it, most bytes first. Uniform plans are marked; those that a
-// plan of the front beats say which one.
+// The front and the uniform plans in one table, most bytes first. Uniform plans are marked; those
+// that a layer-wise plan beats say which one.
 std::string FrontTable(const ParetoFront& front, size_t width);
 
-// A uniform plan and the plan of the front that beats it: the one with the lowest loss among those
-// with strictly less loss at no more bytes; nullptr when the uniform plan is not beaten.
+// A uniform plan and the layer-wise plan of the front that beats it: the one with the lowest loss
+// among those with strictly less loss at no more bytes; nullptr when the uniform plan is not beaten.
+// Uniform plans that are on the front themselves do not count: to choose one needs no search.
 struct UniformComparison {
   const ScoredPlan* uniform = nullptr;
   const ScoredPlan* beaten_by = nullptr;
@@ -33,7 +35,8 @@ double MeanKl(const ScoredPlan& plan, ScoreSet scores);
 // One entry a uniform plan, in their order. REQUIRES: front outlives the result.
 std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
 
-// "The front beats 7 of 9 uniform plans at equal or fewer bytes: ...". Says so when it beats none.
+// "Layer-wise plans beat 7 of 9 uniform plans at equal or fewer bytes: ...". Says so when they beat
+// none.
 std::string UniformSentence(const ParetoFront& front);
 
 }  // namespace kvtune

@@ -38,6 +38,13 @@ std::vector<std::string> Wrap(const std::string& text, size_t width) {
   return lines;
 }
 
+// Where the last column begins.
+size_t IndentOfLast(const std::vector<size_t>& widths) {
+  size_t indent = 0;
+  for (size_t i = 0; i + 1 < widths.size(); ++i) indent += widths[i] + kGap;
+  return indent;
+}
+
 void AppendLine(std::string& text, const std::string& line) {
   text += line.substr(0, line.find_last_not_of(' ') + 1);
   text += '\n';
@@ -64,15 +71,24 @@ size_t TerminalWidth() {
 
 void TextTable::AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
-std::string TextTable::Render(size_t width) const {
-  const size_t last = columns_.size() - 1;
+std::vector<size_t> TextTable::Widths() const {
   std::vector<size_t> widths;
   for (const Column& column : columns_) widths.push_back(DisplayWidth(column.header));
   for (const auto& row : rows_) {
-    for (size_t i = 0; i <= last; ++i) widths[i] = std::max(widths[i], DisplayWidth(row[i]));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], DisplayWidth(row[i]));
   }
-  size_t indent = 0;  // of the last column
-  for (size_t i = 0; i < last; ++i) indent += widths[i] + kGap;
+  return widths;
+}
+
+size_t TextTable::NarrowestWidth() const {
+  const std::vector<size_t> widths = Widths();
+  return IndentOfLast(widths) + std::min(widths.back(), kNarrowestWrap);
+}
+
+std::string TextTable::Render(size_t width) const {
+  const size_t last = columns_.size() - 1;
+  const std::vector<size_t> widths = Widths();
+  const size_t indent = IndentOfLast(widths);
   const size_t wrap = width >= indent + kNarrowestWrap ? width - indent : 0;
 
   std::string text;

@@ -33,7 +33,13 @@ class TextTable {
   // Lines that end in '\n', without trailing spaces. `width` is in terminal columns; 0: no limit.
   std::string Render(size_t width) const;
 
+  // Below this width Render gives up: the other columns leave no room for the last one.
+  size_t NarrowestWidth() const;
+
  private:
+  // Of every column, headers included.
+  std::vector<size_t> Widths() const;
+
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };

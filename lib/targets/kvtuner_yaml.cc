@@ -111,9 +111,10 @@ std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings&
       settings.residual_length);
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
     const PrecisionPair pair = plan.plan.layers[layer];
-    yaml += fmt::format("{}:\n  {}: {}\n  {}: {}\n", layer,
-                        kKeyBits, BitsOf(pair.key, KvSide::kKey, layer, plan),
-                        kValueBits, BitsOf(pair.value, KvSide::kValue, layer, plan));
+    const int key_bits = BitsOf(pair.key, KvSide::kKey, layer, plan);
+    const int value_bits = BitsOf(pair.value, KvSide::kValue, layer, plan);
+    yaml += fmt::format("{}:\n  {}: {}\n  {}: {}\n", layer, kKeyBits, key_bits, kValueBits,
+                        value_bits);
   }
   return yaml;
 }

@@ -14,21 +14,10 @@ namespace {
 constexpr const char* kCostsAndScores[] = {"name",            "nominal_bits", "effective_bits",
                                            "bytes_per_token", "calibration",  "held_out"};
 
-KvFormatId FormatFromJson(JsonFields& layer, std::string_view side) {
-  const std::string name = layer.String(side);
-  const std::optional<KvFormatId> format = FindFormat(name);
-  if (!format) {
-    layer.Fail(side, fmt::format("found \"{}\", expected one of {}", name, FormatNames()));
-  }
-  return *format;
-}
-
 PrecisionPlan PlanFromLayers(JsonFields& fields, size_t layer_count) {
   PrecisionPlan plan;
   for (JsonFields& layer : fields.Objects("layers")) {
-    const KvFormatId key = FormatFromJson(layer, "key");
-    plan.layers.push_back({key, FormatFromJson(layer, "value")});
-    layer.RequireNoOthers();
+    plan.layers.push_back(PairFormatsFromJson(std::move(layer)));
   }
   if (plan.layers.size() != layer_count) {
     fields.Fail("layers", fmt::format("found {} layers, expected the model's {}",

@@ -100,9 +100,10 @@ class BadModelTest(CliTestCase):
         self.assertIn("line 3", self.message(model))
 
     def test_absent_device(self):
-        message = self.run_error("search", *self.model_arguments(), "--device", "tpu", "--out",
-                                 "out")
-        self.assertIn("tpu", message)
+        for device, exit_code in (("tpu", 2), ("cuda:99", 1)):
+            message = self.run_error("search", *self.model_arguments(), "--device", device,
+                                     "--out", "out", exit_code=exit_code)
+            self.assertIn(device, message)
 
 
 class BadPromptsTest(CliTestCase):

@@ -138,6 +138,9 @@ class ParetoTest(CliTestCase):
         smallest = min(fitting, key=lambda plan: plan["bytes_per_token"])
         self.assertEqual(self.run_json("pareto", "pick", "run", "--max-loss", limit), smallest)
 
+    def test_pick_without_rule(self):
+        self.assertIn("--lossless", self.run_error("pareto", "pick", "run", exit_code=2))
+
     def test_pick_that_nothing_satisfies(self):
         self.assertIn("nearest", self.run_error("pareto", "pick", "run", "--max-bits", "1"))
 

@@ -85,7 +85,7 @@ class StagesTest(CliTestCase):
         path = run / "candidates.json"
         path.write_text(path.read_text().replace('"kept"', '"keept"', 1))
         (run / "groups.json").unlink()
-        self.assertIn("keept", self.run_error("cluster", "edited"))
+        self.assertIn('"kept": found nothing', self.run_error("cluster", "edited"))
 
     def test_broken_json_names_its_line(self):
         run = self.copy("broken")

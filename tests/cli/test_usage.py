@@ -72,9 +72,6 @@ class UsageErrorTest(CliTestCase):
         message = self.run_error("search", *self.model_arguments(), "--target", "vlm", exit_code=2)
         self.assertIn("kvtuner-kivi", message)
 
-    def test_pick_without_rule(self):
-        self.assertIn("--lossless", self.run_error("pareto", "pick", "nowhere"))
-
     def test_evaluate_without_plans(self):
         self.assertIn("--stdin", self.run_error("evaluate", *self.model_arguments(), exit_code=2))
 

@@ -52,14 +52,14 @@ TEST(FrontTableTest, MorePlansWithMoreBytesDoNotBeat) {
 
 TEST(FrontTableTest, SentenceCountsAndMeasures) {
   EXPECT_EQ(UniformSentence(SmallFront()),
-            "The front beats 1 of 2 uniform plans at equal or fewer bytes: their KL is 4 times as "
-            "high.\n");
+            "Layer-wise plans beat 1 of 2 uniform plans at equal or fewer bytes: the KL of the "
+            "uniform plan is 4 times as high.\n");
 }
 
 TEST(FrontTableTest, SentenceSaysWhenTheFrontBeatsNone) {
   ParetoFront front = SmallFront();
   front.plans = {front.plans[1]};
-  EXPECT_THAT(UniformSentence(front), HasSubstr("does not beat any of the 2 uniform plans"));
+  EXPECT_THAT(UniformSentence(front), HasSubstr("beats any of the 2 uniform plans"));
 }
 
 TEST(FrontTableTest, HeldOutScoresDecideWhereAllHaveThem) {
@@ -70,15 +70,33 @@ TEST(FrontTableTest, HeldOutScoresDecideWhereAllHaveThem) {
   EXPECT_EQ(ComparableScores(front), ScoreSet::kCalibration);
   AddHeldOut(front.uniform[1], 0.5);
   EXPECT_EQ(ComparableScores(front), ScoreSet::kHeldOut);
-  EXPECT_THAT(UniformSentence(front), HasSubstr("lower held-out KL"));
+  EXPECT_THAT(UniformSentence(front), HasSubstr("(by held-out KL)"));
 }
 
 TEST(FrontTableTest, TableListsEveryPlanOnce) {
   const std::string table = FrontTable(SmallFront(), 0);
-  EXPECT_THAT(table, HasSubstr("KV4   uniform < p00"));
-  EXPECT_THAT(table, HasSubstr("p00"));
-  EXPECT_THAT(table, Not(HasSubstr("p01")));  // the uniform plan KV2 stands for it
-  EXPECT_LT(table.find("KV4 "), table.find("\np00"));
+  EXPECT_THAT(table, HasSubstr("\nKV4   uniform < p00 "));
+  EXPECT_THAT(table, HasSubstr("\np00 "));
+  EXPECT_THAT(table, HasSubstr("\np01   uniform "));
+  EXPECT_THAT(table, Not(HasSubstr("\nKV2 ")));  // it is p01
+  EXPECT_LT(table.find("\nKV4 "), table.find("\np00 "));
+}
+
+TEST(FrontTableTest, UniformPlansOfTheFrontDoNotCountAsFound) {
+  ParetoFront front = SmallFront();
+  front.plans[0].plan = front.plans[1].plan;
+  EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
+}
+
+TEST(FrontTableTest, NarrowTerminalsGetFewerColumns) {
+  ParetoFront front = SmallFront();
+  for (ScoredPlan& plan : front.plans) AddHeldOut(plan, 0.02);
+  for (ScoredPlan& plan : front.uniform) AddHeldOut(plan, 0.02);
+  EXPECT_THAT(FrontTable(front, 200), HasSubstr("held-out KL [95 %]"));
+  const std::string narrow = FrontTable(front, 80);
+  EXPECT_THAT(narrow, Not(HasSubstr("[95 %]")));
+  EXPECT_THAT(narrow, HasSubstr("held-out KL"));
+  EXPECT_LT(narrow.find('\n'), 81u);
 }
 
 TEST(FrontTableTest, HeldOutColumnOnlyWhereThereIsOne) {

@@ -1,7 +1,8 @@
+#include "apps/kvtune/suggestion.h"
+
 #include <algorithm>
 #include <numeric>
-
-#include "apps/kvtune/cli.h"
+#include <vector>
 
 namespace kvtune {
 namespace {
@@ -35,6 +36,11 @@ std::string ClosestWord(const std::string& mistyped, std::span<const std::string
     }
   }
   return closest;
+}
+
+std::string DidYouMean(const std::string& mistyped, std::span<const std::string> words) {
+  const std::string closest = ClosestWord(mistyped, words);
+  return closest.empty() ? "" : " (did you mean \"" + closest + "\"?)";
 }
 
 }  // namespace kvtune
