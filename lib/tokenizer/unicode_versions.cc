@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <initializer_list>
 #include <iterator>
 
 // Both tables were found by asking `tokenizers` 0.23.1 for every code point (Replace with a category,
@@ -90,22 +89,20 @@ bool Holds(std::string_view name, std::string_view category) {
   return name.size() <= 2 && !name.empty() && category.starts_with(name);
 }
 
-// Appends \x{first}-\x{last} for every recent range that one of `names` holds.
-void AppendRanges(std::initializer_list<std::string_view> names, std::string& expression) {
+// Appends \x{first}-\x{last} for every recent range that `name` holds.
+void AppendRanges(std::string_view name, std::string& expression) {
   for (const CategoryRange& range : kRecentCategories) {
-    const bool holds =
-        std::any_of(names.begin(), names.end(), [&](std::string_view name) { return Holds(name, range.category); });
-    if (!holds) continue;
+    if (!Holds(name, range.category)) continue;
     fmt::format_to(std::back_inserter(expression), "\\x{{{:X}}}-\\x{{{:X}}}", static_cast<uint32_t>(range.first),
                    static_cast<uint32_t>(range.last));
   }
 }
 
 // Appends `escape` widened as a class of its own, which Oniguruma also takes inside of a class.
-void AppendWidened(std::string_view escape, bool is_negated, std::initializer_list<std::string_view> names,
+void AppendWidened(std::string_view escape, bool is_negated, std::string_view name,
                    std::string& expression) {
   expression.append(is_negated ? "[^" : "[").append(escape);
-  AppendRanges(names, expression);
+  AppendRanges(name, expression);
   expression.push_back(']');
 }
 
@@ -120,10 +117,7 @@ std::string WidenCategories(std::string_view expression) {
     }
     const char kind = expression[i + 1];
     if (kind == 'd' || kind == 'D') {
-      AppendWidened("\\d", kind == 'D', {"Nd"}, widened);
-      i += 2;
-    } else if (kind == 'w' || kind == 'W') {
-      AppendWidened("\\w", kind == 'W', {"L", "M", "Nd", "Nl", "Pc"}, widened);
+      AppendWidened("\\d", kind == 'D', "Nd", widened);
       i += 2;
     } else if (const size_t close = expression.find('}', i);
                (kind == 'p' || kind == 'P') && expression.substr(i + 2).starts_with('{') && close != std::string_view::npos) {
@@ -135,7 +129,7 @@ std::string WidenCategories(std::string_view expression) {
       }
       if (std::any_of(std::begin(kRecentCategories), std::end(kRecentCategories),
                       [&](const CategoryRange& range) { return Holds(name, range.category); })) {
-        AppendWidened(fmt::format("\\p{{{}}}", name), is_negated, {name}, widened);
+        AppendWidened(fmt::format("\\p{{{}}}", name), is_negated, name, widened);
       } else {
         widened.append(expression.substr(i, close + 1 - i));
       }

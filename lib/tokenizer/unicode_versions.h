@@ -10,9 +10,10 @@
 
 namespace kvtune::tokenizer {
 
-// `expression` with every \p{category}, \d and \w widened by the code points of Unicode 15 and 16.
-// Harmless where the regular expression engine knows them. Scripts (\p{Han}) and long names
-// (\p{Letter}) stay as they are.
+// `expression` with every \p{category} and \d widened by the code points of Unicode 15 and 16, which
+// is harmless where the regular expression engine knows them. Scripts (\p{Han}), long names
+// (\p{Letter}) and \w stay as they are: published patterns use categories, and Oniguruma's \w has
+// other members inside of a class than outside.
 std::string WidenCategories(std::string_view expression);
 
 // The category ("Lo") of a code point that Unicode 15 or 16 added, "Cn" for all others.

@@ -1,0 +1,51 @@
+#include "lib/tokenizer/post_processor.h"
+
+#include "tests/tokenizer/tokenizer_builder.h"
+
+namespace kvtune::tokenizer {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr char kTemplate[] = R"({"type": "TemplateProcessing",
+  "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+             {"SpecialToken": {"id": "<end>", "type_id": 0}}],
+  "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+  "special_tokens": {"<s>": {"id": "<s>", "ids": [9], "tokens": ["<s>"]},
+                     "<end>": {"id": "<end>", "ids": [7, 8], "tokens": ["<", ">"]}}})";
+
+std::vector<int32_t> Processed(const std::string& config, SpecialTokens special_tokens) {
+  const Config parsed(config);
+  return MakePostProcessor(parsed.fields())->Process({1, 2}, special_tokens);
+}
+
+TEST(PostProcessor, TemplateAddsOrOmits) {
+  EXPECT_THAT(Processed(kTemplate, SpecialTokens::kAdd), ElementsAre(9, 1, 2, 7, 8));
+  EXPECT_THAT(Processed(kTemplate, SpecialTokens::kOmit), ElementsAre(1, 2));
+}
+
+TEST(PostProcessor, ByteLevelAndSequence) {
+  const std::string byte_level =
+      R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true})";
+  EXPECT_THAT(Processed(byte_level, SpecialTokens::kAdd), ElementsAre(1, 2));
+  EXPECT_THAT(Processed(R"({"type": "Sequence", "processors": [)" + byte_level + ", " + kTemplate + "]}",
+                        SpecialTokens::kAdd),
+              ElementsAre(9, 1, 2, 7, 8));
+}
+
+TEST(PostProcessor, Errors) {
+  const auto error = [](const std::string& config) {
+    return ErrorOf([&] { Processed(config, SpecialTokens::kAdd); });
+  };
+  EXPECT_EQ(error(R"({"type": "BertProcessing", "sep": ["x", 1], "cls": ["y", 2]})"),
+            "part: found the type \"BertProcessing\", expected one of ByteLevel, Sequence, TemplateProcessing");
+  EXPECT_EQ(error(R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],
+                      "pair": [], "special_tokens": {}})"),
+            "part: single[0]: SpecialToken: \"id\": found \"<s>\", expected a key of \"special_tokens\"");
+  EXPECT_EQ(error(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}],
+                      "pair": [], "special_tokens": {}})"),
+            "part: single[0]: Sequence: \"id\": found \"B\", expected \"A\": \"single\" has one text");
+}
+
+}  // namespace
+}  // namespace kvtune::tokenizer
