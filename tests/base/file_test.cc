@@ -1,0 +1,101 @@
+#include "lib/base/file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <iterator>
+
+#include "lib/base/error.h"
+#include "tests/support/temporary_directory.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::StrEq;
+using ::testing::ThrowsMessage;
+
+size_t FilesIn(const fs::path& path) {
+  return static_cast<size_t>(std::distance(fs::directory_iterator(path), fs::directory_iterator()));
+}
+
+TEST(FileTest, ContentReadsBackByteForByte) {
+  const TemporaryDirectory directory;
+  std::string content(200000, 'x');
+  content += std::string("\0\r\n\xff", 4);
+  WriteFileAtomically(directory / "file", content);
+  EXPECT_EQ(ReadFile(directory / "file"), content);
+  WriteFileAtomically(directory / "file", "");
+  EXPECT_EQ(ReadFile(directory / "file"), "");
+}
+
+TEST(FileTest, AtomicWriteLeavesNoOtherFile) {
+  const TemporaryDirectory directory;
+  WriteFileAtomically(directory / "file", "old");
+  WriteFileAtomically(directory / "file", "new");
+  EXPECT_EQ(FilesIn(directory.path()), 1u);
+}
+
+TEST(FileTest, FailedWriteLeavesWhatWasThere) {
+  const TemporaryDirectory directory;
+  // Renaming a file over a folder fails after the content is written.
+  fs::create_directory(directory / "target");
+  WriteFileAtomically(directory / "target/inside", "old");
+  EXPECT_THAT([&] { WriteFileAtomically(directory / "target", "new"); },
+              ThrowsMessage<Error>(
+                  StrEq("writing " + (directory / "target").string() + ": Is a directory")));
+  EXPECT_EQ(ReadFile(directory / "target/inside"), "old");
+  EXPECT_EQ(FilesIn(directory.path()), 1u);
+}
+
+TEST(FileTest, WriteIntoAFolderThatIsNotThereNamesTheFile) {
+  const TemporaryDirectory directory;
+  EXPECT_THAT([&] { WriteFileAtomically(directory / "none/file", "x"); },
+              ThrowsMessage<Error>(HasSubstr("none/file: No such file or directory")));
+}
+
+TEST(FileTest, MissingFileIsNamedWithTheReason) {
+  EXPECT_THAT([] { ReadFile("/nonexistent/file"); },
+              ThrowsMessage<Error>(StrEq("reading /nonexistent/file: No such file or directory")));
+  EXPECT_THAT([] { MappedFile("/nonexistent/file"); },
+              ThrowsMessage<Error>(StrEq("opening /nonexistent/file: No such file or directory")));
+}
+
+TEST(FileTest, AppendCreatesAndExtends) {
+  const TemporaryDirectory directory;
+  AppendToFile(directory / "log", "one\n");
+  AppendToFile(directory / "log", "two\nthree\n");
+  EXPECT_EQ(ReadFile(directory / "log"), "one\ntwo\nthree\n");
+  EXPECT_THROW(AppendToFile(directory / "none/log", "x\n"), Error);
+}
+
+TEST(FileTest, WritableDirectoryIsMadeWithItsParents) {
+  const TemporaryDirectory directory;
+  CreateWritableDirectory(directory / "a/b/c");
+  EXPECT_TRUE(fs::is_directory(directory / "a/b/c"));
+  CreateWritableDirectory(directory / "a/b/c");
+  WriteFileAtomically(directory / "file", "x");
+  EXPECT_THAT([&] { CreateWritableDirectory(directory / "file/sub"); },
+              ThrowsMessage<Error>(HasSubstr("creating the output folder")));
+}
+
+TEST(FileTest, MapShowsTheWholeFile) {
+  const TemporaryDirectory directory;
+  WriteFileAtomically(directory / "file", "bytes");
+  const MappedFile file(directory / "file");
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()),
+            "bytes");
+  EXPECT_EQ(file.path(), directory / "file");
+}
+
+TEST(FileTest, MapOfNothingIsEmptyAndFoldersAreRefused) {
+  const TemporaryDirectory directory;
+  WriteFileAtomically(directory / "empty", "");
+  EXPECT_TRUE(MappedFile(directory / "empty").bytes().empty());
+  EXPECT_THAT([&] { MappedFile{directory.path()}; },
+              ThrowsMessage<Error>(HasSubstr("found something else, expected a regular file")));
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,145 @@
+#include "lib/base/json_fields.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "tests/support/temporary_directory.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::StrEq;
+using ::testing::ThrowsMessage;
+
+TEST(ParseJsonTest, MistakeHasALineAndAColumn) {
+  EXPECT_THAT([] { ParseJson("{\n  \"a\": ?\n}", "run/front.json"); },
+              ThrowsMessage<Error>(HasSubstr("run/front.json: not valid JSON at line 2, column ")));
+  EXPECT_THAT([] { ParseJson("", "f"); },
+              ThrowsMessage<Error>(HasSubstr("f: not valid JSON at line 1")));
+  EXPECT_THAT([] { ParseJson("{} {}", "f"); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
+}
+
+TEST(ParseJsonTest, MessageIsOneLine) {
+  try {
+    ParseJson("{\n\"a\" 1}", "f");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(std::string(error.what()), ::testing::Not(HasSubstr("\n")));
+    EXPECT_THAT(std::string(error.what()), ::testing::Not(HasSubstr("json.exception")));
+  }
+}
+
+TEST(ParseJsonTest, KeyGivenTwiceIsRefused) {
+  EXPECT_THAT([] { ParseJson(R"({"a": 1, "b": {"a": 1}, "a": 2})", "f"); },
+              ThrowsMessage<Error>(HasSubstr("f: found the key \"a\" twice in one object")));
+  EXPECT_NO_THROW(ParseJson(R"([{"a": 1}, {"a": 2}])", "f"));
+}
+
+TEST(ParseJsonTest, NaNIsNotJson) {
+  EXPECT_THAT([] { ParseJson("[NaN]", "f"); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
+}
+
+TEST(DumpJsonTest, KeysKeepTheirOrderAndTheTextEndsInANewline) {
+  const Json json = {{"b", 1}, {"a", {1.5, "x"}}};
+  EXPECT_EQ(DumpJson(json), "{\n  \"b\": 1,\n  \"a\": [\n    1.5,\n    \"x\"\n  ]\n}\n");
+}
+
+TEST(DumpJsonTest, FloatsReadBackEqual) {
+  for (const double value :
+       {0.1, 1.0 / 3, 5e-324, 1.7976931348623157e308, -0.0, 123456789012345680.0}) {
+    const Json read = ParseJson(DumpJson(Json::array({value})), "f");
+    EXPECT_EQ(read[0].get<double>(), value);
+    EXPECT_TRUE(read[0].is_number_float());
+  }
+}
+
+TEST(JsonFileTest, WrittenFileReadsBack) {
+  const TemporaryDirectory directory;
+  const Json json = {{"a", 1}};
+  WriteJsonFileAtomically(directory / "a.json", json);
+  EXPECT_EQ(ReadJsonFile(directory / "a.json"), json);
+  EXPECT_THAT([&] { ReadJsonFile(directory / "none.json"); },
+              ThrowsMessage<Error>(HasSubstr("none.json: No such file or directory")));
+}
+
+TEST(JsonFieldsTest, GettersReturnWhatIsThere) {
+  const Json json =
+      ParseJson(R"({"s": "x", "b": true, "i": -3, "n": 2, "ss": ["a", "b"], "is": [1, 2],
+                                  "ns": [1, 2.5], "o": {"k": 1}, "os": [{"k": 1}, {"k": 2}], "null": null})",
+                "f");
+  JsonFields fields(json, "f");
+  EXPECT_EQ(fields.String("s"), "x");
+  EXPECT_TRUE(fields.Bool("b"));
+  EXPECT_EQ(fields.Integer("i"), -3);
+  EXPECT_EQ(fields.Number("n"), 2.0);
+  EXPECT_THAT(fields.Strings("ss"), ElementsAre("a", "b"));
+  EXPECT_THAT(fields.Integers("is"), ElementsAre(1, 2));
+  EXPECT_THAT(fields.Numbers("ns"), ElementsAre(1, 2.5));
+  EXPECT_EQ(fields.Object("o").Integer("k"), 1);
+  EXPECT_THAT(fields.Objects("os"), SizeIs(2));
+  EXPECT_FALSE(fields.Has("null"));
+  EXPECT_FALSE(fields.Has("none"));
+  EXPECT_TRUE(fields.Has("s"));
+  EXPECT_THAT(fields.Keys(), SizeIs(10));
+  EXPECT_THAT([&] { fields.RequireNoOthers(); },
+              ThrowsMessage<Error>(HasSubstr("the unknown key \"null\"")));
+  fields.Ignore("null");
+  EXPECT_NO_THROW(fields.RequireNoOthers());
+}
+
+TEST(JsonFieldsTest, WrongTypesNameWhatWasFoundAndExpected) {
+  const Json json = ParseJson(R"({"x": [1, "two"], "f": 1.5, "o": {}, "s": "text"})", "f");
+  JsonFields fields(json, "f");
+  const std::vector<std::pair<std::function<void()>, std::string>> cases = {
+      {[&] { fields.String("x"); }, "f: \"x\": found [1,\"two\"], expected a string"},
+      {[&] { fields.Bool("f"); }, "f: \"f\": found 1.5, expected true or false"},
+      {[&] { fields.Integer("f"); }, "f: \"f\": found 1.5, expected an integer"},
+      {[&] { fields.Number("s"); }, "f: \"s\": found \"text\", expected a number"},
+      {[&] { fields.Strings("x"); }, "f: \"x\": found [1,\"two\"], expected an array of strings"},
+      {[&] { fields.Integers("x"); }, "f: \"x\": found [1,\"two\"], expected an array of integers"},
+      {[&] { fields.Numbers("o"); }, "f: \"o\": found {}, expected an array of numbers"},
+      {[&] { fields.Object("x"); }, "f: x: found [1,\"two\"], expected a JSON object"},
+      {[&] { fields.Objects("o"); }, "f: \"o\": found {}, expected an array of objects"},
+      {[&] { fields.Objects("x"); }, "f: x[0]: found 1, expected a JSON object"},
+      {[&] { fields.Value("none"); }, "f: \"none\": found nothing, expected a value"},
+      {[&] { fields.Number("none"); }, "f: \"none\": found nothing, expected a number"}};
+  for (const auto& [read, message] : cases) {
+    EXPECT_THAT(read, ThrowsMessage<Error>(StrEq(message)));
+  }
+}
+
+TEST(JsonFieldsTest, UnknownKeyNamesThoseThatAreKnown) {
+  const Json json = {{"known", 1}, {"knwon", 2}};
+  JsonFields fields(json, "f");
+  fields.Integer("known");
+  EXPECT_THAT(
+      [&] { fields.RequireNoOthers(); },
+      ThrowsMessage<Error>(StrEq("f: found the unknown key \"knwon\", expected only known")));
+}
+
+TEST(JsonFieldsTest, NestedObjectsNameTheirPath) {
+  const Json json = ParseJson(R"({"plans": [{"cost": {}}]})", "f");
+  JsonFields fields(json, "f");
+  EXPECT_EQ(fields.Objects("plans")[0].Object("cost").where(), "f: plans[0]: cost");
+}
+
+TEST(JsonFieldsTest, LongValuesAreCutInMessages) {
+  const Json json = {{"s", std::string(500, 'x')}};
+  JsonFields fields(json, "f");
+  try {
+    fields.Number("s");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_LT(std::string(error.what()).size(), 120u);
+  }
+}
+
+}  // namespace
+}  // namespace kvtune
