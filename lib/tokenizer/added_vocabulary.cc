@@ -21,16 +21,20 @@ std::vector<AddedToken> ReadAddedTokens(JsonFields& fields, const Vocabulary& vo
   for (JsonFields& entry : fields.Objects("added_tokens")) {
     AddedToken token;
     token.content = entry.String("content");
-    if (token.content.empty()) entry.Fail("content", "found an empty text, expected at least one character");
+    if (token.content.empty())
+      entry.Fail("content", "found an empty text, expected at least one character");
     const int32_t vocabulary_id = vocabulary.IdOf(token.content);
     token.id = vocabulary_id != Vocabulary::kNone ? vocabulary_id : next_id++;
     if (const int64_t id = entry.Integer("id"); id != token.id) {
-      entry.Fail("id", fmt::format("found {}, expected {}: the id of \"{}\" {}", id, token.id, token.content,
-                                   vocabulary_id != Vocabulary::kNone ? "in the vocabulary"
-                                                                      : "as the next behind the vocabulary"));
+      entry.Fail(
+          "id",
+          fmt::format("found {}, expected {}: the id of \"{}\" {}", id, token.id, token.content,
+                      vocabulary_id != Vocabulary::kNone ? "in the vocabulary"
+                                                         : "as the next behind the vocabulary"));
     }
     if (!ids.emplace(token.content, token.id).second) {
-      entry.Fail("content", fmt::format("found \"{}\" a second time, expected it once", token.content));
+      entry.Fail("content",
+                 fmt::format("found \"{}\" a second time, expected it once", token.content));
     }
     token.is_single_word = entry.Bool("single_word");
     token.strips_left = entry.Bool("lstrip");
@@ -111,32 +115,41 @@ class AddedVocabulary::Trie {
   std::array<bool, 256> starts_ = {};  // lets Find pass most bytes without a look at the nodes
 };
 
-AddedVocabulary::AddedVocabulary(std::vector<AddedToken> tokens, const Normalizer* normalizer, const std::string& where)
-    : tokens_(std::move(tokens)), raw_(std::make_unique<Trie>()), normalized_(std::make_unique<Trie>()) {
+AddedVocabulary::AddedVocabulary(std::vector<AddedToken> tokens, const Normalizer* normalizer,
+                                 const std::string& where)
+    : tokens_(std::move(tokens)),
+      raw_(std::make_unique<Trie>()),
+      normalized_(std::make_unique<Trie>()) {
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
     NormalizedText form{token.content, false};
     if (token.is_normalized && normalizer != nullptr) normalizer->Normalize(form);
     texts_by_id_[token.id] = form.text;
     if (form.text.empty()) {
-      throw Error(fmt::format("{}: added_tokens[{}]: found \"{}\", which the normalizer makes empty, expected "
-                              "something to look for",
-                              where, i, token.content));
+      throw Error(fmt::format(
+          "{}: added_tokens[{}]: found \"{}\", which the normalizer makes empty, expected "
+          "something to look for",
+          where, i, token.content));
     }
     Trie& trie = token.is_normalized ? *normalized_ : *raw_;
     if (!trie.Insert(form.text, i)) {
-      throw Error(fmt::format("{}: added_tokens[{}]: found \"{}\", which looks like another added token once "
-                              "normalized, expected them to differ",
-                              where, i, token.content));
+      throw Error(fmt::format(
+          "{}: added_tokens[{}]: found \"{}\", which looks like another added token once "
+          "normalized, expected them to differ",
+          where, i, token.content));
     }
   }
 }
 
 AddedVocabulary::~AddedVocabulary() = default;
 
-std::vector<TextPart> AddedVocabulary::SplitRaw(std::string_view text) const { return Split(text, *raw_); }
+std::vector<TextPart> AddedVocabulary::SplitRaw(std::string_view text) const {
+  return Split(text, *raw_);
+}
 
-std::vector<TextPart> AddedVocabulary::SplitNormalized(std::string_view text) const { return Split(text, *normalized_); }
+std::vector<TextPart> AddedVocabulary::SplitNormalized(std::string_view text) const {
+  return Split(text, *normalized_);
+}
 
 // `find_matches` of added_vocabulary.rs. The search goes on behind the match itself, not behind the
 // whitespace that the match took: a token that begins with whitespace may still be found there.
@@ -150,8 +163,10 @@ std::vector<TextPart> AddedVocabulary::Split(std::string_view text, const Trie& 
     size_t begin = found->begin;
     size_t end = found->end;
     if (token.is_single_word) {
-      const bool touches_left = begin > 0 && IsWordCharacter(DecodeCodePointBefore(text, begin).value);
-      const bool touches_right = end < text.size() && IsWordCharacter(DecodeCodePoint(text, end).value);
+      const bool touches_left =
+          begin > 0 && IsWordCharacter(DecodeCodePointBefore(text, begin).value);
+      const bool touches_right =
+          end < text.size() && IsWordCharacter(DecodeCodePoint(text, end).value);
       if (touches_left || touches_right) continue;
     }
     while (token.strips_left && begin > covered) {
@@ -177,6 +192,8 @@ const std::string* AddedVocabulary::TokenOf(int32_t id) const {
   return found == texts_by_id_.end() ? nullptr : &found->second;
 }
 
-int32_t AddedVocabulary::id_end() const { return texts_by_id_.empty() ? 0 : texts_by_id_.rbegin()->first + 1; }
+int32_t AddedVocabulary::id_end() const {
+  return texts_by_id_.empty() ? 0 : texts_by_id_.rbegin()->first + 1;
+}
 
 }  // namespace kvtune::tokenizer

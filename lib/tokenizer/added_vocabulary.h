@@ -1,5 +1,5 @@
-// Tokens that are cut out of a text whole, before any other stage sees it: <s>, <|im_start|>, runs of
-// spaces and the like.
+// Tokens that are cut out of a text whole, before any other stage sees it: <s>, <|im_start|>, runs
+// of spaces and the like.
 #pragma once
 
 #include <cstddef>
@@ -40,13 +40,14 @@ struct TextPart {
 
 class AddedVocabulary {
  public:
-  // `normalizer` may be null. Throws Error naming `where` when two tokens look the same in normalized
-  // text.
-  AddedVocabulary(std::vector<AddedToken> tokens, const Normalizer* normalizer, const std::string& where);
+  // `normalizer` may be null. Throws Error naming `where` when two tokens look the same in
+  // normalized text.
+  AddedVocabulary(std::vector<AddedToken> tokens, const Normalizer* normalizer,
+                  const std::string& where);
   ~AddedVocabulary();
 
-  // Cuts at the tokens that are looked for in raw text. Parts are in order; the longest of the tokens
-  // that start leftmost wins. Const and thread-safe, as all below.
+  // Cuts at the tokens that are looked for in raw text. Parts are in order; the longest of the
+  // tokens that start leftmost wins. Const and thread-safe, as all below.
   std::vector<TextPart> SplitRaw(std::string_view text) const;
   // Cuts at the tokens that are looked for in normalized text.
   std::vector<TextPart> SplitNormalized(std::string_view text) const;

@@ -11,8 +11,9 @@
 #include "lib/tokenizer/component_json.h"
 #include "lib/tokenizer/unicode.h"
 
-// Behaviour follows `tokenizers` 0.23 (tokenizers/src/models/bpe/model.rs, word.rs) with one exception:
-// a character that has no token, in a model without unk_token, is an Error here and dropped there.
+// Behaviour follows `tokenizers` 0.23 (tokenizers/src/models/bpe/model.rs, word.rs) with one
+// exception: a character that has no token, in a model without unk_token, is an Error here and
+// dropped there.
 
 namespace kvtune::tokenizer {
 
@@ -56,13 +57,14 @@ class BpeModel::Lease {
   std::unique_ptr<Workspace> workspace_;
 };
 
-BpeModel::BpeModel(const Vocabulary& vocabulary, const std::vector<MergeRule>& merges, const BpeOptions& options,
-                   const std::string& where)
+BpeModel::BpeModel(const Vocabulary& vocabulary, const std::vector<MergeRule>& merges,
+                   const BpeOptions& options, const std::string& where)
     : vocabulary_(vocabulary), options_(options), merges_(merges.size()) {
   if (options_.unknown_token) {
     unknown_id_ = vocabulary_.IdOf(*options_.unknown_token);
     if (unknown_id_ == Vocabulary::kNone) {
-      throw Error(fmt::format("{}: unk_token: found \"{}\", expected a token of the vocabulary", where, *options_.unknown_token));
+      throw Error(fmt::format("{}: unk_token: found \"{}\", expected a token of the vocabulary",
+                              where, *options_.unknown_token));
     }
   }
   LoadMerges(merges, where);
@@ -76,8 +78,9 @@ void BpeModel::LoadMerges(const std::vector<MergeRule>& merges, const std::strin
     const auto id_of = [&](const std::string& token) {
       const int32_t id = vocabulary_.IdOf(token);
       if (id == Vocabulary::kNone) {
-        throw Error(fmt::format("{}: merges[{}]: found the token \"{}\", expected a token of the vocabulary", where,
-                                rank, token));
+        throw Error(fmt::format(
+            "{}: merges[{}]: found the token \"{}\", expected a token of the vocabulary", where,
+            rank, token));
       }
       return id;
     };
@@ -94,7 +97,8 @@ void BpeModel::LoadCharacters() {
     if (token == nullptr || token->empty()) continue;
     const DecodedCodePoint first = DecodeCodePoint(*token, 0);
     if (first.length != token->size()) continue;
-    if (first.value >= character_ids_.size()) character_ids_.resize(first.value + 1, Vocabulary::kNone);
+    if (first.value >= character_ids_.size())
+      character_ids_.resize(first.value + 1, Vocabulary::kNone);
     character_ids_[first.value] = id;
   }
   for (size_t byte = 0; byte < byte_ids_.size(); ++byte) {
@@ -121,7 +125,8 @@ void BpeModel::AppendIds(const WordList& list, std::vector<int32_t>& ids) const 
   }
 }
 
-void BpeModel::AppendWordIds(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const {
+void BpeModel::AppendWordIds(std::string_view word, Workspace& workspace,
+                             std::vector<int32_t>& ids) const {
   if (options_.ignores_merges) {
     const int32_t id = vocabulary_.IdOf(word);
     if (id != Vocabulary::kNone) {
@@ -150,7 +155,8 @@ void BpeModel::PutSymbols(std::string_view word, Workspace& workspace) const {
     const DecodedCodePoint character = DecodeCodePoint(word, offset);
     const std::string_view bytes = word.substr(offset, character.length);
     offset += character.length;
-    const int32_t id = character.value < character_ids_.size() ? character_ids_[character.value] : Vocabulary::kNone;
+    const int32_t id = character.value < character_ids_.size() ? character_ids_[character.value]
+                                                               : Vocabulary::kNone;
     if (id != Vocabulary::kNone) {
       if (has_waiting_unknown) put(unknown_id_);
       has_waiting_unknown = false;
@@ -161,9 +167,10 @@ void BpeModel::PutSymbols(std::string_view word, Workspace& workspace) const {
       if (has_waiting_unknown && !options_.fuses_unknown) put(unknown_id_);
       has_waiting_unknown = true;
     } else {
-      throw Error(fmt::format("tokenizing: found the character \"{}\" (U+{:04X}), expected one of the vocabulary: the "
-                              "model has no unk_token",
-                              bytes, static_cast<uint32_t>(character.value)));
+      throw Error(fmt::format(
+          "tokenizing: found the character \"{}\" (U+{:04X}), expected one of the vocabulary: the "
+          "model has no unk_token",
+          bytes, static_cast<uint32_t>(character.value)));
     }
   }
   if (has_waiting_unknown) put(unknown_id_);
@@ -183,16 +190,20 @@ bool BpeModel::PutBytes(std::string_view character, Workspace& workspace) const 
 }
 
 // Lowest rank first, leftmost first among equal ranks. With a heap a word of n characters takes
-// O(n log n) steps, which matters where a word is a whole text (Llama 2). An entry of the heap is stale
-// once one of its symbols merged otherwise: then the pair at its place has another rank or is gone.
+// O(n log n) steps, which matters where a word is a whole text (Llama 2). An entry of the heap is
+// stale once one of its symbols merged otherwise: then the pair at its place has another rank or is
+// gone.
 void BpeModel::MergeSymbols(Workspace& workspace) const {
   std::vector<Symbol>& symbols = workspace.symbols;
   std::vector<uint64_t>& queue = workspace.queue;
-  const auto entry = [](const Merge& merge, int32_t left) { return uint64_t{merge.rank} << 32 | static_cast<uint32_t>(left); };
+  const auto entry = [](const Merge& merge, int32_t left) {
+    return uint64_t{merge.rank} << 32 | static_cast<uint32_t>(left);
+  };
   const auto find = [&](int32_t left) -> const Merge* {
     const int32_t next = symbols[static_cast<size_t>(left)].next;
     if (next == Vocabulary::kNone) return nullptr;
-    return merges_.Find(symbols[static_cast<size_t>(left)].id, symbols[static_cast<size_t>(next)].id);
+    return merges_.Find(symbols[static_cast<size_t>(left)].id,
+                        symbols[static_cast<size_t>(next)].id);
   };
   const auto push = [&](int32_t left) {
     if (const Merge* merge = find(left)) {
@@ -227,7 +238,8 @@ void BpeModel::MergeSymbols(Workspace& workspace) const {
   }
 }
 
-std::unique_ptr<Model> MakeModel(JsonFields fields, const std::vector<MergeRule>& merges, const Vocabulary& vocabulary) {
+std::unique_ptr<Model> MakeModel(JsonFields fields, const std::vector<MergeRule>& merges,
+                                 const Vocabulary& vocabulary) {
   // Files of 2019 name no type; they are told apart by their fields, and only BPE has merges.
   fields.Ignore("type");
   const bool is_untyped_bpe = !fields.Has("type") && fields.Has("merges");
@@ -236,12 +248,14 @@ std::unique_ptr<Model> MakeModel(JsonFields fields, const std::vector<MergeRule>
     if (type != "BPE") FailUnknownType(fields, type, {"BPE"});
   }
   fields.Object("vocab");
-  if (!fields.Value("merges").is_array()) fields.Fail("merges", "found something else, expected an array");
+  if (!fields.Value("merges").is_array())
+    fields.Fail("merges", "found something else, expected an array");
   RequireUnset(fields, "continuing_subword_prefix");
   RequireUnset(fields, "end_of_word_suffix");
   fields.Ignore("dropout");
   if (fields.Has("dropout") && fields.Number("dropout") != 0.0) {
-    fields.Fail("dropout", fmt::format("found {}, expected null or 0: encoding must not be random", fields.Number("dropout")));
+    fields.Fail("dropout", fmt::format("found {}, expected null or 0: encoding must not be random",
+                                       fields.Number("dropout")));
   }
   BpeOptions options;
   fields.Ignore("unk_token");

@@ -1,5 +1,5 @@
-// Byte-pair encoding: characters become tokens, then the best-ranked adjacent pair merges, again and
-// again (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units").
+// Byte-pair encoding: characters become tokens, then the best-ranked adjacent pair merges, again
+// and again (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units").
 #pragma once
 
 #include <array>
@@ -21,18 +21,18 @@ namespace kvtune::tokenizer {
 struct BpeOptions {
   std::optional<std::string> unknown_token;  // for characters without a token
   bool fuses_unknown = false;                // neighbouring unknown characters become one token
-  bool uses_byte_fallback = false;           // unknown characters become their bytes: <0xE2> <0x82> ...
-  bool ignores_merges = false;               // a word that is a token is that token, whatever merges say
+  bool uses_byte_fallback = false;  // unknown characters become their bytes: <0xE2> <0x82> ...
+  bool ignores_merges = false;      // a word that is a token is that token, whatever merges say
 };
 
-// Thread safety: const methods may run at the same time. Each call borrows a workspace (word cache and
-// buffers) from a pool behind a mutex, so that there is one lock for a text and none for a word, and
-// as many caches as there were threads at once.
+// Thread safety: const methods may run at the same time. Each call borrows a workspace (word cache
+// and buffers) from a pool behind a mutex, so that there is one lock for a text and none for a
+// word, and as many caches as there were threads at once.
 class BpeModel : public Model {
  public:
   // `vocabulary` must outlive the model. Throws Error naming `where`.
-  BpeModel(const Vocabulary& vocabulary, const std::vector<MergeRule>& merges, const BpeOptions& options,
-           const std::string& where);
+  BpeModel(const Vocabulary& vocabulary, const std::vector<MergeRule>& merges,
+           const BpeOptions& options, const std::string& where);
   ~BpeModel() override;
 
   void AppendIds(const WordList& list, std::vector<int32_t>& ids) const override;
@@ -53,8 +53,8 @@ class BpeModel : public Model {
   const Vocabulary& vocabulary_;
   BpeOptions options_;
   MergeTable merges_;
-  std::vector<int32_t> character_ids_;   // by code point
-  std::array<int32_t, 256> byte_ids_;    // of the tokens <0x00> to <0xFF>
+  std::vector<int32_t> character_ids_;  // by code point
+  std::array<int32_t, 256> byte_ids_;   // of the tokens <0x00> to <0xFF>
   int32_t unknown_id_ = Vocabulary::kNone;
 
   mutable std::mutex pool_mutex_;

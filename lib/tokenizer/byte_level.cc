@@ -11,8 +11,8 @@ constexpr char32_t kMovedBytes = 0x100;  // where the unprintable bytes go
 constexpr char32_t kTableEnd = 0x144;    // one past the last of them
 
 struct ByteTable {
-  std::array<std::string, 256> characters;   // UTF-8
-  std::array<int, kTableEnd> bytes;          // -1: no byte
+  std::array<std::string, 256> characters;  // UTF-8
+  std::array<int, kTableEnd> bytes;         // -1: no byte
 };
 
 ByteTable MakeByteTable() {

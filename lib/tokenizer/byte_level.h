@@ -1,7 +1,7 @@
 // The byte-to-character table of byte-level BPE: every byte is written as one printable character.
 //
-// GPT-2's encoder.py (`bytes_to_unicode`): printable Latin-1 bytes stand for themselves, the other 68
-// become U+0100, U+0101, ... in the order of their values, so that 0x20 is U+0120.
+// GPT-2's encoder.py (`bytes_to_unicode`): printable Latin-1 bytes stand for themselves, the other
+// 68 become U+0100, U+0101, ... in the order of their values, so that 0x20 is U+0120.
 #pragma once
 
 #include <optional>

@@ -27,13 +27,14 @@ void RequireUnset(JsonFields& fields, std::string_view key) {
   if (!fields.Has(key)) return;
   const Json& value = fields.Value(key);
   if (value.is_string() && value.get_ref<const std::string&>().empty()) return;
-  fields.Fail(key, fmt::format("found {}, expected null: kvtune does not implement this option", value.dump()));
+  fields.Fail(key, fmt::format("found {}, expected null: kvtune does not implement this option",
+                               value.dump()));
 }
 
 void FailUnknownType(const JsonFields& fields, std::string_view found,
                      std::initializer_list<std::string_view> supported) {
-  throw Error(
-      fmt::format("{}: found the type \"{}\", expected one of {}", fields.where(), found, fmt::join(supported, ", ")));
+  throw Error(fmt::format("{}: found the type \"{}\", expected one of {}", fields.where(), found,
+                          fmt::join(supported, ", ")));
 }
 
 }  // namespace kvtune::tokenizer

@@ -83,7 +83,8 @@ class ByteFallback : public Decoder {
 
  private:
   static std::optional<char> ByteOf(const std::string& token) {
-    if (token.size() != 6 || !token.starts_with("<0x") || !token.ends_with('>')) return std::nullopt;
+    if (token.size() != 6 || !token.starts_with("<0x") || !token.ends_with('>'))
+      return std::nullopt;
     unsigned value = 0;
     const char* end = token.data() + 5;
     const auto [stop, error] = std::from_chars(token.data() + 3, end, value, 16);
@@ -103,7 +104,8 @@ class Fuse : public Decoder {
 
 class Replace : public Decoder {
  public:
-  Replace(Pattern pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  Replace(Pattern pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void Decode(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) token = pattern_.Replace(token, content_);
   }
@@ -116,11 +118,15 @@ class Replace : public Decoder {
 // Takes up to `start` leading and `stop` trailing copies of a character off every token.
 class Strip : public Decoder {
  public:
-  Strip(char32_t character, int64_t start, int64_t stop) : start_(start), stop_(stop) { AppendUtf8(character, content_); }
+  Strip(char32_t character, int64_t start, int64_t stop) : start_(start), stop_(stop) {
+    AppendUtf8(character, content_);
+  }
   void Decode(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
-      for (int64_t i = 0; i < start_ && token.starts_with(content_); ++i) token.erase(0, content_.size());
-      for (int64_t i = 0; i < stop_ && token.ends_with(content_); ++i) token.erase(token.size() - content_.size());
+      for (int64_t i = 0; i < start_ && token.starts_with(content_); ++i)
+        token.erase(0, content_.size());
+      for (int64_t i = 0; i < stop_ && token.ends_with(content_); ++i)
+        token.erase(token.size() - content_.size());
     }
   }
 
@@ -134,7 +140,8 @@ class Strip : public Decoder {
 class Metaspace : public Decoder {
  public:
   explicit Metaspace(const MetaspaceOptions& options)
-      : mark_(Pattern::Literal(options.mark)), drops_first_(options.prepend_scheme != PrependScheme::kNever) {}
+      : mark_(Pattern::Literal(options.mark)),
+        drops_first_(options.prepend_scheme != PrependScheme::kNever) {}
   void Decode(std::vector<std::string>& tokens) const override {
     for (size_t i = 0; i < tokens.size(); ++i) {
       tokens[i] = mark_.Replace(tokens[i], i == 0 && drops_first_ ? "" : " ");
@@ -155,11 +162,13 @@ int64_t ReadCount(JsonFields& fields, std::string_view key) {
 std::unique_ptr<Decoder> MakeByType(const std::string& type, JsonFields& fields) {
   if (type == "Sequence") {
     std::vector<std::unique_ptr<Decoder>> steps;
-    for (JsonFields& step : fields.Objects("decoders")) steps.push_back(MakeDecoder(std::move(step)));
+    for (JsonFields& step : fields.Objects("decoders"))
+      steps.push_back(MakeDecoder(std::move(step)));
     return std::make_unique<Sequence>(std::move(steps));
   }
   if (type == "ByteLevel") {
-    for (const char* option : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.Ignore(option);
+    for (const char* option : {"add_prefix_space", "trim_offsets", "use_regex"})
+      fields.Ignore(option);
     return std::make_unique<ByteLevel>();
   }
   if (type == "ByteFallback") return std::make_unique<ByteFallback>();
@@ -174,7 +183,9 @@ std::unique_ptr<Decoder> MakeByType(const std::string& type, JsonFields& fields)
     return std::make_unique<Strip>(character, start, ReadCount(fields, "stop"));
   }
   if (type == "Metaspace") return std::make_unique<Metaspace>(ReadMetaspaceOptions(fields));
-  FailUnknownType(fields, type, {"ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip"});
+  FailUnknownType(
+      fields, type,
+      {"ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip"});
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ PrependScheme ReadPrependScheme(JsonFields& fields) {
   if (scheme == "always") return PrependScheme::kAlways;
   if (scheme == "first") return PrependScheme::kFirst;
   if (scheme == "never") return PrependScheme::kNever;
-  fields.Fail("prepend_scheme", fmt::format("found \"{}\", expected one of always, first, never", scheme));
+  fields.Fail("prepend_scheme",
+              fmt::format("found \"{}\", expected one of always, first, never", scheme));
 }
 
 }  // namespace
@@ -26,7 +27,8 @@ MetaspaceOptions ReadMetaspaceOptions(JsonFields& fields) {
   options.prepend_scheme = ReadPrependScheme(fields);
   options.splits = BoolOr(fields, "split", true);
   fields.Ignore("str_rep");  // written by old versions, a copy of "replacement"
-  if (!BoolOr(fields, "add_prefix_space", true) && options.prepend_scheme != PrependScheme::kNever) {
+  if (!BoolOr(fields, "add_prefix_space", true) &&
+      options.prepend_scheme != PrependScheme::kNever) {
     fields.Fail("add_prefix_space", "found false, expected it to go with prepend_scheme \"never\"");
   }
   return options;

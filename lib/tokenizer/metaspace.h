@@ -19,8 +19,8 @@ struct MetaspaceOptions {
   bool splits = true;  // cut before every mark; off in tokenizers whose words are whole texts
 };
 
-// Throws Error. Reads the older "add_prefix_space" as tokenizers/src/pre_tokenizers/metaspace.rs does:
-// false must go with prepend_scheme "never".
+// Throws Error. Reads the older "add_prefix_space" as tokenizers/src/pre_tokenizers/metaspace.rs
+// does: false must go with prepend_scheme "never".
 MetaspaceOptions ReadMetaspaceOptions(JsonFields& fields);
 
 }  // namespace kvtune::tokenizer

@@ -50,12 +50,14 @@ class Prepend : public Normalizer {
 
 class Replace : public Normalizer {
  public:
-  Replace(Pattern pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  Replace(Pattern pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void Normalize(NormalizedText& text) const override {
     std::vector<CoverPart> cover;
     pattern_.AppendCover(text.text, cover);
     if (cover.empty()) return;
-    // The replacement takes the origin of the last character it replaces (normalizer.rs, `replace`).
+    // The replacement takes the origin of the last character it replaces (normalizer.rs,
+    // `replace`).
     const CoverPart& first = cover.front();
     if (first.is_match && first.end > first.begin &&
         (content_.empty() || DecodeCodePoint(text.text, 0).length < first.end)) {
@@ -80,7 +82,8 @@ class Replace : public Normalizer {
 
 class Strip : public Normalizer {
  public:
-  Strip(bool strips_left, bool strips_right) : strips_left_(strips_left), strips_right_(strips_right) {}
+  Strip(bool strips_left, bool strips_right)
+      : strips_left_(strips_left), strips_right_(strips_right) {}
   void Normalize(NormalizedText& text) const override {
     std::string& content = text.text;
     size_t end = content.size();
@@ -137,17 +140,19 @@ class ByteLevel : public Normalizer {
 
 // The rules of SentencePiece's NMT normalization (normalizers/unicode.rs, `do_nmt`).
 void AppendNmt(char32_t c, std::string& text) {
-  const bool dropped = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
-                       c == 0x9F;
+  const bool dropped = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) ||
+                       c == 0x7F || c == 0x8F || c == 0x9F;
   if (dropped) return;
-  const bool is_space = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
-                        c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+  const bool is_space = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+                        (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+                        c == 0xFEFF || c == 0xFFFD;
   AppendUtf8(is_space ? U' ' : c, text);
 }
 
 std::unique_ptr<Normalizer> MakeSequence(JsonFields& fields) {
   std::vector<std::unique_ptr<Normalizer>> steps;
-  for (JsonFields& step : fields.Objects("normalizers")) steps.push_back(MakeNormalizer(std::move(step)));
+  for (JsonFields& step : fields.Objects("normalizers"))
+    steps.push_back(MakeNormalizer(std::move(step)));
   return std::make_unique<Sequence>(std::move(steps));
 }
 
@@ -170,8 +175,8 @@ std::unique_ptr<Normalizer> MakeByType(const std::string& type, JsonFields& fiel
   if (type == "Nmt") return std::make_unique<CharacterMap>(&AppendNmt);
   if (type == "ByteLevel") return std::make_unique<ByteLevel>();
   FailUnknownType(fields, type,
-                  {"ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Prepend", "Replace", "Sequence",
-                   "Strip"});
+                  {"ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Prepend",
+                   "Replace", "Sequence", "Strip"});
 }
 
 }  // namespace

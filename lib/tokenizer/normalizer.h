@@ -10,8 +10,8 @@ namespace kvtune::tokenizer {
 
 struct NormalizedText {
   std::string text;
-  // Whether the first character of `text` came from the first character of the whole input. Metaspace
-  // with prepend_scheme "first" asks; stripping leading characters makes it false.
+  // Whether the first character of `text` came from the first character of the whole input.
+  // Metaspace with prepend_scheme "first" asks; stripping leading characters makes it false.
   bool starts_input = false;
 };
 

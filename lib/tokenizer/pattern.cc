@@ -17,7 +17,8 @@ const OnigUChar* Bytes(const char* text) { return reinterpret_cast<const OnigUCh
 
 std::string OnigMessage(int code, OnigErrorInfo* info = nullptr) {
   OnigUChar buffer[ONIG_MAX_ERROR_MESSAGE_LEN];
-  const int length = info != nullptr ? onig_error_code_to_str(buffer, code, info) : onig_error_code_to_str(buffer, code);
+  const int length = info != nullptr ? onig_error_code_to_str(buffer, code, info)
+                                     : onig_error_code_to_str(buffer, code);
   return std::string(reinterpret_cast<const char*>(buffer), static_cast<size_t>(length));
 }
 
@@ -70,8 +71,9 @@ Pattern Pattern::Regex(const std::string& expression, const std::string& where) 
   const int code = onig_new(&regex, Bytes(begin), Bytes(begin + widened.size()), ONIG_OPTION_NONE,
                             ONIG_ENCODING_UTF8, ONIG_SYNTAX_DEFAULT, &info);
   if (code != ONIG_NORMAL) {
-    throw Error(fmt::format("{}: found the regular expression \"{}\", expected one that Oniguruma compiles: {}", where,
-                            expression, OnigMessage(code, &info)));
+    throw Error(fmt::format(
+        "{}: found the regular expression \"{}\", expected one that Oniguruma compiles: {}", where,
+        expression, OnigMessage(code, &info)));
   }
   Pattern pattern;
   pattern.compiled_ = std::make_unique<Compiled>(regex);
@@ -92,7 +94,8 @@ Pattern Pattern::FromJson(JsonFields fields) {
   }
   std::string literal = fields.String("String");
   fields.RequireNoOthers();
-  if (literal.empty()) fields.Fail("String", "found an empty text, expected at least one character");
+  if (literal.empty())
+    fields.Fail("String", "found an empty text, expected at least one character");
   return Literal(std::move(literal));
 }
 
@@ -115,10 +118,12 @@ void Pattern::AppendRegexCover(std::string_view text, std::vector<CoverPart>& co
   size_t position = 0;  // where the next search starts
   bool has_match = false;
   while (position <= text.size()) {
-    const int found = onig_search(compiled_->regex, begin, end, begin + position, end, region.get(), ONIG_OPTION_NONE);
+    const int found = onig_search(compiled_->regex, begin, end, begin + position, end, region.get(),
+                                  ONIG_OPTION_NONE);
     if (found == ONIG_MISMATCH) break;
     if (found < 0) {
-      throw Error(fmt::format("matching a regular expression of the tokenizer at byte {}: {}", position, OnigMessage(found)));
+      throw Error(fmt::format("matching a regular expression of the tokenizer at byte {}: {}",
+                              position, OnigMessage(found)));
     }
     if (region.begin() == region.end() && has_match && region.end() == covered) {
       position += position < text.size() ? DecodeCodePoint(text, position).length : 1;
@@ -134,7 +139,8 @@ void Pattern::AppendRegexCover(std::string_view text, std::vector<CoverPart>& co
 
 void Pattern::AppendLiteralCover(std::string_view text, std::vector<CoverPart>& cover) const {
   size_t covered = 0;
-  for (size_t found = text.find(literal_); found != std::string_view::npos; found = text.find(literal_, covered)) {
+  for (size_t found = text.find(literal_); found != std::string_view::npos;
+       found = text.find(literal_, covered)) {
     if (covered != found) cover.push_back({covered, found, false});
     covered = found + literal_.size();
     cover.push_back({found, covered, true});

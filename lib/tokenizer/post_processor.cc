@@ -17,7 +17,8 @@ namespace {
 class Sequence : public PostProcessor {
  public:
   explicit Sequence(std::vector<std::unique_ptr<PostProcessor>> steps) : steps_(std::move(steps)) {}
-  std::vector<int32_t> Process(std::vector<int32_t> ids, SpecialTokens special_tokens) const override {
+  std::vector<int32_t> Process(std::vector<int32_t> ids,
+                               SpecialTokens special_tokens) const override {
     for (const auto& step : steps_) ids = step->Process(std::move(ids), special_tokens);
     return ids;
   }
@@ -29,7 +30,9 @@ class Sequence : public PostProcessor {
 // Moves offsets, which we do not have.
 class ByteLevel : public PostProcessor {
  public:
-  std::vector<int32_t> Process(std::vector<int32_t> ids, SpecialTokens) const override { return ids; }
+  std::vector<int32_t> Process(std::vector<int32_t> ids, SpecialTokens) const override {
+    return ids;
+  }
 };
 
 class Template : public PostProcessor {
@@ -40,7 +43,8 @@ class Template : public PostProcessor {
   };
   explicit Template(std::vector<Piece> pieces) : pieces_(std::move(pieces)) {}
 
-  std::vector<int32_t> Process(std::vector<int32_t> ids, SpecialTokens special_tokens) const override {
+  std::vector<int32_t> Process(std::vector<int32_t> ids,
+                               SpecialTokens special_tokens) const override {
     std::vector<int32_t> result;
     result.reserve(ids.size() + pieces_.size());
     for (const Piece& piece : pieces_) {
@@ -63,7 +67,8 @@ std::map<std::string, std::vector<int32_t>> ReadSpecialTokens(JsonFields fields)
     JsonFields token = fields.Object(name);
     std::vector<int32_t>& ids = special_tokens[name];
     for (const int64_t id : token.Integers("ids")) {
-      if (id < 0 || id > INT32_MAX) token.Fail("ids", fmt::format("found {}, expected a token id", id));
+      if (id < 0 || id > INT32_MAX)
+        token.Fail("ids", fmt::format("found {}, expected a token id", id));
       ids.push_back(static_cast<int32_t>(id));
     }
     token.Ignore("id");
@@ -81,7 +86,9 @@ std::unique_ptr<PostProcessor> MakeTemplate(JsonFields& fields) {
     if (piece.Has("Sequence")) {
       JsonFields sequence = piece.Object("Sequence");
       const std::string id = sequence.String("id");
-      if (id != "A") sequence.Fail("id", fmt::format("found \"{}\", expected \"A\": \"single\" has one text", id));
+      if (id != "A")
+        sequence.Fail("id",
+                      fmt::format("found \"{}\", expected \"A\": \"single\" has one text", id));
       pieces.push_back({true, {}});
     } else {
       JsonFields special = piece.Object("SpecialToken");
@@ -100,12 +107,14 @@ std::unique_ptr<PostProcessor> MakeTemplate(JsonFields& fields) {
 std::unique_ptr<PostProcessor> MakeByType(const std::string& type, JsonFields& fields) {
   if (type == "TemplateProcessing") return MakeTemplate(fields);
   if (type == "ByteLevel") {
-    for (const char* option : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.Ignore(option);
+    for (const char* option : {"add_prefix_space", "trim_offsets", "use_regex"})
+      fields.Ignore(option);
     return std::make_unique<ByteLevel>();
   }
   if (type == "Sequence") {
     std::vector<std::unique_ptr<PostProcessor>> steps;
-    for (JsonFields& step : fields.Objects("processors")) steps.push_back(MakePostProcessor(std::move(step)));
+    for (JsonFields& step : fields.Objects("processors"))
+      steps.push_back(MakePostProcessor(std::move(step)));
     return std::make_unique<Sequence>(std::move(steps));
   }
   FailUnknownType(fields, type, {"ByteLevel", "Sequence", "TemplateProcessing"});

@@ -14,7 +14,8 @@ class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
   // Const and thread-safe.
-  virtual std::vector<int32_t> Process(std::vector<int32_t> ids, SpecialTokens special_tokens) const = 0;
+  virtual std::vector<int32_t> Process(std::vector<int32_t> ids,
+                                       SpecialTokens special_tokens) const = 0;
 };
 
 // Builds the post-processor that `fields` describes. Throws Error naming an unknown type or option.

@@ -67,7 +67,8 @@ class Split : public PreTokenizer {
 class CharacterSplit : public PreTokenizer {
  public:
   using Matches = bool (*)(char32_t);
-  CharacterSplit(Matches matches, SplitBehavior behavior) : matches_(matches), behavior_(behavior) {}
+  CharacterSplit(Matches matches, SplitBehavior behavior)
+      : matches_(matches), behavior_(behavior) {}
 
   void PreTokenize(WordList& list) const override {
     std::vector<WordRange> words;
@@ -133,8 +134,9 @@ class ByteLevel : public PreTokenizer {
   ByteLevel(bool adds_prefix_space, bool uses_pattern, const std::string& where)
       : adds_prefix_space_(adds_prefix_space),
         uses_pattern_(uses_pattern),
-        pattern_(Pattern::Regex(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
-                                where)) {}
+        pattern_(Pattern::Regex(
+            R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
+            where)) {}
 
   void PreTokenize(WordList& list) const override {
     WordList mapped;
@@ -215,14 +217,16 @@ class MetaspaceSplit : public PreTokenizer {
 
 std::unique_ptr<PreTokenizer> MakeSequence(JsonFields& fields) {
   std::vector<std::unique_ptr<PreTokenizer>> steps;
-  for (JsonFields& step : fields.Objects("pretokenizers")) steps.push_back(MakePreTokenizer(std::move(step)));
+  for (JsonFields& step : fields.Objects("pretokenizers"))
+    steps.push_back(MakePreTokenizer(std::move(step)));
   return std::make_unique<Sequence>(std::move(steps));
 }
 
 std::unique_ptr<PreTokenizer> MakeByteLevel(JsonFields& fields) {
   fields.Ignore("trim_offsets");  // moves offsets, not ids
   const bool adds_prefix_space = fields.Bool("add_prefix_space");
-  return std::make_unique<ByteLevel>(adds_prefix_space, BoolOr(fields, "use_regex", true), fields.where());
+  return std::make_unique<ByteLevel>(adds_prefix_space, BoolOr(fields, "use_regex", true),
+                                     fields.where());
 }
 
 std::unique_ptr<PreTokenizer> MakeByType(const std::string& type, JsonFields& fields) {
@@ -236,19 +240,21 @@ std::unique_ptr<PreTokenizer> MakeByType(const std::string& type, JsonFields& fi
   }
   if (type == "Digits") {
     const bool is_individual = fields.Bool("individual_digits");
-    return std::make_unique<CharacterSplit>(&IsNumeric,
-                                            is_individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
+    return std::make_unique<CharacterSplit>(
+        &IsNumeric, is_individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
   }
   if (type == "Punctuation") {
     const bool is_default = !fields.Has("behavior");
     return std::make_unique<CharacterSplit>(
-        &IsPunctuation, is_default ? SplitBehavior::kIsolated : ReadSplitBehavior(fields, "behavior"));
+        &IsPunctuation,
+        is_default ? SplitBehavior::kIsolated : ReadSplitBehavior(fields, "behavior"));
   }
   if (type == "Whitespace") return std::make_unique<Whitespace>();
-  if (type == "WhitespaceSplit") return std::make_unique<CharacterSplit>(&IsWhitespace, SplitBehavior::kRemoved);
+  if (type == "WhitespaceSplit")
+    return std::make_unique<CharacterSplit>(&IsWhitespace, SplitBehavior::kRemoved);
   FailUnknownType(fields, type,
-                  {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence", "Split", "Whitespace",
-                   "WhitespaceSplit"});
+                  {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence", "Split",
+                   "Whitespace", "WhitespaceSplit"});
 }
 
 }  // namespace

@@ -8,8 +8,9 @@ namespace kvtune::tokenizer {
 namespace {
 
 // Part i is joined to the part that was kept before it where `joins(is_match, previous_is_match)`;
-// "previous" is the neighbour in the cover, joined or not, and none counts as no match. With kIsolated
-// etc. these are the folds of NormalizedString::split (tokenizers/src/tokenizer/normalizer.rs).
+// "previous" is the neighbour in the cover, joined or not, and none counts as no match. With
+// kIsolated etc. these are the folds of NormalizedString::split
+// (tokenizers/src/tokenizer/normalizer.rs).
 template <typename Joins>
 void JoinNeighbours(std::vector<CoverPart>& parts, const Joins& joins) {
   size_t kept = 0;
@@ -36,13 +37,16 @@ SplitBehavior ReadSplitBehavior(JsonFields& fields, std::string_view key) {
   if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
   if (name == "Contiguous") return SplitBehavior::kContiguous;
-  fields.Fail(key, fmt::format("found \"{}\", expected one of Removed, Isolated, MergedWithPrevious, "
-                               "MergedWithNext, Contiguous",
-                               name));
+  fields.Fail(key,
+              fmt::format("found \"{}\", expected one of Removed, Isolated, MergedWithPrevious, "
+                          "MergedWithNext, Contiguous",
+                          name));
 }
 
 void ApplySplitBehavior(SplitBehavior behavior, std::vector<CoverPart>& cover) {
-  const auto first_match_joins = [](bool is_match, bool previous_is_match) { return is_match && !previous_is_match; };
+  const auto first_match_joins = [](bool is_match, bool previous_is_match) {
+    return is_match && !previous_is_match;
+  };
   switch (behavior) {
     case SplitBehavior::kIsolated:
       return;
@@ -50,7 +54,9 @@ void ApplySplitBehavior(SplitBehavior behavior, std::vector<CoverPart>& cover) {
       std::erase_if(cover, [](const CoverPart& part) { return part.is_match; });
       return;
     case SplitBehavior::kContiguous:
-      JoinNeighbours(cover, [](bool is_match, bool previous_is_match) { return is_match == previous_is_match; });
+      JoinNeighbours(cover, [](bool is_match, bool previous_is_match) {
+        return is_match == previous_is_match;
+      });
       return;
     case SplitBehavior::kMergedWithPrevious:
       JoinNeighbours(cover, first_match_joins);

@@ -47,7 +47,8 @@ std::unique_ptr<Component> MakeOptional(JsonFields& fields, std::string_view key
 void RequireNull(JsonFields& fields, std::string_view key) {
   fields.Ignore(key);
   if (fields.Has(key)) {
-    fields.Fail(key, fmt::format("found {}, expected null: kvtune cuts prompts itself", fields.Value(key).dump()));
+    fields.Fail(key, fmt::format("found {}, expected null: kvtune cuts prompts itself",
+                                 fields.Value(key).dump()));
   }
 }
 
@@ -80,21 +81,24 @@ Tokenizer Tokenizer::FromJson(std::string_view json, const std::string& source) 
   parts->decoder = MakeOptional(fields, "decoder", &tokenizer::MakeDecoder);
 
   JsonFields model = fields.Object("model");
-  parts->vocabulary = std::make_unique<tokenizer::Vocabulary>(std::move(file.vocab), model.where() + ": vocab");
+  parts->vocabulary =
+      std::make_unique<tokenizer::Vocabulary>(std::move(file.vocab), model.where() + ": vocab");
   parts->model = tokenizer::MakeModel(std::move(model), file.merges, *parts->vocabulary);
 
   std::vector<tokenizer::AddedToken> added_tokens;
   fields.Ignore("added_tokens");
-  if (fields.Has("added_tokens")) added_tokens = tokenizer::ReadAddedTokens(fields, *parts->vocabulary);
-  parts->added_vocabulary =
-      std::make_unique<tokenizer::AddedVocabulary>(std::move(added_tokens), parts->normalizer.get(), source);
+  if (fields.Has("added_tokens"))
+    added_tokens = tokenizer::ReadAddedTokens(fields, *parts->vocabulary);
+  parts->added_vocabulary = std::make_unique<tokenizer::AddedVocabulary>(
+      std::move(added_tokens), parts->normalizer.get(), source);
   fields.RequireNoOthers();
   return Tokenizer(std::move(parts));
 }
 
 std::vector<int32_t> Tokenizer::Encode(std::string_view text, SpecialTokens special_tokens) const {
   if (text.size() > INT32_MAX) {
-    throw Error(fmt::format("tokenizing: found a text of {} bytes, expected less than 2 GiB", text.size()));
+    throw Error(
+        fmt::format("tokenizing: found a text of {} bytes, expected less than 2 GiB", text.size()));
   }
   if (const std::optional<size_t> offset = tokenizer::FindInvalidUtf8(text)) {
     throw Error(fmt::format("tokenizing: found the byte 0x{:02X} at offset {}, expected UTF-8",
@@ -106,9 +110,11 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, SpecialTokens spec
       ids.push_back(raw.id);
       continue;
     }
-    tokenizer::NormalizedText normalized{std::string(text.substr(raw.begin, raw.end - raw.begin)), raw.begin == 0};
+    tokenizer::NormalizedText normalized{std::string(text.substr(raw.begin, raw.end - raw.begin)),
+                                         raw.begin == 0};
     if (parts_->normalizer != nullptr) parts_->normalizer->Normalize(normalized);
-    for (const tokenizer::TextPart& part : parts_->added_vocabulary->SplitNormalized(normalized.text)) {
+    for (const tokenizer::TextPart& part :
+         parts_->added_vocabulary->SplitNormalized(normalized.text)) {
       if (part.id != tokenizer::TextPart::kText) {
         ids.push_back(part.id);
         continue;

@@ -1,7 +1,7 @@
 // Text to token ids and back, as a model's tokenizer.json says.
 //
-// Goal: the ids that Hugging Face's `tokenizers` gives, for the byte-pair encoding models that serve
-// language models today. Non-goals: training, offsets, pairs of texts, other models than BPE.
+// Goal: the ids that Hugging Face's `tokenizers` gives, for the byte-pair encoding models that
+// serve language models today. Non-goals: training, offsets, pairs of texts, other models than BPE.
 // A file that asks for something else is refused by name: a wrong token is worse than none.
 #pragma once
 
@@ -16,7 +16,8 @@
 namespace kvtune {
 
 enum class SpecialTokens {
-  kAdd,   // with what the post-processor puts around a text: a beginning-of-sequence token and the like
+  kAdd,   // with what the post-processor puts around a text: a beginning-of-sequence token and the
+          // like
   kOmit,  // the text alone; special tokens written out in the text still count
 };
 
@@ -37,8 +38,8 @@ class Tokenizer {
   // and the model knows no substitute.
   std::vector<int32_t> Encode(std::string_view text, SpecialTokens special_tokens) const;
 
-  // Special tokens are written out. Ids without a token give nothing: models have more rows in their
-  // embedding than their tokenizer has tokens. Always valid UTF-8.
+  // Special tokens are written out. Ids without a token give nothing: models have more rows in
+  // their embedding than their tokenizer has tokens. Always valid UTF-8.
   std::string Decode(std::span<const int32_t> ids) const;
 
   // Highest id + 1, added tokens included.

@@ -14,8 +14,9 @@ namespace {
 MergeRule SplitMergeRule(const std::string& text, size_t index, const std::string& source) {
   const size_t space = text.find(' ');
   if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-    throw Error(fmt::format("{}: model: merges[{}]: found \"{}\", expected two tokens with one space between them",
-                            source, index, text));
+    throw Error(fmt::format(
+        "{}: model: merges[{}]: found \"{}\", expected two tokens with one space between them",
+        source, index, text));
   }
   return {text.substr(0, space), text.substr(space + 1)};
 }
@@ -23,7 +24,8 @@ MergeRule SplitMergeRule(const std::string& text, size_t index, const std::strin
 // Builds a TokenizerJson from parse events. `open_` holds the containers around the current value.
 class EventHandler : public nlohmann::json_sax<Json> {
  public:
-  explicit EventHandler(std::string_view text, TokenizerJson& result) : text_(text), result_(result) {}
+  explicit EventHandler(std::string_view text, TokenizerJson& result)
+      : text_(text), result_(result) {}
 
   bool null() override { return Put(nullptr); }
   bool boolean(bool value) override { return Put(value); }
@@ -37,7 +39,8 @@ class EventHandler : public nlohmann::json_sax<Json> {
   }
   bool number_unsigned(uint64_t value) override {
     if (place_ != Place::kVocab) return Put(value);
-    result_.vocab.emplace_back(std::move(key_), static_cast<int64_t>(std::min<uint64_t>(value, INT64_MAX)));
+    result_.vocab.emplace_back(std::move(key_),
+                               static_cast<int64_t>(std::min<uint64_t>(value, INT64_MAX)));
     return true;
   }
   bool string(string_t& value) override {
@@ -57,7 +60,8 @@ class EventHandler : public nlohmann::json_sax<Json> {
   bool key(string_t& value) override {
     key_ = std::move(value);
     if (place_ != Place::kVocab && open_.back()->contains(key_)) {
-      throw Error(fmt::format("{}: found the key \"{}\" twice in one object, expected it once", result_.source, key_));
+      throw Error(fmt::format("{}: found the key \"{}\" twice in one object, expected it once",
+                              result_.source, key_));
     }
     return true;
   }
@@ -100,13 +104,16 @@ class EventHandler : public nlohmann::json_sax<Json> {
     return Close();
   }
 
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
+  bool parse_error(size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
     const std::string_view before = text_.substr(0, std::min(position, text_.size()));
     const auto line = std::count(before.begin(), before.end(), '\n') + 1;
     const size_t column = before.size() - (before.rfind('\n') + 1);  // npos + 1 is 0
     std::string_view reason = error.what();
-    if (const size_t colon = reason.find(": "); colon != std::string_view::npos) reason.remove_prefix(colon + 2);
-    throw Error(fmt::format("{}: not valid JSON at line {}, column {}: {}", result_.source, line, column, reason));
+    if (const size_t colon = reason.find(": "); colon != std::string_view::npos)
+      reason.remove_prefix(colon + 2);
+    throw Error(fmt::format("{}: not valid JSON at line {}, column {}: {}", result_.source, line,
+                            column, reason));
   }
 
  private:
@@ -117,13 +124,14 @@ class EventHandler : public nlohmann::json_sax<Json> {
   }
 
   [[noreturn]] void FailInMerges() const {
-    throw Error(fmt::format("{}: model: merges[{}]: found something else, expected two tokens", result_.source,
-                            result_.merges.size()));
+    throw Error(fmt::format("{}: model: merges[{}]: found something else, expected two tokens",
+                            result_.source, result_.merges.size()));
   }
 
   Json* Insert(Json value) {
     if (place_ == Place::kVocab) {
-      throw Error(fmt::format("{}: model: vocab: \"{}\": found {}, expected an integer", result_.source, key_, value.dump()));
+      throw Error(fmt::format("{}: model: vocab: \"{}\": found {}, expected an integer",
+                              result_.source, key_, value.dump()));
     }
     if (place_ != Place::kElsewhere) FailInMerges();
     if (open_.empty()) {

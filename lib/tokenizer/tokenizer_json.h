@@ -1,8 +1,8 @@
 // Reads a tokenizer.json file.
 //
 // The vocabulary and the merge rules hold hundreds of thousands of entries. They go straight into
-// vectors: the ordered objects of lib/base/json_fields.h find a key by a linear scan, which would take
-// minutes here. All other fields are small and become Json as everywhere.
+// vectors: the ordered objects of lib/base/json_fields.h find a key by a linear scan, which would
+// take minutes here. All other fields are small and become Json as everywhere.
 #pragma once
 
 #include <cstdint>

@@ -60,33 +60,38 @@ bool HasOnlyAsciiFrom(std::string_view text, size_t* offset) {
 
 // Two letters, "Lu"; the first is the group. "Cn" for an unassigned code point.
 std::string_view Category(char32_t code_point) {
-  const std::string_view category = utf8proc_category_string(static_cast<utf8proc_int32_t>(code_point));
+  const std::string_view category =
+      utf8proc_category_string(static_cast<utf8proc_int32_t>(code_point));
   return category == "Cn" ? RecentCategory(code_point) : category;
 }
 
-// Whether `text` is in `form` already, decided on its lead bytes alone: code points under U+0300 are
-// stable under NFC, ASCII is stable under all four forms.
+// Whether `text` is in `form` already, decided on its lead bytes alone: code points under U+0300
+// are stable under NFC, ASCII is stable under all four forms.
 bool IsTriviallyNormal(std::string_view text, NormalizationForm form) {
   const unsigned char limit = form == NormalizationForm::kNfc ? 0xCC : 0x80;  // 0xCC leads U+0300
-  return std::all_of(text.begin(), text.end(), [&](char c) { return static_cast<unsigned char>(c) < limit; });
+  return std::all_of(text.begin(), text.end(),
+                     [&](char c) { return static_cast<unsigned char>(c) < limit; });
 }
 
 utf8proc_option_t Utf8procOptions(NormalizationForm form) {
   int options = UTF8PROC_STABLE;
   const bool composes = form == NormalizationForm::kNfc || form == NormalizationForm::kNfkc;
   options |= composes ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-  if (form == NormalizationForm::kNfkc || form == NormalizationForm::kNfkd) options |= UTF8PROC_COMPAT;
+  if (form == NormalizationForm::kNfkc || form == NormalizationForm::kNfkd)
+    options |= UTF8PROC_COMPAT;
   return static_cast<utf8proc_option_t>(options);
 }
 
 void AppendMapped(std::string_view text, utf8proc_option_t options, std::string& mapped) {
   if (text.empty()) return;
   utf8proc_uint8_t* buffer = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                             static_cast<utf8proc_ssize_t>(text.size()), &buffer, options);
+  const utf8proc_ssize_t size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                   static_cast<utf8proc_ssize_t>(text.size()), &buffer, options);
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(buffer, &std::free);
   if (size < 0) {
-    throw Error(fmt::format("normalizing {} bytes of text: {}", text.size(), utf8proc_errmsg(size)));
+    throw Error(
+        fmt::format("normalizing {} bytes of text: {}", text.size(), utf8proc_errmsg(size)));
   }
   mapped.append(reinterpret_cast<const char*>(buffer), static_cast<size_t>(size));
 }
@@ -145,25 +150,30 @@ std::string ReplaceInvalidUtf8(std::string_view bytes) {
 
 bool IsWhitespace(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
 bool IsNumeric(char32_t c) { return Category(c).front() == 'N'; }
 
 bool IsPunctuation(char32_t c) {
   // Not std::ispunct, which asks the locale.
-  if (c < 0x80) return c > 0x20 && c < 0x7F && !(c >= '0' && c <= '9') && !((c | 0x20u) >= 'a' && (c | 0x20u) <= 'z');
+  if (c < 0x80)
+    return c > 0x20 && c < 0x7F && !(c >= '0' && c <= '9') &&
+           !((c | 0x20u) >= 'a' && (c | 0x20u) <= 'z');
   return Category(c).front() == 'P';
 }
 
 bool IsWordCharacter(char32_t c) {
   const std::string_view category = Category(c);
-  if (category.front() == 'L' || category.front() == 'M' || category == "Nd" || category == "Nl" || category == "Pc") {
+  if (category.front() == 'L' || category.front() == 'M' || category == "Nd" || category == "Nl" ||
+      category == "Pc") {
     return true;
   }
   // Join_Control, and the symbols that have Other_Alphabetic: enclosed Latin letters.
-  return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-         (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+  return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
+         (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+         (c >= 0x1F170 && c <= 0x1F189);
 }
 
 void AppendLowercase(char32_t c, std::string& text) {

@@ -1,8 +1,8 @@
 // UTF-8 and the few Unicode properties that tokenizers ask about.
 //
-// Properties come from utf8proc, with what Unicode 15 and 16 added from unicode_versions.h. They are
-// those of Unicode 16, as in Rust's standard library and regex crate. Known differences: letters of
-// Unicode 16 keep their case, and the crate behind Punctuation knows fewer recent signs.
+// Properties come from utf8proc, with what Unicode 15 and 16 added from unicode_versions.h. They
+// are those of Unicode 16, as in Rust's standard library and regex crate. Known differences:
+// letters of Unicode 16 keep their case, and the crate behind Punctuation knows fewer recent signs.
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,17 @@ struct DecodedCodePoint {
   size_t length;  // bytes
 };
 
-// The code point that starts at `offset`. REQUIRES: valid UTF-8, offset < text.size() on a boundary.
+// The code point that starts at `offset`. REQUIRES: valid UTF-8, offset < text.size() on a
+// boundary.
 inline DecodedCodePoint DecodeCodePoint(std::string_view text, size_t offset) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[offset + i]); };
   const char32_t lead = byte(0);
   if (lead < 0x80) return {lead, 1};
   if (lead < 0xE0) return {(lead & 0x1Fu) << 6 | (byte(1) & 0x3Fu), 2};
   if (lead < 0xF0) return {(lead & 0x0Fu) << 12 | (byte(1) & 0x3Fu) << 6 | (byte(2) & 0x3Fu), 3};
-  return {(lead & 0x07u) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 | (byte(3) & 0x3Fu), 4};
+  return {
+      (lead & 0x07u) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 | (byte(3) & 0x3Fu),
+      4};
 }
 
 // The code point that ends at `end`. REQUIRES: valid UTF-8, 0 < end <= text.size() on a boundary.

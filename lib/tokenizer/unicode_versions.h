@@ -1,8 +1,9 @@
 // Bridges between the Unicode versions of our libraries and those inside of `tokenizers` 0.23.
 //
-// A code point that one side takes for a letter and the other for unassigned is cut into other words
-// and so into other tokens. `tokenizers` matches with Oniguruma 6.9.10 (Unicode 16) and normalizes
-// with tables of Unicode 9; Debian 12 has Oniguruma 6.9.8 (Unicode 14) and utf8proc 2.8 (Unicode 15).
+// A code point that one side takes for a letter and the other for unassigned is cut into other
+// words and so into other tokens. `tokenizers` matches with Oniguruma 6.9.10 (Unicode 16) and
+// normalizes with tables of Unicode 9; Debian 12 has Oniguruma 6.9.8 (Unicode 14) and utf8proc 2.8
+// (Unicode 15).
 #pragma once
 
 #include <string>
@@ -10,8 +11,8 @@
 
 namespace kvtune::tokenizer {
 
-// `expression` with every \p{category} and \d widened by the code points of Unicode 15 and 16, which
-// is harmless where the regular expression engine knows them. Scripts (\p{Han}), long names
+// `expression` with every \p{category} and \d widened by the code points of Unicode 15 and 16,
+// which is harmless where the regular expression engine knows them. Scripts (\p{Han}), long names
 // (\p{Letter}) and \w stay as they are: published patterns use categories, and Oniguruma's \w has
 // other members inside of a class than outside.
 std::string WidenCategories(std::string_view expression);

@@ -14,11 +14,13 @@ constexpr int64_t kIdLimit = int64_t{1} << 24;
 
 }  // namespace
 
-Vocabulary::Vocabulary(std::vector<std::pair<std::string, int64_t>> entries, const std::string& where) {
+Vocabulary::Vocabulary(std::vector<std::pair<std::string, int64_t>> entries,
+                       const std::string& where) {
   int64_t id_end = 0;
   for (const auto& [token, id] : entries) {
     if (id < 0 || id >= kIdLimit) {
-      throw Error(fmt::format("{}: found the id {} for the token \"{}\", expected 0 to {}", where, id, token, kIdLimit - 1));
+      throw Error(fmt::format("{}: found the id {} for the token \"{}\", expected 0 to {}", where,
+                              id, token, kIdLimit - 1));
     }
     id_end = std::max(id_end, id + 1);
   }
@@ -28,13 +30,15 @@ Vocabulary::Vocabulary(std::vector<std::pair<std::string, int64_t>> entries, con
   for (auto& [token, id] : entries) {
     const auto index = static_cast<size_t>(id);
     if (is_taken[index]) {
-      throw Error(fmt::format("{}: found the id {} for the tokens \"{}\" and \"{}\", expected one token for an id", where,
-                              id, tokens_[index], token));
+      throw Error(fmt::format(
+          "{}: found the id {} for the tokens \"{}\" and \"{}\", expected one token for an id",
+          where, id, tokens_[index], token));
     }
     is_taken[index] = true;
     tokens_[index] = std::move(token);
     if (!ids_.emplace(tokens_[index], static_cast<int32_t>(id)).second) {
-      throw Error(fmt::format("{}: found the token \"{}\" twice, expected it once", where, tokens_[index]));
+      throw Error(
+          fmt::format("{}: found the token \"{}\" twice, expected it once", where, tokens_[index]));
     }
   }
 }

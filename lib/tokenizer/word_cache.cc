@@ -5,8 +5,8 @@
 namespace kvtune::tokenizer {
 namespace {
 
-constexpr size_t kSlots = size_t{1} << 16;   // 1.5 MB
-constexpr size_t kMaxWords = kSlots / 2;     // about the distinct words of a 2 MB text
+constexpr size_t kSlots = size_t{1} << 16;  // 1.5 MB
+constexpr size_t kMaxWords = kSlots / 2;    // about the distinct words of a 2 MB text
 
 }  // namespace
 
@@ -16,7 +16,9 @@ size_t WordCache::FindSlot(std::string_view word, uint64_t hash) const {
   size_t i = hash & (kSlots - 1);
   while (slots_[i].word_size != 0) {
     const Slot& slot = slots_[i];
-    if (slot.hash == hash && std::string_view(words_).substr(slot.word_begin, slot.word_size) == word) break;
+    if (slot.hash == hash &&
+        std::string_view(words_).substr(slot.word_begin, slot.word_size) == word)
+      break;
     i = (i + 1) & (kSlots - 1);
   }
   return i;
@@ -36,8 +38,9 @@ void WordCache::Insert(std::string_view word, std::span<const int32_t> ids) {
     ids_.clear();
   }
   const uint64_t hash = std::hash<std::string_view>()(word);
-  slots_[FindSlot(word, hash)] = {hash, static_cast<uint32_t>(words_.size()), static_cast<uint32_t>(word.size()),
-                                  static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(ids.size())};
+  slots_[FindSlot(word, hash)] = {
+      hash, static_cast<uint32_t>(words_.size()), static_cast<uint32_t>(word.size()),
+      static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(ids.size())};
   words_.append(word);
   ids_.insert(ids_.end(), ids.begin(), ids.end());
   ++count_;

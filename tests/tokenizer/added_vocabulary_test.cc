@@ -9,7 +9,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string Added(int id, const std::string& content, const std::string& set = "") {
-  Json token = {{"id", id},         {"content", content}, {"single_word", false}, {"lstrip", false},
+  Json token = {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
                 {"rstrip", false}, {"normalized", false}, {"special", true}};
   if (!set.empty()) token[set] = true;
   return token.dump();
@@ -21,7 +21,8 @@ std::vector<int32_t> Ids(const TokenizerText& text, const std::string& input) {
 
 TEST(AddedVocabulary, CutsOutTokensLeftmostLongest) {
   TokenizerText text;
-  text.added_tokens = "[" + Added(8, "<x>") + ", " + Added(9, "<x><x>") + ", " + Added(10, "x>a") + "]";
+  text.added_tokens =
+      "[" + Added(8, "<x>") + ", " + Added(9, "<x><x>") + ", " + Added(10, "x>a") + "]";
   EXPECT_THAT(Ids(text, "ab<x>ab"), ElementsAre(5, 8, 5));
   EXPECT_THAT(Ids(text, "<x><x><x>a"), ElementsAre(9, 8, 0));
   EXPECT_THAT(Ids(text, "a<x>bc"), ElementsAre(0, 8, 1, 2));
@@ -75,7 +76,8 @@ TEST(AddedVocabulary, TextBetweenTokensIsNormalizedOnItsOwn) {
 // Mistral v0.3: only before the piece that starts the input.
 TEST(AddedVocabulary, PrependSchemeFirstLooksAtTheWholeInput) {
   TokenizerText text;
-  text.pre_tokenizer = R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false})";
+  text.pre_tokenizer =
+      R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false})";
   text.added_tokens = "[" + Added(8, "<x>") + "]";
   EXPECT_THAT(Ids(text, "ab<x>ab"), ElementsAre(7, 5, 8, 5));
   EXPECT_THAT(Ids(text, "<x>ab"), ElementsAre(8, 5));
@@ -86,17 +88,24 @@ TEST(AddedVocabulary, Errors) {
   TokenizerText text;
   text.added_tokens = "[" + Added(8, "<x>") + ", " + Added(10, "<y>") + "]";
   EXPECT_EQ(error(text),
-            "tokenizer.json: added_tokens[1]: \"id\": found 10, expected 9: the id of \"<y>\" as the next behind the "
+            "tokenizer.json: added_tokens[1]: \"id\": found 10, expected 9: the id of \"<y>\" as "
+            "the next behind the "
             "vocabulary");
   text.added_tokens = "[" + Added(8, "c") + "]";
-  EXPECT_EQ(error(text), "tokenizer.json: added_tokens[0]: \"id\": found 8, expected 2: the id of \"c\" in the vocabulary");
+  EXPECT_EQ(error(text),
+            "tokenizer.json: added_tokens[0]: \"id\": found 8, expected 2: the id of \"c\" in the "
+            "vocabulary");
   text.added_tokens = "[" + Added(8, "<x>") + ", " + Added(9, "<x>") + "]";
-  EXPECT_THAT(error(text), HasSubstr("added_tokens[1]: \"content\": found \"<x>\" a second time, expected it once"));
+  EXPECT_THAT(
+      error(text),
+      HasSubstr("added_tokens[1]: \"content\": found \"<x>\" a second time, expected it once"));
   text.added_tokens = "[" + Added(8, "") + "]";
   EXPECT_THAT(error(text), HasSubstr("added_tokens[0]: \"content\": found an empty text"));
   text.normalizer = R"({"type": "Lowercase"})";
-  text.added_tokens = "[" + Added(8, "YES", "normalized") + ", " + Added(9, "Yes", "normalized") + "]";
-  EXPECT_THAT(error(text), HasSubstr("added_tokens[1]: found \"Yes\", which looks like another added token"));
+  text.added_tokens =
+      "[" + Added(8, "YES", "normalized") + ", " + Added(9, "Yes", "normalized") + "]";
+  EXPECT_THAT(error(text),
+              HasSubstr("added_tokens[1]: found \"Yes\", which looks like another added token"));
 }
 
 }  // namespace

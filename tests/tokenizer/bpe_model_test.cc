@@ -75,7 +75,8 @@ TEST(BpeModel, IgnoreMergesTakesWholeWords) {
 
 TEST(BpeModel, EmptyAndNullOptionsAreUnset) {
   TokenizerText text;
-  text.options = R"(, "dropout": null, "unk_token": null, "continuing_subword_prefix": "", "end_of_word_suffix": null)";
+  text.options =
+      R"(, "dropout": null, "unk_token": null, "continuing_subword_prefix": "", "end_of_word_suffix": null)";
   EXPECT_THAT(Ids(text, "abc"), ElementsAre(6));
 }
 
@@ -117,7 +118,8 @@ TEST(BpeModel, AgreesWithTheDefinitionOnRandomMerges) {
     }
     MergeTable table(pairs.size());
     for (size_t rank = 0; rank < pairs.size(); ++rank) {
-      table.Insert(static_cast<int32_t>(pairs[rank].first), static_cast<int32_t>(pairs[rank].second),
+      table.Insert(static_cast<int32_t>(pairs[rank].first),
+                   static_cast<int32_t>(pairs[rank].second),
                    {static_cast<uint32_t>(rank), static_cast<int32_t>(rank + 3)});
     }
     TokenizerText text;
@@ -131,7 +133,8 @@ TEST(BpeModel, AgreesWithTheDefinitionOnRandomMerges) {
         characters.push_back(static_cast<int32_t>(below(3)));
         c = static_cast<char>('a' + characters.back());
       }
-      ASSERT_EQ(tokenizer.Encode(input, SpecialTokens::kAdd), MergeSlowly(characters, table)) << input;
+      ASSERT_EQ(tokenizer.Encode(input, SpecialTokens::kAdd), MergeSlowly(characters, table))
+          << input;
     }
   }
 }
@@ -140,15 +143,23 @@ TEST(BpeModel, Errors) {
   const auto error = [](const TokenizerText& text) { return ErrorOf([&] { text.Make(); }); };
   TokenizerText text;
   text.merges = R"(["a x"])";
-  EXPECT_EQ(error(text), "tokenizer.json: model: merges[0]: found the token \"x\", expected a token of the vocabulary");
+  EXPECT_EQ(error(text),
+            "tokenizer.json: model: merges[0]: found the token \"x\", expected a token of the "
+            "vocabulary");
   text.merges = R"(["a b", "b c"])";
-  EXPECT_EQ(error(text), "tokenizer.json: model: merges[1]: found the token \"bc\", expected a token of the vocabulary");
+  EXPECT_EQ(error(text),
+            "tokenizer.json: model: merges[1]: found the token \"bc\", expected a token of the "
+            "vocabulary");
 
   text = {};
   text.options = R"(, "unk_token": "<unk>")";
-  EXPECT_EQ(error(text), "tokenizer.json: model: unk_token: found \"<unk>\", expected a token of the vocabulary");
+  EXPECT_EQ(
+      error(text),
+      "tokenizer.json: model: unk_token: found \"<unk>\", expected a token of the vocabulary");
   text.options = R"(, "dropout": 0.1)";
-  EXPECT_EQ(error(text), "tokenizer.json: model: \"dropout\": found 0.1, expected null or 0: encoding must not be random");
+  EXPECT_EQ(error(text),
+            "tokenizer.json: model: \"dropout\": found 0.1, expected null or 0: encoding must not "
+            "be random");
   text.options = R"(, "continuing_subword_prefix": "##")";
   EXPECT_THAT(error(text), HasSubstr("\"continuing_subword_prefix\": found \"##\", expected null"));
   text.options = R"(, "end_of_word_suffix": "</w>")";
@@ -160,7 +171,8 @@ TEST(BpeModel, Errors) {
 TEST(BpeModel, NeedsAnUnknownTokenForUnknownCharacters) {
   const Tokenizer tokenizer = TokenizerText{}.Make();
   EXPECT_EQ(ErrorOf([&] { tokenizer.Encode("aé", SpecialTokens::kAdd); }),
-            "tokenizing: found the character \"é\" (U+00E9), expected one of the vocabulary: the model has no unk_token");
+            "tokenizing: found the character \"é\" (U+00E9), expected one of the vocabulary: the "
+            "model has no unk_token");
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ Tokens Decoded(const std::string& config, Tokens tokens) {
 }
 
 TEST(Decoder, ByteLevelJoinsBytesOfSeveralTokens) {
-  const std::string config = R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true})";
+  const std::string config =
+      R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true})";
   EXPECT_THAT(Decoded(config, {"Ġa", "Ã", "©"}), ElementsAre(" aé"));
   // A token with a character outside of the table is taken as it is.
   EXPECT_THAT(Decoded(config, {"Ġ", "<x y>", "中Ġ"}), ElementsAre(" <x y>中Ġ"));
@@ -28,20 +29,25 @@ TEST(Decoder, ByteLevelJoinsBytesOfSeveralTokens) {
 TEST(Decoder, ByteFallback) {
   const std::string config = R"({"type": "ByteFallback"})";
   EXPECT_THAT(Decoded(config, {"a", "<0xC3>", "<0xa9>", "b"}), ElementsAre("a", "é", "b"));
-  EXPECT_THAT(Decoded(config, {"<0xC3>", "<0x41>", "<0xGG>"}), ElementsAre("\uFFFD", "\uFFFD", "<0xGG>"));
+  EXPECT_THAT(Decoded(config, {"<0xC3>", "<0x41>", "<0xGG>"}),
+              ElementsAre("\uFFFD", "\uFFFD", "<0xGG>"));
 }
 
 TEST(Decoder, FuseReplaceStrip) {
   EXPECT_THAT(Decoded(R"({"type": "Fuse"})", {"a", "b"}), ElementsAre("ab"));
-  EXPECT_THAT(Decoded(R"({"type": "Replace", "pattern": {"String": "▁"}, "content": " "})", {"▁a▁", "b"}),
-              ElementsAre(" a ", "b"));
-  EXPECT_THAT(Decoded(R"({"type": "Strip", "content": " ", "start": 1, "stop": 2})", {"  a   ", "b", " "}),
-              ElementsAre(" a ", "b", ""));
+  EXPECT_THAT(
+      Decoded(R"({"type": "Replace", "pattern": {"String": "▁"}, "content": " "})", {"▁a▁", "b"}),
+      ElementsAre(" a ", "b"));
+  EXPECT_THAT(
+      Decoded(R"({"type": "Strip", "content": " ", "start": 1, "stop": 2})", {"  a   ", "b", " "}),
+      ElementsAre(" a ", "b", ""));
 }
 
 TEST(Decoder, MetaspaceDropsTheMarksOfTheFirstToken) {
-  EXPECT_THAT(Decoded(R"({"type": "Metaspace", "replacement": "▁"})", {"▁a", "▁b"}), ElementsAre("a", " b"));
-  EXPECT_THAT(Decoded(R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"})", {"▁a", "▁b"}),
+  EXPECT_THAT(Decoded(R"({"type": "Metaspace", "replacement": "▁"})", {"▁a", "▁b"}),
+              ElementsAre("a", " b"));
+  EXPECT_THAT(Decoded(R"({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"})",
+                      {"▁a", "▁b"}),
               ElementsAre(" a", " b"));
 }
 
@@ -54,9 +60,12 @@ TEST(Decoder, LlamaSequence) {
 }
 
 TEST(Decoder, Errors) {
-  const auto error = [](const std::string& config) { return ErrorOf([&] { Decoded(config, {}); }); };
+  const auto error = [](const std::string& config) {
+    return ErrorOf([&] { Decoded(config, {}); });
+  };
   EXPECT_EQ(error(R"({"type": "WordPiece", "prefix": "##"})"),
-            "part: found the type \"WordPiece\", expected one of ByteFallback, ByteLevel, Fuse, Metaspace, Replace, "
+            "part: found the type \"WordPiece\", expected one of ByteFallback, ByteLevel, Fuse, "
+            "Metaspace, Replace, "
             "Sequence, Strip");
   EXPECT_EQ(error(R"({"type": "Strip", "content": " ", "start": -1, "stop": 0})"),
             "part: \"start\": found -1, expected 0 or more");

@@ -12,7 +12,9 @@ NormalizedText Normalize(const std::string& config, const std::string& text) {
   return normalized;
 }
 
-std::string Normalized(const std::string& config, const std::string& text) { return Normalize(config, text).text; }
+std::string Normalized(const std::string& config, const std::string& text) {
+  return Normalize(config, text).text;
+}
 
 TEST(Normalizer, UnicodeForms) {
   const std::string text = "e\u0301 \u212B \uFB01";  // e + acute, angstrom sign, fi ligature
@@ -37,18 +39,29 @@ TEST(Normalizer, PrependSkipsEmptyText) {
 }
 
 TEST(Normalizer, ReplaceStringAndRegex) {
-  EXPECT_EQ(Normalized(R"({"type": "Replace", "pattern": {"String": "a."}, "content": "-"})", "a.ab"), "-ab");
-  EXPECT_EQ(Normalized(R"({"type": "Replace", "pattern": {"Regex": "a."}, "content": "-"})", "a.ab"), "--");
-  EXPECT_EQ(Normalized(R"({"type": "Replace", "pattern": {"Regex": "x*"}, "content": "-"})", "axb"), "-a-b-");
-  EXPECT_EQ(Normalized(R"({"type": "Replace", "pattern": {"Regex": "x"}, "content": "-"})", ""), "");
+  EXPECT_EQ(
+      Normalized(R"({"type": "Replace", "pattern": {"String": "a."}, "content": "-"})", "a.ab"),
+      "-ab");
+  EXPECT_EQ(
+      Normalized(R"({"type": "Replace", "pattern": {"Regex": "a."}, "content": "-"})", "a.ab"),
+      "--");
+  EXPECT_EQ(Normalized(R"({"type": "Replace", "pattern": {"Regex": "x*"}, "content": "-"})", "axb"),
+            "-a-b-");
+  EXPECT_EQ(Normalized(R"({"type": "Replace", "pattern": {"Regex": "x"}, "content": "-"})", ""),
+            "");
 }
 
 TEST(Normalizer, SmallOnes) {
   EXPECT_EQ(Normalized(R"({"type": "Lowercase"})", "AÉΣ\u0130"), "aéσi\u0307");
-  EXPECT_EQ(Normalized(R"({"type": "Strip", "strip_left": true, "strip_right": true})", " \u3000a b\t"), "a b");
-  EXPECT_EQ(Normalized(R"({"type": "Strip", "strip_left": true, "strip_right": false})", " a "), "a ");
-  EXPECT_EQ(Normalized(R"({"type": "Strip", "strip_left": false, "strip_right": true})", " a "), " a");
-  EXPECT_EQ(Normalized(R"({"type": "Strip", "strip_left": true, "strip_right": true})", " \n "), "");
+  EXPECT_EQ(
+      Normalized(R"({"type": "Strip", "strip_left": true, "strip_right": true})", " \u3000a b\t"),
+      "a b");
+  EXPECT_EQ(Normalized(R"({"type": "Strip", "strip_left": true, "strip_right": false})", " a "),
+            "a ");
+  EXPECT_EQ(Normalized(R"({"type": "Strip", "strip_left": false, "strip_right": true})", " a "),
+            " a");
+  EXPECT_EQ(Normalized(R"({"type": "Strip", "strip_left": true, "strip_right": true})", " \n "),
+            "");
   EXPECT_EQ(Normalized(R"({"type": "Nmt"})", "a\x01\tb\u200B"), "a b ");
   EXPECT_EQ(Normalized(R"({"type": "ByteLevel"})", " é"), "ĠÃ©");
 }
@@ -62,25 +75,38 @@ TEST(Normalizer, SequenceRunsInOrder) {
 
 TEST(Normalizer, KnowsWhetherTheStartOfTheInputIsLeft) {
   EXPECT_TRUE(Normalize(R"({"type": "Prepend", "prepend": "_"})", "a").starts_input);
-  EXPECT_TRUE(Normalize(R"({"type": "Replace", "pattern": {"String": "a"}, "content": "b"})", "ab").starts_input);
-  EXPECT_FALSE(Normalize(R"({"type": "Replace", "pattern": {"String": "ab"}, "content": "b"})", "abc").starts_input);
-  EXPECT_FALSE(Normalize(R"({"type": "Strip", "strip_left": true, "strip_right": false})", " a").starts_input);
-  EXPECT_FALSE(Normalize(R"({"type": "Nmt"})", "\x01" "a").starts_input);
+  EXPECT_TRUE(Normalize(R"({"type": "Replace", "pattern": {"String": "a"}, "content": "b"})", "ab")
+                  .starts_input);
+  EXPECT_FALSE(
+      Normalize(R"({"type": "Replace", "pattern": {"String": "ab"}, "content": "b"})", "abc")
+          .starts_input);
+  EXPECT_FALSE(Normalize(R"({"type": "Strip", "strip_left": true, "strip_right": false})", " a")
+                   .starts_input);
+  EXPECT_FALSE(Normalize(R"({"type": "Nmt"})",
+                         "\x01"
+                         "a")
+                   .starts_input);
 }
 
 TEST(Normalizer, ErrorsNameTheComponent) {
-  const auto error = [](const std::string& config) { return ErrorOf([&] { Normalize(config, ""); }); };
+  const auto error = [](const std::string& config) {
+    return ErrorOf([&] { Normalize(config, ""); });
+  };
   EXPECT_EQ(error(R"({"type": "Bert"})"),
-            "part: found the type \"Bert\", expected one of ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Prepend, "
+            "part: found the type \"Bert\", expected one of ByteLevel, Lowercase, NFC, NFD, NFKC, "
+            "NFKD, Nmt, Prepend, "
             "Replace, Sequence, Strip");
-  EXPECT_EQ(error(R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "X"}]})").substr(0, 43),
+  EXPECT_EQ(error(R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "X"}]})")
+                .substr(0, 43),
             "part: normalizers[1]: found the type \"X\", e");
-  EXPECT_EQ(error(R"({"type": "NFC", "fast": true})"), "part: found the unknown key \"fast\", expected only type");
+  EXPECT_EQ(error(R"({"type": "NFC", "fast": true})"),
+            "part: found the unknown key \"fast\", expected only type");
   EXPECT_EQ(error(R"({"type": "Replace", "pattern": {"String": ""}, "content": "-"})"),
             "part: pattern: \"String\": found an empty text, expected at least one character");
-  EXPECT_EQ(error(R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": "-"})"),
-            "part: pattern: found the regular expression \"(a\", expected one that Oniguruma compiles: "
-            "end pattern with unmatched parenthesis");
+  EXPECT_EQ(
+      error(R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": "-"})"),
+      "part: pattern: found the regular expression \"(a\", expected one that Oniguruma compiles: "
+      "end pattern with unmatched parenthesis");
 }
 
 }  // namespace

@@ -28,9 +28,10 @@ TEST(PostProcessor, ByteLevelAndSequence) {
   const std::string byte_level =
       R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true})";
   EXPECT_THAT(Processed(byte_level, SpecialTokens::kAdd), ElementsAre(1, 2));
-  EXPECT_THAT(Processed(R"({"type": "Sequence", "processors": [)" + byte_level + ", " + kTemplate + "]}",
-                        SpecialTokens::kAdd),
-              ElementsAre(9, 1, 2, 7, 8));
+  EXPECT_THAT(
+      Processed(R"({"type": "Sequence", "processors": [)" + byte_level + ", " + kTemplate + "]}",
+                SpecialTokens::kAdd),
+      ElementsAre(9, 1, 2, 7, 8));
 }
 
 TEST(PostProcessor, Errors) {
@@ -38,13 +39,17 @@ TEST(PostProcessor, Errors) {
     return ErrorOf([&] { Processed(config, SpecialTokens::kAdd); });
   };
   EXPECT_EQ(error(R"({"type": "BertProcessing", "sep": ["x", 1], "cls": ["y", 2]})"),
-            "part: found the type \"BertProcessing\", expected one of ByteLevel, Sequence, TemplateProcessing");
-  EXPECT_EQ(error(R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],
+            "part: found the type \"BertProcessing\", expected one of ByteLevel, Sequence, "
+            "TemplateProcessing");
+  EXPECT_EQ(
+      error(
+          R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],
                       "pair": [], "special_tokens": {}})"),
-            "part: single[0]: SpecialToken: \"id\": found \"<s>\", expected a key of \"special_tokens\"");
-  EXPECT_EQ(error(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}],
+      "part: single[0]: SpecialToken: \"id\": found \"<s>\", expected a key of \"special_tokens\"");
+  EXPECT_EQ(
+      error(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}],
                       "pair": [], "special_tokens": {}})"),
-            "part: single[0]: Sequence: \"id\": found \"B\", expected \"A\": \"single\" has one text");
+      "part: single[0]: Sequence: \"id\": found \"B\", expected \"A\": \"single\" has one text");
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-std::vector<std::string> Words(const std::string& config, const std::string& text, bool starts_input = true) {
+std::vector<std::string> Words(const std::string& config, const std::string& text,
+                               bool starts_input = true) {
   WordList list{text, {{0, text.size(), starts_input}}};
   const Config parsed(config);
   MakePreTokenizer(parsed.fields())->PreTokenize(list);
@@ -18,8 +19,10 @@ std::vector<std::string> Words(const std::string& config, const std::string& tex
   return words;
 }
 
-std::vector<std::string> Split(const std::string& behavior, const std::string& text, const std::string& invert = "false") {
-  return Words(R"({"type": "Split", "pattern": {"String": "-"}, "behavior": ")" + behavior + R"(", "invert": )" + invert + "}",
+std::vector<std::string> Split(const std::string& behavior, const std::string& text,
+                               const std::string& invert = "false") {
+  return Words(R"({"type": "Split", "pattern": {"String": "-"}, "behavior": ")" + behavior +
+                   R"(", "invert": )" + invert + "}",
                text);
 }
 
@@ -54,7 +57,9 @@ TEST(PreTokenizer, SplitRegexWithLookahead) {
 
 TEST(PreTokenizer, CategoriesAreWidenedWhereverTheyStand) {
   const auto split = [](const std::string& regex, const std::string& text) {
-    return Words(R"({"type": "Split", "pattern": {"Regex": ")" + regex + R"("}, "behavior": "Removed", "invert": true})", text);
+    return Words(R"({"type": "Split", "pattern": {"Regex": ")" + regex +
+                     R"("}, "behavior": "Removed", "invert": true})",
+                 text);
   };
   const std::string digit = "\U0001E4F0";  // Nag Mundari digit zero, Unicode 15
   EXPECT_THAT(split(R"(\\d)", "a" + digit), ElementsAre(digit));
@@ -66,7 +71,8 @@ TEST(PreTokenizer, CategoriesAreWidenedWhereverTheyStand) {
 }
 
 TEST(PreTokenizer, ByteLevel) {
-  const std::string plain = R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true})";
+  const std::string plain =
+      R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true})";
   EXPECT_THAT(Words(plain, "I'm é 42!\n x"), ElementsAre("I", "'m", "ĠÃ©", "Ġ42", "!", "Ċ", "Ġx"));
   const std::string whole =
       R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false})";
@@ -75,24 +81,30 @@ TEST(PreTokenizer, ByteLevel) {
 }
 
 TEST(PreTokenizer, Digits) {
-  EXPECT_THAT(Words(R"({"type": "Digits", "individual_digits": true})", "a12½"), ElementsAre("a", "1", "2", "½"));
-  EXPECT_THAT(Words(R"({"type": "Digits", "individual_digits": false})", "a12b"), ElementsAre("a", "12", "b"));
+  EXPECT_THAT(Words(R"({"type": "Digits", "individual_digits": true})", "a12½"),
+              ElementsAre("a", "1", "2", "½"));
+  EXPECT_THAT(Words(R"({"type": "Digits", "individual_digits": false})", "a12b"),
+              ElementsAre("a", "12", "b"));
 }
 
 TEST(PreTokenizer, MetaspaceSchemes) {
-  const auto metaspace = [](const std::string& options, const std::string& text, bool starts_input = true) {
+  const auto metaspace = [](const std::string& options, const std::string& text,
+                            bool starts_input = true) {
     return Words(R"({"type": "Metaspace", "replacement": "▁")" + options + "}", text, starts_input);
   };
   EXPECT_THAT(metaspace("", "a b"), ElementsAre("▁a", "▁b"));
   EXPECT_THAT(metaspace("", " a"), ElementsAre("▁a"));
   EXPECT_THAT(metaspace("", "▁a"), ElementsAre("▁a"));
-  EXPECT_THAT(metaspace(R"(, "prepend_scheme": "always", "split": false)", "a b", false), ElementsAre("▁a▁b"));
+  EXPECT_THAT(metaspace(R"(, "prepend_scheme": "always", "split": false)", "a b", false),
+              ElementsAre("▁a▁b"));
   EXPECT_THAT(metaspace(R"(, "prepend_scheme": "first")", "a", true), ElementsAre("▁a"));
   EXPECT_THAT(metaspace(R"(, "prepend_scheme": "first")", "a", false), ElementsAre("a"));
-  EXPECT_THAT(metaspace(R"(, "prepend_scheme": "never", "add_prefix_space": false, "str_rep": "▁")", "a  b"),
+  EXPECT_THAT(metaspace(R"(, "prepend_scheme": "never", "add_prefix_space": false, "str_rep": "▁")",
+                        "a  b"),
               ElementsAre("a", "▁", "▁b"));
-  EXPECT_EQ(ErrorOf([&] { metaspace(R"(, "add_prefix_space": false)", "a"); }),
-            "part: \"add_prefix_space\": found false, expected it to go with prepend_scheme \"never\"");
+  EXPECT_EQ(
+      ErrorOf([&] { metaspace(R"(, "add_prefix_space": false)", "a"); }),
+      "part: \"add_prefix_space\": found false, expected it to go with prepend_scheme \"never\"");
 }
 
 TEST(PreTokenizer, OnlyTheFirstWordStartsTheInput) {
@@ -103,21 +115,28 @@ TEST(PreTokenizer, OnlyTheFirstWordStartsTheInput) {
 }
 
 TEST(PreTokenizer, CharacterClasses) {
-  EXPECT_THAT(Words(R"({"type": "Punctuation"})", "a,b—c$"), ElementsAre("a", ",", "b", "—", "c", "$"));
-  EXPECT_THAT(Words(R"({"type": "Punctuation", "behavior": "Contiguous"})", "a..."), ElementsAre("a", "..."));
-  EXPECT_THAT(Words(R"({"type": "Whitespace"})", "né_1 +=\t\u200Dx"), ElementsAre("né_1", "+=", "\u200Dx"));
+  EXPECT_THAT(Words(R"({"type": "Punctuation"})", "a,b—c$"),
+              ElementsAre("a", ",", "b", "—", "c", "$"));
+  EXPECT_THAT(Words(R"({"type": "Punctuation", "behavior": "Contiguous"})", "a..."),
+              ElementsAre("a", "..."));
+  EXPECT_THAT(Words(R"({"type": "Whitespace"})", "né_1 +=\t\u200Dx"),
+              ElementsAre("né_1", "+=", "\u200Dx"));
   EXPECT_THAT(Words(R"({"type": "WhitespaceSplit"})", " a\u3000b\u00A0 "), ElementsAre("a", "b"));
 }
 
 TEST(PreTokenizer, ErrorsNameTheComponent) {
   const auto error = [](const std::string& config) { return ErrorOf([&] { Words(config, "a"); }); };
   EXPECT_EQ(error(R"({"type": "BertPreTokenizer"})"),
-            "part: found the type \"BertPreTokenizer\", expected one of ByteLevel, Digits, Metaspace, Punctuation, "
+            "part: found the type \"BertPreTokenizer\", expected one of ByteLevel, Digits, "
+            "Metaspace, Punctuation, "
             "Sequence, Split, Whitespace, WhitespaceSplit");
-  EXPECT_THAT(error(R"({"type": "Sequence", "pretokenizers": [{}]})"), HasSubstr("part: pretokenizers[0]: \"type\""));
-  EXPECT_THAT(error(R"({"type": "Split", "pattern": {"String": "-"}, "behavior": "Odd", "invert": false})"),
-              HasSubstr("\"behavior\": found \"Odd\", expected one of Removed, Isolated"));
-  EXPECT_THAT(error(R"({"type": "Metaspace", "replacement": "ab"})"), HasSubstr("found \"ab\", expected one character"));
+  EXPECT_THAT(error(R"({"type": "Sequence", "pretokenizers": [{}]})"),
+              HasSubstr("part: pretokenizers[0]: \"type\""));
+  EXPECT_THAT(
+      error(R"({"type": "Split", "pattern": {"String": "-"}, "behavior": "Odd", "invert": false})"),
+      HasSubstr("\"behavior\": found \"Odd\", expected one of Removed, Isolated"));
+  EXPECT_THAT(error(R"({"type": "Metaspace", "replacement": "ab"})"),
+              HasSubstr("found \"ab\", expected one character"));
   EXPECT_THAT(error(R"({"type": "Metaspace", "replacement": "a", "prepend_scheme": "x"})"),
               HasSubstr("found \"x\", expected one of always, first, never"));
 }
@@ -125,8 +144,9 @@ TEST(PreTokenizer, ErrorsNameTheComponent) {
 TEST(PreTokenizer, RunawayPatternIsAnError) {
   const std::string config =
       R"({"type": "Split", "pattern": {"Regex": "(?:a|a|aa)+[^a]{2}"}, "behavior": "Isolated", "invert": false})";
-  EXPECT_THAT(ErrorOf([&] { Words(config, std::string(60, 'a') + "!"); }),
-              HasSubstr("matching a regular expression of the tokenizer at byte 0: retry-limit-in-"));
+  EXPECT_THAT(
+      ErrorOf([&] { Words(config, std::string(60, 'a') + "!"); }),
+      HasSubstr("matching a regular expression of the tokenizer at byte 0: retry-limit-in-"));
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ TEST_P(PublishedTokenizer, GivesTheIdsOfTheReference) {
   const Tokenizer tokenizer = Load();
   EXPECT_EQ(tokenizer.vocab_size(), GetParam().vocab_size);
   EXPECT_EQ(tokenizer.Encode(kText, SpecialTokens::kAdd), GetParam().ids);
-  EXPECT_EQ(tokenizer.Decode(GetParam().ids).substr(0, std::string(GetParam().prefix).size()), GetParam().prefix);
+  EXPECT_EQ(tokenizer.Decode(GetParam().ids).substr(0, std::string(GetParam().prefix).size()),
+            GetParam().prefix);
 }
 
 TEST_P(PublishedTokenizer, DecodesWhatItEncoded) {
@@ -61,12 +62,37 @@ std::string NameOf(const ::testing::TestParamInfo<Published>& published) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PublishedTokenizer, ::testing::Values(
-    Published{"qwen3", 151669, {44047, 29, 3376, 37572, 586, 3958, 72858, 61804, 235, 145375, 522, 82, 1339, 262, 220, 19, 17, 1635, 151643, 220, 4102, 87}, "<s>"},
-    Published{"mistral_v0.3", 32768, {1, 1, 2288, 29688, 1101, 1085, 29717, 29473, 29759, 29473, 30963, 31775, 2, 781, 781, 1028, 29549, 29518, 2035, 29557, 29534, 1184, 1777, 1540, 29534, 29535, 29473, 29768, 29512}, "<s><s>"},
-    Published{"gpt2", 50257, {27, 82, 29, 2616, 38776, 304, 136, 223, 220, 40792, 50169, 235, 8582, 237, 121, 3556, 82, 29, 628, 220, 220, 220, 5433, 812, 50256, 220, 1849, 87}, "<s>"},
-    Published{"llama2", 32000, {1, 1, 1055, 30085, 345, 321, 30103, 29871, 30275, 29871, 243, 162, 148, 144, 243, 162, 146, 192, 2, 29871, 13, 13, 268, 29946, 29906, 2440, 29966, 29989, 355, 974, 726, 29989, 29958, 20246, 29916}, "<s><s> "},
-    Published{"phi-2", 50295, {27, 82, 29, 2616, 38776, 304, 136, 223, 220, 40792, 50169, 235, 8582, 237, 121, 3556, 82, 29, 628, 50284, 3682, 812, 50256, 220, 1849, 87}, "<s>"}), NameOf);
+INSTANTIATE_TEST_SUITE_P(
+    All, PublishedTokenizer,
+    ::testing::Values(
+        Published{"qwen3",
+                  151669,
+                  {44047, 29,   3376, 37572, 586, 3958, 72858, 61804,  235, 145375, 522,
+                   82,    1339, 262,  220,   19,  17,   1635,  151643, 220, 4102,   87},
+                  "<s>"},
+        Published{"mistral_v0.3",
+                  32768,
+                  {1,     1,     2288, 29688, 1101,  1085,  29717, 29473, 29759, 29473,
+                   30963, 31775, 2,    781,   781,   1028,  29549, 29518, 2035,  29557,
+                   29534, 1184,  1777, 1540,  29534, 29535, 29473, 29768, 29512},
+                  "<s><s>"},
+        Published{"gpt2",
+                  50257,
+                  {27,  82,   29, 2616, 38776, 304, 136, 223, 220,  40792, 50169, 235, 8582, 237,
+                   121, 3556, 82, 29,   628,   220, 220, 220, 5433, 812,   50256, 220, 1849, 87},
+                  "<s>"},
+        Published{"llama2",
+                  32000,
+                  {1,     1,    1055,  30085, 345, 321, 30103, 29871, 30275, 29871, 243,  162,
+                   148,   144,  243,   162,   146, 192, 2,     29871, 13,    13,    268,  29946,
+                   29906, 2440, 29966, 29989, 355, 974, 726,   29989, 29958, 20246, 29916},
+                  "<s><s> "},
+        Published{"phi-2",
+                  50295,
+                  {27,  82,  29,   2616, 38776, 304, 136,   223,  220, 40792, 50169, 235,  8582,
+                   237, 121, 3556, 82,   29,    628, 50284, 3682, 812, 50256, 220,   1849, 87},
+                  "<s>"}),
+    NameOf);
 
 }  // namespace
 }  // namespace kvtune::tokenizer

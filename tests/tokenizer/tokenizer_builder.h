@@ -1,4 +1,5 @@
-// Small tokenizer.json texts for tests: every part has a default, a test sets the one that it is about.
+// Small tokenizer.json texts for tests: every part has a default, a test sets the one that it is
+// about.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -26,10 +27,11 @@ struct TokenizerText {
   std::string options;  // of the model, for example R"(, "unk_token": "a")"
 
   std::string Json() const {
-    return R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": )" + added_tokens +
-           R"(, "normalizer": )" + normalizer + R"(, "pre_tokenizer": )" + pre_tokenizer + R"(, "post_processor": )" +
-           post_processor + R"(, "decoder": )" + decoder + R"(, "model": {"type": "BPE", "vocab": )" + vocab +
-           R"(, "merges": )" + merges + options + "}}";
+    return R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": )" +
+           added_tokens + R"(, "normalizer": )" + normalizer + R"(, "pre_tokenizer": )" +
+           pre_tokenizer + R"(, "post_processor": )" + post_processor + R"(, "decoder": )" +
+           decoder + R"(, "model": {"type": "BPE", "vocab": )" + vocab + R"(, "merges": )" +
+           merges + options + "}}";
   }
   Tokenizer Make() const { return Tokenizer::FromJson(Json(), "tokenizer.json"); }
 };

@@ -19,11 +19,13 @@ TEST(TokenizerJson, TakesVocabAndMergesOutOfTheModelOnly) {
   EXPECT_EQ(json.vocab[1].first, "b");
   ASSERT_EQ(json.merges.size(), 2u);
   EXPECT_EQ(json.merges[1].left, "b");
-  EXPECT_EQ(json.fields.dump(), R"({"vocab":{"x":1},"model":{"vocab":{},"merges":[],"deep":{"vocab":{"y":2}}}})");
+  EXPECT_EQ(json.fields.dump(),
+            R"({"vocab":{"x":1},"model":{"vocab":{},"merges":[],"deep":{"vocab":{"y":2}}}})");
 }
 
 TEST(TokenizerJson, BadJsonGivesLineAndColumn) {
-  EXPECT_THAT(ErrorIn("{\n  \"version\": }"), HasSubstr("tokenizer.json: not valid JSON at line 2, column 14: "));
+  EXPECT_THAT(ErrorIn("{\n  \"version\": }"),
+              HasSubstr("tokenizer.json: not valid JSON at line 2, column 14: "));
   EXPECT_THAT(ErrorIn(""), HasSubstr("tokenizer.json: not valid JSON at line 1, column "));
   EXPECT_THAT(ErrorIn("{\"a\": \"\xff\"}"), HasSubstr("not valid JSON at line 1"));
   EXPECT_EQ(ErrorIn("[]"), "tokenizer.json: found [], expected a JSON object");
@@ -36,29 +38,36 @@ TEST(TokenizerJson, DuplicatesAreErrors) {
   text.merges = "[]";
   text.vocab = R"({"a": 0, "b": 0})";
   EXPECT_EQ(ErrorIn(text.Json()),
-            "tokenizer.json: model: vocab: found the id 0 for the tokens \"a\" and \"b\", expected one token for an id");
+            "tokenizer.json: model: vocab: found the id 0 for the tokens \"a\" and \"b\", expected "
+            "one token for an id");
   text.vocab = R"({"a": 0, "a": 1})";
-  EXPECT_EQ(ErrorIn(text.Json()), "tokenizer.json: model: vocab: found the token \"a\" twice, expected it once");
+  EXPECT_EQ(ErrorIn(text.Json()),
+            "tokenizer.json: model: vocab: found the token \"a\" twice, expected it once");
 }
 
 TEST(TokenizerJson, BadEntries) {
   TokenizerText text;
   text.vocab = R"({"a": "0"})";
-  EXPECT_EQ(ErrorIn(text.Json()), "tokenizer.json: model: vocab: \"a\": found \"0\", expected an integer");
+  EXPECT_EQ(ErrorIn(text.Json()),
+            "tokenizer.json: model: vocab: \"a\": found \"0\", expected an integer");
   text.vocab = R"({"a": -1})";
-  EXPECT_THAT(ErrorIn(text.Json()), HasSubstr("model: vocab: found the id -1 for the token \"a\", expected 0 to "));
+  EXPECT_THAT(ErrorIn(text.Json()),
+              HasSubstr("model: vocab: found the id -1 for the token \"a\", expected 0 to "));
   text.vocab = R"({"a": 99999999999})";
   EXPECT_THAT(ErrorIn(text.Json()), HasSubstr("found the id 99999999999 for the token \"a\""));
   text.vocab = R"({"a": {}})";
-  EXPECT_THAT(ErrorIn(text.Json()), HasSubstr("model: vocab: \"a\": found {}, expected an integer"));
+  EXPECT_THAT(ErrorIn(text.Json()),
+              HasSubstr("model: vocab: \"a\": found {}, expected an integer"));
 
   text = {};
   text.merges = R"(["a b c"])";
   EXPECT_EQ(ErrorIn(text.Json()),
-            "tokenizer.json: model: merges[0]: found \"a b c\", expected two tokens with one space between them");
+            "tokenizer.json: model: merges[0]: found \"a b c\", expected two tokens with one space "
+            "between them");
   for (const char* merges : {R"([["a"]])", R"([["a", 1]])", "[1]", R"([{}])", R"([[["a"]]])"}) {
     text.merges = merges;
-    EXPECT_EQ(ErrorIn(text.Json()), "tokenizer.json: model: merges[0]: found something else, expected two tokens");
+    EXPECT_EQ(ErrorIn(text.Json()),
+              "tokenizer.json: model: merges[0]: found something else, expected two tokens");
   }
 }
 

@@ -14,17 +14,20 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 TEST(Tokenizer, ReadsAFile) {
-  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / "kvtune_tokenizer_test.json";
+  const std::filesystem::path path =
+      std::filesystem::path(::testing::TempDir()) / "kvtune_tokenizer_test.json";
   std::ofstream(path) << TokenizerText{}.Json();
   EXPECT_THAT(Tokenizer::FromFile(path).Encode("abcd", SpecialTokens::kAdd), ElementsAre(6, 3));
   std::filesystem::remove(path);
-  EXPECT_THAT(ErrorOf([&] { Tokenizer::FromFile(path); }), HasSubstr("reading " + path.string() + ": "));
+  EXPECT_THAT(ErrorOf([&] { Tokenizer::FromFile(path); }),
+              HasSubstr("reading " + path.string() + ": "));
 }
 
 TEST(Tokenizer, VocabSizeIsTheHighestIdPlusOne) {
   TokenizerText text;
   EXPECT_EQ(text.Make().vocab_size(), 8);
-  text.added_tokens = R"([{"id": 8, "content": "<x>", "single_word": false, "lstrip": false, "rstrip": false,
+  text.added_tokens =
+      R"([{"id": 8, "content": "<x>", "single_word": false, "lstrip": false, "rstrip": false,
                            "normalized": false, "special": true}])";
   EXPECT_EQ(text.Make().vocab_size(), 9);
   text = {};
@@ -38,7 +41,8 @@ TEST(Tokenizer, DecodeSkipsIdsWithoutToken) {
   text.vocab = R"({"a": 0, "b": 2})";
   text.merges = "[]";
   const Tokenizer tokenizer = text.Make();
-  EXPECT_EQ(tokenizer.Decode(std::vector<int32_t>{0, 1, 2, -1, 999}), "a b");  // no decoder: joined by spaces
+  EXPECT_EQ(tokenizer.Decode(std::vector<int32_t>{0, 1, 2, -1, 999}),
+            "a b");  // no decoder: joined by spaces
   EXPECT_EQ(tokenizer.Decode({}), "");
 }
 
@@ -59,7 +63,8 @@ TEST(Tokenizer, SurvivesMoving) {
 
 TEST(Tokenizer, ThreadsShareOneTokenizer) {
   TokenizerText text;
-  text.pre_tokenizer = R"({"type": "Split", "pattern": {"Regex": "e"}, "behavior": "Isolated", "invert": false})";
+  text.pre_tokenizer =
+      R"({"type": "Split", "pattern": {"Regex": "e"}, "behavior": "Isolated", "invert": false})";
   const Tokenizer tokenizer = text.Make();
   std::vector<int> wrong(4, 0);
   std::vector<std::thread> threads;
@@ -86,20 +91,26 @@ TEST(Tokenizer, ErrorsNameThePart) {
   };
   TokenizerText text;
   text.normalizer = R"({"type": "Precompiled", "precompiled_charsmap": ""})";
-  EXPECT_THAT(error(text.Json()), HasSubstr("tokenizer.json: normalizer: found the type \"Precompiled\", expected one of"));
+  EXPECT_THAT(
+      error(text.Json()),
+      HasSubstr("tokenizer.json: normalizer: found the type \"Precompiled\", expected one of"));
   text = {};
   text.pre_tokenizer = R"({"type": "UnicodeScripts"})";
-  EXPECT_THAT(error(text.Json()), HasSubstr("tokenizer.json: pre_tokenizer: found the type \"UnicodeScripts\""));
+  EXPECT_THAT(error(text.Json()),
+              HasSubstr("tokenizer.json: pre_tokenizer: found the type \"UnicodeScripts\""));
   text = {};
   text.post_processor = R"({"type": "RobertaProcessing"})";
-  EXPECT_THAT(error(text.Json()), HasSubstr("tokenizer.json: post_processor: found the type \"RobertaProcessing\""));
+  EXPECT_THAT(error(text.Json()),
+              HasSubstr("tokenizer.json: post_processor: found the type \"RobertaProcessing\""));
   text = {};
   text.decoder = R"({"type": "CTC"})";
   EXPECT_THAT(error(text.Json()), HasSubstr("tokenizer.json: decoder: found the type \"CTC\""));
   EXPECT_EQ(error(R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", -1.5]]}})"),
             "tokenizer.json: model: found the type \"Unigram\", expected one of BPE");
-  EXPECT_THAT(error(R"({"model": {"vocab": {"a": 0}}})"), HasSubstr("tokenizer.json: model: \"type\": found nothing"));
-  EXPECT_THAT(error(R"({"version": "2.0"})"), HasSubstr("\"version\": found \"2.0\", expected \"1.0\""));
+  EXPECT_THAT(error(R"({"model": {"vocab": {"a": 0}}})"),
+              HasSubstr("tokenizer.json: model: \"type\": found nothing"));
+  EXPECT_THAT(error(R"({"version": "2.0"})"),
+              HasSubstr("\"version\": found \"2.0\", expected \"1.0\""));
   EXPECT_THAT(error(R"({"truncation": {"max_length": 8}})"),
               HasSubstr("\"truncation\": found {\"max_length\":8}, expected null"));
   std::string json = TokenizerText{}.Json();
@@ -108,7 +119,8 @@ TEST(Tokenizer, ErrorsNameThePart) {
 }
 
 TEST(Tokenizer, FilesOf2019NameNoModelType) {
-  EXPECT_THAT(Tokenizer::FromJson(R"({"model": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})", "t")
+  EXPECT_THAT(Tokenizer::FromJson(
+                  R"({"model": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})", "t")
                   .Encode("aba", SpecialTokens::kAdd),
               ElementsAre(2, 0));
 }

@@ -41,10 +41,13 @@ TEST(Unicode, Properties) {
   EXPECT_TRUE(IsWhitespace(0x3000) && IsWhitespace(0x85) && IsWhitespace('\t'));
   EXPECT_FALSE(IsWhitespace(0x200B) || IsWhitespace(0x180E));
   EXPECT_TRUE(IsNumeric('7') && IsNumeric(0xBD) && IsNumeric(0x2168) && IsNumeric(0x1E4F0));
-  EXPECT_TRUE(IsPunctuation('$') && IsPunctuation('~') && IsPunctuation(0x3002) && !IsPunctuation(0x20AC));
-  EXPECT_FALSE(IsPunctuation(' ') || IsPunctuation('a') || IsPunctuation('Z') || IsPunctuation('0'));
+  EXPECT_TRUE(IsPunctuation('$') && IsPunctuation('~') && IsPunctuation(0x3002) &&
+              !IsPunctuation(0x20AC));
+  EXPECT_FALSE(IsPunctuation(' ') || IsPunctuation('a') || IsPunctuation('Z') ||
+               IsPunctuation('0'));
   EXPECT_TRUE(IsPunctuation('@') && IsPunctuation('[') && IsPunctuation('`') && IsPunctuation('{'));
-  EXPECT_TRUE(IsWordCharacter('_') && IsWordCharacter(0x301) && IsWordCharacter(0x24B6) && IsWordCharacter(0x2EBF0));
+  EXPECT_TRUE(IsWordCharacter('_') && IsWordCharacter(0x301) && IsWordCharacter(0x24B6) &&
+              IsWordCharacter(0x2EBF0));
   EXPECT_FALSE(IsWordCharacter('-') || IsWordCharacter(0xBD) || IsWordCharacter(0x1F600));
 }
 
