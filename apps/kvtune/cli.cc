@@ -51,6 +51,17 @@ CLI::Validator WholeNumber(uint64_t smallest) {
   return {check, ""};
 }
 
+CLI::Validator ShareBelowOne() {
+  const auto check = [](const std::string& text) -> std::string {
+    double number = -1;
+    const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool complete = reason == std::errc() && end == text.data() + text.size();
+    if (complete && number >= 0 && number < 1) return "";
+    return fmt::format("found \"{}\", expected a number from 0 to below 1", text);
+  };
+  return {check, ""};
+}
+
 CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
                        const std::vector<std::string>& choices, const std::string& help) {
   const auto check = [choices](const std::string& text) -> std::string {
@@ -128,7 +139,7 @@ void AddCalibrateOptions(CLI::App& app, CalibrateOptionsArguments& calibrate) {
 void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune) {
   AddChoice(app, "--bits", prune.bits, {"effective", "nominal"}, "Bits that pruning counts");
   app.add_option("--epsilon", prune.epsilon, "Keep pairs whose errors are this close, in [0, 1)")
-      ->type_name("X")->capture_default_str();
+      ->type_name("X")->check(ShareBelowOne())->capture_default_str();
   app.add_option("--min-pairs", prune.min_pairs, "Keep at least N pairs a layer")
       ->type_name("N")->check(WholeNumber(1))->capture_default_str();
 }
@@ -275,7 +286,7 @@ std::string ProgramHelp() {
   }
   return help +
          "\n"
-         "`kvtune COMMAND --help` lists a command's options, `kvtune --version` its version.\n"
+         "`kvtune COMMAND --help` lists a command's options.\n"
          "Exit codes: 0 ok, 1 error, 2 usage, 3 bug in kvtune, 130 stopped by the user.\n";
 }
 

@@ -140,7 +140,6 @@ void RunSession::Start(Stage stage, Json options) {
                                             {"started", UtcTime()},
                                             {"seconds", nullptr}};
   started_seconds_ = Now();
-  Save();
 }
 
 void RunSession::Finish(Stage stage) {

@@ -45,9 +45,12 @@ class RunSession {
   // instead of made again. Other options are allowed as long as nothing was made from the file.
   bool CanReuse(Stage stage, const Json& options) const;
 
-  // Records that a stage starts and with which options.
+  // Notes that a stage starts and with which options. Nothing is on disk until Save or Finish, so
+  // that options which the stage then refuses do not bind the directory.
   void Start(Stage stage, Json options);
-  // Records that the stage's file is complete, and how long it took since Start.
+  // Writes run.json: from here on the stages that started bind the directory to their options.
+  void Save() const;
+  // Notes that the stage's file is complete and how long it took since Start, and saves.
   void Finish(Stage stage);
 
   // The file that the stage writes.
@@ -57,7 +60,6 @@ class RunSession {
 
  private:
   void Load();
-  void Save() const;
   bool Recorded(Stage stage) const;
   bool AnyLaterRecorded(Stage stage) const;
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "apps/kvtune/held_out.h"
 #include "apps/kvtune/interrupt.h"
 #include "lib/base/log.h"
@@ -74,7 +76,11 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
                         session.directory().evaluations().string()));
   }
   ModelEvaluator scorer(model.runner(), model.prompts().calibration.prompts);
-  EvaluationCache cache(scorer, [&](auto plans, auto scores) { log.Append(plans, scores, cost); });
+  bool unsaved = true;  // run.json has to say whose scores they are before the first is logged
+  EvaluationCache cache(scorer, [&](auto plans, auto scores) {
+    if (std::exchange(unsaved, false)) session.Save();
+    log.Append(plans, scores, cost);
+  });
   for (const LoggedEvaluation& known : log.evaluations()) cache.Insert(known.plan, known.score);
   SearchResult result =
       Search(ReadGroups(session), model.target().pairs, cache, cost,

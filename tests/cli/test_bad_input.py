@@ -2,10 +2,11 @@
 import json
 import os
 import struct
+import subprocess
 import unittest
 
 import tiny_model
-from cli_test_case import CliTestCase
+from cli_test_case import BINARY, CliTestCase
 
 
 class BadModelTest(CliTestCase):
@@ -168,8 +169,6 @@ class BadFolderTest(CliTestCase):
 
     def test_closed_stdout(self):
         with open("/dev/full", "w", encoding="utf-8") as full:
-            import subprocess
-            from cli_test_case import BINARY
             done = subprocess.run([BINARY, "targets"], stdout=full, stderr=subprocess.PIPE,
                                   text=True, check=False)
         self.assertEqual(done.returncode, 1)

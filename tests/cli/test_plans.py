@@ -1,8 +1,9 @@
 """Scoring plans, taking them out of a front and reading them back."""
 import json
+import subprocess
 import unittest
 
-from cli_test_case import CliTestCase
+from cli_test_case import BINARY, CliTestCase
 
 
 class PlansTest(CliTestCase):
@@ -103,6 +104,18 @@ class PlansTest(CliTestCase):
         self.assertIn("line 4", answers[2]["error"])
         self.assertEqual((answers[3]["name"], answers[3]["spec"]), ("mine", "K8V4"))
         self.assertEqual(answers[4], answers[0])
+
+
+    def test_stdin_answers_at_once(self):
+        command = [BINARY, "evaluate", *map(str, self.model_arguments()), "--stdin", "-q"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as asked:
+            for spec in ("KV8", "KV2"):
+                asked.stdin.write(json.dumps({"spec": spec}) + "\n")
+                asked.stdin.flush()
+                self.assertEqual(json.loads(asked.stdout.readline())["spec"], spec)
+            asked.stdin.close()
+        self.assertEqual(asked.returncode, 0)
 
 
 class ParetoTest(CliTestCase):

@@ -102,6 +102,12 @@ class SearchTest(CliTestCase):
             self.assertEqual(done.stdout, "")
         self.assertEqual(self.file("first", "run.json"), before)
 
+    def test_refused_options_do_not_bind_the_folder(self):
+        done = self.search("retry", "--max-evaluations", "3", exit_code=2)
+        self.assertIn("limit of 3 evaluations", done.stderr)
+        self.search("retry")
+        self.assertEqual(self.file("first", "front.json"), self.file("retry", "front.json"))
+
     def test_other_prompts_are_refused(self):
         message = self.run_error(
             "search", *self.model_arguments(prompts=self.other_prompts()), "--out", "first",

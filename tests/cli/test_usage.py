@@ -1,7 +1,8 @@
 """Help, versions and mistyped command lines."""
+import subprocess
 import unittest
 
-from cli_test_case import CliTestCase
+from cli_test_case import BINARY, CliTestCase
 
 
 class HelpTest(CliTestCase):
@@ -29,15 +30,10 @@ class HelpTest(CliTestCase):
         self.assertRegex(self.run_kvtune("--version").stdout, r"^kvtune \d+\.\d+\.\d+\n$")
 
     def test_no_command_shows_help_as_usage_error(self):
-        done = self.run_kvtune_raw()
+        done = subprocess.run([BINARY], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 2)
         self.assertEqual(done.stdout, "")
         self.assertIn("Usage:", done.stderr)
-
-    def run_kvtune_raw(self):
-        import subprocess
-        from cli_test_case import BINARY
-        return subprocess.run([BINARY], capture_output=True, text=True, check=False)
 
 
 class UsageErrorTest(CliTestCase):
@@ -64,7 +60,8 @@ class UsageErrorTest(CliTestCase):
 
     def test_bad_values(self):
         for option, value in (("--dtype", "int7"), ("--seed", "-1"), ("--context", "0"),
-                              ("--prefill", "maybe"), ("--max-prompts", "many")):
+                              ("--prefill", "maybe"), ("--max-prompts", "many"),
+                              ("--epsilon", "1"), ("--threads", "0")):
             message = self.run_error("search", "--model", self.model, option, value, exit_code=2)
             self.assertIn(option, message)
 
