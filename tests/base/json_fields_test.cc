@@ -70,10 +70,10 @@ TEST(JsonFileTest, WrittenFileReadsBack) {
 }
 
 TEST(JsonFieldsTest, GettersReturnWhatIsThere) {
-  const Json json =
-      ParseJson(R"({"s": "x", "b": true, "i": -3, "n": 2, "ss": ["a", "b"], "is": [1, 2],
-                                  "ns": [1, 2.5], "o": {"k": 1}, "os": [{"k": 1}, {"k": 2}], "null": null})",
-                "f");
+  const Json json = ParseJson(R"({"s": "x", "b": true, "i": -3, "n": 2, "ss": ["a", "b"],)"
+                              R"("is": [1, 2], "ns": [1, 2.5], "o": {"k": 1},)"
+                              R"("os": [{"k": 1}, {"k": 2}], "null": null})",
+                              "f");
   JsonFields fields(json, "f");
   EXPECT_EQ(fields.String("s"), "x");
   EXPECT_TRUE(fields.Bool("b"));

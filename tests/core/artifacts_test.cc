@@ -88,8 +88,8 @@ TEST(ArtifactsTest, PairsAndFormatsMustAgree) {
       reading(R"({"pairs": ["KV4"], "pair_formats": [{"key": "int8", "value": "int8"}]})"),
       ThrowsMessage<Error>(HasSubstr("found the formats of KV8 at [0], expected those of KV4")));
   EXPECT_THAT(
-      reading(R"({"pairs": ["KV4", "KV4"], "pair_formats": [{"key": "int4", "value": "int4"},
-                                                                    {"key": "int4", "value": "int4"}]})"),
+      reading(R"({"pairs": ["KV4", "KV4"], "pair_formats": [{"key": "int4", "value": "int4"},)"
+              R"({"key": "int4", "value": "int4"}]})"),
       ThrowsMessage<Error>(HasSubstr("found KV4 twice")));
   EXPECT_THAT(
       reading(R"({"pairs": ["KV4"], "pair_formats": [{"key": "int5", "value": "int4"}]})"),
