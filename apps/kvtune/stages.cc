@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "apps/kvtune/held_out.h"
@@ -49,10 +50,10 @@ LayerGroups ReadGroups(const RunSession& session) {
   return LayerGroupsFromJson(session.Read(Stage::kCluster), session.directory().groups().string());
 }
 
-void ReportGeneration(const GenerationReport& report, int generations) {
-  LogInfo(fmt::format("search: generation {} of {}, {} plans scored ({} repeated), front of {}, "
+void ReportGeneration(const GenerationReport& report) {
+  LogInfo(fmt::format("search: generation {}, {} plans scored ({} repeated), front of {}, "
                       "hypervolume {:.5g}",
-                      report.generation, generations, report.distinct_plans, report.repeated_plans,
+                      report.generation, report.distinct_plans, report.repeated_plans,
                       report.front_size, report.hypervolume));
 }
 
@@ -62,6 +63,9 @@ SearchOptions SearchOptionsOf(const SearchOptionsArguments& arguments, uint64_t 
   options.generations = arguments.generations;
   options.max_evaluations = arguments.max_evaluations;
   options.seed = seed;
+  // A small space is scored whole only when that costs no more than what was asked for.
+  options.enumerate_up_to = std::min(
+      options.enumerate_up_to, int64_t{arguments.population} * int64_t{arguments.generations});
   options.should_stop = InterruptRequested;
   return options;
 }
@@ -85,7 +89,7 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
   SearchResult result =
       Search(ReadGroups(session), model.target().pairs, cache, cost,
              SearchOptionsOf(arguments, session.run().seed),
-             [&](const auto& report) { ReportGeneration(report, arguments.generations); });
+             ReportGeneration);
   LogInfo("search: " + result.stop_reason);
   return result;
 }

@@ -20,7 +20,7 @@ std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
 std::string FrontTable(const ParetoFront& front, size_t width);
 
 // A uniform plan and the layer-wise plan of the front that beats it: the one with the lowest loss
-// among those with strictly less loss at no more bytes; nullptr when the uniform plan is not beaten.
+// among those with strictly less loss at no more bytes; nullptr when nothing beats the uniform plan.
 // Uniform plans that are on the front themselves do not count: to choose one needs no search.
 struct UniformComparison {
   const ScoredPlan* uniform = nullptr;

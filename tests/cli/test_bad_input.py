@@ -1,4 +1,4 @@
-"""Broken models, prompts and folders: one line that says what was found, and nothing left behind."""
+"""Broken models, prompts and folders: one line says what was found, nothing is left behind."""
 import json
 import os
 import struct
