@@ -15,6 +15,7 @@ evaluation runs on a CPU as well.
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import json
 import math
@@ -44,6 +45,7 @@ WORD_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+LONGEST_CONTEXT = 2048
 ROW_TOKENS = 1024
 PROMPT_WEIGHT = 0.2  # weight of a prompt token's loss; an answer's is 1
 EXACT_BITS = 16
@@ -88,7 +90,7 @@ def new_model(tokenizer: Tokenizer) -> Qwen2ForCausalLM:
             num_attention_heads=4,
             num_key_value_heads=KEY_VALUE_HEADS,
             head_dim=HEAD_DIM,
-            max_position_embeddings=2048,
+            max_position_embeddings=LONGEST_CONTEXT,
             rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
             tie_word_embeddings=True,
             initializer_range=0.04,
@@ -464,6 +466,15 @@ def build(out: Path, size: Size) -> None:
     tokenizer = train_tokenizer()
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out / "tokenizer.json"))
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TEXT,
+        "pad_token": END_OF_TEXT,
+        "model_max_length": LONGEST_CONTEXT,
+        "clean_up_tokenization_spaces": False,
+    }
+    write_json(out / "tokenizer_config.json", tokenizer_config)
+
     rows = make_pool(tokenizer, size.rows)
     print(f"{len(rows)} rows of {ROW_TOKENS} tokens, {rows[:, 1].mean():.1%} answers", flush=True)
     model = new_model(tokenizer).to(DEVICE)
@@ -471,27 +482,27 @@ def build(out: Path, size: Size) -> None:
     loss = train(model, rows, size.steps, size.batch_rows)
     torch.set_float32_matmul_precision("highest")
     print(f"mean weighted loss of the last 5 % of {size.steps} steps: {loss:.4f}", flush=True)
+    save(model, out)  # in case that no choice of layers satisfies the rule
 
-    # Saved at once, in case that no choice of layers satisfies the rule. From here on the weights
-    # are what the file holds, computed with in float32.
-    model.to(torch.bfloat16).save_pretrained(out)
-    model.float()
-    items = make_items(tokenizer, "selection", size.selection_items)
-    scaled = choose_scaled_keys(model, items, size.factors)
+    # What is measured from here on is the file's model, in float32.
+    model = load(out)
+    scaled = choose_scaled_keys(
+        model, make_items(tokenizer, "selection", size.selection_items), size.factors
+    )
     scale_keys(model, scaled)
-    model.to(torch.bfloat16).save_pretrained(out)
-    model.float()
-
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END_OF_TEXT,
-        "pad_token": END_OF_TEXT,
-        "model_max_length": model.config.max_position_embeddings,
-        "clean_up_tokenization_spaces": False,
-    }
-    write_json(out / "tokenizer_config.json", tokenizer_config)
+    save(model, out)
     write_json(out / "scaled_keys.json", [asdict(layer) for layer in scaled])
     print_table(model, tokenizer, scaled, size.test_items)
+
+
+def save(model: Qwen2ForCausalLM, directory: Path) -> None:
+    # A copy, because the cast also rounds the rotary frequencies, which no file holds.
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(directory)
+
+
+def load(directory: Path) -> Qwen2ForCausalLM:
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    return model.to(DEVICE).eval()
 
 
 def write_json(path: Path, content: object) -> None:
@@ -507,10 +518,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.evaluate:
         directory = arguments.evaluate
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).to(DEVICE)
         entries = json.loads((directory / "scaled_keys.json").read_text())
         tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        print_table(model, tokenizer, [ScaledKeys(**entry) for entry in entries], TEST_ITEMS)
+        scaled = [ScaledKeys(**entry) for entry in entries]
+        print_table(load(directory), tokenizer, scaled, TEST_ITEMS)
     else:
         build(arguments.out, SMOKE if arguments.smoke else Size())
 
