@@ -19,6 +19,11 @@ std::string Brief(const Json& value) {
   return text;
 }
 
+// nlohmann/json would wrap an unsigned value that is too large.
+bool FitsInt64(const Json& value) {
+  return value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
+}
+
 // "line 3, column 7" of a byte offset.
 std::string Position(std::string_view text, size_t offset) {
   offset = std::min(offset, text.size());
@@ -68,6 +73,8 @@ Json ParseJson(std::string_view text, const std::string& source) {
       reason = reason.substr(last + 2);
     }
     throw Error(fmt::format("{}: not valid JSON at {}: {}", source, Position(text, error.byte), reason));
+  } catch (const Json::out_of_range& error) {
+    throw Error(fmt::format("{}: found a number that no double holds, expected finite numbers ({})", source, error.what()));
   }
 }
 
@@ -119,7 +126,7 @@ bool JsonFields::Bool(std::string_view key) {
 
 int64_t JsonFields::Integer(std::string_view key) {
   const Json& value = Find(key, "an integer");
-  if (!value.is_number_integer()) Fail(key, fmt::format("found {}, expected an integer", Brief(value)));
+  if (!FitsInt64(value)) Fail(key, fmt::format("found {}, expected an integer", Brief(value)));
   return value.get<int64_t>();
 }
 
@@ -140,7 +147,7 @@ std::vector<std::string> JsonFields::Strings(std::string_view key) {
 std::vector<int64_t> JsonFields::Integers(std::string_view key) {
   const Json& value = Find(key, "an array of integers");
   if (!value.is_array() ||
-      !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_number_integer(); })) {
+      !std::all_of(value.begin(), value.end(), FitsInt64)) {
     Fail(key, fmt::format("found {}, expected an array of integers", Brief(value)));
   }
   return value.get<std::vector<int64_t>>();

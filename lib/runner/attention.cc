@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "lib/runner/fake_quantize.h"
+#include "lib/runner/row_kernels_cpu.h"
 
 namespace kvtune {
 namespace {
@@ -86,11 +87,14 @@ at::Tensor AttentionWeights(const at::Tensor& query, const CacheSide& keys, cons
   at::Tensor scores = GroupedProduct(query.narrow(2, block.begin, rows),
                                      keys.stored.narrow(2, 0, block.end).transpose(-1, -2));
   if (keys.window_tokens > 0) ReplaceOwnGroupScores(scores, query, keys, block);
-  if (rows > 1) {
-    const at::Tensor future =
-        at::full({rows, rows}, -std::numeric_limits<float>::infinity(), scores.options()).triu_(1);
-    scores.narrow(3, block.begin, rows).add_(future);
+  if (scores.device().is_cpu() && scores.scalar_type() == at::kFloat) {
+    CausalSoftmaxRows(scores.mutable_data_ptr<float>(), scores.size(0) * scores.size(1), rows, block.end,
+                      block.begin + 1);
+    return scores;
   }
+  const at::Tensor future =
+      at::full({rows, rows}, -std::numeric_limits<float>::infinity(), scores.options()).triu_(1);
+  scores.narrow(3, block.begin, rows).add_(future);
   return at::softmax(scores, -1);
 }
 

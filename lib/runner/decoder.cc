@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lib/runner/row_kernels_cpu.h"
+
 namespace kvtune {
 namespace {
 
 // Elements of an MLP's widest activation that are alive at a time.
 constexpr int64_t kCpuChunkElements = 1 << 20;
 constexpr int64_t kCudaChunkElements = 1 << 29;
+
+bool UsesCpuKernels(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
 
 }  // namespace
 
@@ -23,6 +27,13 @@ Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options)
 
 // Statistics in float32 or wider, as transformers' LlamaRMSNorm.
 at::Tensor Decoder::RmsNorm(const at::Tensor& hidden, const at::Tensor& weight) const {
+  if (UsesCpuKernels(hidden)) {
+    const at::Tensor rows = hidden.contiguous();
+    at::Tensor out = at::empty_like(rows);
+    RmsNormRows(rows.const_data_ptr<float>(), weight.const_data_ptr<float>(), out.mutable_data_ptr<float>(),
+                rows.numel() / rows.size(-1), rows.size(-1), static_cast<float>(config_.rms_norm_eps));
+    return out;
+  }
   const at::Tensor wide = hidden.to(at::promote_types(hidden.scalar_type(), at::kFloat));
   const at::Tensor variance = (wide * wide).mean(-1, /*keepdim=*/true);
   const at::Tensor normed = wide * at::rsqrt(variance.add_(config_.rms_norm_eps));
@@ -31,21 +42,47 @@ at::Tensor Decoder::RmsNorm(const at::Tensor& hidden, const at::Tensor& weight) 
 
 at::Tensor Decoder::Embed(const at::Tensor& ids) const { return at::embedding(weights_.embedding, ids); }
 
-QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,
-                                            const at::Tensor& positions) const {
+QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, int64_t first_position) const {
   const LayerWeights& weights = weights_.layers[layer];
-  const int64_t rows = hidden.size(0);
+  const int64_t sequences = hidden.size(0), tokens = hidden.size(1);
   const int64_t heads = config_.query_heads + 2 * config_.kv_heads;
-  const at::Tensor normed = RmsNorm(hidden, weights.input_norm);
   const at::Tensor projected =
-      at::linear(normed, weights.qkv, weights.qkv_bias).view({rows, heads, config_.head_dim});
-  // Queries and keys turn by the same angles: one call for both.
-  const at::Tensor rotated =
-      Rotate(projected.narrow(1, 0, config_.query_heads + config_.kv_heads), rotary_, positions);
+      at::linear(RmsNorm(hidden, weights.input_norm), weights.qkv, weights.qkv_bias)
+          .view({sequences, tokens, heads, config_.head_dim});
+  const RotaryTables angles{rotary_.cos.narrow(0, first_position, tokens),
+                            rotary_.sin.narrow(0, first_position, tokens)};
   const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  const int64_t first_key = config_.query_heads, first_value = config_.query_heads + config_.kv_heads;
+  if (UsesCpuKernels(projected)) {
+    const HeadLayout layout{sequences, tokens, heads, config_.head_dim};
+    const auto gathered = [&](int64_t count) {
+      return at::empty({sequences, count, tokens, config_.head_dim}, projected.options());
+    };
+    QueryKeyValue qkv{gathered(config_.query_heads), gathered(config_.kv_heads), gathered(config_.kv_heads)};
+    const float* source = projected.const_data_ptr<float>();
+    const float* cos = angles.cos.const_data_ptr<float>();
+    const float* sin = angles.sin.const_data_ptr<float>();
+    GatherRotatedHeads(source, layout, 0, config_.query_heads, cos, sin, static_cast<float>(scale),
+                       qkv.query.mutable_data_ptr<float>());
+    GatherRotatedHeads(source, layout, first_key, config_.kv_heads, cos, sin, 1.0f, qkv.key.mutable_data_ptr<float>());
+    GatherHeads(source, layout, first_value, config_.kv_heads, 1.0f, qkv.value.mutable_data_ptr<float>());
+    return qkv;
+  }
+  // Queries and keys turn by the same angles: one call for both.
+  const at::Tensor rotated = Rotate(projected.narrow(2, 0, first_value).transpose(1, 2), angles);
   return {rotated.narrow(1, 0, config_.query_heads) * scale,
-          rotated.narrow(1, config_.query_heads, config_.kv_heads),
-          projected.narrow(1, config_.query_heads + config_.kv_heads, config_.kv_heads)};
+          rotated.narrow(1, first_key, config_.kv_heads).contiguous(),
+          projected.narrow(2, first_value, config_.kv_heads).transpose(1, 2).contiguous()};
+}
+
+at::Tensor Decoder::GatedSilu(const at::Tensor& gate_up) const {
+  const int64_t width = config_.intermediate_size;
+  if (UsesCpuKernels(gate_up)) {
+    at::Tensor out = at::empty({gate_up.size(0), width}, gate_up.options());
+    GatedSiluRows(gate_up.const_data_ptr<float>(), out.mutable_data_ptr<float>(), gate_up.size(0), width);
+    return out;
+  }
+  return at::silu(gate_up.narrow(1, 0, width)).mul_(gate_up.narrow(1, width, width));
 }
 
 void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const {
@@ -56,9 +93,7 @@ void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Ten
     chunk.add_(at::linear(attention.narrow(0, start, rows), weights.output, weights.output_bias));
     const at::Tensor gate_up =
         at::linear(RmsNorm(chunk, weights.mlp_norm), weights.gate_up, weights.gate_up_bias);
-    at::Tensor gate = gate_up.narrow(1, 0, config_.intermediate_size);
-    const at::Tensor up = gate_up.narrow(1, config_.intermediate_size, config_.intermediate_size);
-    chunk.add_(at::linear(at::silu(gate).mul_(up), weights.down, weights.down_bias));
+    chunk.add_(at::linear(GatedSilu(gate_up), weights.down, weights.down_bias));
   }
 }
 

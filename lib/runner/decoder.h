@@ -1,7 +1,7 @@
 // The decoder stack without its attention: what happens to each token on its own.
 //
-// All functions take tokens as independent rows, whatever prompt or plan they belong to, so that one
-// pass through a layer's weights serves them all.
+// Rows of several sequences (the same prompt under several plans) go through a layer's weights in one
+// pass.
 #pragma once
 
 #include "lib/runner/rotary.h"
@@ -11,9 +11,9 @@
 namespace kvtune {
 
 struct QueryKeyValue {
-  at::Tensor query;  // [rows, query_heads, head_dim], rotated and scaled by head_dim^-1/2
-  at::Tensor key;    // [rows, kv_heads, head_dim], rotated
-  at::Tensor value;  // [rows, kv_heads, head_dim]
+  at::Tensor query;  // [sequences, query_heads, tokens, head_dim], rotated and scaled by head_dim^-1/2
+  at::Tensor key;    // [sequences, kv_heads, tokens, head_dim], rotated
+  at::Tensor value;  // [sequences, kv_heads, tokens, head_dim]
 };
 
 class Decoder {
@@ -27,8 +27,8 @@ class Decoder {
 
   // ids: [rows] of int64 -> [rows, hidden]
   at::Tensor Embed(const at::Tensor& ids) const;
-  // hidden: [rows, hidden], positions: [rows] of int64
-  QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, const at::Tensor& positions) const;
+  // hidden: [sequences, tokens, hidden], of the positions first_position, first_position + 1, ...
+  QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, int64_t first_position) const;
   // Adds the projected attention and then the MLP to `hidden`, in place.
   // attention: [rows, query_heads * head_dim]
   void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;
@@ -39,6 +39,8 @@ class Decoder {
 
  private:
   at::Tensor RmsNorm(const at::Tensor& hidden, const at::Tensor& weight) const;
+  // silu(gate) * up. gate_up: [rows, 2 intermediate] -> [rows, intermediate]
+  at::Tensor GatedSilu(const at::Tensor& gate_up) const;
 
   ModelConfig config_;
   at::TensorOptions options_;

@@ -6,19 +6,12 @@
 #include <cmath>
 #include <cstring>
 
-// One binary runs on every x86-64 and picks the widest vectors at load time.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define KVTUNE_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define KVTUNE_VECTOR_CLONES
-#endif
+#include "lib/runner/vector_math.h"
 
 namespace kvtune {
 namespace {
 
 constexpr float kSmallestRange = 1e-5f;
-// Under this many elements starting threads costs more than it saves.
-constexpr int64_t kParallelElements = 1 << 15;
 
 struct Levels {
   float q_min;

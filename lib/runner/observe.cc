@@ -162,15 +162,11 @@ void ObservePrompt(const Decoder& decoder, const TokenIds& prompt, std::span<con
   const at::Device device = decoder.options().device();
   const at::Tensor ids =
       at::from_blob(const_cast<int32_t*>(prompt.data()), {tokens}, at::kInt).to(device, at::kLong);
-  const at::Tensor positions = at::arange(tokens, at::TensorOptions(at::kLong).device(device));
   const int64_t max_elements = device.is_cpu() ? kCpuWeightElements : kCudaWeightElements;
   at::Tensor hidden = decoder.Embed(ids);
   for (size_t layer = 0; layer < observations.size(); ++layer) {
-    const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden, positions);
-    const auto by_head = [](const at::Tensor& x) { return x.transpose(0, 1).contiguous().unsqueeze(0); };
-    const at::Tensor query = by_head(qkv.query), key = by_head(qkv.key), value = by_head(qkv.value);
-
-    LayerObserver observer(query, key, value, pairs, observations[layer]);
+    const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), 0);
+    LayerObserver observer(qkv.query, qkv.key, qkv.value, pairs, observations[layer]);
     observer.ObserveCache();
     const int64_t alignment = observer.alignment();
     for (const QueryBlock& block :
@@ -180,9 +176,9 @@ void ObservePrompt(const Decoder& decoder, const TokenIds& prompt, std::span<con
 
     at::Tensor attention = at::empty({tokens, config.query_heads, config.head_dim}, decoder.options());
     for (const QueryBlock& block : QueryBlocks(0, tokens, 1, config.query_heads, max_elements)) {
-      const at::Tensor weights = AttentionWeights(query, ExactCacheSide(key), block);
+      const at::Tensor weights = AttentionWeights(qkv.query, ExactCacheSide(qkv.key), block);
       attention.narrow(0, block.begin, block.end - block.begin)
-          .copy_(AttentionOutput(weights, ExactCacheSide(value), block).squeeze(0).transpose(0, 1));
+          .copy_(AttentionOutput(weights, ExactCacheSide(qkv.value), block).squeeze(0).transpose(0, 1));
     }
     decoder.AddAttentionAndMlp(layer, hidden, attention.flatten(1, 2));
   }

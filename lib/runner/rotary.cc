@@ -43,18 +43,11 @@ RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t head_dim, int64_t 
   return {at::cos(angles).to(options), at::sin(angles).to(options)};
 }
 
-at::Tensor Rotate(const at::Tensor& x, const RotaryTables& tables, const at::Tensor& positions) {
+at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles) {
   const int64_t half = x.size(-1) / 2;
-  const at::Tensor cos = tables.cos.index_select(0, positions).unsqueeze(1);  // [rows, 1, half]
-  const at::Tensor sin = tables.sin.index_select(0, positions).unsqueeze(1);
   const at::Tensor low = x.narrow(-1, 0, half);
   const at::Tensor high = x.narrow(-1, half, half);
-  at::Tensor out = at::empty(x.sizes(), x.options());
-  at::Tensor out_low = out.narrow(-1, 0, half);
-  at::Tensor out_high = out.narrow(-1, half, half);
-  out_low.copy_(low * cos - high * sin);
-  out_high.copy_(high * cos + low * sin);
-  return out;
+  return at::cat({low * angles.cos - high * angles.sin, high * angles.cos + low * angles.sin}, -1);
 }
 
 }  // namespace kvtune

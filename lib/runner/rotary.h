@@ -15,8 +15,8 @@ struct RotaryTables {
 RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t head_dim, int64_t positions,
                               const at::TensorOptions& options);
 
-// Rotates channel i against channel i + head_dim / 2. x: [rows, heads, head_dim];
-// positions: [rows] of int64.
-at::Tensor Rotate(const at::Tensor& x, const RotaryTables& tables, const at::Tensor& positions);
+// Rotates channel i against channel i + head_dim / 2. x: [..., tokens, head_dim]; angles of these
+// tokens. Returns a contiguous tensor of the same shape.
+at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles);
 
 }  // namespace kvtune

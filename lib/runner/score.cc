@@ -52,14 +52,11 @@ class LayerAttention {
   LayerAttention(const Decoder& decoder, const PlanTreeLayer& nodes, int64_t exact_queries)
       : decoder_(decoder), nodes_(nodes), exact_queries_(exact_queries) {}
 
-  // qkv rows are [parents * tokens, heads, head_dim].
-  at::Tensor Run(const QueryKeyValue& qkv, int64_t parents, int64_t tokens) {
-    const auto by_head = [&](const at::Tensor& x) {  // -> [parents, heads, tokens, head_dim]
-      return x.unflatten(0, {parents, tokens}).transpose(1, 2).contiguous();
-    };
-    query_ = by_head(qkv.query);
-    CacheSides keys(by_head(qkv.key), KvSide::kKey);
-    CacheSides values(by_head(qkv.value), KvSide::kValue);
+  at::Tensor Run(const QueryKeyValue& qkv) {
+    const int64_t tokens = qkv.query.size(2);
+    query_ = qkv.query;
+    CacheSides keys(qkv.key, KvSide::kKey);
+    CacheSides values(qkv.value, KvSide::kValue);
     const ModelConfig& config = decoder_.config();
     output_ = at::empty({static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, config.head_dim},
                         decoder_.options());
@@ -134,14 +131,12 @@ at::Tensor RunPlanTree(const Decoder& decoder, const PlanTree& tree, const Token
   const at::Device device = decoder.options().device();
   const at::Tensor ids =
       at::from_blob(const_cast<int32_t*>(prompt.data()), {tokens}, at::kInt).to(device, at::kLong);
-  const at::Tensor positions = at::arange(tokens, at::TensorOptions(at::kLong).device(device));
   at::Tensor hidden = decoder.Embed(ids).unsqueeze(0);  // [nodes, tokens, hidden]
   for (size_t layer = 0; layer < tree.layers.size(); ++layer) {
     const PlanTreeLayer& nodes = tree.layers[layer];
     const int64_t parents = hidden.size(0);
-    const QueryKeyValue qkv =
-        decoder.ProjectQueryKeyValue(layer, hidden.flatten(0, 1), positions.repeat({parents}));
-    const at::Tensor attention = LayerAttention(decoder, nodes, exact_queries).Run(qkv, parents, tokens);
+    const at::Tensor attention =
+        LayerAttention(decoder, nodes, exact_queries).Run(decoder.ProjectQueryKeyValue(layer, hidden, 0));
     if (static_cast<size_t>(parents) < nodes.size()) {
       std::vector<int64_t> parent_of;
       for (const PlanTreeNode& node : nodes) parent_of.push_back(static_cast<int64_t>(node.parent));

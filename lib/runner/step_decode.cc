@@ -59,11 +59,10 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, c
   std::vector<at::Tensor> logits;
   for (size_t position = 0; position < prompt.size(); ++position) {
     at::Tensor hidden = decoder.Embed(at::full({1}, prompt[position], index_options));
-    const at::Tensor positions = at::full({1}, static_cast<int64_t>(position), index_options);
     for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
-      const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden, positions);
-      keys[layer].Append(qkv.key.transpose(0, 1));
-      values[layer].Append(qkv.value.transpose(0, 1));
+      const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), static_cast<int64_t>(position));
+      keys[layer].Append(qkv.key.squeeze(0));
+      values[layer].Append(qkv.value.squeeze(0));
       const bool exact = static_cast<int64_t>(position) < exact_queries;
       const at::Tensor key = exact ? keys[layer].ReadExact() : keys[layer].Read();
       const at::Tensor value = exact ? values[layer].ReadExact() : values[layer].Read();

@@ -1,33 +1,11 @@
 #include "lib/runner/token_loss_cpu.h"
 
-#include <bit>
 #include <cmath>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define KVTUNE_VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define KVTUNE_VECTOR_CLONES
-#endif
+#include "lib/runner/vector_math.h"
 
 namespace kvtune {
 namespace {
-
-// exp(x) for x <= 0, branch-free so that loops over it vectorize; relative error under 2e-7.
-// Cephes' expf: x = n ln 2 + r, a polynomial in r, then n into the exponent bits.
-inline float ExpNonPositive(float x) {
-  x = x < -87.0f ? -87.0f : x;  // exp(-87) is the smallest normal float, as good as 0 here
-  const float n = __builtin_rintf(x * 1.44269504088896341f);
-  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const auto exponent = static_cast<int32_t>(n) + 127;
-  return p * std::bit_cast<float>(exponent << 23);
-}
 
 // d + exp(-d) - 1 without cancellation: a series near 0, where it is d^2 / 2.
 inline float SecondOrderTerm(float d) {
