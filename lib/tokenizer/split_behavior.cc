@@ -7,10 +7,9 @@
 namespace kvtune::tokenizer {
 namespace {
 
-// Part i is joined to the part that was kept before it where `joins(is_match, previous_is_match)`;
-// "previous" is the neighbour in the cover, joined or not, and none counts as no match. With
-// kIsolated etc. these are the folds of NormalizedString::split
-// (tokenizers/src/tokenizer/normalizer.rs).
+// Joins a part to the one kept before it where `joins(is_match, previous_is_match)` says so.
+// "Previous" is the neighbour in the cover, joined or not; before the first part there is no match.
+// These are the folds of NormalizedString::split (tokenizers/src/tokenizer/normalizer.rs).
 template <typename Joins>
 void JoinNeighbours(std::vector<CoverPart>& parts, const Joins& joins) {
   size_t kept = 0;

@@ -20,7 +20,9 @@ from pathlib import Path
 try:
     import tokenizers
 except ImportError:
-    sys.exit("tokenizer_parity: the package 'tokenizers' is missing: pip install tokenizers==0.23.1")
+    sys.exit(
+        "tokenizer_parity: the package 'tokenizers' is missing: pip install tokenizers==0.23.1"
+    )
 
 PINNED_VERSION = "0.23.1"
 TOKENIZERS = ["qwen3", "mistral_v0.3", "gpt2", "llama2", "phi-2"]
@@ -59,8 +61,8 @@ def prompt_texts(folder):
     return texts
 
 
-# Ranges that every Unicode table in use knows (assigned before Unicode 13), so that a difference is
-# a difference of rules. `--all-code-points` shows where the tables themselves differ.
+# The recent ones are younger than the Unicode tables of Debian's libraries.
+# `--all-code-points` asks for everything.
 SCRIPTS = {
     "latin": [(0x41, 0x5A), (0x61, 0x7A)],
     "latin extended": [(0xC0, 0x24F), (0x1E00, 0x1EFF)],
@@ -81,19 +83,72 @@ SCRIPTS = {
     "cjk extension": [(0x20000, 0x2A6D6), (0xF900, 0xFA2D)],
     "math": [(0x2200, 0x22FF), (0x1D400, 0x1D454)],
     "symbols": [(0x2190, 0x21FF), (0x2500, 0x25FF), (0x2460, 0x24FF)],
-    "numbers": [(0x30, 0x39), (0xB2, 0xB3), (0xBC, 0xBE), (0x2150, 0x215F), (0x2160, 0x2188), (0xFF10, 0xFF19)],
+    "numbers": [
+        (0x30, 0x39),
+        (0xB2, 0xB3),
+        (0xBC, 0xBE),
+        (0x2150, 0x215F),
+        (0x2160, 0x2188),
+        (0xFF10, 0xFF19),
+    ],
+    "recent letters": [
+        (0x2EBF0, 0x2EE5D),
+        (0x31350, 0x323AF),
+        (0x11F12, 0x11F33),
+        (0x1E4D0, 0x1E4EB),
+    ],
+    "recent digits and marks": [
+        (0x1E4F0, 0x1E4F9),
+        (0x10D40, 0x10D49),
+        (0x1ABF, 0x1AC4),
+        (0x1133B, 0x1133B),
+        (0x7FD, 0x7FD),
+    ],
     "private": [(0xE000, 0xE0FF), (0xF0000, 0xF00FF)],
-    "controls": [(0x00, 0x1F), (0x7F, 0x9F), (0x200B, 0x200F), (0x202A, 0x202E), (0xFEFF, 0xFEFF), (0xFFFD, 0xFFFF)],
+    "controls": [
+        (0x00, 0x1F),
+        (0x7F, 0x9F),
+        (0x200B, 0x200F),
+        (0x202A, 0x202E),
+        (0xFEFF, 0xFEFF),
+        (0xFFFD, 0xFFFF),
+    ],
 }
 WHITESPACE = " \t\n\r\x0b\x0c\x85\u00a0\u1680\u2002\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 EMOJI = ["😀", "👍🏽", "👩‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪", "❤️", "👨🏿‍🚀", "☕", "1️⃣", "🫠", "🤷🏻‍♀️"]
 MARKS = "".join(map(chr, range(0x300, 0x370))) + "\u1ab0\u20d0\u20dd\ufe00\ufe0f\u3099"
-WORDS = ("the of and to in I'm you're they'll it's we've DON'T I'D he'S naïve café résumé Straße coöperate "
-         "def return __init__ kPascal snake_case x=1; != <= >= -> :: // /* */ ``` $100 50% a@b.c http://a.b/c?d=e&f#g "
-         "3.14159 1,000,000 2024-09-17 12:34:56 0xFF 1e-9 №5 ½ ² Ⅷ").split()
-MARK_TEXTS = ["▁", "▁▁", "Ġ", "Ċ", "<0x0A>", "<0xE2>", "<unk>", "<s>", "</s>", "[INST]", "[/INST]", "<|endoftext|>",
-              "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<|bos|>", "<|eos|>", "[control_7]", "<|im_start",
-              "<s", "s>", "<|", "|>"]
+WORDS = (
+    "the of and to in I'm you're they'll it's we've DON'T I'D he'S naïve café résumé Straße "
+    "coöperate def return __init__ kPascal snake_case x=1; != <= >= -> :: // /* */ ``` $100 50% a@b.c "
+    "http://a.b/c?d=e&f#g "
+    "3.14159 1,000,000 2024-09-17 12:34:56 0xFF 1e-9 №5 ½ ² Ⅷ"
+).split()
+MARK_TEXTS = [
+    "▁",
+    "▁▁",
+    "Ġ",
+    "Ċ",
+    "<0x0A>",
+    "<0xE2>",
+    "<unk>",
+    "<s>",
+    "</s>",
+    "[INST]",
+    "[/INST]",
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<think>",
+    "</think>",
+    "<|bos|>",
+    "<|eos|>",
+    "[control_7]",
+    "<|im_start",
+    "<s",
+    "s>",
+    "<|",
+    "|>",
+]
 
 
 class Generator:
@@ -112,7 +167,9 @@ class Generator:
         return "".join(self.character(script) for _ in range(self.random.randint(1, 12)))
 
     def marked_word(self):
-        base = self.random.choice(["latin", "latin extended", "greek", "cyrillic", "arabic", "devanagari", "jamo", "kana"])
+        base = self.random.choice(
+            ["latin", "latin extended", "greek", "cyrillic", "arabic", "devanagari", "jamo", "kana"]
+        )
         parts = []
         for _ in range(self.random.randint(1, 6)):
             parts.append(self.character(base))
@@ -129,22 +186,35 @@ class Generator:
         return "".join(self.character("numbers") for _ in range(self.random.randint(1, 20)))
 
     def anything(self):
-        return "".join(self.character(self.random.choice(list(SCRIPTS))) for _ in range(self.random.randint(1, 20)))
+        return "".join(
+            self.character(self.random.choice(list(SCRIPTS)))
+            for _ in range(self.random.randint(1, 20))
+        )
 
     def repeated(self):
         return self.random.choice("aA0=-_#.*é你▁ ") * self.random.randint(1, 300)
 
     def line(self):
         makers = [
-            lambda: self.random.choice(WORDS), lambda: self.random.choice(WORDS), self.word, self.marked_word,
-            self.space, self.number, self.anything, self.repeated,
+            lambda: self.random.choice(WORDS),
+            lambda: self.random.choice(WORDS),
+            self.word,
+            self.marked_word,
+            self.space,
+            self.number,
+            self.anything,
+            self.repeated,
             lambda: "".join(self.random.choice(EMOJI) for _ in range(self.random.randint(1, 5))),
             lambda: self.random.choice(self.special_texts),
-            lambda: "".join(chr(self.random.randint(0x20, 0x7E)) for _ in range(self.random.randint(1, 30))),
+            lambda: "".join(
+                chr(self.random.randint(0x20, 0x7E)) for _ in range(self.random.randint(1, 30))
+            ),
         ]
         count = self.random.choice([0, 1, 2, 3, 5, 8, 13, 30])
         separators = ["", "", " ", " ", " ", "\n", "  "]
-        return "".join(self.random.choice(makers)() + self.random.choice(separators) for _ in range(count))
+        return "".join(
+            self.random.choice(makers)() + self.random.choice(separators) for _ in range(count)
+        )
 
 
 def all_code_points():
@@ -155,18 +225,29 @@ def all_code_points():
 
 
 def kvtune_ids(binary, folder, texts, special):
-    command = [binary, "tokenize", "--model", str(folder), "--jsonl"] + ([] if special else ["--no-special"])
+    command = [binary, "tokenize", "--model", str(folder), "--jsonl"] + (
+        [] if special else ["--no-special"]
+    )
     text = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
-    done = subprocess.run(command, input=text.encode("utf-8"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(
+        command,
+        input=text.encode("utf-8"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+        raise RuntimeError(
+            f"{' '.join(command)}: exit code {done.returncode}: "
+            f"{done.stderr.decode(errors='replace').strip()}"
+        )
     return [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
 
 
 def reference_ids(reference, texts, special):
     ids = []
     for begin in range(0, len(texts), 2000):
-        batch = reference.encode_batch_fast(texts[begin:begin + 2000], add_special_tokens=special)
+        batch = reference.encode_batch_fast(texts[begin : begin + 2000], add_special_tokens=special)
         ids.extend(encoding.ids for encoding in batch)
     return ids
 
@@ -189,50 +270,89 @@ def compare(binary, folder, texts):
             differing += 1
             examples.append(text)
             if not first:
-                at = next((i for i, (a, b) in enumerate(zip(our, their)) if a != b), min(len(our), len(their)))
-                first = (f"{text[:40]!r}{'' if special else ' --no-special'}: id {at} is {our[at:at + 4]}, "
-                         f"expected {their[at:at + 4]}")
+                at = next(
+                    (i for i, (a, b) in enumerate(zip(our, their)) if a != b),
+                    min(len(our), len(their)),
+                )
+                first = (
+                    f"{text[:40]!r}{'' if special else ' --no-special'}: "
+                    f"id {at} is {our[at:at + 4]}, "
+                    f"expected {their[at:at + 4]}"
+                )
     return lines, differing, first, examples
 
 
 def check_invalid_utf8(binary, folder):
-    """Not UTF-8: exit code 1, one line that says so, no ids. Returns what went wrong, or nothing."""
+    """Not UTF-8: exit code 1 and one line that says so. Returns what went wrong, or nothing."""
     for name, arguments, data in [
-            ("plain", [], b"fine\nbroken \xff\xfe here\n"),
-            ("plain, truncated", [], b"caf\xc3\n"),
-            ("plain, surrogate", [], b"\xed\xa0\x80\n"),
-            ("JSON lines", ["--jsonl"], b'{"text": "broken \xc0\xaf here"}\n')]:
-        done = subprocess.run([binary, "tokenize", "--model", str(folder)] + arguments, input=data,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        ("plain", [], b"fine\nbroken \xff\xfe here\n"),
+        ("plain, truncated", [], b"caf\xc3\n"),
+        ("plain, surrogate", [], b"\xed\xa0\x80\n"),
+        ("JSON lines", ["--jsonl"], b'{"text": "broken \xc0\xaf here"}\n'),
+    ]:
+        done = subprocess.run(
+            [binary, "tokenize", "--model", str(folder)] + arguments,
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
         message = done.stderr.decode(errors="replace").strip()
         if done.returncode != 1 or len(message.splitlines()) != 1:
-            return f"{name}: exit code {done.returncode}, message {message!r}, expected 1 and one line"
+            return (
+                f"{name}: exit code {done.returncode}, message {message!r}, expected 1 and one line"
+            )
     return ""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kvtune", required=True, metavar="BINARY")
-    parser.add_argument("--shared", required=True, type=Path, metavar="DIR", help="holds data/tokenizers and data/prompts")
-    parser.add_argument("--lines", type=int, default=GENERATED_LINES, help="generated lines for each tokenizer")
+    parser.add_argument(
+        "--shared",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="holds data/tokenizers and data/prompts",
+    )
+    parser.add_argument(
+        "--lines", type=int, default=GENERATED_LINES, help="generated lines for each tokenizer"
+    )
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--only", action="append", metavar="NAME", help="this tokenizer; may be repeated")
-    parser.add_argument("--all-code-points", action="store_true",
-                        help="every code point instead of prompts: shows where Unicode versions differ")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="this tokenizer; may be repeated"
+    )
+    parser.add_argument(
+        "--all-code-points",
+        action="store_true",
+        help="every code point instead of prompts: shows where Unicode versions differ",
+    )
     parser.add_argument("--dump", type=Path, help="write the differing texts here as JSON lines")
     arguments = parser.parse_args()
 
     if tokenizers.__version__ != PINNED_VERSION:
-        print(f"note: tokenizers {tokenizers.__version__} instead of {PINNED_VERSION}", file=sys.stderr)
+        print(
+            f"note: tokenizers {tokenizers.__version__} instead of {PINNED_VERSION}",
+            file=sys.stderr,
+        )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     data = arguments.shared / "data" if (arguments.shared / "data").is_dir() else arguments.shared
-    folders = [data / "tokenizers" / name for name in TOKENIZERS] + [data / "models" / name for name in MODELS]
+    folders = [data / "tokenizers" / name for name in TOKENIZERS] + [
+        data / "models" / name for name in MODELS
+    ]
     folders.append(REPOSITORY / "calib_data" / "demo_model")
     missing = [folder for folder in folders[:-1] if not (folder / "tokenizer.json").is_file()]
     if missing:
-        sys.exit(f"tokenizer_parity: found no {missing[0] / 'tokenizer.json'}, expected the five reference tokenizers")
-    folders = [folder for folder in folders if (folder / "tokenizer.json").is_file() and
-               (not arguments.only or folder.name in arguments.only)]
+        sys.exit(
+            f"tokenizer_parity: found no {missing[0] / 'tokenizer.json'}, "
+            "expected the five reference tokenizers"
+        )
+    folders = [
+        folder
+        for folder in folders
+        if (folder / "tokenizer.json").is_file()
+        and (not arguments.only or folder.name in arguments.only)
+    ]
     if not folders:
         sys.exit(f"tokenizer_parity: found no tokenizer of the name {arguments.only}")
 
@@ -240,7 +360,10 @@ def main():
     rows, failed, differing_texts = [], False, []
     for folder in folders:
         start = time.monotonic()
-        added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens") or []
+        added = (
+            json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens")
+            or []
+        )
         if arguments.all_code_points:
             texts = list(all_code_points())
         else:
@@ -250,14 +373,24 @@ def main():
         refused = check_invalid_utf8(arguments.kvtune, folder)
         failed = failed or differing > 0 or bool(refused)
         differing_texts.extend(examples)
-        rows.append((folder.name, str(lines), str(differing), first or refused or "-", f"{time.monotonic() - start:.1f} s"))
+        rows.append(
+            (
+                folder.name,
+                str(lines),
+                str(differing),
+                first or refused or "-",
+                f"{time.monotonic() - start:.1f} s",
+            )
+        )
 
     head = ("tokenizer", "lines", "differing", "first difference", "time")
     widths = [max(len(row[i]) for row in rows + [head]) for i in range(len(head))]
     for row in [head, *rows]:
         print(" | ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
     if arguments.dump:
-        arguments.dump.write_text("".join(json.dumps({"text": text}) + "\n" for text in differing_texts), encoding="utf-8")
+        arguments.dump.write_text(
+            "".join(json.dumps({"text": text}) + "\n" for text in differing_texts), encoding="utf-8"
+        )
     return 1 if failed else 0
 
 
