@@ -1,6 +1,10 @@
 # Warnings as an interface target, linked PRIVATE by every target of ours.
 add_library(kvtune_warnings INTERFACE)
 target_compile_options(kvtune_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC bug 105651: std::string concatenation is taken for an overlapping memcpy.
+  target_compile_options(kvtune_warnings INTERFACE -Wno-restrict)
+endif()
 if(KVTUNE_WERROR)
   target_compile_options(kvtune_warnings INTERFACE -Werror)
 endif()

@@ -43,6 +43,9 @@ def main() -> int:
     failed = False
     print(f"{'model':<16}{'tokens':>8}{'largest logit':>16}{'largest difference':>20}{'relative':>12}")
     for model_directory in arguments.models:
+        if not model_directory.is_dir():
+            print(f"{model_directory.name:<16}skipped: found no {model_directory}")
+            continue
         config = transformers.AutoConfig.from_pretrained(model_directory)
         tokens = min(TOKENS, config.max_position_embeddings)
         ids = np.random.default_rng(0).integers(3, config.vocab_size, tokens)

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# From a fresh clone to a Pareto front: set-up, release build, `kvtune search` on the bundled model.
+#
+#   scripts/demo.sh [--cpu | --cuda] [OPTION of kvtune search]...
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+flavour="$(detect_flavour)"
+search_options=()
+for argument in "$@"; do
+  case "$argument" in
+    --cpu) flavour=cpu ;;
+    --cuda) flavour=cuda ;;
+    *) search_options+=("$argument") ;;
+  esac
+done
+
+"$KVTUNE_ROOT/scripts/setup.sh" "--$flavour"
+say "building (build/release)"
+configure_and_build release "$flavour"
+
+run="$KVTUNE_ROOT/build/demo-run"
+# A demonstration measures afresh; a run directory of one's own would be resumed.
+rm -rf "$run"
+say "kvtune search --model calib_data/demo_model --out build/demo-run ${search_options[*]-}"
+cd "$KVTUNE_ROOT"
+build/release/apps/kvtune/kvtune search --model calib_data/demo_model --out build/demo-run ${search_options[@]+"${search_options[@]}"}
+say "the plans are in build/demo-run/front.json; next: build/release/apps/kvtune/kvtune pareto pick build/demo-run --lossless"

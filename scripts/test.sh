@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# All tests: set-up, the Python oracles, build, ctest.
+#
+#   scripts/test.sh [--cpu | --cuda] [--no-oracles] [--asan] [-- OPTION of ctest...]
+#
+#   --no-oracles  leave out the comparison with transformers, tokenizers and NumPy (5 GB of packages)
+#   --asan        also the torch-free tests under the address and undefined-behaviour sanitizers
+#
+# With CI=true warnings are errors.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+flavour="$(detect_flavour)"
+oracles=yes
+asan=no
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --cpu) flavour=cpu ;;
+    --cuda) flavour=cuda ;;
+    --no-oracles) oracles=no ;;
+    --asan) asan=yes ;;
+    --) shift; break ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) die "test.sh: found the option $1, expected --cpu, --cuda, --no-oracles, --asan or --" ;;
+  esac
+  shift
+done
+
+options=()
+[ "${CI:-}" != true ] || options+=(-DKVTUNE_WERROR=ON)
+
+if [ "$oracles" = yes ]; then
+  "$KVTUNE_ROOT/scripts/setup.sh" "--$flavour" --oracles
+  oracle_python="$(oracles_directory)/bin/python"
+else
+  "$KVTUNE_ROOT/scripts/setup.sh" "--$flavour"
+  oracle_python=""
+  say "--no-oracles: skipping logits_parity, quantizer_parity and tokenizer_parity"
+fi
+
+if [ "$asan" = yes ]; then
+  say "building and testing (build/asan)"
+  configure_and_build asan "$flavour" ${options[@]+"${options[@]}"}
+  ctest --preset asan --test-dir "$KVTUNE_ROOT/build/asan" -j "$(nproc)"
+fi
+
+say "building (build/dev)"
+configure_and_build dev "$flavour" -DKVTUNE_ORACLES_PYTHON="$oracle_python" ${options[@]+"${options[@]}"}
+# Test programs run beside each other: an idle OpenMP thread must not spin on the other's core.
+export OMP_WAIT_POLICY=passive
+cd "$KVTUNE_ROOT"
+ctest --preset dev -j "$(nproc)" "$@"

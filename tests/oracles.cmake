@@ -1,0 +1,21 @@
+# Comparison with code that nobody here wrote: transformers, tokenizers, NumPy. scripts/test.sh gives
+# the interpreter that has them. Real models and tokenizers are compared where ../shared/data exists;
+# the scripts say what they left out.
+set(KVTUNE_ORACLES_PYTHON "" CACHE FILEPATH "Python with scripts/oracles/requirements.txt")
+if(NOT KVTUNE_ORACLES_PYTHON)
+  message(STATUS "No KVTUNE_ORACLES_PYTHON: leaving out logits_parity, quantizer_parity, tokenizer_parity")
+  return()
+endif()
+
+set(oracles "${PROJECT_SOURCE_DIR}/scripts/oracles")
+set(shared "${PROJECT_SOURCE_DIR}/../shared/data")
+add_test(NAME oracle.logits_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>
+    "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama" "${shared}/models/stories260K")
+add_test(NAME oracle.quantizer_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/quantizer_parity.py" --tool $<TARGET_FILE:oracle_tool>)
+add_test(NAME oracle.tokenizer_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/tokenizer_parity.py" --kvtune $<TARGET_FILE:kvtune>
+    --shared "${shared}")
+set_tests_properties(oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_parity PROPERTIES
+  LABELS "torch;oracle" TIMEOUT 1200)
