@@ -71,6 +71,8 @@ struct DecodingCase {
   TinyModel model;
   PrecisionPlan plan;
   PrefillMode prefill = PrefillMode::kQuantized;
+
+  friend void PrintTo(const DecodingCase& test_case, std::ostream* out) { *out << test_case.name; }
 };
 
 class ParallelEqualsDecoding : public ::testing::TestWithParam<DecodingCase> {};
