@@ -111,10 +111,10 @@ std::string Checkpoint::ContentHash() const {
     hash.UpdateField(ReadFile(directory_ / name));
   }
   for (const auto& [name, shard] : shard_of_) {  // sorted by name, whatever the sharding
-    const TensorView view = shard->Get(name);
+    const TensorContents tensor = shard->Contents(name);
     hash.UpdateField(name);
-    hash.UpdateField(fmt::format("{} {}", static_cast<int>(view.type), ShapeText(view.shape)));
-    hash.Update(view.bytes);
+    hash.UpdateField(fmt::format("{} {}", tensor.dtype, ShapeText(tensor.shape)));
+    hash.Update(tensor.bytes);
   }
   return hash.Digest();
 }

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/json_fields.h"
@@ -17,11 +19,17 @@ constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 
 // Every type of the format, so that an unread tensor of another type is no error by itself.
-std::optional<uint64_t> BytesPerElement(std::string_view dtype) {
-  if (dtype == "F64" || dtype == "I64" || dtype == "U64") return 8;
-  if (dtype == "F32" || dtype == "I32" || dtype == "U32") return 4;
-  if (dtype == "F16" || dtype == "BF16" || dtype == "I16" || dtype == "U16") return 2;
-  if (dtype == "I8" || dtype == "U8" || dtype == "BOOL" || dtype == "F8_E4M3" || dtype == "F8_E5M2") return 1;
+std::optional<uint64_t> BitsPerElement(std::string_view dtype) {
+  static constexpr std::pair<uint64_t, std::string_view> kTypes[] = {
+      {64, "C64"},     {64, "F64"},     {64, "I64"},         {64, "U64"},        {32, "F32"},
+      {32, "I32"},     {32, "U32"},     {16, "F16"},         {16, "BF16"},       {16, "I16"},
+      {16, "U16"},     {8, "F8_E4M3"},  {8, "F8_E4M3FNUZ"},  {8, "F8_E5M2"},     {8, "F8_E5M2FNUZ"},
+      {8, "F8_E8M0"},  {8, "I8"},       {8, "U8"},           {8, "BOOL"},        {6, "F6_E2M3"},
+      {6, "F6_E3M2"},  {4, "F4"},
+  };
+  for (const auto& [bits, name] : kTypes) {
+    if (name == dtype) return bits;
+  }
   return std::nullopt;
 }
 
@@ -58,7 +66,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   JsonFields fields(header, source);
 
   uint64_t covered = 0;
-  std::vector<std::pair<uint64_t, std::string>> by_offset;
+  std::vector<std::tuple<uint64_t, uint64_t, std::string>> by_offset;  // begin, end, name
   for (const std::string& name : fields.Keys()) {
     if (name == "__metadata__") continue;
     JsonFields tensor = fields.Object(name);
@@ -66,8 +74,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     entry.dtype = tensor.String("dtype");
     entry.shape = tensor.Integers("shape");
     const std::vector<int64_t> offsets = tensor.Integers("data_offsets");
-    const auto element_bytes = BytesPerElement(entry.dtype);
-    if (!element_bytes) tensor.Fail("dtype", fmt::format("found {}, expected a safetensors type", entry.dtype));
+    const auto element_bits = BitsPerElement(entry.dtype);
+    if (!element_bits) tensor.Fail("dtype", fmt::format("found {}, expected a safetensors type", entry.dtype));
     if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0] ||
         static_cast<uint64_t>(offsets[1]) > data_size) {
       tensor.Fail("data_offsets", fmt::format("found {}, expected [begin, end] within the {} bytes of data",
@@ -75,29 +83,34 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     }
     entry.begin = static_cast<uint64_t>(offsets[0]);
     entry.end = static_cast<uint64_t>(offsets[1]);
-    uint64_t expected_bytes = *element_bytes;
+    uint64_t expected_bits = *element_bits;
     for (const int64_t size : entry.shape) {
       uint64_t product = 0;
-      if (size < 0 || __builtin_mul_overflow(expected_bytes, static_cast<uint64_t>(size), &product)) {
+      if (size < 0 || __builtin_mul_overflow(expected_bits, static_cast<uint64_t>(size), &product)) {
         tensor.Fail("shape", fmt::format("found {}, expected sizes whose product fits", ShapeText(entry.shape)));
       }
-      expected_bytes = product;
+      expected_bits = product;
     }
+    if (expected_bits % 8 != 0) {
+      tensor.Fail("shape", fmt::format("found {}, expected whole bytes of {}", ShapeText(entry.shape), entry.dtype));
+    }
+    const uint64_t expected_bytes = expected_bits / 8;
     if (expected_bytes != entry.end - entry.begin) {
       tensor.Fail("data_offsets", fmt::format("found {} bytes, expected {} for {} {}", entry.end - entry.begin,
                                               expected_bytes, entry.dtype, ShapeText(entry.shape)));
     }
     covered += entry.end - entry.begin;
-    by_offset.emplace_back(entry.begin, name);
+    by_offset.emplace_back(entry.begin, entry.end, name);
     tensors_.emplace(name, std::move(entry));
   }
 
   std::sort(by_offset.begin(), by_offset.end());
   for (size_t i = 1; i < by_offset.size(); ++i) {
-    const Entry& previous = tensors_.at(by_offset[i - 1].second);
-    if (previous.end > by_offset[i].first) {
+    const auto& [previous_begin, previous_end, previous_name] = by_offset[i - 1];
+    const auto& [begin, end, name] = by_offset[i];
+    if (previous_end > begin) {
       throw Error(fmt::format("reading {}: found the tensors {} and {} overlapping, expected disjoint data", source,
-                              by_offset[i - 1].second, by_offset[i].second));
+                              previous_name, name));
     }
   }
   if (covered != data_size) {
@@ -106,12 +119,21 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   }
 }
 
-TensorView SafetensorsFile::Get(const std::string& name) const {
+const SafetensorsFile::Entry& SafetensorsFile::Find(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
     throw Error(fmt::format("reading {}: found no tensor {}, expected one", path().string(), name));
   }
-  const Entry& entry = found->second;
+  return found->second;
+}
+
+TensorContents SafetensorsFile::Contents(const std::string& name) const {
+  const Entry& entry = Find(name);
+  return {entry.dtype, entry.shape, file_.bytes().subspan(data_start_ + entry.begin, entry.end - entry.begin)};
+}
+
+TensorView SafetensorsFile::Get(const std::string& name) const {
+  const Entry& entry = Find(name);
   TensorView view;
   if (entry.dtype == "F32") {
     view.type = TensorType::kFloat32;
@@ -124,7 +146,7 @@ TensorView SafetensorsFile::Get(const std::string& name) const {
                             name, entry.dtype));
   }
   view.shape = entry.shape;
-  view.bytes = file_.bytes().subspan(data_start_ + entry.begin, entry.end - entry.begin);
+  view.bytes = Contents(name).bytes;
   return view;
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/file.h"
@@ -22,6 +23,13 @@ struct TensorView {
   TensorType type = TensorType::kFloat32;
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;  // row-major; lives as long as its file
+};
+
+// A tensor of any type of the format, as its header describes it.
+struct TensorContents {
+  std::string_view dtype;  // "F32", "I64", ...; lives as long as its file
+  std::span<const int64_t> shape;
+  std::span<const std::byte> bytes;
 };
 
 // "[320, 64]" for messages.
@@ -37,6 +45,8 @@ class SafetensorsFile {
   bool Has(const std::string& name) const { return tensors_.contains(name); }
   // Throws Error naming file and tensor.
   TensorView Get(const std::string& name) const;
+  // The same for types that kvtune does not compute with.
+  TensorContents Contents(const std::string& name) const;
   std::vector<std::string> names() const;
   const std::filesystem::path& path() const { return file_.path(); }
   std::span<const std::byte> bytes() const { return file_.bytes(); }
@@ -48,6 +58,8 @@ class SafetensorsFile {
     uint64_t begin = 0;
     uint64_t end = 0;
   };
+
+  const Entry& Find(const std::string& name) const;
 
   MappedFile file_;
   uint64_t data_start_ = 0;
