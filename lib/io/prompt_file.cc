@@ -29,13 +29,14 @@ RawPrompt ReadLine(std::string_view line, const std::string& where) {
   } else if (fields.Has("messages")) {
     fields.Fail("messages", "found chat messages, expected \"text\": render them with the model's chat template first");
   } else {
-    throw Error(fmt::format("{}: found the keys {}, expected \"text\" or \"input_ids\"", where,
-                            fmt::join(fields.Keys(), ", ")));
+    const std::vector<std::string> keys = fields.Keys();
+    const std::string found = keys.empty() ? "no keys" : fmt::format("the keys {}", fmt::join(keys, ", "));
+    throw Error(fmt::format("{}: found {}, expected \"text\" or \"input_ids\"", where, found));
   }
   return prompt;
 }
 
-bool IsBlank(std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
+bool IsBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
 }  // namespace
 
