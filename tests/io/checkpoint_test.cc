@@ -1,0 +1,239 @@
+#include "lib/io/checkpoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <functional>
+
+#include "lib/base/error.h"
+#include "tests/io/safetensors_builder.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kNorm = "model.norm.weight";
+
+std::vector<NamedTensor> ReadTensors(const fs::path& path) {
+  const SafetensorsFile file(path);
+  std::vector<NamedTensor> tensors;
+  for (const std::string& name : file.names()) {
+    const TensorView view = file.Get(name);
+    tensors.push_back({name,
+                       "F32",
+                       view.shape,
+                       {reinterpret_cast<const char*>(view.bytes.data()), view.bytes.size()}});
+  }
+  return tensors;
+}
+
+std::string ShardName(size_t shard) { return "model-" + std::to_string(shard) + ".safetensors"; }
+
+// Deals the tensors of a single-file checkpoint out to shards, with an index.
+void Shard(const fs::path& from, const fs::path& to, size_t shard_count) {
+  fs::create_directories(to);
+  fs::copy_file(from / "config.json", to / "config.json");
+  std::vector<std::vector<NamedTensor>> shards(shard_count);
+  Json index;
+  size_t next = 0;
+  for (NamedTensor& tensor : ReadTensors(from / "model.safetensors")) {
+    const size_t shard = next++ % shard_count;
+    index["weight_map"][tensor.name] = ShardName(shard);
+    shards[shard].push_back(std::move(tensor));
+  }
+  for (size_t shard = 0; shard < shard_count; ++shard)
+    WriteTensors(to / ShardName(shard), shards[shard]);
+  WriteJsonFileAtomically(to / kIndex, index);
+}
+
+class CheckpointTest : public ::testing::Test {
+ protected:
+  CheckpointTest() {
+    WriteTinyCheckpoint({.layers = 1,
+                         .hidden = 8,
+                         .intermediate = 8,
+                         .query_heads = 2,
+                         .kv_heads = 1,
+                         .head_dim = 4,
+                         .vocab = 16},
+                        single());
+    Shard(single(), sharded(), 3);
+  }
+
+  fs::path single() const { return directory_ / "single"; }
+  fs::path sharded() const { return directory_ / "sharded"; }
+
+  static auto Opening(const fs::path& directory) {
+    return [directory] { Checkpoint checkpoint(directory); };
+  }
+
+  // Opening the sharded checkpoint after a change of its index.
+  auto OpeningWithIndex(const std::function<void(Json&)>& edit) const {
+    Json index = ReadJsonFile(sharded() / kIndex);
+    edit(index);
+    WriteJsonFileAtomically(sharded() / kIndex, index);
+    return Opening(sharded());
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+TEST_F(CheckpointTest, SingleFile) {
+  const Checkpoint checkpoint(single());
+  EXPECT_EQ(checkpoint.directory(), single());
+  EXPECT_EQ(checkpoint.config().layer_count, 1);
+  EXPECT_EQ(checkpoint.shard_count(), 1u);
+  EXPECT_EQ(checkpoint.weight_bytes(), fs::file_size(single() / "model.safetensors"));
+  EXPECT_TRUE(checkpoint.Has(kNorm));
+  EXPECT_FALSE(checkpoint.Has("lm_head.weight"));
+  EXPECT_EQ(checkpoint.Get(kNorm, {8}).bytes.size(), 32u);
+}
+
+TEST_F(CheckpointTest, ShardsHoldTheSameTensors) {
+  const Checkpoint one(single()), many(sharded());
+  EXPECT_EQ(many.shard_count(), 3u);
+  for (const NamedTensor& tensor : ReadTensors(single() / "model.safetensors")) {
+    const TensorView a = one.Get(tensor.name, tensor.shape),
+                     b = many.Get(tensor.name, tensor.shape);
+    EXPECT_TRUE(std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end()))
+        << tensor.name;
+  }
+}
+
+TEST_F(CheckpointTest, AnIndexWinsOverASingleFile) {
+  fs::copy_file(single() / "model.safetensors", sharded() / "model.safetensors");
+  EXPECT_EQ(Checkpoint(sharded()).shard_count(), 3u);
+}
+
+TEST_F(CheckpointTest, MissingFilesAreNamed) {
+  EXPECT_THAT(Opening("/nowhere/model"),
+              ThrowsMessage<Error>(HasSubstr(
+                  "opening the model /nowhere/model: found nothing, expected a Hugging Face "
+                  "checkpoint directory")));
+  EXPECT_THAT(Opening(single() / "model.safetensors"),
+              ThrowsMessage<Error>(HasSubstr("found a file, expected a")));
+  fs::remove(sharded() / ShardName(1));
+  EXPECT_THAT(Opening(sharded()),
+              ThrowsMessage<Error>(HasSubstr("found no shard model-1.safetensors, expected it as "
+                                             "model.safetensors.index.json names it")));
+  fs::remove(single() / "model.safetensors");
+  EXPECT_THAT(Opening(single()), ThrowsMessage<Error>(HasSubstr(
+                                     "single: found no weights, expected model.safetensors or "
+                                     "model.safetensors.index.json")));
+  fs::remove(single() / "config.json");
+  EXPECT_THAT(Opening(single()),
+              ThrowsMessage<Error>(HasSubstr("single: found no config.json, expected one")));
+}
+
+TEST_F(CheckpointTest, TheIndexStaysInItsDirectory) {
+  for (const char* outside :
+       {"../single/model.safetensors", "/etc/passwd", "sub/model.safetensors", "..", ""}) {
+    EXPECT_THAT(OpeningWithIndex([&](Json& index) { index["weight_map"][kNorm] = outside; }),
+                ThrowsMessage<Error>(AllOf(
+                    HasSubstr(std::string("weight_map: \"model.norm.weight\": found the shard \"") +
+                              outside + "\""),
+                    HasSubstr("expected a file name in the same directory"))));
+  }
+}
+
+TEST_F(CheckpointTest, TheIndexHasToBeTrue) {
+  const std::string right = ReadJsonFile(sharded() / kIndex)["weight_map"][kNorm];
+  const std::string wrong = right == ShardName(0) ? ShardName(1) : ShardName(0);
+  EXPECT_THAT(OpeningWithIndex([&](Json& index) { index["weight_map"][kNorm] = wrong; }),
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr(kIndex), HasSubstr("tensor model.norm.weight: found none in " +
+                                                     wrong + ", expected it there"))));
+  EXPECT_THAT(OpeningWithIndex([](Json& index) { index["weight_map"] = Json::object(); }),
+              ThrowsMessage<Error>(HasSubstr("\"weight_map\": found no tensors, expected some")));
+  EXPECT_THAT(OpeningWithIndex([](Json& index) { index.erase("weight_map"); }),
+              ThrowsMessage<Error>(HasSubstr("\"weight_map\": found nothing, expected an object")));
+  WriteFileAtomically(sharded() / kIndex, "{");
+  EXPECT_THAT(Opening(sharded()),
+              ThrowsMessage<Error>(AllOf(HasSubstr(kIndex), HasSubstr("not valid JSON"))));
+}
+
+TEST_F(CheckpointTest, MissingAndMisshapenTensorsAreNamed) {
+  const Checkpoint checkpoint(single());
+  EXPECT_THAT(
+      [&] {
+        checkpoint.Get("lm_head.weight", {16, 8});
+      },
+      ThrowsMessage<Error>(
+          HasSubstr("single: found no tensor lm_head.weight, expected one of shape [16, 8]")));
+  EXPECT_THAT(
+      [&] {
+        checkpoint.Get(kNorm, {2, 4});
+      },
+      ThrowsMessage<Error>(
+          HasSubstr("single: tensor model.norm.weight: found the shape [8], expected [2, 4]")));
+}
+
+TEST_F(CheckpointTest, ContentHashIgnoresTheSharding) {
+  EXPECT_EQ(Checkpoint(single()).ContentHash(), Checkpoint(sharded()).ContentHash());
+}
+
+TEST_F(CheckpointTest, ContentHashSeesEveryBitOfTheWeights) {
+  const std::string before = Checkpoint(single()).ContentHash();
+  const fs::path weights = single() / "model.safetensors";
+  std::fstream file(weights, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(-1, std::ios::end);
+  const char last = static_cast<char>(file.get());
+  file.seekp(-1, std::ios::end);
+  file.put(static_cast<char>(last ^ 1));
+  file.close();
+  EXPECT_NE(Checkpoint(single()).ContentHash(), before);
+}
+
+TEST_F(CheckpointTest, ContentHashSeesNamesShapesConfigurationAndTokenizer) {
+  const std::string before = Checkpoint(single()).ContentHash();
+  const fs::path weights = single() / "model.safetensors";
+  const std::vector<NamedTensor> tensors = ReadTensors(weights);
+
+  std::vector<NamedTensor> changed = tensors;
+  changed[0].name += "x";
+  WriteTensors(weights, changed);
+  EXPECT_NE(Checkpoint(single()).ContentHash(), before);
+
+  changed = tensors;
+  std::reverse(changed[0].shape.begin(), changed[0].shape.end());
+  WriteTensors(weights, changed);
+  EXPECT_NE(Checkpoint(single()).ContentHash(), before);
+
+  WriteTensors(weights, tensors);
+  EXPECT_EQ(Checkpoint(single()).ContentHash(), before);
+  WriteFileAtomically(single() / "tokenizer.json", "{}");
+  const std::string with_tokenizer = Checkpoint(single()).ContentHash();
+  EXPECT_NE(with_tokenizer, before);
+  WriteFileAtomically(single() / "config.json", ReadFile(single() / "config.json") + "\n");
+  EXPECT_NE(Checkpoint(single()).ContentHash(), with_tokenizer);
+}
+
+TEST_F(CheckpointTest, ContentHashCoversTypesThatTheRunnerDoesNotRead) {
+  std::vector<NamedTensor> tensors = ReadTensors(single() / "model.safetensors");
+  tensors.push_back({"model.position_ids", "I64", {1}, "12345678"});
+  WriteTensors(single() / "model.safetensors", tensors);
+  const std::string before = Checkpoint(single()).ContentHash();
+  tensors.back().bytes = "12345679";
+  WriteTensors(single() / "model.safetensors", tensors);
+  EXPECT_NE(Checkpoint(single()).ContentHash(), before);
+}
+
+TEST(ModelNameTest, IsTheDirectorysOwnName) {
+  EXPECT_EQ(ModelName("/models/llama-3-8b/"), "llama-3-8b");
+  EXPECT_EQ(ModelName("models/llama-3-8b"), "llama-3-8b");
+  EXPECT_EQ(ModelName("/models/llama-3-8b/."), "llama-3-8b");
+  EXPECT_EQ(ModelName("."), fs::current_path().filename());
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,115 @@
+#include "lib/io/prompt_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "tests/support/temporary_directory.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::ThrowsMessage;
+
+class PromptFileTest : public ::testing::Test {
+ protected:
+  std::vector<RawPrompt> Read(const std::string& name, std::string_view content) const {
+    WriteFileAtomically(directory_ / name, content);
+    return ReadPromptFile(directory_ / name);
+  }
+
+  auto Reading(const std::string& name, std::string_view content) const {
+    return [this, name, content = std::string(content)] { Read(name, content); };
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+TEST_F(PromptFileTest, ReadsTextsAndTokenIds) {
+  const auto prompts = Read("p.jsonl", R"({"text": "first\nline", "kind": "chat"}
+{"input_ids": [3, 1, 2147483647], "text": "ids win"}
+{"text": ""})");
+  ASSERT_THAT(prompts, SizeIs(3));
+  EXPECT_EQ(prompts[0].text, "first\nline");
+  EXPECT_THAT(prompts[0].token_ids, IsEmpty());
+  EXPECT_THAT(prompts[0].where, EndsWith("p.jsonl, line 1"));
+  EXPECT_THAT(prompts[1].token_ids, ElementsAre(3, 1, 2147483647));
+  EXPECT_EQ(prompts[2].text, "");
+}
+
+TEST_F(PromptFileTest, BlankLinesAreSkippedButCounted) {
+  const auto prompts = Read("p.jsonl", "\n{\"text\": \"a\"}\r\n  \t\r\n\n{\"text\": \"b\"}\n");
+  ASSERT_THAT(prompts, SizeIs(2));
+  EXPECT_THAT(prompts[0].where, EndsWith("line 2"));
+  EXPECT_THAT(prompts[1].where, EndsWith("line 5"));
+}
+
+TEST_F(PromptFileTest, AnyOtherFileIsOnePrompt) {
+  const auto prompts = Read("p.txt", "two\nlines, {\"text\": 1}\n");
+  ASSERT_THAT(prompts, SizeIs(1));
+  EXPECT_EQ(prompts[0].text, "two\nlines, {\"text\": 1}\n");
+  EXPECT_THAT(prompts[0].where, EndsWith("p.txt"));
+}
+
+TEST_F(PromptFileTest, LinesWithoutAPromptNameWhatTheyHave) {
+  EXPECT_THAT(
+      Reading("p.jsonl", "{\"text\": \"a\"}\n{\"question\": \"b\", \"answer\": \"c\"}"),
+      ThrowsMessage<Error>(HasSubstr(
+          "p.jsonl, line 2: found the keys question, answer, expected \"text\" or \"input_ids\"")));
+  EXPECT_THAT(Reading("p.jsonl", "{}"),
+              ThrowsMessage<Error>(HasSubstr("line 1: found no keys, expected \"text\"")));
+}
+
+TEST_F(PromptFileTest, ChatMessagesAreRefused) {
+  EXPECT_THAT(
+      Reading("p.jsonl", R"({"messages": [{"role": "user", "content": "hi"}]})"),
+      ThrowsMessage<Error>(AllOf(HasSubstr("p.jsonl, line 1: \"messages\": found chat messages"),
+                                 HasSubstr("render them with the model's chat template first"))));
+}
+
+TEST_F(PromptFileTest, MistakesNameTheirLine) {
+  EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \"b\""),
+              ThrowsMessage<Error>(HasSubstr("p.jsonl, line 3: not valid JSON at line 1")));
+  EXPECT_THAT(Reading("p.jsonl", "[1, 2]"),
+              ThrowsMessage<Error>(HasSubstr("line 1: found [1,2], expected a JSON object")));
+  EXPECT_THAT(Reading("p.jsonl", "{\"text\": 5}"),
+              ThrowsMessage<Error>(HasSubstr("line 1: \"text\": found 5, expected a string")));
+  EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\", \"text\": \"b\"}"),
+              ThrowsMessage<Error>(HasSubstr("line 1: found the key \"text\" twice")));
+  EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"\xff\"}"),
+              ThrowsMessage<Error>(HasSubstr("line 1: not valid JSON")));
+}
+
+TEST_F(PromptFileTest, TokenIdsHaveToBeIds) {
+  EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": [1, -2]}"),
+              ThrowsMessage<Error>(HasSubstr("\"input_ids\": found -2, expected token ids")));
+  EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": [2147483648]}"),
+              ThrowsMessage<Error>(HasSubstr("found 2147483648, expected token ids")));
+  EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": []}"),
+              ThrowsMessage<Error>(HasSubstr("found an empty array, expected token ids")));
+  EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": \"1 2\"}"),
+              ThrowsMessage<Error>(HasSubstr("found \"1 2\", expected an array of integers")));
+}
+
+TEST_F(PromptFileTest, FilesWithoutPromptsAreRefused) {
+  for (const char* content : {"", "\n", " \t\r\n \n"}) {
+    EXPECT_THAT(Reading("p.jsonl", content),
+                ThrowsMessage<Error>(
+                    AllOf(HasSubstr("reading prompts from "), HasSubstr("p.jsonl: found none"))));
+    EXPECT_THAT(Reading("p.txt", content),
+                ThrowsMessage<Error>(HasSubstr("p.txt: found none, expected at least one")));
+  }
+  EXPECT_THAT([] { ReadPromptFile("/nowhere/p.jsonl"); },
+              ThrowsMessage<Error>(HasSubstr("reading /nowhere/p.jsonl: No such file")));
+}
+
+}  // namespace
+}  // namespace kvtune
