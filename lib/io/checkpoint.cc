@@ -19,15 +19,18 @@ constexpr std::string_view kIndexFile = "model.safetensors.index.json";
 
 void RequireDirectory(const fs::path& directory) {
   if (!fs::exists(directory)) {
-    throw Error(fmt::format("opening the model {}: found nothing, expected a Hugging Face checkpoint directory",
-                            directory.string()));
+    throw Error(fmt::format(
+        "opening the model {}: found nothing, expected a Hugging Face checkpoint directory",
+        directory.string()));
   }
   if (!fs::is_directory(directory)) {
-    throw Error(fmt::format("opening the model {}: found a file, expected a Hugging Face checkpoint directory",
-                            directory.string()));
+    throw Error(fmt::format(
+        "opening the model {}: found a file, expected a Hugging Face checkpoint directory",
+        directory.string()));
   }
   if (!fs::exists(directory / "config.json")) {
-    throw Error(fmt::format("opening the model {}: found no config.json, expected one", directory.string()));
+    throw Error(fmt::format("opening the model {}: found no config.json, expected one",
+                            directory.string()));
   }
 }
 
@@ -41,7 +44,9 @@ std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
     const std::string shard = weight_map.String(tensor);
     // A checkpoint is data from elsewhere: it must not make us read files outside its directory.
     if (shard.empty() || fs::path(shard).filename() != fs::path(shard) || shard == "..") {
-      weight_map.Fail(tensor, fmt::format("found the shard \"{}\", expected a file name in the same directory", shard));
+      weight_map.Fail(
+          tensor,
+          fmt::format("found the shard \"{}\", expected a file name in the same directory", shard));
     }
     shard_names.emplace(tensor, shard);
   }
@@ -63,14 +68,15 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
       const SafetensorsFile*& file = open_shards[shard];
       if (file == nullptr) {
         if (!fs::exists(directory / shard)) {
-          throw Error(fmt::format("opening the model {}: found no shard {}, expected it as {} names it",
-                                  directory.string(), shard, kIndexFile));
+          throw Error(
+              fmt::format("opening the model {}: found no shard {}, expected it as {} names it",
+                          directory.string(), shard, kIndexFile));
         }
         file = shards_.emplace_back(std::make_unique<SafetensorsFile>(directory / shard)).get();
       }
       if (!file->Has(tensor)) {
-        throw Error(fmt::format("reading {}: tensor {}: found none in {}, expected it there", index_path.string(),
-                                tensor, shard));
+        throw Error(fmt::format("reading {}: tensor {}: found none in {}, expected it there",
+                                index_path.string(), tensor, shard));
       }
       shard_of_.emplace(tensor, file);
     }
@@ -78,21 +84,23 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
     shards_.push_back(std::make_unique<SafetensorsFile>(directory / kSingleFile));
     for (const std::string& name : shards_[0]->names()) shard_of_.emplace(name, shards_[0].get());
   } else {
-    throw Error(fmt::format("opening the model {}: found no weights, expected {} or {}", directory.string(),
-                            kSingleFile, kIndexFile));
+    throw Error(fmt::format("opening the model {}: found no weights, expected {} or {}",
+                            directory.string(), kSingleFile, kIndexFile));
   }
 }
 
-TensorView Checkpoint::Get(const std::string& tensor, const std::vector<int64_t>& expected_shape) const {
+TensorView Checkpoint::Get(const std::string& tensor,
+                           const std::vector<int64_t>& expected_shape) const {
   const auto found = shard_of_.find(tensor);
   if (found == shard_of_.end()) {
-    throw Error(fmt::format("loading the model {}: found no tensor {}, expected one of shape {}", directory_.string(),
-                            tensor, ShapeText(expected_shape)));
+    throw Error(fmt::format("loading the model {}: found no tensor {}, expected one of shape {}",
+                            directory_.string(), tensor, ShapeText(expected_shape)));
   }
   TensorView view = found->second->Get(tensor);
   if (view.shape != expected_shape) {
-    throw Error(fmt::format("loading the model {}: tensor {}: found the shape {}, expected {}", directory_.string(),
-                            tensor, ShapeText(view.shape), ShapeText(expected_shape)));
+    throw Error(fmt::format("loading the model {}: tensor {}: found the shape {}, expected {}",
+                            directory_.string(), tensor, ShapeText(view.shape),
+                            ShapeText(expected_shape)));
   }
   return view;
 }

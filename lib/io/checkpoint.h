@@ -1,4 +1,5 @@
-// A Hugging Face checkpoint directory: config.json, tokenizer.json and one or more safetensors files.
+// A Hugging Face checkpoint directory: config.json, tokenizer.json and one or more safetensors
+// files.
 #pragma once
 
 #include <filesystem>

@@ -21,11 +21,11 @@ constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference
 // Every type of the format, so that an unread tensor of another type is no error by itself.
 std::optional<uint64_t> BitsPerElement(std::string_view dtype) {
   static constexpr std::pair<uint64_t, std::string_view> kTypes[] = {
-      {64, "C64"},     {64, "F64"},     {64, "I64"},         {64, "U64"},        {32, "F32"},
-      {32, "I32"},     {32, "U32"},     {16, "F16"},         {16, "BF16"},       {16, "I16"},
-      {16, "U16"},     {8, "F8_E4M3"},  {8, "F8_E4M3FNUZ"},  {8, "F8_E5M2"},     {8, "F8_E5M2FNUZ"},
-      {8, "F8_E8M0"},  {8, "I8"},       {8, "U8"},           {8, "BOOL"},        {6, "F6_E2M3"},
-      {6, "F6_E3M2"},  {4, "F4"},
+      {64, "C64"},    {64, "F64"},    {64, "I64"},        {64, "U64"},    {32, "F32"},
+      {32, "I32"},    {32, "U32"},    {16, "F16"},        {16, "BF16"},   {16, "I16"},
+      {16, "U16"},    {8, "F8_E4M3"}, {8, "F8_E4M3FNUZ"}, {8, "F8_E5M2"}, {8, "F8_E5M2FNUZ"},
+      {8, "F8_E8M0"}, {8, "I8"},      {8, "U8"},          {8, "BOOL"},    {6, "F6_E2M3"},
+      {6, "F6_E3M2"}, {4, "F4"},
   };
   for (const auto& [bits, name] : kTypes) {
     if (name == dtype) return bits;
@@ -44,18 +44,21 @@ std::string ReadHeader(const MappedFile& file) {
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), kLengthBytes);
   if (length > kMaxHeaderBytes) {
-    fail(fmt::format("found a header length of {} bytes, expected at most {}", length, kMaxHeaderBytes));
+    fail(fmt::format("found a header length of {} bytes, expected at most {}", length,
+                     kMaxHeaderBytes));
   }
   if (length > bytes.size() - kLengthBytes) {
-    fail(fmt::format("found a header length of {} bytes in a file of {}, the file is truncated", length,
-                     bytes.size()));
+    fail(fmt::format("found a header length of {} bytes in a file of {}, the file is truncated",
+                     length, bytes.size()));
   }
   return {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, static_cast<size_t>(length)};
 }
 
 }  // namespace
 
-std::string ShapeText(std::span<const int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string ShapeText(std::span<const int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   const std::string header_text = ReadHeader(file_);
@@ -75,29 +78,35 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     entry.shape = tensor.Integers("shape");
     const std::vector<int64_t> offsets = tensor.Integers("data_offsets");
     const auto element_bits = BitsPerElement(entry.dtype);
-    if (!element_bits) tensor.Fail("dtype", fmt::format("found {}, expected a safetensors type", entry.dtype));
+    if (!element_bits)
+      tensor.Fail("dtype", fmt::format("found {}, expected a safetensors type", entry.dtype));
     if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0] ||
         static_cast<uint64_t>(offsets[1]) > data_size) {
-      tensor.Fail("data_offsets", fmt::format("found {}, expected [begin, end] within the {} bytes of data",
-                                              ShapeText(offsets), data_size));
+      tensor.Fail("data_offsets",
+                  fmt::format("found {}, expected [begin, end] within the {} bytes of data",
+                              ShapeText(offsets), data_size));
     }
     entry.begin = static_cast<uint64_t>(offsets[0]);
     entry.end = static_cast<uint64_t>(offsets[1]);
     uint64_t expected_bits = *element_bits;
     for (const int64_t size : entry.shape) {
       uint64_t product = 0;
-      if (size < 0 || __builtin_mul_overflow(expected_bits, static_cast<uint64_t>(size), &product)) {
-        tensor.Fail("shape", fmt::format("found {}, expected sizes whose product fits", ShapeText(entry.shape)));
+      if (size < 0 ||
+          __builtin_mul_overflow(expected_bits, static_cast<uint64_t>(size), &product)) {
+        tensor.Fail("shape", fmt::format("found {}, expected sizes whose product fits",
+                                         ShapeText(entry.shape)));
       }
       expected_bits = product;
     }
     if (expected_bits % 8 != 0) {
-      tensor.Fail("shape", fmt::format("found {}, expected whole bytes of {}", ShapeText(entry.shape), entry.dtype));
+      tensor.Fail("shape", fmt::format("found {}, expected whole bytes of {}",
+                                       ShapeText(entry.shape), entry.dtype));
     }
     const uint64_t expected_bytes = expected_bits / 8;
     if (expected_bytes != entry.end - entry.begin) {
-      tensor.Fail("data_offsets", fmt::format("found {} bytes, expected {} for {} {}", entry.end - entry.begin,
-                                              expected_bytes, entry.dtype, ShapeText(entry.shape)));
+      tensor.Fail("data_offsets",
+                  fmt::format("found {} bytes, expected {} for {} {}", entry.end - entry.begin,
+                              expected_bytes, entry.dtype, ShapeText(entry.shape)));
     }
     covered += entry.end - entry.begin;
     by_offset.emplace_back(entry.begin, entry.end, name);
@@ -109,13 +118,14 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     const auto& [previous_begin, previous_end, previous_name] = by_offset[i - 1];
     const auto& [begin, end, name] = by_offset[i];
     if (previous_end > begin) {
-      throw Error(fmt::format("reading {}: found the tensors {} and {} overlapping, expected disjoint data", source,
-                              previous_name, name));
+      throw Error(
+          fmt::format("reading {}: found the tensors {} and {} overlapping, expected disjoint data",
+                      source, previous_name, name));
     }
   }
   if (covered != data_size) {
-    throw Error(fmt::format("reading {}: found {} bytes of data, expected {} as its header says", path.string(),
-                            data_size, covered));
+    throw Error(fmt::format("reading {}: found {} bytes of data, expected {} as its header says",
+                            path.string(), data_size, covered));
   }
 }
 
@@ -129,7 +139,8 @@ const SafetensorsFile::Entry& SafetensorsFile::Find(const std::string& name) con
 
 TensorContents SafetensorsFile::Contents(const std::string& name) const {
   const Entry& entry = Find(name);
-  return {entry.dtype, entry.shape, file_.bytes().subspan(data_start_ + entry.begin, entry.end - entry.begin)};
+  return {entry.dtype, entry.shape,
+          file_.bytes().subspan(data_start_ + entry.begin, entry.end - entry.begin)};
 }
 
 TensorView SafetensorsFile::Get(const std::string& name) const {
@@ -142,8 +153,8 @@ TensorView SafetensorsFile::Get(const std::string& name) const {
   } else if (entry.dtype == "BF16") {
     view.type = TensorType::kBFloat16;
   } else {
-    throw Error(fmt::format("reading {}: tensor {}: found the type {}, expected F32, F16 or BF16", path().string(),
-                            name, entry.dtype));
+    throw Error(fmt::format("reading {}: tensor {}: found the type {}, expected F32, F16 or BF16",
+                            path().string(), name, entry.dtype));
   }
   view.shape = entry.shape;
   view.bytes = Contents(name).bytes;

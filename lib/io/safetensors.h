@@ -1,4 +1,5 @@
-// Reading safetensors files: an 8-byte header length, a JSON header, then raw little-endian tensors.
+// Reading safetensors files: an 8-byte header length, a JSON header, then raw little-endian
+// tensors.
 //
 // The file is memory-mapped and nothing is copied: a tensor's bytes are pages of the map.
 // Format: github.com/huggingface/safetensors, README "Format".
