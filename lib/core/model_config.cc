@@ -29,7 +29,9 @@ const Family& FindFamily(JsonFields& fields) {
     if (!known.empty()) known += " or ";
     known += family.architecture;
   }
-  fields.Fail("architectures", fmt::format("found {}, expected {}", fmt::join(architectures, ", "), known));
+  const std::string found =
+      architectures.empty() ? "none" : fmt::format("{}", fmt::join(architectures, ", "));
+  fields.Fail("architectures", fmt::format("found {}, expected {}", found, known));
 }
 
 int64_t PositiveInteger(JsonFields& fields, std::string_view key) {
@@ -59,25 +61,28 @@ void ReadRopeScaling(JsonFields scaling, RopeConfig& rope) {
   rope.factor = scaling.Number("factor");
   rope.low_freq_factor = scaling.Number("low_freq_factor");
   rope.high_freq_factor = scaling.Number("high_freq_factor");
-  rope.original_max_position_embeddings = PositiveInteger(scaling, "original_max_position_embeddings");
+  rope.original_max_position_embeddings =
+      PositiveInteger(scaling, "original_max_position_embeddings");
   if (rope.factor < 1 || rope.high_freq_factor <= rope.low_freq_factor) {
-    scaling.Fail("factor", fmt::format("found factor {}, low_freq_factor {}, high_freq_factor {}, expected "
-                                       "factor >= 1 and low_freq_factor < high_freq_factor",
-                                       rope.factor, rope.low_freq_factor, rope.high_freq_factor));
+    scaling.Fail("factor",
+                 fmt::format("found factor {}, low_freq_factor {}, high_freq_factor {}, expected "
+                             "factor >= 1 and low_freq_factor < high_freq_factor",
+                             rope.factor, rope.low_freq_factor, rope.high_freq_factor));
   }
 }
 
 RopeConfig ReadRope(JsonFields& fields) {
   RopeConfig rope;
+  if (fields.Has("rope_theta")) rope.theta = fields.Number("rope_theta");
   if (fields.Has("rope_parameters")) {  // transformers 5
     JsonFields parameters = fields.Object("rope_parameters");
     if (parameters.Has("rope_theta")) rope.theta = parameters.Number("rope_theta");
     ReadRopeScaling(parameters, rope);
-  } else {
-    if (fields.Has("rope_theta")) rope.theta = fields.Number("rope_theta");
-    if (fields.Has("rope_scaling")) ReadRopeScaling(fields.Object("rope_scaling"), rope);
+  } else if (fields.Has("rope_scaling")) {
+    ReadRopeScaling(fields.Object("rope_scaling"), rope);
   }
-  if (rope.theta <= 0) fields.Fail("rope_theta", fmt::format("found {}, expected a positive number", rope.theta));
+  if (rope.theta <= 0)
+    fields.Fail("rope_theta", fmt::format("found {}, expected a positive number", rope.theta));
   return rope;
 }
 
@@ -86,10 +91,12 @@ void RequireSupportedOptions(JsonFields& fields) {
     fields.Fail("hidden_act", fmt::format("found \"{}\", expected \"silu\"", activation));
   }
   if (BoolOr(fields, "use_sliding_window", false)) {
-    fields.Fail("use_sliding_window", "found true, expected false: sliding-window layers are not supported yet");
+    fields.Fail("use_sliding_window",
+                "found true, expected false: sliding-window layers are not supported yet");
   }
   if (fields.Has("quantization_config")) {
-    fields.Fail("quantization_config", "found quantized weights, expected float32, float16 or bfloat16 weights");
+    fields.Fail("quantization_config",
+                "found quantized weights, expected float32, float16 or bfloat16 weights");
   }
 }
 
@@ -107,22 +114,30 @@ ModelConfig ParseModelConfig(const Json& config, const std::string& source) {
   model.intermediate_size = PositiveInteger(fields, "intermediate_size");
   model.query_heads = PositiveInteger(fields, "num_attention_heads");
   model.kv_heads = PositiveIntegerOr(fields, "num_key_value_heads", model.query_heads);
+  if (!fields.Has("head_dim") && model.hidden_size % model.query_heads != 0) {
+    fields.Fail("hidden_size",
+                fmt::format("found {} for {} attention heads, expected a multiple, or head_dim",
+                            model.hidden_size, model.query_heads));
+  }
   model.head_dim = PositiveIntegerOr(fields, "head_dim", model.hidden_size / model.query_heads);
   model.vocab_size = PositiveInteger(fields, "vocab_size");
   model.max_position_embeddings = PositiveInteger(fields, "max_position_embeddings");
   model.rms_norm_eps = fields.Number("rms_norm_eps");
   model.rope = ReadRope(fields);
-  model.query_key_value_bias = family.biased_query_key_value || BoolOr(fields, "attention_bias", false);
+  model.query_key_value_bias =
+      family.biased_query_key_value || BoolOr(fields, "attention_bias", false);
   model.output_bias = !family.biased_query_key_value && BoolOr(fields, "attention_bias", false);
   model.mlp_bias = BoolOr(fields, "mlp_bias", false);
   model.tied_embeddings = BoolOr(fields, "tie_word_embeddings", false);
 
   if (model.query_heads % model.kv_heads != 0) {
-    fields.Fail("num_key_value_heads", fmt::format("found {} for {} attention heads, expected a divisor",
-                                                   model.kv_heads, model.query_heads));
+    fields.Fail("num_key_value_heads",
+                fmt::format("found {} for {} attention heads, expected a divisor", model.kv_heads,
+                            model.query_heads));
   }
   if (model.head_dim <= 0 || model.head_dim % 2 != 0) {
-    fields.Fail("head_dim", fmt::format("found {}, expected a positive even number", model.head_dim));
+    fields.Fail("head_dim",
+                fmt::format("found {}, expected a positive even number", model.head_dim));
   }
   return model;
 }
