@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "lib/base/error.h"
@@ -11,6 +12,7 @@
 #include "search/genome.h"
 #include "search/nsga2.h"
 #include "search/pareto.h"
+#include "search/refinement.h"
 
 namespace kvtune {
 namespace {
@@ -18,6 +20,8 @@ namespace {
 // Seeds of independent draws (DeriveSeed).
 constexpr uint64_t kFirstGenerationSeed = 1;
 constexpr uint64_t kNsga2Seed = 2;
+
+constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
 // Losses span orders of magnitude: on a linear scale the crowding distance would see the worst
 // plans only. Dominance is the same on both.
@@ -43,6 +47,31 @@ void CheckOptions(const SearchOptions& options) {
   require(options.max_evaluations >= 0,
           fmt::format("found a limit of {} evaluations, expected 0 (none) or more",
                       options.max_evaluations));
+  require(options.refinement_evaluations >= 0,
+          fmt::format("found {} evaluations for the refinement, expected 0 (none) or more",
+                      options.refinement_evaluations));
+}
+
+// The surrogate knows a plan only by its layers' losses.
+void CheckLayerLosses(const LayerLosses& losses, const LayerGroups& groups, size_t layer_count,
+                      std::span<const PrecisionPair> uniform_pairs) {
+  if (losses.empty()) return;
+  if (losses.layer_count() != layer_count) {
+    throw Error(fmt::format("searching: found losses of {} layers, expected {} as the model has",
+                            losses.layer_count(), layer_count));
+  }
+  const auto require_all = [&](std::span<const PrecisionPair> pairs) {
+    for (const PrecisionPair pair : pairs) {
+      if (pair.is_exact() || std::find(losses.pairs.begin(), losses.pairs.end(), pair) !=
+                                 losses.pairs.end()) {
+        continue;
+      }
+      throw Error(fmt::format("searching: found no layer losses of {}, expected them of every pair",
+                              PairLabel(pair)));
+    }
+  };
+  require_all(uniform_pairs);
+  for (const LayerGroup& group : groups.groups) require_all(group.candidates);
 }
 
 class SearchRun {
@@ -56,11 +85,13 @@ class SearchRun {
         cost_(cost),
         options_(options),
         on_generation_(on_generation),
-        population_(RoundUpPopulation(options.population)) {
+        population_(RoundUpPopulation(options.population)),
+        limit_(options.max_evaluations > 0 ? options.max_evaluations : kNoLimit) {
     if (genome_.layer_count() != evaluator.layer_count()) {
       throw Error(fmt::format("searching: found groups of {} layers, expected {} as the model has",
                               genome_.layer_count(), evaluator.layer_count()));
     }
+    CheckLayerLosses(options.layer_losses, groups, layer_count(), uniform_pairs);
   }
 
   SearchResult Run();
@@ -71,12 +102,17 @@ class SearchRun {
   void ScoreUniformPlans();
   // Scores plans in order until the limit of evaluations; returns how many.
   size_t Score(std::span<const PrecisionPlan> plans);
+  int64_t EvaluationsLeft() const;
+  void ReserveForRefinement();
   std::vector<Objectives> ScoreGenes(std::span<const Genes> generation);
   bool ScoreWholeSpace();
   void RunNsga2();
   std::vector<Genes> FirstGeneration() const;
+  void Refine();
+  std::vector<PrecisionPlan> ProposeRound(size_t count) const;
 
-  void Report(int generation);
+  Objectives ObjectivesOf(const PrecisionPlan& plan) const;
+  void Report(SearchStage stage, int generation);
   // Whether the user asked to stop, with the reason kept.
   bool Interrupted(std::string_view after);
   void StopAtLimit();
@@ -92,15 +128,15 @@ class SearchRun {
   int population_;
   std::vector<PrecisionPlan> uniform_plans_;
   Objectives worst_;  // reference point of the hypervolume
+  int64_t limit_;     // of distinct plans, of the current stage
   SearchResult result_;
 };
 
+int64_t SearchRun::EvaluationsLeft() const { return limit_ - evaluator_.distinct_plans(); }
+
 size_t SearchRun::Score(std::span<const PrecisionPlan> plans) {
   size_t count = plans.size();
-  if (options_.max_evaluations > 0) {
-    const int64_t left = options_.max_evaluations - evaluator_.distinct_plans();
-    while (count > 0 && evaluator_.CountNew(plans.first(count)) > left) --count;
-  }
+  while (count > 0 && evaluator_.CountNew(plans.first(count)) > EvaluationsLeft()) --count;
   if (count > 0) evaluator_.Evaluate(plans.first(count));
   return count;
 }
@@ -111,9 +147,13 @@ std::vector<Objectives> SearchRun::ScoreGenes(std::span<const Genes> generation)
   const size_t scored = Score(plans);
   std::vector<Objectives> objectives;
   for (const PrecisionPlan& plan : std::span(plans).first(scored)) {
-    objectives.push_back({LogLoss(evaluator_.ScoreOf(plan)), cost_(plan).bytes_per_token});
+    objectives.push_back(ObjectivesOf(plan));
   }
   return objectives;
+}
+
+Objectives SearchRun::ObjectivesOf(const PrecisionPlan& plan) const {
+  return {LogLoss(evaluator_.ScoreOf(plan)), cost_(plan).bytes_per_token};
 }
 
 void SearchRun::ScoreUniformPlans() {
@@ -124,7 +164,7 @@ void SearchRun::ScoreUniformPlans() {
     first_batch.push_back(uniform_plans_.back());
   }
   const int64_t needed = evaluator_.distinct_plans() + evaluator_.CountNew(first_batch);
-  if (options_.max_evaluations > 0 && needed > options_.max_evaluations) {
+  if (needed > limit_) {
     throw Error(
         fmt::format("searching: found a limit of {} evaluations, expected at least {} for the "
                     "exact and the uniform plans",
@@ -136,16 +176,24 @@ void SearchRun::ScoreUniformPlans() {
   for (const PrecisionPlan& plan : uniform_plans_) {
     worst_.loss = std::max(worst_.loss, LogLoss(evaluator_.ScoreOf(plan)));
   }
-  Report(0);
+  Report(SearchStage::kUniformPlans, 0);
 }
 
-void SearchRun::Report(int generation) {
+// The grouped search would otherwise use up a small limit.
+void SearchRun::ReserveForRefinement() {
+  if (options_.max_evaluations == 0 || options_.layer_losses.empty()) return;
+  constexpr int64_t kShare = 3;
+  limit_ -= std::min(options_.refinement_evaluations, EvaluationsLeft() / kShare);
+}
+
+void SearchRun::Report(SearchStage stage, int generation) {
   std::vector<Objectives> objectives;
   for (const PrecisionPlan& plan : evaluator_.plans()) {
     if (plan.is_exact()) continue;
-    objectives.push_back({LogLoss(evaluator_.ScoreOf(plan)), cost_(plan).bytes_per_token});
+    objectives.push_back(ObjectivesOf(plan));
   }
   GenerationReport report;
+  report.stage = stage;
   report.generation = generation;
   report.distinct_plans = evaluator_.distinct_plans();
   report.repeated_plans = evaluator_.hits();
@@ -164,7 +212,9 @@ bool SearchRun::Interrupted(std::string_view after) {
 
 void SearchRun::StopAtLimit() {
   result_.stop_reason =
-      fmt::format("the limit of {} evaluations is reached", options_.max_evaluations);
+      limit_ == options_.max_evaluations
+          ? fmt::format("the limit of {} evaluations is reached", options_.max_evaluations)
+          : fmt::format("the grouped search's share of {} evaluations is used", limit_);
 }
 
 // False when the space is too large, or does not fit under the limit of evaluations.
@@ -175,8 +225,7 @@ bool SearchRun::ScoreWholeSpace() {
   do {
     plans.push_back(genome_.Decode(genes));
   } while (genome_.Next(genes));
-  const int64_t needed = evaluator_.distinct_plans() + evaluator_.CountNew(plans);
-  if (options_.max_evaluations > 0 && needed > options_.max_evaluations) return false;
+  if (evaluator_.CountNew(plans) > EvaluationsLeft()) return false;
 
   // In pieces of a generation's size, so that it can be watched, stopped and resumed like one.
   const auto batch_size = static_cast<size_t>(population_);
@@ -184,7 +233,7 @@ bool SearchRun::ScoreWholeSpace() {
   for (size_t begin = 0; begin < plans.size(); begin += batch_size) {
     const auto batch = std::span(plans).subspan(begin, std::min(batch_size, plans.size() - begin));
     evaluator_.Evaluate(batch);
-    Report(++generation);
+    Report(SearchStage::kGroupedSearch, ++generation);
     const size_t done = begin + batch.size();
     if (done < plans.size() &&
         Interrupted(fmt::format("{} of {} plans of the grouped space", done, plans.size()))) {
@@ -208,6 +257,14 @@ std::vector<Genes> SearchRun::FirstGeneration() const {
   };
   for (const PrecisionPlan& plan : uniform_plans_) add_if_new(genome_.Project(plan));
   for (const PrecisionPlan& plan : options_.seed_plans) add_if_new(genome_.Project(plan));
+  if (!options_.layer_losses.empty()) {
+    // Not all: random plans find what the surrogate is wrong about.
+    const size_t count = size / 2;
+    const std::vector<PrecisionPlan> front = SurrogateFront(options_.layer_losses, cost_);
+    for (const PrecisionPlan& plan : ThinOverBytes(front, cost_, count)) {
+      add_if_new(genome_.Project(plan));
+    }
+  }
 
   Random random(DeriveSeed(options_.seed, kFirstGenerationSeed));
   // Around a level of their own, from most to fewest bits: genes drawn apart would give plans of
@@ -232,7 +289,7 @@ std::vector<Genes> SearchRun::FirstGeneration() const {
 void SearchRun::RunNsga2() {
   const std::vector<Genes> first = FirstGeneration();
   const std::vector<Objectives> objectives = ScoreGenes(first);
-  Report(1);
+  Report(SearchStage::kGroupedSearch, 1);
   if (objectives.size() < first.size()) return StopAtLimit();
 
   Nsga2Options options;
@@ -248,10 +305,54 @@ void SearchRun::RunNsga2() {
     if (Interrupted(fmt::format("generation {} of {}", generation - 1, options_.generations)))
       return;
     const bool evolved = nsga2.Evolve();
-    Report(generation);
+    Report(SearchStage::kGroupedSearch, generation);
     if (!evolved) return StopAtLimit();
   }
   result_.stop_reason = fmt::format("{} generations are done", options_.generations);
+}
+
+std::vector<PrecisionPlan> SearchRun::ProposeRound(size_t count) const {
+  const std::vector<PrecisionPlan>& plans = evaluator_.plans();
+  std::vector<double> losses;
+  std::vector<Objectives> objectives;
+  for (const PrecisionPlan& plan : plans) {
+    losses.push_back(evaluator_.ScoreOf(plan).kl_mean);
+    objectives.push_back(ObjectivesOf(plan));
+  }
+  return ProposePlans(FitLayerLosses(options_.layer_losses, plans, losses), cost_,
+                      {plans, objectives, worst_}, count);
+}
+
+void SearchRun::Refine() {
+  const std::string grouped = std::exchange(result_.stop_reason, "");
+  limit_ = options_.max_evaluations > 0 ? options_.max_evaluations : kNoLimit;
+  const int64_t budget = std::min(options_.refinement_evaluations, EvaluationsLeft());
+  const int64_t end = evaluator_.distinct_plans() + budget;
+  const auto stop = [&](const std::string& why) {
+    result_.stop_reason = fmt::format("{}, then {}", grouped, why);
+  };
+  constexpr int kDullRounds = 2;  // in a row
+  int dull_rounds = 0;
+  for (int round = 1; dull_rounds < kDullRounds; ++round) {
+    const int64_t left = end - evaluator_.distinct_plans();
+    if (left == 0 && EvaluationsLeft() == 0) return StopAtLimit();
+    if (left == 0) return stop(fmt::format("{} plans of the refinement", budget));
+    if (Interrupted(round == 1 ? "the grouped search"
+                               : fmt::format("round {} of the refinement", round - 1))) {
+      return;
+    }
+    const std::vector<PrecisionPlan> proposed =
+        ProposeRound(static_cast<size_t>(std::min<int64_t>(population_, left)));
+    if (proposed.empty()) return stop("nothing that the refinement would try is left");
+    evaluator_.Evaluate(proposed);
+    Report(SearchStage::kRefinement, round);
+    const std::vector<ScoredPlan> front = Front();
+    const bool added = std::any_of(front.begin(), front.end(), [&](const ScoredPlan& member) {
+      return std::find(proposed.begin(), proposed.end(), member.plan) != proposed.end();
+    });
+    dull_rounds = added ? 0 : dull_rounds + 1;
+  }
+  stop(fmt::format("{} refinement rounds in a row added nothing", kDullRounds));
 }
 
 ScoredPlan SearchRun::Scored(std::string name, const PrecisionPlan& plan) const {
@@ -277,7 +378,12 @@ std::vector<ScoredPlan> SearchRun::Front() const {
 
 SearchResult SearchRun::Run() {
   ScoreUniformPlans();
-  if (!Interrupted("the uniform plans") && !ScoreWholeSpace()) RunNsga2();
+  if (!Interrupted("the uniform plans")) {
+    ReserveForRefinement();
+    if (!ScoreWholeSpace()) RunNsga2();
+    const bool refines = options_.refinement_evaluations > 0 && !options_.layer_losses.empty();
+    if (!result_.interrupted && refines) Refine();
+  }
   result_.front = Front();
   for (size_t i = 0; i < uniform_plans_.size(); ++i) {
     result_.uniform.push_back(Scored(PairLabel(uniform_pairs_[i]), uniform_plans_[i]));

@@ -41,6 +41,11 @@ Objectives ObjectivesOf(const ScoredPlan& plan) {
   return {plan.calibration.kl_mean, plan.cost.bytes_per_token};
 }
 
+// Nothing measured: every isolated loss has to be scored.
+SensitivityTable PlainTable(size_t layer_count) {
+  return TableOf(NinePairs(), std::vector(layer_count, std::vector<double>(9, 0.0)));
+}
+
 std::vector<std::string> Names(const std::vector<ScoredPlan>& plans) {
   std::vector<std::string> names;
   for (const ScoredPlan& plan : plans) names.push_back(plan.name);
@@ -135,17 +140,19 @@ TEST(SearchTest, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
       return result.generations.back().hypervolume;
     };
     const double best = hypervolume(3 * 3 * 3 * 3 * 3 * 3 * 3);
-    EXPECT_GE(hypervolume(0), 0.97 * best) << "seed " << seed;
+    EXPECT_GE(hypervolume(0), 0.96 * best) << "seed " << seed;
   }
 }
 
-TEST(SearchTest, DefaultBudgetScoresAboutTwoHundredPlans) {
+TEST(SearchTest, DefaultBudgetScoresAboutAHundredAndFiftyPlans) {
   for (const size_t groups : {8, 12, 16}) {
     FakeEvaluator fake(RandomWeights(groups, groups), 2);
     EvaluationCache cache(fake);
-    Search(OneLayerGroups(groups, kFive), NinePairs(), cache, FakeCost, {}, nullptr);
-    EXPECT_GE(cache.distinct_plans(), 150) << groups << " groups";
-    EXPECT_LE(cache.distinct_plans(), 250) << groups << " groups";
+    SearchOptions options;
+    options.layer_losses = MeasureLayerLosses(PlainTable(groups), fake);
+    Search(OneLayerGroups(groups, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    EXPECT_GE(cache.distinct_plans(), 130) << groups << " groups";
+    EXPECT_LE(cache.distinct_plans(), 180) << groups << " groups";
   }
 }
 
@@ -173,7 +180,7 @@ TEST(SearchTest, ReportsGrowAndEndWithTheFront) {
 }
 
 TEST(SearchTest, LimitOfEvaluationsIsNeverExceeded) {
-  for (const int64_t limit : {10, 11, 33, 34, 50, 120}) {
+  for (const int64_t limit : {10, 11, 33, 34, 50, 80}) {
     FakeEvaluator fake(RandomWeights(8, 3), 5);
     EvaluationCache cache(fake);
     SearchOptions options;
@@ -221,7 +228,7 @@ TEST(SearchTest, StopIsAskedBetweenGenerationsAndKeepsWhatIsScored) {
   const SearchResult result =
       Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
   EXPECT_TRUE(result.interrupted);
-  EXPECT_EQ(result.stop_reason, "stopped after generation 3 of 11");
+  EXPECT_EQ(result.stop_reason, "stopped after generation 3 of 8");
   EXPECT_THAT(result.generations, SizeIs(4));
   EXPECT_FALSE(result.front.empty());
 }
@@ -230,6 +237,7 @@ TEST(SearchTest, EnumerationCanBeStoppedToo) {
   FakeEvaluator fake({4, 3, 2, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
+  options.population = 20;
   options.should_stop = [&] { return cache.distinct_plans() > 30; };
   const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
   const SearchResult result =
@@ -330,6 +338,163 @@ TEST(SearchTest, OptionsOutOfRangeAreRefused) {
   options = {};
   options.max_evaluations = -1;
   EXPECT_THAT(message(options), HasSubstr("found a limit of -1 evaluations"));
+  options = {};
+  options.refinement_evaluations = -1;
+  EXPECT_THAT(message(options), HasSubstr("found -1 evaluations for the refinement"));
+}
+
+// Ten layers in two groups whose pruning dropped what they need: KV4 of both sides is all that is
+// between 8 and 2 bits, and the layers of a group differ a hundredfold.
+LayerGroups HidingGroups() {
+  LayerGroups groups;
+  groups.groups = {{{0, 2, 4, 6, 8}, {kKV8, kKV4, kK2V4, kKV2}},
+                   {{1, 3, 5, 7, 9}, {kKV8, kKV4, kK2V4, kKV2}}};
+  return groups;
+}
+const std::vector<double> kTenLayers = {100, 1, 1, 100, 1, 1, 10, 1, 1, 10};
+
+struct Refined {
+  SearchResult result;
+  std::vector<std::vector<PrecisionPlan>> batches;
+  int64_t distinct_plans = 0;
+};
+
+Refined SearchHidden(SearchOptions options, double interaction = 2) {
+  FakeEvaluator scout(kTenLayers, interaction);
+  FakeEvaluator fake(kTenLayers, interaction);
+  EvaluationCache cache(fake);
+  options.layer_losses = MeasureLayerLosses(PlainTable(kTenLayers.size()), scout);
+  Refined refined;
+  refined.result = Search(HidingGroups(), NinePairs(), cache, FakeCost, options, nullptr);
+  refined.batches = fake.batches();
+  refined.distinct_plans = cache.distinct_plans();
+  for (const ScoredPlan& member : refined.result.front) {
+    for (const PrecisionPlan& plan : cache.plans()) {
+      EXPECT_FALSE(Dominates({cache.ScoreOf(plan).kl_mean, FakeCost(plan).bytes_per_token},
+                             ObjectivesOf(member)));
+    }
+  }
+  return refined;
+}
+
+TEST(RefinementSearchTest, FindsPlansThatTheGroupsCannotExpress) {
+  SearchOptions grouped_only;
+  grouped_only.refinement_evaluations = 0;
+  const Refined grouped = SearchHidden(grouped_only);
+  const Refined refined = SearchHidden({});
+  EXPECT_TRUE(grouped.result.exhaustive);
+  EXPECT_GT(refined.result.generations.back().hypervolume,
+            1.05 * grouped.result.generations.back().hypervolume);
+  // Every grouped plan that mixes is beaten by far at its own size.
+  for (const ScoredPlan& plan : grouped.result.front) {
+    if (plan.plan == PrecisionPlan::Uniform(kKV8, 10) ||
+        plan.plan == PrecisionPlan::Uniform(kKV2, 10)) {
+      continue;
+    }
+    double best = plan.calibration.kl_mean;
+    for (const ScoredPlan& other : refined.result.front) {
+      if (other.cost.bytes_per_token > plan.cost.bytes_per_token) continue;
+      best = std::min(best, other.calibration.kl_mean);
+    }
+    EXPECT_LT(best, 0.75 * plan.calibration.kl_mean) << PlanSpec(plan.plan);
+  }
+}
+
+TEST(RefinementSearchTest, SameSeedGivesTheSameBatches) {
+  EXPECT_EQ(SearchHidden({}).batches, SearchHidden({}).batches);
+}
+
+TEST(RefinementSearchTest, BudgetsAreHardCaps) {
+  SearchOptions grouped_only;
+  grouped_only.refinement_evaluations = 0;
+  const int64_t grouped = SearchHidden(grouped_only).distinct_plans;
+  for (const int64_t budget : {1, 15, 16, 17, 40}) {
+    SearchOptions options;
+    options.refinement_evaluations = budget;
+    const Refined refined = SearchHidden(options);
+    EXPECT_LE(refined.distinct_plans, grouped + budget);
+    EXPECT_EQ(refined.result.generations.back().stage, SearchStage::kRefinement);
+  }
+  for (const int64_t limit : {10, 11, 12, 13, 20, 40}) {
+    SearchOptions options;
+    options.max_evaluations = limit;
+    options.enumerate_up_to = 0;
+    const Refined refined = SearchHidden(options);
+    EXPECT_LE(refined.distinct_plans, limit);
+  }
+}
+
+TEST(RefinementSearchTest, SmallLimitLeavesAThirdForTheRefinement) {
+  SearchOptions options;
+  options.max_evaluations = 40;  // 10 of them exact and uniform
+  options.enumerate_up_to = 0;
+  options.generations = 50;
+  const Refined refined = SearchHidden(options);
+  int64_t grouped = 0;
+  for (const GenerationReport& report : refined.result.generations) {
+    if (report.stage == SearchStage::kGroupedSearch) grouped = report.distinct_plans;
+  }
+  EXPECT_LE(grouped, 30);
+  EXPECT_EQ(refined.distinct_plans, 40);
+  EXPECT_EQ(refined.result.stop_reason, "the limit of 40 evaluations is reached");
+}
+
+TEST(RefinementSearchTest, RoundsAreReportedAfterTheGenerations) {
+  const Refined refined = SearchHidden({});
+  const std::vector<GenerationReport>& reports = refined.result.generations;
+  EXPECT_EQ(reports.front().stage, SearchStage::kUniformPlans);
+  int round = 0;
+  for (size_t i = 1; i < reports.size(); ++i) {
+    EXPECT_GE(reports[i].stage, reports[i - 1].stage);
+    EXPECT_GE(reports[i].hypervolume, reports[i - 1].hypervolume);
+    if (reports[i].stage != SearchStage::kRefinement) continue;
+    EXPECT_EQ(reports[i].generation, ++round);
+  }
+  EXPECT_GE(round, 2);
+  EXPECT_THAT(refined.result.stop_reason,
+              HasSubstr("the grouped space of 16 plans is scored whole, then "));
+}
+
+TEST(RefinementSearchTest, CanBeStoppedBetweenRounds) {
+  SearchOptions options;
+  int asked = 0;
+  options.should_stop = [&] { return ++asked == 3; };  // uniform plans, grouped space, round 1
+  const Refined refined = SearchHidden(options);
+  EXPECT_TRUE(refined.result.interrupted);
+  EXPECT_EQ(refined.result.stop_reason, "stopped after round 1 of the refinement");
+}
+
+TEST(RefinementSearchTest, EndsByItselfWhenNothingImproves) {
+  // One layer: the uniform plans are the whole space.
+  FakeEvaluator fake({1});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.layer_losses = MeasureLayerLosses(PlainTable(1), fake);
+  const SearchResult result =
+      Search(OneLayerGroups(1, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+  EXPECT_EQ(result.stop_reason,
+            "the grouped space of 5 plans is scored whole, then nothing that the refinement would "
+            "try is left");
+  EXPECT_EQ(cache.distinct_plans(), 10);
+}
+
+TEST(RefinementSearchTest, LossesOfAnotherModelAreRefused) {
+  const auto message = [](LayerLosses losses) -> std::string {
+    FakeEvaluator fake({1, 1});
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.layer_losses = std::move(losses);
+    try {
+      Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(message({NinePairs(), {std::vector<double>(9, 1.0)}}),
+            "searching: found losses of 1 layers, expected 2 as the model has");
+  EXPECT_EQ(message({{kKV8}, {{1.0}, {1.0}}}),
+            "searching: found no layer losses of K8V4, expected them of every pair");
 }
 
 }  // namespace

@@ -1,0 +1,216 @@
+#include "search/refinement.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <optional>
+#include <tuple>
+#include <unordered_set>
+#include <utility>
+
+namespace kvtune {
+namespace {
+
+struct Candidate {
+  PrecisionPlan plan;
+  Objectives predicted;
+};
+
+// Another pair in one layer, with what it changes by the surrogate.
+struct Move {
+  size_t layer = 0;
+  PrecisionPair pair;
+  double loss = 0;   // nats per token, added
+  double bytes = 0;  // per token, added
+};
+
+class Proposer {
+ public:
+  Proposer(const LayerLosses& losses, const CostFunction& cost, const ScoredSpace& scored)
+      : losses_(losses),
+        cost_(cost),
+        scored_(scored),
+        known_(scored.plans.begin(), scored.plans.end()) {
+    for (size_t layer = 0; layer < losses.layer_count(); ++layer) AddLayerBytes();
+    for (const size_t i : NonDominated(scored.objectives)) {
+      front_.push_back(scored.objectives[i]);
+      if (!scored.plans[i].is_exact()) parents_.push_back(i);
+    }
+  }
+
+  std::vector<PrecisionPlan> Propose(size_t count) {
+    std::vector<Candidate> from_surrogate = SurrogateCandidates();
+    std::vector<Candidate> from_moves = MoveCandidates();
+    std::vector<PrecisionPlan> proposals;
+    bool surrogate_turn = true;
+    while (proposals.size() < count) {
+      std::optional<Candidate> best = TakeBest(surrogate_turn ? from_surrogate : from_moves);
+      if (!best) best = TakeBest(surrogate_turn ? from_moves : from_surrogate);
+      if (!best) break;
+      surrogate_turn = !surrogate_turn;
+      front_.push_back(best->predicted);
+      // The same plan may come from both.
+      if (known_.insert(best->plan).second) proposals.push_back(std::move(best->plan));
+    }
+    return proposals;
+  }
+
+ private:
+  void AddLayerBytes();
+  bool Promising(const Objectives& predicted) const;
+  std::vector<Candidate> SurrogateCandidates() const;
+  std::vector<Candidate> MoveCandidates() const;
+  std::vector<Move> MovesOf(const PrecisionPlan& plan, size_t layer) const;
+  std::optional<Candidate> TakeBest(std::vector<Candidate>& candidates) const;
+
+  const LayerLosses& losses_;
+  const CostFunction& cost_;
+  const ScoredSpace& scored_;
+  std::unordered_set<PrecisionPlan, PrecisionPlanHash> known_;
+  std::vector<std::vector<double>> bytes_;  // [layers][pairs], what a pair adds to a plan's size
+  std::vector<size_t> parents_;             // scored plans on the front, without the exact one
+  std::vector<Objectives> front_;           // scored, then also proposed
+};
+
+void Proposer::AddLayerBytes() {
+  PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses_.layer_count());
+  const double exact = cost_(plan).bytes_per_token;
+  std::vector<double> bytes;
+  for (const PrecisionPair pair : losses_.pairs) {
+    plan.layers[bytes_.size()] = pair;
+    bytes.push_back(cost_(plan).bytes_per_token - exact);
+  }
+  bytes_.push_back(std::move(bytes));
+}
+
+bool Proposer::Promising(const Objectives& predicted) const {
+  return std::none_of(front_.begin(), front_.end(), [&](const Objectives& member) {
+    return member.loss <= predicted.loss && member.bytes <= predicted.bytes;
+  });
+}
+
+std::vector<Candidate> Proposer::SurrogateCandidates() const {
+  // More sizes than a batch could tell apart only take time.
+  constexpr size_t kSizes = 256;
+  std::vector<Candidate> candidates;
+  for (PrecisionPlan& plan : ThinOverBytes(SurrogateFront(losses_, cost_), cost_, kSizes)) {
+    const Objectives predicted = {std::log10(PredictLoss(losses_, plan)),
+                                  cost_(plan).bytes_per_token};
+    if (!known_.contains(plan) && Promising(predicted)) {
+      candidates.push_back({std::move(plan), predicted});
+    }
+  }
+  return candidates;
+}
+
+std::vector<Move> Proposer::MovesOf(const PrecisionPlan& plan, size_t layer) const {
+  const size_t now = static_cast<size_t>(
+      std::find(losses_.pairs.begin(), losses_.pairs.end(), plan.layers[layer]) -
+      losses_.pairs.begin());
+  std::vector<Move> moves;
+  for (size_t i = 0; i < losses_.pairs.size(); ++i) {
+    if (i == now) continue;
+    moves.push_back({layer, losses_.pairs[i],
+                     losses_.losses[layer][i] - losses_.losses[layer][now],
+                     bytes_[layer][i] - bytes_[layer][now]});
+  }
+  return moves;
+}
+
+// The nearest size above at which the layer loses less, with the pair that loses least there.
+std::optional<Move> StepUp(const std::vector<Move>& moves) {
+  std::optional<Move> best;
+  for (const Move& move : moves) {
+    if (move.bytes <= 0 || move.loss >= 0) continue;
+    if (!best || std::tie(move.bytes, move.loss) < std::tie(best->bytes, best->loss)) best = move;
+  }
+  return best;
+}
+
+// The nearest size below, with the pair that loses least there.
+std::optional<Move> StepDown(const std::vector<Move>& moves) {
+  std::optional<Move> best;
+  for (const Move& move : moves) {
+    if (move.bytes >= 0) continue;
+    if (!best || std::tuple(-move.bytes, move.loss) < std::tuple(-best->bytes, best->loss)) {
+      best = move;
+    }
+  }
+  return best;
+}
+
+// Of plans of one size only the most promising stays: they would take each other's gain.
+std::vector<Candidate> Proposer::MoveCandidates() const {
+  constexpr double kSizesPerByte = 1024;
+  std::map<int64_t, Candidate> best_by_size;
+  for (const size_t parent : parents_) {
+    const PrecisionPlan& plan = scored_.plans[parent];
+    const double surrogate = PredictLoss(losses_, plan);
+    const auto offer = [&](std::initializer_list<const Move*> moves) {
+      double loss = surrogate;
+      Objectives predicted = scored_.objectives[parent];
+      for (const Move* move : moves) {
+        loss += move->loss;
+        predicted.bytes += move->bytes;
+      }
+      // Sums of differences can round to nothing where all that is left is tiny.
+      predicted.loss += std::log10(std::max(loss, 1e-6 * surrogate) / surrogate);
+      const int64_t size = std::llround(predicted.bytes * kSizesPerByte);
+      const auto best = best_by_size.find(size);
+      if (best != best_by_size.end() && best->second.predicted.loss <= predicted.loss) return;
+      if (!Promising(predicted)) return;
+      PrecisionPlan moved = plan;
+      for (const Move* move : moves) moved.layers[move->layer] = move->pair;
+      if (known_.contains(moved)) return;
+      best_by_size.insert_or_assign(size, Candidate{std::move(moved), predicted});
+    };
+
+    std::vector<Move> ups, downs;
+    for (size_t layer = 0; layer < losses_.layer_count(); ++layer) {
+      const std::vector<Move> moves = MovesOf(plan, layer);
+      for (const Move& move : moves) offer({&move});
+      if (const auto up = StepUp(moves)) ups.push_back(*up);
+      if (const auto down = StepDown(moves)) downs.push_back(*down);
+    }
+    for (const Move& up : ups) {
+      for (const Move& down : downs) {
+        if (up.layer != down.layer) offer({&up, &down});
+      }
+    }
+  }
+  std::vector<Candidate> candidates;
+  for (auto& [size, candidate] : best_by_size) candidates.push_back(std::move(candidate));
+  return candidates;
+}
+
+// Removes and returns the candidate of the largest gain; nullopt when none promises any.
+std::optional<Candidate> Proposer::TakeBest(std::vector<Candidate>& candidates) const {
+  std::vector<Objectives> points;
+  for (const size_t i : NonDominated(front_)) points.push_back(front_[i]);
+  double most = Hypervolume(points, scored_.reference);
+  size_t best = candidates.size();
+  points.emplace_back();
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    points.back() = candidates[i].predicted;
+    const double hypervolume = Hypervolume(points, scored_.reference);
+    if (hypervolume > most) {
+      most = hypervolume;
+      best = i;
+    }
+  }
+  if (best == candidates.size()) return std::nullopt;
+  Candidate taken = std::move(candidates[best]);
+  candidates.erase(candidates.begin() + static_cast<ptrdiff_t>(best));
+  return taken;
+}
+
+}  // namespace
+
+std::vector<PrecisionPlan> ProposePlans(const LayerLosses& losses, const CostFunction& cost,
+                                        const ScoredSpace& scored, size_t count) {
+  return Proposer(losses, cost, scored).Propose(count);
+}
+
+}  // namespace kvtune

@@ -1,0 +1,270 @@
+#include "search/surrogate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <tuple>
+#include <utility>
+
+namespace kvtune {
+namespace {
+
+constexpr double kSmallestLoss = 1e-9;  // nats per token, below float32 rounding
+
+size_t PairIndex(const LayerLosses& losses, PrecisionPair pair) {
+  return static_cast<size_t>(std::find(losses.pairs.begin(), losses.pairs.end(), pair) -
+                             losses.pairs.begin());
+}
+
+// The fit over flat coordinates, layer * pairs + pair.
+class Fit {
+ public:
+  Fit(const LayerLosses& prior, std::span<const PrecisionPlan> plans,
+      std::span<const double> losses)
+      : prior_(prior), plans_of_(prior.layer_count() * prior.pairs.size()) {
+    for (const std::vector<double>& layer : prior.losses) {
+      for (const double loss : layer) log_prior_.push_back(std::log(loss));
+    }
+    log_x_ = log_prior_;
+    for (size_t i = 0; i < plans.size(); ++i) {
+      if (losses[i] > 0) AddPlan(plans[i], losses[i]);
+    }
+  }
+
+  LayerLosses Solve() {
+    constexpr int kMaxSweeps = 100;
+    constexpr double kSettled = 1e-3;  // largest step of a sweep, in ln
+    for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
+      // Steps add and subtract; large losses would leave their rounding in small sums.
+      for (size_t plan = 0; plan < terms_.size(); ++plan) predicted_[plan] = Sum(terms_[plan]);
+      double largest_step = 0;
+      for (size_t i = 0; i < log_x_.size(); ++i) {
+        largest_step = std::max(largest_step, std::abs(Improve(i)));
+      }
+      if (largest_step < kSettled) break;
+    }
+    LayerLosses fitted = prior_;
+    size_t i = 0;
+    for (std::vector<double>& layer : fitted.losses) {
+      for (double& loss : layer) loss = std::exp(log_x_[i++]);
+    }
+    return fitted;
+  }
+
+ private:
+  // Against the misfit of one plan, whose ln is off by about 0.3 when all is well: isolated losses
+  // are then trusted to a factor of e or so.
+  static constexpr double kLambda = 0.1;
+
+  void AddPlan(const PrecisionPlan& plan, double loss) {
+    std::vector<size_t> terms;
+    for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+      if (plan.layers[layer].is_exact()) continue;
+      terms.push_back(layer * prior_.pairs.size() + PairIndex(prior_, plan.layers[layer]));
+      plans_of_[terms.back()].push_back(terms_.size());
+    }
+    terms_.push_back(std::move(terms));
+    target_.push_back(std::max(loss, kSmallestLoss));
+    predicted_.push_back(0);
+  }
+
+  double Sum(const std::vector<size_t>& terms) const {
+    double sum = 0;
+    for (const size_t i : terms) sum += std::exp(log_x_[i]);
+    return sum;
+  }
+
+  // What of the minimized sum depends on x_i, after it changes by `delta`.
+  double Objective(size_t i, double log_x, double delta) const {
+    const double drift = log_x - log_prior_[i];
+    double objective = kLambda * drift * drift;
+    for (const size_t plan : plans_of_[i]) {
+      const double residual = std::log((predicted_[plan] + delta) / target_[plan]);
+      objective += residual * residual;
+    }
+    return objective;
+  }
+
+  // One step in ln x_i; returns it.
+  double Improve(size_t i) {
+    if (plans_of_[i].empty()) return 0;
+    const double x = std::exp(log_x_[i]);
+    double slope = kLambda * (log_x_[i] - log_prior_[i]);
+    double curvature = kLambda;
+    for (const size_t plan : plans_of_[i]) {
+      const double share = x / predicted_[plan];
+      slope += share * std::log(predicted_[plan] / target_[plan]);
+      curvature += share * share;
+    }
+    double step = std::clamp(-slope / curvature, -1.0, 1.0);
+    const double before = Objective(i, log_x_[i], 0);
+    constexpr int kMaxHalvings = 6;
+    for (int halving = 0; halving <= kMaxHalvings; ++halving, step /= 2) {
+      const double delta = std::exp(log_x_[i] + step) - x;
+      if (Objective(i, log_x_[i] + step, delta) >= before) continue;
+      log_x_[i] += step;
+      for (const size_t plan : plans_of_[i]) predicted_[plan] += delta;
+      return step;
+    }
+    return 0;
+  }
+
+  const LayerLosses& prior_;
+  std::vector<double> log_prior_, log_x_;
+  std::vector<std::vector<size_t>> plans_of_;  // of a coordinate
+  std::vector<std::vector<size_t>> terms_;     // coordinates of a plan
+  std::vector<double> target_, predicted_;     // of a plan, nats per token
+};
+
+// What a pair adds to the size of a plan that is exact otherwise, in 1/1024 byte per token,
+// [layers][pairs]. Whole numbers, so that sums in another order are equal.
+std::vector<std::vector<int64_t>> LayerSteps(const LayerLosses& losses, const CostFunction& cost) {
+  constexpr double kStepsPerByte = 1024;
+  PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses.layer_count());
+  const double exact = cost(plan).bytes_per_token;
+  std::vector<std::vector<int64_t>> steps(losses.layer_count());
+  for (size_t layer = 0; layer < steps.size(); ++layer) {
+    for (const PrecisionPair pair : losses.pairs) {
+      plan.layers[layer] = pair;
+      steps[layer].push_back(std::llround((cost(plan).bytes_per_token - exact) * kStepsPerByte));
+    }
+    plan.layers[layer] = kExactPair;
+  }
+  return steps;
+}
+
+// A choice for the layers so far: one pair appended to an entry of the layer before.
+struct Partial {
+  int64_t steps = 0;
+  double loss = 0;
+  size_t previous = 0;
+  size_t pair = 0;
+};
+
+// Ascending sizes, descending losses. Ties go to the first pair and entry, so that the result does
+// not depend on the sort.
+std::vector<Partial> Undominated(std::vector<Partial> partials) {
+  std::sort(partials.begin(), partials.end(), [](const Partial& a, const Partial& b) {
+    return std::tie(a.steps, a.loss, a.pair, a.previous) <
+           std::tie(b.steps, b.loss, b.pair, b.previous);
+  });
+  std::vector<Partial> kept;
+  for (const Partial& partial : partials) {
+    if (kept.empty() || partial.loss < kept.back().loss) kept.push_back(partial);
+  }
+  constexpr size_t kMaxMembers = 16384;
+  if (kept.size() <= kMaxMembers) return kept;
+  const int64_t first = kept.front().steps;
+  const auto per_member = (kept.back().steps - first) / static_cast<int64_t>(kMaxMembers) + 1;
+  std::vector<Partial> thinned;
+  for (const Partial& partial : kept) {
+    const auto range_of = [&](const Partial& p) { return (p.steps - first) / per_member; };
+    if (!thinned.empty() && range_of(thinned.back()) == range_of(partial)) thinned.pop_back();
+    thinned.push_back(partial);
+  }
+  return thinned;
+}
+
+}  // namespace
+
+LayerLosses MeasureLayerLosses(const SensitivityTable& table, PlanEvaluator& scout) {
+  // So many at a time: a scorer holds the activations of all plans of a batch at once.
+  constexpr size_t kBatch = 32;
+  LayerLosses measured;
+  measured.pairs = table.pairs;
+  std::vector<PrecisionPlan> plans;
+  std::vector<double*> places;
+  measured.losses.assign(table.layers.size(), std::vector<double>(table.pairs.size()));
+  for (size_t layer = 0; layer < table.layers.size(); ++layer) {
+    for (size_t i = 0; i < table.pairs.size(); ++i) {
+      double& loss = measured.losses[layer][i];
+      const PairErrors& errors = table.layers[layer].errors[i];
+      if (errors.kl) {
+        loss = *errors.kl;
+        continue;
+      }
+      plans.push_back(PrecisionPlan::Uniform(kExactPair, table.layers.size()));
+      plans.back().layers[layer] = table.pairs[i];
+      places.push_back(&loss);
+    }
+  }
+  for (size_t begin = 0; begin < plans.size(); begin += kBatch) {
+    const auto batch = std::span(plans).subspan(begin, std::min(kBatch, plans.size() - begin));
+    const std::vector<PlanScore> scores = scout.Evaluate(batch);
+    for (size_t i = 0; i < scores.size(); ++i) *places[begin + i] = scores[i].kl_mean;
+  }
+  for (std::vector<double>& layer : measured.losses) {
+    for (double& loss : layer) loss = std::max(loss, kSmallestLoss);
+  }
+  return measured;
+}
+
+double PredictLoss(const LayerLosses& losses, const PrecisionPlan& plan) {
+  double sum = 0;
+  for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    if (plan.layers[layer].is_exact()) continue;
+    sum += losses.losses[layer][PairIndex(losses, plan.layers[layer])];
+  }
+  return sum;
+}
+
+LayerLosses FitLayerLosses(const LayerLosses& prior, std::span<const PrecisionPlan> plans,
+                           std::span<const double> losses) {
+  return Fit(prior, plans, losses).Solve();
+}
+
+std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost) {
+  const std::vector<std::vector<int64_t>> steps = LayerSteps(losses, cost);
+  std::vector<std::vector<Partial>> fronts;  // one a layer
+  const std::vector<Partial> nothing(1);
+  for (size_t layer = 0; layer < losses.layer_count(); ++layer) {
+    const std::vector<Partial>& shorter = fronts.empty() ? nothing : fronts.back();
+    std::vector<Partial> longer;
+    longer.reserve(shorter.size() * losses.pairs.size());
+    for (size_t pair = 0; pair < losses.pairs.size(); ++pair) {
+      for (size_t i = 0; i < shorter.size(); ++i) {
+        longer.push_back({shorter[i].steps + steps[layer][pair],
+                          shorter[i].loss + losses.losses[layer][pair], i, pair});
+      }
+    }
+    fronts.push_back(Undominated(std::move(longer)));
+  }
+  std::vector<PrecisionPlan> plans;
+  for (size_t member = 0; member < fronts.back().size(); ++member) {
+    PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses.layer_count());
+    size_t entry = member;
+    for (size_t layer = losses.layer_count(); layer-- > 0;) {
+      const Partial& partial = fronts[layer][entry];
+      plan.layers[layer] = losses.pairs[partial.pair];
+      entry = partial.previous;
+    }
+    plans.push_back(std::move(plan));
+  }
+  return plans;
+}
+
+std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
+                                         const CostFunction& cost, size_t count) {
+  if (plans.size() <= count) return {plans.begin(), plans.end()};
+  std::vector<PrecisionPlan> thinned;
+  if (count == 0) return thinned;
+  const double smallest = cost(plans.front()).bytes_per_token;
+  const double largest = cost(plans.back()).bytes_per_token;
+  size_t next = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const double wanted =
+        count == 1 ? smallest
+                   : smallest + (largest - smallest) * static_cast<double>(i) /
+                                    static_cast<double>(count - 1);
+    // Leaves enough plans for the sizes that follow.
+    const size_t last = plans.size() - (count - i);
+    while (next < last && std::abs(cost(plans[next + 1]).bytes_per_token - wanted) <=
+                              std::abs(cost(plans[next]).bytes_per_token - wanted)) {
+      ++next;
+    }
+    thinned.push_back(plans[next++]);
+  }
+  return thinned;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,67 @@
+// A guess at joint losses that costs nothing: every layer's pair has a loss of its own, and a plan
+// loses their sum.
+//
+// Losses of layers are not really additive: errors pass through the layers above, and large ones
+// saturate. But the additive model is right about which pair of a layer is worth its bytes, and its
+// best plans are found exactly (a multiple-choice knapsack) among all plans, not only those that
+// groups and pruning leave. It proposes; only a joint score decides.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "lib/core/pareto_front.h"
+#include "lib/core/plan_evaluator.h"
+#include "lib/core/precision_plan.h"
+#include "lib/core/sensitivity.h"
+
+namespace kvtune {
+
+struct LayerLosses {
+  std::vector<PrecisionPair> pairs;
+  // [layers][pairs], nats per token, > 0, lower is better.
+  std::vector<std::vector<double>> losses;
+
+  bool empty() const { return losses.empty(); }
+  size_t layer_count() const { return losses.size(); }
+};
+
+// Isolated losses: the mean forward KL with one layer quantized and all others exact. Taken from
+// the table where it has them (`calibrate --sensitivity kl`), else scored by `scout`, for which a
+// part of the prompts is enough. Losses under 1e-9, which are rounding, become 1e-9.
+// REQUIRES: scout and table are of the same model.
+LayerLosses MeasureLayerLosses(const SensitivityTable& table, PlanEvaluator& scout);
+
+// Sum over the layers, nats per token; an exact pair loses nothing. REQUIRES: as many layers, and
+// every other pair of the plan is one of losses.pairs.
+double PredictLoss(const LayerLosses& losses, const PrecisionPlan& plan);
+
+// The losses x that explain the joint losses y of scored plans, not far from the prior x0:
+//
+//   minimize  sum over plans (ln predicted - ln y)^2  +  lambda * sum over x (ln x - ln x0)^2.
+//
+// Logarithms, so that a factor of two counts alike at 1e-5 and at 0.1, and no loss turns negative.
+// Solved by coordinate descent: Gauss-Newton steps, halved until the sum falls. Plans without a
+// loss (the exact one) say nothing and are left out. Same arguments, same result.
+// REQUIRES: as PredictLoss for every plan; as many losses as plans.
+LayerLosses FitLayerLosses(const LayerLosses& prior, std::span<const PrecisionPlan> plans,
+                           std::span<const double> losses);
+
+// The plans of losses.pairs that no other one beats in predicted loss and bytes, by ascending
+// bytes: exact for layers' bytes rounded to 1/1024 byte per token.
+//
+// Partial plans of the first layers are extended by one layer at a time, and dominated ones are
+// dropped, which is safe because both sums grow alike for every extension. With S distinct sizes
+// (481 for 80 equal layers of 8, 4 and 2 bits), L layers and P pairs: O(L P S log(P S)) time and
+// O(L S) memory. Partial fronts of over 16384 members are thinned to the best in each 16384th of
+// their range, which is then the resolution. REQUIRES: the cost of a plan is the sum of its
+// layers' costs.
+std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost);
+
+// At most `count` plans of `plans`, by ascending bytes, the smallest and the largest among them and
+// the others as evenly spread over bytes as they come. REQUIRES: plans by ascending bytes.
+std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
+                                         const CostFunction& cost, size_t count);
+
+}  // namespace kvtune

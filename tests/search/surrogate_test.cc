@@ -1,0 +1,186 @@
+#include "search/surrogate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/base/random.h"
+#include "search/pareto.h"
+#include "tests/support/fake_evaluator.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::DoubleNear;
+using ::testing::ElementsAre;
+using ::testing::SizeIs;
+
+// Losses over five orders of magnitude, as those of real models.
+LayerLosses RandomLosses(Random& random, size_t layers, std::vector<PrecisionPair> pairs) {
+  LayerLosses losses;
+  losses.pairs = std::move(pairs);
+  for (size_t layer = 0; layer < layers; ++layer) {
+    losses.losses.emplace_back();
+    for (size_t i = 0; i < losses.pairs.size(); ++i) {
+      losses.losses.back().push_back(std::pow(10.0, -5 * random.Unit()));
+    }
+  }
+  return losses;
+}
+
+PrecisionPlan RandomPlan(Random& random, const LayerLosses& losses) {
+  PrecisionPlan plan;
+  for (size_t layer = 0; layer < losses.layer_count(); ++layer) {
+    plan.layers.push_back(losses.pairs[random.Below(losses.pairs.size())]);
+  }
+  return plan;
+}
+
+Objectives PredictedObjectives(const LayerLosses& losses, const PrecisionPlan& plan,
+                               const CostFunction& cost) {
+  return {PredictLoss(losses, plan), cost(plan).bytes_per_token};
+}
+
+// Layers of unequal width with scales beside the data, as whole 1024ths of a byte.
+PlanCost UnevenCost(const PrecisionPlan& plan) {
+  PlanCost cost;
+  for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    const PrecisionPair pair = plan.layers[layer];
+    cost.bytes_per_token +=
+        (FormatOf(pair.key).bits * 16.53125 + FormatOf(pair.value).bits * 15.71875 + 0.25) *
+        (3 + static_cast<double>(layer * layer));
+  }
+  return cost;
+}
+
+TEST(SurrogateTest, FrontIsThatOfAllPlans) {
+  Random random(1);
+  for (int instance = 0; instance < 20; ++instance) {
+    const LayerLosses losses = RandomLosses(random, 4, {kKV8, kK8V4, kKV4, kK4V2, kK2V4, kKV2});
+    const CostFunction cost = instance % 2 == 0 ? CostFunction(FakeCost) : UnevenCost;
+    std::vector<Objectives> all;
+    const size_t pairs = losses.pairs.size();
+    for (size_t code = 0; code < pairs * pairs * pairs * pairs; ++code) {
+      PrecisionPlan plan;
+      for (size_t rest = code, layer = 0; layer < 4; ++layer, rest /= pairs) {
+        plan.layers.push_back(losses.pairs[rest % pairs]);
+      }
+      all.push_back(PredictedObjectives(losses, plan, cost));
+    }
+    const std::vector<size_t> expected = NonDominated(all);
+    const std::vector<PrecisionPlan> front = SurrogateFront(losses, cost);
+    ASSERT_THAT(front, SizeIs(expected.size()));
+    for (size_t i = 0; i < front.size(); ++i) {
+      const Objectives found = PredictedObjectives(losses, front[i], cost);
+      EXPECT_THAT(found.bytes, DoubleNear(all[expected[i]].bytes, 1e-9));
+      EXPECT_THAT(found.loss, DoubleNear(all[expected[i]].loss, 1e-12));
+    }
+  }
+}
+
+TEST(SurrogateTest, FrontOfEightyLayersIsQuick) {
+  Random random(2);
+  const LayerLosses losses = RandomLosses(random, 80, NinePairs());
+  const std::vector<PrecisionPlan> front = SurrogateFront(losses, FakeCost);
+  EXPECT_GT(front.size(), 100U);
+  EXPECT_LE(front.size(), 481U);
+  for (size_t i = 1; i < front.size(); ++i) {
+    const Objectives smaller = PredictedObjectives(losses, front[i - 1], FakeCost);
+    const Objectives larger = PredictedObjectives(losses, front[i], FakeCost);
+    EXPECT_LT(smaller.bytes, larger.bytes);
+    EXPECT_GT(smaller.loss, larger.loss);
+  }
+}
+
+TEST(SurrogateTest, MeasuresWhatTheTableLacks) {
+  SensitivityTable table = TableOf({kKV8, kKV4}, {{0, 0}, {0, 0}, {0, 0}});
+  table.layers[1].errors[0].kl = 0.25;
+  table.layers[1].errors[1].kl = 0;
+  FakeEvaluator scout({1, 1, 10});
+  const LayerLosses losses = MeasureLayerLosses(table, scout);
+  EXPECT_EQ(losses.pairs, table.pairs);
+  EXPECT_THAT(losses.losses, ElementsAre(ElementsAre(FakePairError(kKV8), FakePairError(kKV4)),
+                                         ElementsAre(0.25, 1e-9),
+                                         ElementsAre(10 * FakePairError(kKV8),
+                                                     10 * FakePairError(kKV4))));
+  ASSERT_THAT(scout.batches(), SizeIs(1));
+  ASSERT_THAT(scout.batches()[0], SizeIs(4));
+  EXPECT_THAT(scout.batches()[0][1].layers, ElementsAre(kKV4, kExactPair, kExactPair));
+}
+
+TEST(SurrogateTest, ExactLayersLoseNothing) {
+  const LayerLosses losses = {{kKV8, kKV4}, {{1, 2}, {10, 20}}};
+  EXPECT_EQ(PredictLoss(losses, {{kKV4, kExactPair}}), 2);
+  EXPECT_EQ(PredictLoss(losses, {{kKV4, kKV8}}), 12);
+}
+
+TEST(SurrogateTest, FitRecoversAdditiveLossesFromJointScores) {
+  Random random(3);
+  const LayerLosses truth = RandomLosses(random, 6, {kKV8, kKV4, kKV2});
+  LayerLosses prior = truth;
+  for (std::vector<double>& layer : prior.losses) {
+    for (double& loss : layer) loss *= std::exp(3 * random.Unit() - 1.5);
+  }
+  std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kExactPair, 6)};
+  std::vector<double> scores = {0};
+  for (int i = 0; i < 150; ++i) {
+    plans.push_back(RandomPlan(random, truth));
+    scores.push_back(PredictLoss(truth, plans.back()));
+  }
+  const LayerLosses fitted = FitLayerLosses(prior, plans, scores);
+  const auto worst_error = [&](const LayerLosses& losses) {
+    Random unseen(4);
+    double worst = 0;
+    for (int i = 0; i < 50; ++i) {
+      const PrecisionPlan plan = RandomPlan(unseen, truth);
+      worst = std::max(worst,
+                       std::abs(std::log(PredictLoss(losses, plan) / PredictLoss(truth, plan))));
+    }
+    return worst;
+  };
+  EXPECT_GT(worst_error(prior), 0.5);
+  EXPECT_LT(worst_error(fitted), 0.1);
+}
+
+TEST(SurrogateTest, FitWithoutScoresIsThePrior) {
+  Random random(5);
+  const LayerLosses prior = RandomLosses(random, 3, NinePairs());
+  const LayerLosses fitted = FitLayerLosses(prior, {}, {});
+  for (size_t layer = 0; layer < 3; ++layer) {
+    for (size_t i = 0; i < 9; ++i) {
+      EXPECT_NEAR(fitted.losses[layer][i], prior.losses[layer][i], 1e-12);
+    }
+  }
+}
+
+TEST(SurrogateTest, FitStaysFiniteAndPositiveWhenLossesSaturate) {
+  // Any two of the layers at 2 bits lose as much as all of them.
+  const LayerLosses prior = {{kKV8, kKV2}, {{1e-6, 0.4}, {1e-6, 0.4}, {1e-9, 0.4}}};
+  const std::vector<PrecisionPlan> plans = {
+      {{kKV2, kKV2, kKV2}}, {{kKV2, kKV2, kKV8}}, {{kKV8, kKV2, kKV2}}, {{kKV8, kKV8, kKV8}}};
+  const std::vector<double> scores = {0.5, 0.5, 0.5, 1e-12};
+  for (const std::vector<double>& layer : FitLayerLosses(prior, plans, scores).losses) {
+    for (const double loss : layer) {
+      EXPECT_GT(loss, 0);
+      EXPECT_LT(loss, 0.5);
+    }
+  }
+}
+
+TEST(SurrogateTest, ThinningKeepsTheEndsAndSpreadsOverBytes) {
+  std::vector<PrecisionPlan> plans;
+  for (const PrecisionPair pair : {kKV2, kK4V2, kKV4, kK8V2, kK8V4, kKV8}) {
+    plans.push_back({{pair}});  // nominal bits 2, 3, 4, 5, 6, 8
+  }
+  EXPECT_EQ(ThinOverBytes(plans, FakeCost, 6), plans);
+  EXPECT_THAT(ThinOverBytes(plans, FakeCost, 3), ElementsAre(plans[0], plans[3], plans[5]));
+  EXPECT_THAT(ThinOverBytes(plans, FakeCost, 2), ElementsAre(plans[0], plans[5]));
+  EXPECT_THAT(ThinOverBytes(plans, FakeCost, 1), ElementsAre(plans[0]));
+  EXPECT_THAT(ThinOverBytes(plans, FakeCost, 0), SizeIs(0));
+}
+
+}  // namespace
+}  // namespace kvtune
