@@ -157,6 +157,11 @@ void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
       ->type_name("N")->check(WholeNumber(1))->capture_default_str();
   app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
       ->type_name("N")->check(WholeNumber(1));
+  CLI::Option* refine =
+      app.add_option("--refine-evaluations", search.refine_evaluations,
+                     "Plans of the layer-wise refinement after the grouped search, at most")
+          ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+  app.add_flag("--no-refine", search.no_refine, "End with the grouped search")->excludes(refine);
 }
 
 void DeclareSearch(CLI::App& app, SearchArguments& arguments) {

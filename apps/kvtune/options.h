@@ -57,9 +57,11 @@ struct ClusterOptionsArguments {
 };
 
 struct SearchOptionsArguments {
-  int population = 24;
-  int generations = 20;
-  int64_t max_evaluations = 0;  // 0: no limit but the generations'
+  int population = 16;
+  int generations = 8;
+  int64_t max_evaluations = 0;  // 0: no limit but the generations' and the refinement's
+  int64_t refine_evaluations = 50;
+  bool no_refine = false;
 };
 
 struct CalibrateArguments {

@@ -15,6 +15,7 @@
 #include "search/evaluation_log.h"
 #include "search/prune.h"
 #include "search/search.h"
+#include "search/surrogate.h"
 
 namespace kvtune {
 namespace {
@@ -51,8 +52,9 @@ LayerGroups ReadGroups(const RunSession& session) {
 }
 
 void ReportGeneration(const GenerationReport& report) {
-  LogInfo(fmt::format("search: generation {}, {} plans scored ({} repeated), front of {}, "
+  LogInfo(fmt::format("search: {} {}, {} plans scored ({} repeated), front of {}, "
                       "hypervolume {:.5g}",
+                      report.stage == SearchStage::kRefinement ? "refinement round" : "generation",
                       report.generation, report.distinct_plans, report.repeated_plans,
                       report.front_size, report.hypervolume));
 }
@@ -62,12 +64,24 @@ SearchOptions SearchOptionsOf(const SearchOptionsArguments& arguments, uint64_t 
   options.population = arguments.population;
   options.generations = arguments.generations;
   options.max_evaluations = arguments.max_evaluations;
+  options.refinement_evaluations = arguments.no_refine ? 0 : arguments.refine_evaluations;
   options.seed = seed;
   // A small space is scored whole only when that costs no more than what was asked for.
   options.enumerate_up_to = std::min(
       options.enumerate_up_to, int64_t{arguments.population} * int64_t{arguments.generations});
   options.should_stop = InterruptRequested;
   return options;
+}
+
+// On a part of the prompts: the surrogate proposes plans, it does not judge them. The same on every
+// call, so it is measured again when a search is resumed.
+LayerLosses ScoutLayerLosses(const RunSession& session, ModelSession& model) {
+  constexpr size_t kFewestPrompts = 4;
+  const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
+  const size_t count = std::min(prompts.size(), std::max(prompts.size() / 4, kFewestPrompts));
+  LogInfo(fmt::format("search: scouting single layers on {} prompts", count));
+  ModelEvaluator scout(model.runner(), std::span(prompts).first(count));
+  return MeasureLayerLosses(ReadSensitivity(session), scout);
 }
 
 // Searches on from what the log holds.
@@ -86,10 +100,10 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
     log.Append(plans, scores, cost);
   });
   for (const LoggedEvaluation& known : log.evaluations()) cache.Insert(known.plan, known.score);
-  SearchResult result =
-      Search(ReadGroups(session), model.target().pairs, cache, cost,
-             SearchOptionsOf(arguments, session.run().seed),
-             ReportGeneration);
+  SearchOptions options = SearchOptionsOf(arguments, session.run().seed);
+  options.layer_losses = ScoutLayerLosses(session, model);
+  SearchResult result = Search(ReadGroups(session), model.target().pairs, cache, cost, options,
+                               ReportGeneration);
   LogInfo("search: " + result.stop_reason);
   return result;
 }
@@ -116,6 +130,7 @@ Json OptionsOf(const SearchOptionsArguments& arguments, const RunPrompts& prompt
   return {{"--population", arguments.population},
           {"--generations", arguments.generations},
           {"--max-evaluations", arguments.max_evaluations},
+          {"--refine-evaluations", arguments.no_refine ? 0 : arguments.refine_evaluations},
           {"--held-out", prompts.held_out_source}};
 }
 
