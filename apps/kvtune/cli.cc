@@ -103,7 +103,9 @@ void AddModelArguments(CLI::App& app, ModelArguments& model) {
   app.add_option("--max-prompts", model.max_prompts, "Use at most N prompts")
       ->type_name("N")->check(WholeNumber(1));
   app.add_option("--max-tokens", model.max_tokens, "Use at most N tokens in all")
-      ->type_name("N")->check(WholeNumber(1));
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+  AddChoice(app, "--long-prompts", model.long_prompts, {"refuse", "cut"},
+            "A prompt of --prompts that is longer than the model's context");
   app.add_option("--seed", model.seed, "Seed of every random choice")
       ->type_name("N")->check(WholeNumber(0))->capture_default_str();
   AddContext(app, model.context);

@@ -1,5 +1,6 @@
 // kvtune: layer-wise precision of a decoder's KV cache, found offline.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
@@ -19,19 +20,25 @@ std::string OneLine(std::string message) {
   return message;
 }
 
+kvtune::ExitCode Run(const std::vector<std::string>& arguments) {
+  try {
+    kvtune::InstallInterruptHandler();
+    return kvtune::RunCommandLine(arguments);
+  } catch (const kvtune::Error& error) {
+    kvtune::LogError(OneLine(error.what()));
+    return error.exit_code();
+  } catch (const std::exception& error) {
+    kvtune::LogError(OneLine(error.what()) + " (this is a bug in kvtune)");
+    return kvtune::ExitCode::kBug;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  using kvtune::ExitCode;
-  try {
-    kvtune::InstallInterruptHandler();
-    const std::vector<std::string> arguments(argv, argv + argc);
-    return static_cast<int>(kvtune::RunCommandLine(arguments));
-  } catch (const kvtune::Error& error) {
-    kvtune::LogError(OneLine(error.what()));
-    return static_cast<int>(error.exit_code());
-  } catch (const std::exception& error) {
-    kvtune::LogError(OneLine(error.what()) + " (this is a bug in kvtune)");
-    return static_cast<int>(ExitCode::kBug);
-  }
+  const kvtune::ExitCode exit_code = Run({argv, argv + argc});
+  // Without the static destructors: libtorch's unregister thousands of operators, and on one GPU
+  // machine that ended in "free(): invalid pointer" after the work was done. Files are on disk by now.
+  std::fflush(nullptr);
+  std::_Exit(static_cast<int>(exit_code));
 }

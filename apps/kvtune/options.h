@@ -24,7 +24,8 @@ struct ModelArguments {
   std::string target = "kvtuner";
   std::vector<std::filesystem::path> prompts;  // empty: the bundled calibration set
   int64_t max_prompts = 0;                     // 0: all
-  int64_t max_tokens = 0;                      // in all; 0: no limit
+  int64_t max_tokens = 16384;                  // in all: minutes, not hours, on a CPU
+  std::string long_prompts = "refuse";         // "refuse", "cut"
   uint64_t seed = 0;
   int64_t context = 8192;                      // tokens at which bytes are counted
   std::string device = "auto";

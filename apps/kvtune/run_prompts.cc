@@ -6,7 +6,6 @@
 #include <set>
 
 #include "lib/base/error.h"
-#include "lib/base/hash.h"
 #include "lib/base/log.h"
 
 namespace kvtune {
@@ -20,19 +19,10 @@ PromptSet Load(const ModelArguments& model, const ModelConfig& config,
   const PromptOptions options{.files = files,
                               .max_prompts = model.max_prompts,
                               .max_tokens = model.max_tokens,
+                              .long_prompts = model.long_prompts == "cut" ? LongPrompts::kCut
+                                                                          : LongPrompts::kRefuse,
                               .seed = model.seed};
   return LoadPromptSet(options, bundled, model.model, config);
-}
-
-void CountAndHash(PromptSet& set) {
-  ContentHash hash;
-  set.token_count = 0;
-  for (const TokenIds& prompt : set.prompts) {
-    set.token_count += static_cast<int64_t>(prompt.size());
-    const std::span<const std::byte> bytes = std::as_bytes(std::span(prompt));
-    hash.UpdateField({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  }
-  set.hash = hash.Digest();
 }
 
 // Moves the last quarter of the prompts, which come shuffled, to the held-out ones.

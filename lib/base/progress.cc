@@ -89,4 +89,12 @@ void Progress::Finish() {
   std::fflush(stderr);
 }
 
+void Progress::Dismiss() {
+  if (finished_) return;
+  finished_ = true;
+  if (!visible_ || !terminal_) return;
+  fmt::print(stderr, "\r{:<{}}\r", "", drawn_width_);
+  std::fflush(stderr);
+}
+
 }  // namespace kvtune

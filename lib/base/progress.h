@@ -20,6 +20,8 @@ class Progress {
   void Advance(int64_t count = 1);
   // Prints the closing line with the time that the stage took. At most once.
   void Finish();
+  // Wipes the line instead: for a short stage whose caller prints a line of its own.
+  void Dismiss();
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -1,6 +1,9 @@
 #include "lib/calib/model_evaluator.h"
 
+#include <fmt/format.h>
+
 #include "lib/base/error.h"
+#include "lib/base/progress.h"
 #include "lib/base/statistics.h"
 
 namespace kvtune {
@@ -49,8 +52,12 @@ std::vector<PlanScore> ModelEvaluator::Evaluate(std::span<const PrecisionPlan> p
     const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, layer_count());
     exact_nll_ = Summarize(runner_.ScorePlans(std::span(&exact, 1), prompts_, nullptr).front()).nll;
   }
+  Progress progress(fmt::format("scoring {} plans", plans.size()), static_cast<int64_t>(prompts_.size()), "prompts");
+  const std::vector<std::vector<PromptLosses>> by_plan =
+      runner_.ScorePlans(plans, prompts_, [&](int64_t count) { progress.Advance(count); });
+  progress.Dismiss();
   std::vector<PlanScore> scores;
-  for (const std::vector<PromptLosses>& losses : runner_.ScorePlans(plans, prompts_, nullptr)) {
+  for (const std::vector<PromptLosses>& losses : by_plan) {
     scores.push_back(Summarize(losses));
     scores.back().delta_nll = scores.back().nll - *exact_nll_;
   }

@@ -8,6 +8,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/hash.h"
+#include "lib/base/log.h"
 #include "lib/base/random.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -18,31 +19,27 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kShufflePurpose = 1;  // of DeriveSeed
 
-void CheckPrompt(const TokenIds& ids, const std::string& where, const ModelConfig& config) {
+// Cuts the prompt to the model's context where that is asked for, and refuses what cannot be scored.
+// Returns whether it was cut.
+bool FitPrompt(TokenIds& ids, const std::string& where, const ModelConfig& config, LongPrompts long_prompts) {
   const auto count = static_cast<int64_t>(ids.size());
+  const bool too_long = count > config.max_position_embeddings;
   if (count < 2) {
     throw Error(fmt::format("{}: found a prompt of {} tokens, expected at least 2 to have a next token", where, count));
   }
-  if (count > config.max_position_embeddings) {
-    throw Error(fmt::format("{}: found a prompt of {} tokens, expected at most the model's context of {}", where,
-                            count, config.max_position_embeddings));
+  if (too_long && long_prompts == LongPrompts::kRefuse) {
+    throw Error(fmt::format("{}: found a prompt of {} tokens, expected at most the model's context of {} "
+                            "(--long-prompts cut keeps its beginning)",
+                            where, count, config.max_position_embeddings));
   }
+  if (too_long) ids.resize(static_cast<size_t>(config.max_position_embeddings));
   for (const int32_t id : ids) {
     if (id < 0 || id >= config.vocab_size) {
       throw Error(fmt::format("{}: found the token id {}, expected 0 to {} as in the model's vocabulary", where, id,
                               config.vocab_size - 1));
     }
   }
-}
-
-std::string HashOfIds(const std::vector<TokenIds>& prompts) {
-  ContentHash hash;
-  for (const TokenIds& ids : prompts) {
-    const uint64_t count = ids.size();
-    hash.Update(std::as_bytes(std::span(&count, 1)));
-    hash.Update(std::as_bytes(std::span(ids)));
-  }
-  return hash.Digest();
+  return too_long;
 }
 
 // The chosen prompts in the order of the shuffle, the last one cut where the token budget ends.
@@ -65,6 +62,17 @@ std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& opt
 }
 
 }  // namespace
+
+void CountAndHash(PromptSet& set) {
+  ContentHash hash;
+  set.token_count = 0;
+  for (const TokenIds& ids : set.prompts) {
+    set.token_count += static_cast<int64_t>(ids.size());
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(ids));
+    hash.UpdateField({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  set.hash = hash.Digest();
+}
 
 fs::path BundledPromptFile(BundledSet set) {
   const char* name = set == BundledSet::kCalibration ? "calibration.jsonl" : "held_out.jsonl";
@@ -94,6 +102,8 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, co
     for (const fs::path& file : files) set.sources.push_back(file.string());
   }
 
+  const LongPrompts long_prompts = options.files.empty() ? LongPrompts::kCut : options.long_prompts;
+  int64_t cut = 0;
   // Prompts that are token ids already need no tokenizer.
   std::optional<Tokenizer> tokenizer;
   std::vector<TokenIds> all;
@@ -107,17 +117,21 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, co
           throw Error(fmt::format("{}: {}", raw.where, error.what()), error.exit_code());
         }
       }
-      CheckPrompt(raw.token_ids, raw.where, config);
+      cut += FitPrompt(raw.token_ids, raw.where, config, long_prompts) ? 1 : 0;
       all.push_back(std::move(raw.token_ids));
     }
   }
+  const size_t all_count = all.size();
   set.prompts = Choose(std::move(all), options);
   if (set.prompts.empty()) {
     throw Error(fmt::format("choosing prompts: found room for none with --max-prompts {} and --max-tokens {}, expected "
                             "at least 1 prompt of 2 tokens", options.max_prompts, options.max_tokens));
   }
-  set.hash = HashOfIds(set.prompts);
-  for (const TokenIds& ids : set.prompts) set.token_count += static_cast<int64_t>(ids.size());
+  CountAndHash(set);
+  if (cut > 0) {
+    LogInfo(fmt::format("{} of {} prompts are longer than the model's context: cut to its {} tokens", cut, all_count,
+                        config.max_position_embeddings));
+  }
   return set;
 }
 

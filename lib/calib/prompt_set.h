@@ -12,10 +12,16 @@
 
 namespace kvtune {
 
+// What to do with a prompt that is longer than the model's context.
+enum class LongPrompts { kRefuse, kCut };
+
 struct PromptOptions {
   std::vector<std::filesystem::path> files;  // empty: the bundled calibration set
   int64_t max_prompts = 0;                   // 0: all
   int64_t max_tokens = 0;                    // in all; 0: no limit. The last prompt is cut to fit
+  // A user's own prompt is refused rather than silently scored in part. Bundled prompts are always
+  // cut: the user did not choose their length.
+  LongPrompts long_prompts = LongPrompts::kRefuse;
   uint64_t seed = 0;                         // of the shuffle before prompts are chosen
 };
 
@@ -25,6 +31,9 @@ struct PromptSet {
   std::string hash;                  // of the ids
   int64_t token_count = 0;
 };
+
+// Sets hash and token_count from the prompts.
+void CountAndHash(PromptSet& set);
 
 // Which of the two bundled sets: they share no prompt.
 enum class BundledSet { kCalibration, kHeldOut };
