@@ -28,9 +28,7 @@ PlanScore Summarize(const std::vector<PromptLosses>& prompts) {
   }
   score.prompts = static_cast<int64_t>(prompts.size());
   score.tokens = static_cast<int64_t>(token_kl.size());
-  if (score.tokens == 0) {
-    throw Error("scoring plans: found no position to score, expected prompts of at least 3 tokens with --prefill exact");
-  }
+  if (score.tokens == 0) throw Error("scoring plans: found no prompts, expected at least 1");
   const auto tokens = static_cast<double>(score.tokens);
   score.kl_mean = kl_sum / tokens;
   score.kl_p99 = Quantile(token_kl, 0.99);
