@@ -16,7 +16,7 @@ struct Errors {
   double e_k, e_v, e_a, e_o;
 };
 
-Errors Reduce(const PairErrorSums::Head& sums, MetricReduction reduction) {
+Errors Reduce(const HeadErrorSums& sums, MetricReduction reduction) {
   // e_a is an absolute difference of probabilities: it has no denominator to choose.
   const double e_a = Ratio(sums.a_error, sums.a_count);
   if (reduction == MetricReduction::kRatioOfSums) {
@@ -27,24 +27,9 @@ Errors Reduce(const PairErrorSums::Head& sums, MetricReduction reduction) {
           Ratio(sums.o_ratio, sums.o_count)};
 }
 
-PairErrorSums::Head Total(const std::vector<PairErrorSums::Head>& heads) {
-  PairErrorSums::Head total;
-  for (const PairErrorSums::Head& head : heads) {
-    total.k_error += head.k_error;
-    total.k_total += head.k_total;
-    total.v_error += head.v_error;
-    total.v_total += head.v_total;
-    total.o_error += head.o_error;
-    total.o_total += head.o_total;
-    total.a_error += head.a_error;
-    total.a_count += head.a_count;
-    total.k_ratio += head.k_ratio;
-    total.v_ratio += head.v_ratio;
-    total.o_ratio += head.o_ratio;
-    total.k_count += head.k_count;
-    total.v_count += head.v_count;
-    total.o_count += head.o_count;
-  }
+HeadErrorSums Total(const std::vector<HeadErrorSums>& heads) {
+  HeadErrorSums total;
+  for (const HeadErrorSums& head : heads) total += head;
   return total;
 }
 
@@ -57,7 +42,7 @@ PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair, int64_t
   errors.e_o = all.e_o;
   errors.bits = (EffectiveBits(FormatOf(pair.key), KvSide::kKey, head_dim) +
                  EffectiveBits(FormatOf(pair.value), KvSide::kValue, head_dim)) / 2;
-  for (const PairErrorSums::Head& head : sums.kv_heads) {
+  for (const HeadErrorSums& head : sums.kv_heads) {
     const Errors of_head = Reduce(head, reduction);
     errors.head_e_k.push_back(of_head.e_k);
     errors.head_e_v.push_back(of_head.e_v);

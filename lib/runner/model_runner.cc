@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <thread>
 
 #include "lib/base/error.h"
 #include "lib/runner/decoder.h"
 #include "lib/runner/observe.h"
 #include "lib/runner/plan_tree.h"
+#include "lib/runner/prompt_loop.h"
 #include "lib/runner/score.h"
 #include "lib/runner/step_decode.h"
 #include "lib/runner/torch.h"
@@ -88,7 +90,42 @@ LayerObservation EmptyObservation(const ModelConfig& config, size_t pair_count) 
   return observation;
 }
 
+void AddTo(std::vector<double>& total, const std::vector<double>& part) {
+  for (size_t i = 0; i < total.size(); ++i) total[i] += part[i];
+}
+
+void AddObservation(const LayerObservation& part, LayerObservation& total) {
+  for (size_t pair = 0; pair < total.pairs.size(); ++pair) {
+    for (size_t head = 0; head < total.pairs[pair].kv_heads.size(); ++head) {
+      total.pairs[pair].kv_heads[head] += part.pairs[pair].kv_heads[head];
+    }
+  }
+  AddTo(total.concentration_sum, part.concentration_sum);
+  total.concentration_count += part.concentration_count;
+  for (size_t c = 0; c < total.key_channel_max.size(); ++c) {
+    total.key_channel_max[c] = std::max(total.key_channel_max[c], part.key_channel_max[c]);
+  }
+}
+
 }  // namespace
+
+HeadErrorSums& HeadErrorSums::operator+=(const HeadErrorSums& other) {
+  k_error += other.k_error;
+  k_total += other.k_total;
+  k_ratio += other.k_ratio;
+  k_count += other.k_count;
+  v_error += other.v_error;
+  v_total += other.v_total;
+  v_ratio += other.v_ratio;
+  v_count += other.v_count;
+  o_error += other.o_error;
+  o_total += other.o_total;
+  o_ratio += other.o_ratio;
+  o_count += other.o_count;
+  a_error += other.a_error;
+  a_count += other.a_count;
+  return *this;
+}
 
 // The exact model on one prompt, kept because every generation of plans is compared with it. Logits
 // are not kept: they are a vocabulary wide.
@@ -98,28 +135,51 @@ struct Reference {
 };
 
 struct ModelRunner::State {
-  State(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options, PrefillMode prefill_mode)
-      : decoder(checkpoint, tensor_options), prefill(prefill_mode) {}
+  State(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options, PrefillMode prefill_mode,
+        int thread_count)
+      : decoder(checkpoint, tensor_options), prefill(prefill_mode), threads(thread_count) {}
 
-  int64_t ExactQueries(int64_t tokens) const {
+  int64_t ExactQueries(const TokenIds& prompt) const {
     // The last exact position predicts exactly; the first decoded one is scored first.
-    return prefill == PrefillMode::kExact ? (tokens - 1) / 2 : 0;
+    return prefill == PrefillMode::kExact ? (static_cast<int64_t>(prompt.size()) - 1) / 2 : 0;
   }
 
+  // Safe to call from several threads for different prompts.
   const Reference& ReferenceOf(const TokenIds& prompt) {
-    auto [entry, added] = references.try_emplace(prompt);
-    if (added) {
-      const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(decoder.config().layer_count));
-      const at::Tensor hidden = RunPlanTree(decoder, BuildPlanTree(std::span(&exact, 1)), prompt, 0);
-      const int64_t first_scored = ExactQueries(static_cast<int64_t>(prompt.size()));
-      entry->second.hidden = decoder.FinalNorm(hidden.squeeze(0));
-      entry->second.losses = ScoreHidden(decoder, hidden, entry->second.hidden, prompt, first_scored).front();
+    {
+      const std::lock_guard lock(references_mutex);
+      if (const auto known = references.find(prompt); known != references.end()) return known->second;
     }
-    return entry->second;
+    const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(decoder.config().layer_count));
+    const at::Tensor hidden = RunPlanTree(decoder, BuildPlanTree(std::span(&exact, 1)), prompt, 0);
+    Reference reference;
+    reference.hidden = decoder.FinalNorm(hidden.squeeze(0));
+    reference.losses = ScoreHidden(decoder, hidden, reference.hidden, prompt, ExactQueries(prompt)).front();
+    const std::lock_guard lock(references_mutex);
+    return references.emplace(prompt, std::move(reference)).first->second;
+  }
+
+  // Calls work(i) for every prompt, in parallel where that pays, and progress one at a time.
+  void ForEach(std::span<const TokenIds> prompts, size_t variants, const ProgressCallback& progress,
+               const std::function<void(size_t)>& work) const {
+    size_t longest = 0;
+    for (const TokenIds& prompt : prompts) longest = std::max(longest, prompt.size());
+    const PromptLoop loop = decoder.options().device().is_cpu()
+        ? PlanPromptLoop(threads, prompts.size(), longest, variants, decoder.config())
+        : PromptLoop{};
+    std::mutex progress_mutex;
+    ForEachPrompt(loop, prompts.size(), [&](size_t i) {
+      const c10::InferenceMode no_gradients;  // belongs to a thread
+      work(i);
+      const std::lock_guard lock(progress_mutex);
+      if (progress) progress(1);
+    });
   }
 
   Decoder decoder;
   PrefillMode prefill;
+  int threads;
+  std::mutex references_mutex;
   std::map<TokenIds, Reference> references;
 };
 
@@ -134,7 +194,7 @@ ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& opti
   const at::Device device = ResolveDevice(options.device);
   const at::ScalarType type = ResolveType(options.data_type, device);
   WithTorchErrors("loading the model " + checkpoint.directory().string(), [&] {
-    state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options.prefill);
+    state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options.prefill, threads);
   });
 }
 
@@ -150,65 +210,62 @@ std::string ModelRunner::data_type_name() const {
 
 double ModelRunner::KeyBiasNorm(size_t layer) const { return state_->decoder.key_bias_norm(layer); }
 
-int64_t ModelRunner::FirstScoredPosition(int64_t tokens) const { return state_->ExactQueries(tokens); }
-
 std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const TokenIds> prompts,
                                                             std::span<const PrecisionPair> pairs,
                                                             const ProgressCallback& progress) {
-  const c10::InferenceMode no_gradients;
-  std::vector<LayerObservation> observations(static_cast<size_t>(config().layer_count),
-                                             EmptyObservation(config(), pairs.size()));
-  return WithTorchErrors("measuring sensitivity", [&] {
-    for (const TokenIds& prompt : prompts) {
-      const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
-      ObservePrompt(state_->decoder, prompt, pairs, exact_queries, observations);
-      if (progress) progress(1);
-    }
-    return observations;
+  const std::vector<LayerObservation> nothing(static_cast<size_t>(config().layer_count),
+                                              EmptyObservation(config(), pairs.size()));
+  std::vector<std::vector<LayerObservation>> by_prompt(prompts.size(), nothing);
+  WithTorchErrors("measuring sensitivity", [&] {
+    state_->ForEach(prompts, 1, progress, [&](size_t i) {
+      ObservePrompt(state_->decoder, prompts[i], pairs, state_->ExactQueries(prompts[i]), by_prompt[i]);
+    });
   });
+  // Added up in the order of the prompts: whichever thread was first, the sums round the same way.
+  std::vector<LayerObservation> total = nothing;
+  for (const std::vector<LayerObservation>& of_prompt : by_prompt) {
+    for (size_t layer = 0; layer < total.size(); ++layer) AddObservation(of_prompt[layer], total[layer]);
+  }
+  return total;
 }
 
 std::vector<std::vector<PromptLosses>> ModelRunner::ScorePlans(std::span<const PrecisionPlan> plans,
                                                                std::span<const TokenIds> prompts,
                                                                const ProgressCallback& progress) {
-  const c10::InferenceMode no_gradients;
-  std::vector<std::vector<PromptLosses>> losses(plans.size());
+  std::vector<std::vector<PromptLosses>> losses(plans.size(), std::vector<PromptLosses>(prompts.size()));
   std::vector<PrecisionPlan> quantized;
   std::copy_if(plans.begin(), plans.end(), std::back_inserter(quantized),
                [](const PrecisionPlan& plan) { return !plan.is_exact(); });
   const PlanTree tree = quantized.empty() ? PlanTree{} : BuildPlanTree(quantized);
-  return WithTorchErrors("scoring plans", [&] {
-    for (const TokenIds& prompt : prompts) {
-      const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
-      const Reference& reference = state_->ReferenceOf(prompt);
+  WithTorchErrors("scoring plans", [&] {
+    state_->ForEach(prompts, quantized.size(), progress, [&](size_t p) {
+      const int64_t exact_queries = state_->ExactQueries(prompts[p]);
+      const Reference& reference = state_->ReferenceOf(prompts[p]);
       std::vector<PromptLosses> of_leaf;
       if (!quantized.empty()) {
-        const at::Tensor hidden = RunPlanTree(state_->decoder, tree, prompt, exact_queries);
-        of_leaf = ScoreHidden(state_->decoder, hidden, reference.hidden, prompt, exact_queries);
+        const at::Tensor hidden = RunPlanTree(state_->decoder, tree, prompts[p], exact_queries);
+        of_leaf = ScoreHidden(state_->decoder, hidden, reference.hidden, prompts[p], exact_queries);
       }
       size_t next_quantized = 0;
       for (size_t i = 0; i < plans.size(); ++i) {
-        losses[i].push_back(plans[i].is_exact() ? reference.losses
-                                                : of_leaf[tree.leaf_of_plan[next_quantized++]]);
+        losses[i][p] = plans[i].is_exact() ? reference.losses : of_leaf[tree.leaf_of_plan[next_quantized++]];
       }
-      if (progress) progress(1);
-    }
-    return losses;
+    });
   });
+  return losses;
 }
 
 std::vector<float> ModelRunner::Logits(const TokenIds& prompt, const PrecisionPlan& plan) {
   const c10::InferenceMode no_gradients;
-  const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
   const PlanTree tree = BuildPlanTree(std::span(&plan, 1));
-  const at::Tensor hidden = RunPlanTree(state_->decoder, tree, prompt, exact_queries).squeeze(0);
+  const at::Tensor hidden =
+      RunPlanTree(state_->decoder, tree, prompt, state_->ExactQueries(prompt)).squeeze(0);
   return ToVector(state_->decoder.Logits(state_->decoder.FinalNorm(hidden)));
 }
 
 std::vector<float> ModelRunner::LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan) {
   const c10::InferenceMode no_gradients;
-  const int64_t exact_queries = state_->ExactQueries(static_cast<int64_t>(prompt.size()));
-  return ToVector(LogitsOfDecoding(state_->decoder, plan, prompt, exact_queries));
+  return ToVector(LogitsOfDecoding(state_->decoder, plan, prompt, state_->ExactQueries(prompt)));
 }
 
 }  // namespace kvtune

@@ -37,15 +37,18 @@ struct RunnerOptions {
 using TokenIds = std::vector<int32_t>;
 
 // Sums over elements from which one layer's errors are made; additive over prompts.
+struct HeadErrorSums {
+  double k_error = 0, k_total = 0, v_error = 0, v_total = 0, o_error = 0, o_total = 0;
+  double a_error = 0;
+  // Sums and counts of the element-wise ratios |x-x^| / |x| over elements x != 0.
+  double k_ratio = 0, v_ratio = 0, o_ratio = 0;
+  double k_count = 0, v_count = 0, o_count = 0, a_count = 0;
+
+  HeadErrorSums& operator+=(const HeadErrorSums& other);
+};
+
 struct PairErrorSums {
-  struct Head {
-    double k_error = 0, k_total = 0, v_error = 0, v_total = 0, o_error = 0, o_total = 0;
-    double a_error = 0;
-    // Sums and counts of the element-wise ratios |x-x^| / |x| over elements x != 0.
-    double k_ratio = 0, v_ratio = 0, o_ratio = 0;
-    double k_count = 0, v_count = 0, o_count = 0, a_count = 0;
-  };
-  std::vector<Head> kv_heads;
+  std::vector<HeadErrorSums> kv_heads;
 };
 
 struct LayerObservation {
@@ -75,7 +78,7 @@ class ModelRunner {
   std::string device_name() const;      // "cpu", "cuda:0"
   std::string data_type_name() const;   // "float32", ...
 
-  // Called with the number of prompts finished.
+  // Called with the number of prompts finished since the last call, one call at a time.
   using ProgressCallback = std::function<void(int64_t prompts)>;
 
   // One exact pass over the prompts; every layer's attention is repeated with each pair.
@@ -93,9 +96,6 @@ class ModelRunner {
   std::vector<std::vector<PromptLosses>> ScorePlans(std::span<const PrecisionPlan> plans,
                                                     std::span<const TokenIds> prompts,
                                                     const ProgressCallback& progress);
-  // First position whose next-token prediction is scored, for a prompt of `tokens`.
-  int64_t FirstScoredPosition(int64_t tokens) const;
-
   // Logits of all positions under a plan, row-major [tokens, vocab_size].
   std::vector<float> Logits(const TokenIds& prompt, const PrecisionPlan& plan);
   // The same by token-by-token decoding with a cache that stores quantized values: slow, and the

@@ -1,0 +1,50 @@
+#include "lib/runner/prompt_loop.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+
+namespace kvtune {
+namespace {
+
+// Activations that all threads together may hold.
+constexpr size_t kActivationBytes = size_t{4} << 30;
+
+}  // namespace
+
+PromptLoop PlanPromptLoop(int threads, size_t prompts, size_t longest, size_t variants, const ModelConfig& config) {
+  // Per token and variant: the residual stream twice, queries, keys, values and attention output.
+  const auto elements = static_cast<size_t>(2 * config.hidden_size + 2 * config.query_heads * config.head_dim +
+                                            4 * config.kv_width());
+  const size_t bytes_per_prompt = std::max<size_t>(1, longest * variants * elements * sizeof(float));
+  const auto wanted = static_cast<size_t>(threads);
+  return {prompts >= wanted && bytes_per_prompt * wanted <= kActivationBytes ? threads : 1};
+}
+
+void ForEachPrompt(const PromptLoop& loop, size_t count, const std::function<void(size_t)>& work) {
+  if (loop.threads <= 1) {
+    for (size_t i = 0; i < count; ++i) work(i);
+    return;
+  }
+  std::atomic<bool> failed = false;
+  std::exception_ptr first_error;
+  std::mutex error_mutex;
+  // Operators inside this region find themselves in a parallel one and stay on their thread.
+#pragma omp parallel for schedule(dynamic, 1) num_threads(loop.threads)
+  for (size_t i = 0; i < count; ++i) {
+    if (failed) continue;
+    try {
+      work(i);
+    } catch (...) {
+      const std::lock_guard lock(error_mutex);
+      if (!first_error) first_error = std::current_exception();
+      failed = true;
+    }
+  }
+  if (first_error) std::rethrow_exception(first_error);
+}
+
+}  // namespace kvtune
