@@ -29,6 +29,7 @@ const fs::path kBundled = fs::path(KVTUNE_SOURCE_DIR) / "calib_data";
 class PromptSetTest : public ::testing::Test {
  protected:
   PromptSetTest() {
+    ::unsetenv("KVTUNE_DATA_DIR");
     config_.vocab_size = 640;
     config_.max_position_embeddings = 2048;
   }

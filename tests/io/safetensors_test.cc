@@ -231,5 +231,31 @@ TEST_F(SafetensorsTest, EveryByteHasToBelongToATensor) {
       ThrowsMessage<Error>(HasSubstr("found 6 bytes of data, expected 4 as its header says")));
 }
 
+TEST_F(SafetensorsTest, ADamagedFileIsReadOrRefusedButNeverMore) {
+  WriteTensors(path(), {{"a", "F32", {2, 2}, BytesOf({1, 2, 3, 4})}, {"b", "BF16", {3}, "abcdef"}});
+  const std::string whole = ReadFile(path());
+  for (size_t size = 0; size < whole.size(); ++size) {
+    WriteFileAtomically(path(), whole.substr(0, size));
+    EXPECT_THROW(Opening()(), Error) << "cut to " << size << " bytes";
+  }
+  for (size_t place = 0; place < whole.size(); ++place) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string damaged = whole;
+      damaged[place] = static_cast<char>(damaged[place] ^ (1 << bit));
+      WriteFileAtomically(path(), damaged);
+      try {
+        const SafetensorsFile file(path());
+        for (const std::string& name : file.names()) {
+          const auto bytes = file.Contents(name).bytes;
+          EXPECT_GE(bytes.data(), file.bytes().data());
+          EXPECT_LE(bytes.data() + bytes.size(), file.bytes().data() + file.bytes().size());
+        }
+      } catch (const Error&) {
+        // A refusal is as good; any other exception fails the test.
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvtune
