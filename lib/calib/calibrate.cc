@@ -9,7 +9,9 @@
 namespace kvtune {
 namespace {
 
-double Ratio(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0; }
+double Ratio(double numerator, double denominator) {
+  return denominator > 0 ? numerator / denominator : 0;
+}
 
 // How one reduction reads the sums of a head, or of all heads added up.
 struct Errors {
@@ -33,7 +35,8 @@ HeadErrorSums Total(const std::vector<HeadErrorSums>& heads) {
   return total;
 }
 
-PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair, int64_t head_dim, MetricReduction reduction) {
+PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair, int64_t head_dim,
+                          MetricReduction reduction) {
   PairErrors errors;
   const Errors all = Reduce(Total(sums.kv_heads), reduction);
   errors.e_k = all.e_k;
@@ -41,7 +44,8 @@ PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair, int64_t
   errors.e_a = all.e_a;
   errors.e_o = all.e_o;
   errors.bits = (EffectiveBits(FormatOf(pair.key), KvSide::kKey, head_dim) +
-                 EffectiveBits(FormatOf(pair.value), KvSide::kValue, head_dim)) / 2;
+                 EffectiveBits(FormatOf(pair.value), KvSide::kValue, head_dim)) /
+                2;
   for (const HeadErrorSums& head : sums.kv_heads) {
     const Errors of_head = Reduce(head, reduction);
     errors.head_e_k.push_back(of_head.e_k);
@@ -56,8 +60,8 @@ double OutlierRatio(std::vector<double> channel_max) {
   return Ratio(largest, Quantile(channel_max, 0.5));
 }
 
-// Plans that quantize one layer with one pair, layer by layer: in the prefix tree they share the exact
-// layers below.
+// Plans that quantize one layer with one pair, layer by layer: in the prefix tree they share the
+// exact layers below.
 void AddIsolatedKl(ModelRunner& runner, const PromptSet& prompts, SensitivityTable& table) {
   const size_t layer_count = table.layers.size();
   ModelEvaluator evaluator(runner, prompts.prompts);
@@ -77,11 +81,11 @@ void AddIsolatedKl(ModelRunner& runner, const PromptSet& prompts, SensitivityTab
 
 }  // namespace
 
-SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts, std::span<const PrecisionPair> pairs,
-                           const CalibrateOptions& options) {
+SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
+                           std::span<const PrecisionPair> pairs, const CalibrateOptions& options) {
   Progress progress("calibrating", static_cast<int64_t>(prompts.prompts.size()), "prompts");
-  const std::vector<LayerObservation> observations =
-      runner.ObserveAttention(prompts.prompts, pairs, [&](int64_t count) { progress.Advance(count); });
+  const std::vector<LayerObservation> observations = runner.ObserveAttention(
+      prompts.prompts, pairs, [&](int64_t count) { progress.Advance(count); });
   progress.Finish();
 
   SensitivityTable table;
@@ -91,8 +95,8 @@ SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts, std::s
     LayerSensitivity layer;
     layer.index = index;
     for (size_t i = 0; i < pairs.size(); ++i) {
-      layer.errors.push_back(
-          MakePairErrors(observation.pairs[i], pairs[i], runner.config().head_dim, options.reduction));
+      layer.errors.push_back(MakePairErrors(observation.pairs[i], pairs[i],
+                                            runner.config().head_dim, options.reduction));
     }
     layer.key_outlier_ratio = OutlierRatio(observation.key_channel_max);
     layer.key_bias_norm = runner.KeyBiasNorm(index);

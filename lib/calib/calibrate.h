@@ -20,7 +20,7 @@ struct CalibrateOptions {
 };
 
 // One exact pass over the prompts. The table's `run` is left for the caller to fill.
-SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts, std::span<const PrecisionPair> pairs,
-                           const CalibrateOptions& options);
+SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
+                           std::span<const PrecisionPair> pairs, const CalibrateOptions& options);
 
 }  // namespace kvtune

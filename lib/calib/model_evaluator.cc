@@ -43,14 +43,17 @@ PlanScore Summarize(const std::vector<PromptLosses>& prompts) {
 ModelEvaluator::ModelEvaluator(ModelRunner& runner, std::span<const TokenIds> prompts)
     : runner_(runner), prompts_(prompts) {}
 
-size_t ModelEvaluator::layer_count() const { return static_cast<size_t>(runner_.config().layer_count); }
+size_t ModelEvaluator::layer_count() const {
+  return static_cast<size_t>(runner_.config().layer_count);
+}
 
 std::vector<PlanScore> ModelEvaluator::Evaluate(std::span<const PrecisionPlan> plans) {
   if (!exact_nll_) {
     const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, layer_count());
     exact_nll_ = Summarize(runner_.ScorePlans(std::span(&exact, 1), prompts_, nullptr).front()).nll;
   }
-  Progress progress(fmt::format("scoring {} plans", plans.size()), static_cast<int64_t>(prompts_.size()), "prompts");
+  Progress progress(fmt::format("scoring {} plans", plans.size()),
+                    static_cast<int64_t>(prompts_.size()), "prompts");
   const std::vector<std::vector<PromptLosses>> by_plan =
       runner_.ScorePlans(plans, prompts_, [&](int64_t count) { progress.Advance(count); });
   progress.Dismiss();

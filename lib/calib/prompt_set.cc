@@ -19,24 +19,28 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kShufflePurpose = 1;  // of DeriveSeed
 
-// Cuts the prompt to the model's context where that is asked for, and refuses what cannot be scored.
-// Returns whether it was cut.
-bool FitPrompt(TokenIds& ids, const std::string& where, const ModelConfig& config, LongPrompts long_prompts) {
+// Cuts the prompt to the model's context where that is asked for, and refuses what cannot be
+// scored. Returns whether it was cut.
+bool FitPrompt(TokenIds& ids, const std::string& where, const ModelConfig& config,
+               LongPrompts long_prompts) {
   const auto count = static_cast<int64_t>(ids.size());
   const bool too_long = count > config.max_position_embeddings;
   if (count < 2) {
-    throw Error(fmt::format("{}: found a prompt of {} tokens, expected at least 2 to have a next token", where, count));
+    throw Error(fmt::format(
+        "{}: found a prompt of {} tokens, expected at least 2 to have a next token", where, count));
   }
   if (too_long && long_prompts == LongPrompts::kRefuse) {
-    throw Error(fmt::format("{}: found a prompt of {} tokens, expected at most the model's context of {} "
-                            "(--long-prompts cut keeps its beginning)",
-                            where, count, config.max_position_embeddings));
+    throw Error(
+        fmt::format("{}: found a prompt of {} tokens, expected at most the model's context of {} "
+                    "(--long-prompts cut keeps its beginning)",
+                    where, count, config.max_position_embeddings));
   }
   if (too_long) ids.resize(static_cast<size_t>(config.max_position_embeddings));
   for (const int32_t id : ids) {
     if (id < 0 || id >= config.vocab_size) {
-      throw Error(fmt::format("{}: found the token id {}, expected 0 to {} as in the model's vocabulary", where, id,
-                              config.vocab_size - 1));
+      throw Error(
+          fmt::format("{}: found the token id {}, expected 0 to {} as in the model's vocabulary",
+                      where, id, config.vocab_size - 1));
     }
   }
   return too_long;
@@ -49,7 +53,8 @@ std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& opt
   std::vector<TokenIds> chosen;
   int64_t tokens = 0;
   for (TokenIds& ids : all) {
-    if (options.max_prompts > 0 && static_cast<int64_t>(chosen.size()) == options.max_prompts) break;
+    if (options.max_prompts > 0 && static_cast<int64_t>(chosen.size()) == options.max_prompts)
+      break;
     if (options.max_tokens > 0) {
       const int64_t room = options.max_tokens - tokens;
       if (room < 2) break;
@@ -80,19 +85,22 @@ fs::path BundledPromptFile(BundledSet set) {
   if (const char* directory = std::getenv("KVTUNE_DATA_DIR")) places.emplace_back(directory);
   std::error_code ignored;
   const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
-  if (!ignored) places.push_back(program.parent_path().parent_path() / "share" / "kvtune" / "calib_data");
+  if (!ignored)
+    places.push_back(program.parent_path().parent_path() / "share" / "kvtune" / "calib_data");
   places.emplace_back(KVTUNE_SOURCE_DATA_DIR);
   std::string looked_at;
   for (const fs::path& place : places) {
     if (fs::exists(place / name)) return place / name;
     looked_at += (looked_at.empty() ? "" : ", ") + place.string();
   }
-  throw Error(fmt::format("looking for the bundled prompts {}: found none in {}, expected it in one; --prompts FILE "
-                          "uses others", name, looked_at));
+  throw Error(fmt::format(
+      "looking for the bundled prompts {}: found none in {}, expected it in one; --prompts FILE "
+      "uses others",
+      name, looked_at));
 }
 
-PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, const fs::path& model_directory,
-                        const ModelConfig& config) {
+PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
+                        const fs::path& model_directory, const ModelConfig& config) {
   PromptSet set;
   std::vector<fs::path> files = options.files;
   if (files.empty()) {
@@ -124,13 +132,16 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, co
   const size_t all_count = all.size();
   set.prompts = Choose(std::move(all), options);
   if (set.prompts.empty()) {
-    throw Error(fmt::format("choosing prompts: found room for none with --max-prompts {} and --max-tokens {}, expected "
-                            "at least 1 prompt of 2 tokens", options.max_prompts, options.max_tokens));
+    throw Error(fmt::format(
+        "choosing prompts: found room for none with --max-prompts {} and --max-tokens {}, expected "
+        "at least 1 prompt of 2 tokens",
+        options.max_prompts, options.max_tokens));
   }
   CountAndHash(set);
   if (cut > 0) {
-    LogInfo(fmt::format("{} of {} prompts are longer than the model's context: cut to its {} tokens", cut, all_count,
-                        config.max_position_embeddings));
+    LogInfo(
+        fmt::format("{} of {} prompts are longer than the model's context: cut to its {} tokens",
+                    cut, all_count, config.max_position_embeddings));
   }
   return set;
 }

@@ -22,7 +22,7 @@ struct PromptOptions {
   // A user's own prompt is refused rather than silently scored in part. Bundled prompts are always
   // cut: the user did not choose their length.
   LongPrompts long_prompts = LongPrompts::kRefuse;
-  uint64_t seed = 0;                         // of the shuffle before prompts are chosen
+  uint64_t seed = 0;  // of the shuffle before prompts are chosen
 };
 
 struct PromptSet {
@@ -43,8 +43,8 @@ enum class BundledSet { kCalibration, kHeldOut };
 std::filesystem::path BundledPromptFile(BundledSet set);
 
 // Reads, tokenizes with the model's tokenizer.json, shuffles by seed and cuts.
-// Throws Error: no prompts, a prompt under two tokens, longer than the model's context or with an id
-// outside the vocabulary, naming file and line.
+// Throws Error: no prompts, a prompt under two tokens, longer than the model's context or with an
+// id outside the vocabulary, naming file and line.
 PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
                         const std::filesystem::path& model_directory, const ModelConfig& config);
 
