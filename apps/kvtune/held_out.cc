@@ -13,8 +13,6 @@
 namespace kvtune {
 namespace {
 
-constexpr uint64_t kBootstrapSeed = 3;  // purpose, see DeriveSeed
-
 HeldOutScore WithInterval(PlanScore score, uint64_t seed) {
   std::vector<double> kl_sums;
   std::vector<double> tokens;
@@ -23,7 +21,7 @@ HeldOutScore WithInterval(PlanScore score, uint64_t seed) {
     tokens.push_back(static_cast<double>(prompt.tokens));
   }
   BootstrapOptions options;
-  options.seed = DeriveSeed(seed, kBootstrapSeed);
+  options.seed = DeriveSeed(seed, SeedPurpose::kBootstrap);
   const Interval interval = BootstrapRatioInterval(kl_sums, tokens, options);
   return {.score = std::move(score), .kl_mean_interval = interval};
 }

@@ -17,8 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kShufflePurpose = 1;  // of DeriveSeed
-
 // Cuts the prompt to the model's context where that is asked for, and refuses what cannot be
 // scored. Returns whether it was cut.
 bool FitPrompt(TokenIds& ids, const std::string& where, const ModelConfig& config,
@@ -48,7 +46,7 @@ bool FitPrompt(TokenIds& ids, const std::string& where, const ModelConfig& confi
 
 // The chosen prompts in the order of the shuffle, the last one cut where the token budget ends.
 std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& options) {
-  Random random(DeriveSeed(options.seed, kShufflePurpose));
+  Random random(DeriveSeed(options.seed, SeedPurpose::kPromptShuffle));
   random.Shuffle(std::span(all));
   std::vector<TokenIds> chosen;
   int64_t tokens = 0;

@@ -36,7 +36,8 @@ TokenLosses ComputeByOperators(const at::Tensor& reference, const at::Tensor& lo
                                const at::Tensor& next_tokens) {
   const at::Tensor log_p = at::log_softmax(reference.to(at::kFloat), -1);  // [rows, vocab]
   const at::Tensor log_q = at::log_softmax(logits.to(at::kFloat), -1);     // [plans, rows, vocab]
-  const at::Tensor d = log_p - log_q;
+  // Where p is far below q, p is about 0 and exp(-d) must not become infinite beside it.
+  const at::Tensor d = (log_p - log_q).clamp_min_(-87);
   const at::Tensor near = d * d * (0.5 - d * (1.0 / 6 - d * (1.0 / 24)));
   const at::Tensor terms = at::where(at::abs(d) < 0.03, near, d + at::expm1(-d));
   const at::Tensor index = next_tokens.view({1, -1, 1}).expand({logits.size(0), -1, 1});
