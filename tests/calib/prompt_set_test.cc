@@ -17,9 +17,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using ::testing::_;
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Le;
 using ::testing::SizeIs;
 using ::testing::ThrowsMessage;
 using ::testing::UnorderedElementsAreArray;
@@ -155,6 +158,30 @@ TEST_F(PromptSetTest, PromptsThatTheModelCannotReadAreRefusedWithTheirLine) {
   EXPECT_THAT(
       Loading({.files = {Write("p.jsonl", "{\"text\": \"\"}")}}),
       ThrowsMessage<Error>(HasSubstr("line 1: found a prompt of 0 tokens, expected at least 2")));
+}
+
+TEST_F(PromptSetTest, LongPromptsAreCutWhenAskedFor) {
+  config_.max_position_embeddings = 4;
+  const PromptSet set = Load({.files = {WriteTens()}, .long_prompts = LongPrompts::kCut});
+  EXPECT_THAT(set.prompts, SizeIs(10));
+  EXPECT_THAT(set.prompts, Each(ElementsAre(_, 11, 12, 13)));
+  EXPECT_EQ(set.token_count, 40);
+}
+
+TEST_F(PromptSetTest, BundledPromptsAreCutToTheContext) {
+  config_.max_position_embeddings = 64;
+  const PromptSet set = Load({});
+  EXPECT_THAT(set.prompts, Each(SizeIs(Le(64))));
+}
+
+TEST_F(PromptSetTest, CountAndHashSeeTheChosenPromptsOnly) {
+  const fs::path file = WriteTens();
+  PromptSet set = Load({.files = {file}});
+  set.prompts.resize(3);
+  CountAndHash(set);
+  const PromptSet three = Load({.files = {file}, .max_prompts = 3});
+  EXPECT_EQ(set.hash, three.hash);
+  EXPECT_EQ(set.token_count, three.token_count);
 }
 
 TEST_F(PromptSetTest, OnlyTextsNeedATokenizer) {
