@@ -9,6 +9,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/random.h"
+#include "search/first_generation.h"
 #include "search/genome.h"
 #include "search/nsga2.h"
 #include "search/pareto.h"
@@ -16,10 +17,6 @@
 
 namespace kvtune {
 namespace {
-
-// Seeds of independent draws (DeriveSeed).
-constexpr uint64_t kFirstGenerationSeed = 1;
-constexpr uint64_t kNsga2Seed = 2;
 
 constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
@@ -107,7 +104,7 @@ class SearchRun {
   std::vector<Objectives> ScoreGenes(std::span<const Genes> generation);
   bool ScoreWholeSpace();
   void RunNsga2();
-  std::vector<Genes> FirstGeneration() const;
+  std::vector<PrecisionPlan> SeedPlans() const;
   void Refine();
   std::vector<PrecisionPlan> ProposeRound(size_t count) const;
 
@@ -245,49 +242,23 @@ bool SearchRun::ScoreWholeSpace() {
   return true;
 }
 
-// The uniform plans and the caller's seeds as far as there is room, then random plans.
-std::vector<Genes> SearchRun::FirstGeneration() const {
-  const auto size = static_cast<size_t>(population_);
-  std::vector<Genes> generation;
-  const auto add_if_new = [&](Genes genes) {
-    if (generation.size() < size &&
-        std::find(generation.begin(), generation.end(), genes) == generation.end()) {
-      generation.push_back(std::move(genes));
-    }
-  };
-  for (const PrecisionPlan& plan : uniform_plans_) add_if_new(genome_.Project(plan));
-  for (const PrecisionPlan& plan : options_.seed_plans) add_if_new(genome_.Project(plan));
-  if (!options_.layer_losses.empty()) {
-    // Not all: random plans find what the surrogate is wrong about.
-    const size_t count = size / 2;
-    const std::vector<PrecisionPlan> front = SurrogateFront(options_.layer_losses, cost_);
-    for (const PrecisionPlan& plan : ThinOverBytes(front, cost_, count)) {
-      add_if_new(genome_.Project(plan));
-    }
-  }
-
-  Random random(DeriveSeed(options_.seed, kFirstGenerationSeed));
-  // Around a level of their own, from most to fewest bits: genes drawn apart would give plans of
-  // middling size only.
-  constexpr double kSpread = 0.5;  // of the choices
-  const auto draw = [&] {
-    Genes genes;
-    const double level = random.Unit();
-    for (const int choices : genome_.choices()) {
-      const double position = level + kSpread * (random.Unit() - 0.5);
-      genes.push_back(std::clamp(static_cast<int>(std::floor(position * choices)), 0, choices - 1));
-    }
-    return genes;
-  };
-  // A space smaller than the population has no further new plans: repetitions then fill it.
-  for (int tries = 0; tries < 16 * population_ && generation.size() < size; ++tries)
-    add_if_new(draw());
-  while (generation.size() < size) generation.push_back(draw());
-  return generation;
+// What the first generation starts from, in order of preference.
+std::vector<PrecisionPlan> SearchRun::SeedPlans() const {
+  std::vector<PrecisionPlan> plans = uniform_plans_;
+  plans.insert(plans.end(), options_.seed_plans.begin(), options_.seed_plans.end());
+  if (options_.layer_losses.empty()) return plans;
+  // Half a generation: random plans find what the surrogate is wrong about.
+  const std::vector<PrecisionPlan> front =
+      ThinOverBytes(SurrogateFront(options_.layer_losses, cost_), cost_,
+                    static_cast<size_t>(population_) / 2);
+  plans.insert(plans.end(), front.begin(), front.end());
+  return plans;
 }
 
 void SearchRun::RunNsga2() {
-  const std::vector<Genes> first = FirstGeneration();
+  const std::vector<Genes> first =
+      FirstGeneration(genome_, SeedPlans(), static_cast<size_t>(population_),
+                      DeriveSeed(options_.seed, SeedPurpose::kFirstGeneration));
   const std::vector<Objectives> objectives = ScoreGenes(first);
   Report(SearchStage::kGroupedSearch, 1);
   if (objectives.size() < first.size()) return StopAtLimit();
@@ -297,7 +268,7 @@ void SearchRun::RunNsga2() {
   options.mutation_probability = options_.mutation_probability > 0
                                      ? options_.mutation_probability
                                      : 1.0 / static_cast<double>(genome_.gene_count());
-  options.seed = DeriveSeed(options_.seed, kNsga2Seed);
+  options.seed = DeriveSeed(options_.seed, SeedPurpose::kNsga2);
   Nsga2 nsga2(
       genome_.choices(), first, objectives,
       [this](std::span<const Genes> generation) { return ScoreGenes(generation); }, options);

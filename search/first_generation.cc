@@ -1,0 +1,47 @@
+#include "search/first_generation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "lib/base/random.h"
+
+namespace kvtune {
+namespace {
+
+// Around a level of their own, from most to fewest bits: genes drawn apart would give plans of
+// middling size only.
+Genes DrawGenes(const std::vector<int>& choices_of_gene, Random& random) {
+  constexpr double kSpread = 0.5;  // of the choices
+  Genes genes;
+  const double level = random.Unit();
+  for (const int choices : choices_of_gene) {
+    const double position = level + kSpread * (random.Unit() - 0.5);
+    genes.push_back(std::clamp(static_cast<int>(std::floor(position * choices)), 0, choices - 1));
+  }
+  return genes;
+}
+
+}  // namespace
+
+std::vector<Genes> FirstGeneration(const Genome& genome, std::span<const PrecisionPlan> seeds,
+                                   size_t size, uint64_t random_seed) {
+  std::vector<Genes> generation;
+  const auto add_if_new = [&](Genes genes) {
+    if (generation.size() < size &&
+        std::find(generation.begin(), generation.end(), genes) == generation.end()) {
+      generation.push_back(std::move(genes));
+    }
+  };
+  for (const PrecisionPlan& plan : seeds) add_if_new(genome.Project(plan));
+
+  Random random(random_seed);
+  constexpr size_t kTriesPerPlan = 16;
+  for (size_t tries = 0; tries < kTriesPerPlan * size && generation.size() < size; ++tries) {
+    add_if_new(DrawGenes(genome.choices(), random));
+  }
+  while (generation.size() < size) generation.push_back(DrawGenes(genome.choices(), random));
+  return generation;
+}
+
+}  // namespace kvtune
