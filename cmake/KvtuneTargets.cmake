@@ -24,6 +24,9 @@ function(kvtune_test name)
     KVTUNE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     KVTUNE_TEST_DATA_DIR="${PROJECT_SOURCE_DIR}/tests/data"
     KVTUNE_SHARED_DATA_DIR="${PROJECT_SOURCE_DIR}/../shared/data")
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)  # an empty value would vanish from the list of properties
+  endif()
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
 endfunction()

@@ -71,11 +71,21 @@ void ReadRopeScaling(JsonFields scaling, RopeConfig& rope) {
   }
 }
 
+void RequireFullRotation(JsonFields& fields) {
+  constexpr std::string_view kKey = "partial_rotary_factor";
+  if (!fields.Has(kKey)) return;
+  if (const double factor = fields.Number(kKey); factor != 1) {
+    fields.Fail(kKey, fmt::format("found {}, expected 1: partial rotation is not supported yet", factor));
+  }
+}
+
 RopeConfig ReadRope(JsonFields& fields) {
+  RequireFullRotation(fields);
   RopeConfig rope;
   if (fields.Has("rope_theta")) rope.theta = fields.Number("rope_theta");
   if (fields.Has("rope_parameters")) {  // transformers 5
     JsonFields parameters = fields.Object("rope_parameters");
+    RequireFullRotation(parameters);
     if (parameters.Has("rope_theta")) rope.theta = parameters.Number("rope_theta");
     ReadRopeScaling(parameters, rope);
   } else if (fields.Has("rope_scaling")) {

@@ -228,6 +228,14 @@ const std::map<std::string, Published>& SupportedConfigs() {
   return configs;
 }
 
+TEST(ModelConfigTest, PartialRotationIsRefused) {
+  EXPECT_THAT(ParsingWith({{"partial_rotary_factor", 0.5}}),
+              ThrowsMessage<Error>(HasSubstr("\"partial_rotary_factor\": found 0.5, expected 1")));
+  EXPECT_THAT(ParsingWith({{"rope_parameters", {{"partial_rotary_factor", 0.25}}}}),
+              ThrowsMessage<Error>(HasSubstr("rope_parameters: \"partial_rotary_factor\": found 0.25")));
+  EXPECT_EQ(ParseWith({{"partial_rotary_factor", 1.0}}).rope.theta, 10000);
+}
+
 TEST(ModelConfigTest, PublishedConfigsAreReadRightOrRefusedByArchitecture) {
   const fs::path folder = fs::path(KVTUNE_SHARED_DATA_DIR) / "hf_configs";
   if (!fs::exists(folder)) GTEST_SKIP() << "no published configurations in " << folder;
