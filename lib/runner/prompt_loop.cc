@@ -20,8 +20,9 @@ PromptLoop PlanPromptLoop(int threads, size_t prompts, size_t longest, size_t va
   const auto elements = static_cast<size_t>(2 * config.hidden_size + 2 * config.query_heads * config.head_dim +
                                             4 * config.kv_width());
   const size_t bytes_per_prompt = std::max<size_t>(1, longest * variants * elements * sizeof(float));
-  const auto wanted = static_cast<size_t>(threads);
-  return {prompts >= wanted && bytes_per_prompt * wanted <= kActivationBytes ? threads : 1};
+  const size_t workers = std::min(static_cast<size_t>(threads), prompts);
+  const bool busy_enough = 2 * workers >= static_cast<size_t>(threads);
+  return {busy_enough && bytes_per_prompt * workers <= kActivationBytes ? static_cast<int>(workers) : 1};
 }
 
 void ForEachPrompt(const PromptLoop& loop, size_t count, const std::function<void(size_t)>& work) {

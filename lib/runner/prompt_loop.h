@@ -15,12 +15,13 @@ struct PromptLoop {
 
 // How many prompts to work on at a time. One prompt per thread needs no barrier between operators:
 // on a machine with other work, threads that wait for each other after every small operator lose most
-// of their time. With fewer prompts than threads, or activations that would not fit, operators are
-// parallel instead. `longest` is in tokens, `variants` the plans that are alive together.
+// of their time. With so few prompts that over half of the threads would idle, or with activations that
+// would not fit, operators are parallel instead. `longest` is in tokens, `variants` the plans that are
+// alive together.
 PromptLoop PlanPromptLoop(int threads, size_t prompts, size_t longest, size_t variants, const ModelConfig& config);
 
-// Calls work(i) once for every i in [0, count), longest first is up to the caller. The first exception
-// is thrown again after all threads have stopped.
+// Calls work(i) once for every i in [0, count). The first exception is thrown again after all threads
+// have stopped.
 void ForEachPrompt(const PromptLoop& loop, size_t count, const std::function<void(size_t)>& work);
 
 }  // namespace kvtune
