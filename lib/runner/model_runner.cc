@@ -73,7 +73,7 @@ std::vector<float> ToVector(const at::Tensor& tensor) {
 }
 
 // Every layer frees and takes the same activations again. By default glibc gives such large blocks back
-// to the kernel each time, and 5 % of a scoring run went into faulting the pages in again.
+// to the kernel each time, and faulting the pages in again shows in a profile.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

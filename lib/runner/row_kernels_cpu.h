@@ -1,7 +1,8 @@
 // What a decoder does to each row between its matrix products, fused for float32 on the CPU. Torch-free.
 //
-// The same steps as single operators cost a third of a scoring run: each one walks its tensor through
-// memory once more. Other devices and types use the operators (decoder.cc, attention.cc).
+// As single operators the same steps would each walk their tensor through memory once more, which costs
+// a small model nearly as much as its matrix products. Other devices and types use the operators
+// (decoder.cc, attention.cc).
 #pragma once
 
 #include <cstdint>
