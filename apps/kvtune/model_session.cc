@@ -53,6 +53,11 @@ ModelSession::ModelSession(const ModelArguments& arguments, const std::string& h
       run_(ProvenanceOf(arguments, checkpoint_, prompts_.calibration, runner_)) {
   LogInfo(fmt::format("model: {} of {} layers on {} in {}", config().architecture,
                       config().layer_count, run_.device, run_.dtype));
+  // Rounding of the activations moves the distribution too, whatever is stored.
+  if (run_.dtype != "float32") {
+    LogInfo(fmt::format("scores in {} cannot tell plans apart that lose very little: --dtype float32 can",
+                        run_.dtype));
+  }
 }
 
 CostFunction ModelSession::cost() const {
