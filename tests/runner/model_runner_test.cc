@@ -114,7 +114,7 @@ std::vector<DecodingCase> DecodingCases() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, ParallelEqualsDecoding, ::testing::ValuesIn(DecodingCases()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST(ModelRunner, ExactPlanLosesExactlyNothing) {
   const Tiny tiny;
