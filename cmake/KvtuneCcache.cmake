@@ -1,8 +1,9 @@
 # Compile through ccache where it is installed: a second clone of the same commit builds in seconds.
 # The sloppiness is what ccache's manual asks for with precompiled headers, together with GCC's
-# -fpch-preprocess (see kvtune_runner).
+# -fpch-preprocess (see kvtune_runner); the base directory makes clones in other folders share.
 find_program(KVTUNE_CCACHE ccache)
 if(KVTUNE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER
-    "${CMAKE_COMMAND}" -E env "CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime" "${KVTUNE_CCACHE}")
+    "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=true
+    "CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime" "${KVTUNE_CCACHE}")
 endif()
