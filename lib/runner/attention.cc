@@ -71,6 +71,12 @@ CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, KvSide 
 
 CacheSide ExactCacheSide(const at::Tensor& exact) { return {exact, exact, 0}; }
 
+int64_t MaxWeightElements(const at::Device& device) {
+  constexpr int64_t kCpu = 1 << 18;
+  constexpr int64_t kCuda = 1 << 28;
+  return device.is_cpu() ? kCpu : kCuda;
+}
+
 std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t alignment, int64_t elements_per_weight,
                                     int64_t max_elements) {
   std::vector<QueryBlock> blocks;

@@ -31,6 +31,10 @@ struct QueryBlock {
   int64_t end = 0;
 };
 
+// Attention weights to have alive at a time: small enough for a CPU's second-level cache, large enough
+// to fill a GPU.
+int64_t MaxWeightElements(const at::Device& device);
+
 // Cuts the queries [first, tokens) into blocks whose attention weights have at most `max_elements`
 // (at least one window, or one query). Blocks begin at multiples of `alignment` (1 or the window),
 // so that no group straddles two of them. REQUIRES: so does `first`.

@@ -40,6 +40,13 @@ at::Tensor Decoder::RmsNorm(const at::Tensor& hidden, const at::Tensor& weight) 
   return normed.to(hidden.scalar_type()) * weight;
 }
 
+at::Tensor Decoder::IdsOf(const std::vector<int32_t>& prompt) const {
+  // from_blob takes a mutable pointer, but the conversion to int64 only reads.
+  const at::Tensor ids =
+      at::from_blob(const_cast<int32_t*>(prompt.data()), {static_cast<int64_t>(prompt.size())}, at::kInt);
+  return ids.to(options_.device(), at::kLong);
+}
+
 at::Tensor Decoder::Embed(const at::Tensor& ids) const { return at::embedding(weights_.embedding, ids); }
 
 QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, int64_t first_position) const {

@@ -25,6 +25,8 @@ class Decoder {
   const at::TensorOptions& options() const { return options_; }
   double key_bias_norm(size_t layer) const { return weights_.layers[layer].key_bias_norm; }
 
+  // On the decoder's device, [tokens] of int64.
+  at::Tensor IdsOf(const std::vector<int32_t>& prompt) const;
   // ids: [rows] of int64 -> [rows, hidden]
   at::Tensor Embed(const at::Tensor& ids) const;
   // hidden: [sequences, tokens, hidden], of the positions first_position, first_position + 1, ...

@@ -8,9 +8,6 @@
 namespace kvtune {
 namespace {
 
-constexpr int64_t kCpuWeightElements = 1 << 18;
-constexpr int64_t kCudaWeightElements = 1 << 27;
-
 // Sums over one KV head each: [kv_heads] of float64 on the CPU.
 std::vector<double> PerHead(const at::Tensor& sums) {
   const at::Tensor values = sums.to(at::kDouble).cpu().contiguous();
@@ -159,11 +156,8 @@ void ObservePrompt(const Decoder& decoder, const TokenIds& prompt, std::span<con
                    int64_t exact_queries, std::span<LayerObservation> observations) {
   const ModelConfig& config = decoder.config();
   const auto tokens = static_cast<int64_t>(prompt.size());
-  const at::Device device = decoder.options().device();
-  const at::Tensor ids =
-      at::from_blob(const_cast<int32_t*>(prompt.data()), {tokens}, at::kInt).to(device, at::kLong);
-  const int64_t max_elements = device.is_cpu() ? kCpuWeightElements : kCudaWeightElements;
-  at::Tensor hidden = decoder.Embed(ids);
+  const int64_t max_elements = MaxWeightElements(decoder.options().device());
+  at::Tensor hidden = decoder.Embed(decoder.IdsOf(prompt));
   for (size_t layer = 0; layer < observations.size(); ++layer) {
     const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), 0);
     LayerObserver observer(qkv.query, qkv.key, qkv.value, pairs, observations[layer]);

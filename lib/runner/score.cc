@@ -10,16 +10,11 @@
 namespace kvtune {
 namespace {
 
-// Attention weights alive at a time: small enough for a CPU's second-level cache, large enough to
-// fill a GPU.
-constexpr int64_t kCpuWeightElements = 1 << 18;
-constexpr int64_t kCudaWeightElements = 1 << 28;
-// Logits alive at a time.
-constexpr int64_t kCpuLogitElements = 1 << 21;
-constexpr int64_t kCudaLogitElements = 1 << 29;
-
-int64_t ByDevice(const Decoder& decoder, int64_t cpu, int64_t cuda) {
-  return decoder.options().device().is_cpu() ? cpu : cuda;
+// Logits to have alive at a time, for the same reasons as MaxWeightElements.
+int64_t MaxLogitElements(const at::Device& device) {
+  constexpr int64_t kCpu = 1 << 21;
+  constexpr int64_t kCuda = 1 << 29;
+  return device.is_cpu() ? kCpu : kCuda;
 }
 
 
@@ -107,7 +102,7 @@ class LayerAttention {
 
   std::vector<QueryBlock> Blocks(int64_t first, int64_t tokens, int64_t alignment) const {
     return QueryBlocks(first, tokens, alignment, decoder_.config().query_heads,
-                       ByDevice(decoder_, kCpuWeightElements, kCudaWeightElements));
+                       MaxWeightElements(decoder_.options().device()));
   }
 
   // attended: [1, query_heads, block, head_dim]
@@ -127,11 +122,7 @@ class LayerAttention {
 }  // namespace
 
 at::Tensor RunPlanTree(const Decoder& decoder, const PlanTree& tree, const TokenIds& prompt, int64_t exact_queries) {
-  const auto tokens = static_cast<int64_t>(prompt.size());
-  const at::Device device = decoder.options().device();
-  const at::Tensor ids =
-      at::from_blob(const_cast<int32_t*>(prompt.data()), {tokens}, at::kInt).to(device, at::kLong);
-  at::Tensor hidden = decoder.Embed(ids).unsqueeze(0);  // [nodes, tokens, hidden]
+  at::Tensor hidden = decoder.Embed(decoder.IdsOf(prompt)).unsqueeze(0);  // [nodes, tokens, hidden]
   for (size_t layer = 0; layer < tree.layers.size(); ++layer) {
     const PlanTreeLayer& nodes = tree.layers[layer];
     const int64_t parents = hidden.size(0);
@@ -141,7 +132,8 @@ at::Tensor RunPlanTree(const Decoder& decoder, const PlanTree& tree, const Token
       std::vector<int64_t> parent_of;
       for (const PlanTreeNode& node : nodes) parent_of.push_back(static_cast<int64_t>(node.parent));
       const at::Tensor index =
-          at::from_blob(parent_of.data(), {static_cast<int64_t>(parent_of.size())}, at::kLong).to(device);
+          at::from_blob(parent_of.data(), {static_cast<int64_t>(parent_of.size())}, at::kLong)
+              .to(decoder.options().device());
       hidden = hidden.index_select(0, index);
     }
     at::Tensor rows = hidden.flatten(0, 1);
@@ -154,17 +146,16 @@ std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& 
                                       const TokenIds& prompt, int64_t first_scored) {
   const auto tokens = static_cast<int64_t>(prompt.size());
   const int64_t variants = hidden.size(0);
-  const at::Tensor next_tokens = at::from_blob(const_cast<int32_t*>(prompt.data()), {tokens}, at::kInt)
-                                     .to(decoder.options().device(), at::kLong);
+  const at::Tensor ids = decoder.IdsOf(prompt);
   std::vector<PromptLosses> losses(static_cast<size_t>(variants));
   const int64_t rows_at_a_time =
-      std::max<int64_t>(1, ByDevice(decoder, kCpuLogitElements, kCudaLogitElements) /
+      std::max<int64_t>(1, MaxLogitElements(decoder.options().device()) /
                                ((variants + 1) * decoder.config().vocab_size));
   for (int64_t begin = first_scored; begin < tokens - 1; begin += rows_at_a_time) {
     const int64_t rows = std::min(rows_at_a_time, tokens - 1 - begin);
     const at::Tensor reference_logits = decoder.Logits(reference.narrow(0, begin, rows));
     const at::Tensor logits = decoder.Logits(decoder.FinalNorm(hidden.narrow(1, begin, rows)));
-    const TokenLosses chunk = ComputeTokenLosses(reference_logits, logits, next_tokens.narrow(0, begin + 1, rows));
+    const TokenLosses chunk = ComputeTokenLosses(reference_logits, logits, ids.narrow(0, begin + 1, rows));
     for (int64_t i = 0; i < variants; ++i) {
       PromptLosses& total = losses[static_cast<size_t>(i)];
       const float* kl = chunk.kl.const_data_ptr<float>() + i * rows;
