@@ -31,7 +31,7 @@ ALLOWED = {
 THIRD_PARTY = {
     ("ATen/", "c10/", "torch/"): ["lib/runner/torch.h"],
     ("pagmo/",): ["search/*.cc"],
-    ("CLI/",): ["apps/kvtune/cli.cc"],
+    ("CLI/",): ["apps/kvtune/cli.cc", "apps/kvtune/command_table.cc", "apps/kvtune/option_groups.cc"],
     ("oniguruma.h", "utf8proc.h"): ["lib/tokenizer/*.cc"],
     ("spdlog/",): ["lib/base/*.cc"],
     ("xxhash.h",): ["lib/base/*.cc"],

@@ -1,0 +1,142 @@
+#include "apps/kvtune/command_table.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "apps/kvtune/commands.h"
+#include "apps/kvtune/option_groups.h"
+#include "apps/kvtune/options.h"
+
+namespace kvtune {
+namespace {
+
+void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
+  AddModelArguments(app, arguments.model);
+  AddRunArguments(app, arguments.run);
+  AddSensitivity(app, arguments.calibrate.sensitivity);
+  AddCalibrateOptions(app, arguments.calibrate);
+  AddPruneOptions(app, arguments.prune);
+  AddClusterOptions(app, arguments.cluster);
+  AddSearchOptions(app, arguments.search);
+  // One flag serves both stages: what is measured is what prunes.
+  app.callback([&arguments] { arguments.prune.sensitivity = arguments.calibrate.sensitivity; });
+}
+
+void DeclareCalibrate(CLI::App& app, CalibrateArguments& arguments) {
+  AddModelArguments(app, arguments.model);
+  AddRunArguments(app, arguments.run);
+  AddSensitivity(app, arguments.calibrate.sensitivity);
+  AddCalibrateOptions(app, arguments.calibrate);
+}
+
+void DeclarePrune(CLI::App& app, PruneArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  AddSensitivity(app, arguments.prune.sensitivity);
+  AddPruneOptions(app, arguments.prune);
+}
+
+void DeclareCluster(CLI::App& app, ClusterArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  AddClusterOptions(app, arguments.cluster);
+}
+
+void DeclareEvaluate(CLI::App& app, EvaluateArguments& arguments) {
+  AddModelArguments(app, arguments.model);
+  app.add_option("--plan", arguments.plans,
+                 "A plan: \"KV4;0:KV8;26-27:K8V4\", an exported file or RUN:NAME; repeatable")
+      ->type_name("SPEC")->allow_extra_args(false);
+  AddChoice(app, "--uniform", arguments.uniform, {"all"}, "Also every uniform plan of the target")
+      ->default_str("");
+  app.add_flag("--stdin", arguments.read_stdin,
+               "Read JSON plans from stdin, one a line; write one JSON score a line");
+}
+
+void DeclareParetoList(CLI::App& app, FrontArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+}
+
+void DeclareParetoShow(CLI::App& app, FrontArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  app.add_option("NAME,--plan", arguments.plan, "Plan of the front, uniform plan or exact")
+      ->required();
+}
+
+void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  app.add_option("--max-loss", arguments.max_loss, "Fewest bytes with at most this mean KL")
+      ->type_name("NATS");
+  app.add_option("--max-bits", arguments.max_bits, "Least loss with at most B effective bits")
+      ->type_name("B");
+  app.add_option("--max-bytes", arguments.max_bytes, "Least loss with at most N bytes per token")
+      ->type_name("N");
+  app.add_flag("--lossless", arguments.lossless,
+               "Fewest bytes with a held-out loss not worse than the 8-bit uniform plan's");
+}
+
+void DeclareParetoExport(CLI::App& app, ExportArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  app.add_option("--plan", arguments.plan, "Plan of the front, uniform plan or exact")
+      ->type_name("NAME")->required();
+  app.add_option("--format", arguments.format, "Format (see `kvtune targets`)")
+      ->type_name("X")->required();
+  app.add_option("--out", arguments.out, "File to write (default: stdout)")->type_name("FILE");
+}
+
+void DeclareInspect(CLI::App& app, InspectArguments& arguments) {
+  AddModel(app, arguments.model);
+  AddTarget(app, arguments.target);
+  AddContext(app, arguments.context);
+}
+
+void DeclareTokenize(CLI::App& app, TokenizeArguments& arguments) {
+  AddModel(app, arguments.model);
+  app.add_option("FILE", arguments.file, "Text, one prompt a line (default: stdin)");
+  app.add_flag("--jsonl", arguments.jsonl, "Lines are JSON objects with \"text\"");
+  app.add_flag("--no-special", arguments.no_special, "Leave out BOS and the like");
+}
+
+void DeclareTargets(CLI::App& app, TargetsArguments& arguments) {
+  app.add_option("NAME", arguments.name, "Only this target");
+}
+
+// Owns a command's arguments between parsing and running.
+template <typename Arguments>
+Command::Action Bind(CLI::App& app, void (*declare)(CLI::App&, Arguments&),
+            ExitCode (*run)(const Arguments&, const Invocation&)) {
+  auto arguments = std::make_shared<Arguments>();
+  declare(app, *arguments);
+  return [arguments, run](const Invocation& invocation) { return run(*arguments, invocation); };
+}
+
+template <auto kDeclare, auto kRun>
+Command::Action BindTo(CLI::App& app) {
+  return Bind(app, kDeclare, kRun);
+}
+
+}  // namespace
+
+const std::vector<Command>& Commands() {
+  static const std::vector<Command> commands = {
+      {"search", "calibrate, prune, cluster and search, all in one run directory",
+       BindTo<DeclareSearch, RunSearch>},
+      {"calibrate", "measure how much each precision pair disturbs each layer",
+       BindTo<DeclareCalibrate, RunCalibrate>},
+      {"prune", "keep each layer's pairs on the front of bits and error",
+       BindTo<DeclarePrune, RunPrune>},
+      {"cluster", "group layers that share one choice", BindTo<DeclareCluster, RunCluster>},
+      {"evaluate", "score plans against the exact model", BindTo<DeclareEvaluate, RunEvaluate>},
+      {"pareto list", "show the plans of a run's front", BindTo<DeclareParetoList, RunParetoList>},
+      {"pareto show", "show one plan layer by layer", BindTo<DeclareParetoShow, RunParetoShow>},
+      {"pareto pick", "choose a plan by loss, bits or bytes",
+       BindTo<DeclareParetoPick, RunParetoPick>},
+      {"pareto export", "write a plan for a serving engine",
+       BindTo<DeclareParetoExport, RunParetoExport>},
+      {"inspect", "show a model's sizes and its KV bytes per token",
+       BindTo<DeclareInspect, RunInspect>},
+      {"tokenize", "turn lines of text into token ids", BindTo<DeclareTokenize, RunTokenize>},
+      {"targets", "list serving engines and their formats", BindTo<DeclareTargets, RunTargets>},
+  };
+  return commands;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,142 @@
+#include "apps/kvtune/option_groups.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+
+namespace kvtune {
+namespace {
+
+// A whole number of at least `smallest`. CLI11's own checks let "-1" through as an unsigned number
+// and print ranges of 300 digits.
+CLI::Validator WholeNumber(uint64_t smallest) {
+  const auto check = [smallest](const std::string& text) -> std::string {
+    uint64_t number = 0;
+    const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool whole = reason == std::errc() && end == text.data() + text.size();
+    if (whole && number >= smallest) return "";
+    return fmt::format("found \"{}\", expected a whole number from {} on", text, smallest);
+  };
+  return {check, ""};
+}
+
+CLI::Validator ShareBelowOne() {
+  const auto check = [](const std::string& text) -> std::string {
+    double number = -1;
+    const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool complete = reason == std::errc() && end == text.data() + text.size();
+    if (complete && number >= 0 && number < 1) return "";
+    return fmt::format("found \"{}\", expected a number from 0 to below 1", text);
+  };
+  return {check, ""};
+}
+
+}  // namespace
+
+CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
+                       const std::vector<std::string>& choices, const std::string& help) {
+  const auto check = [choices](const std::string& text) -> std::string {
+    if (std::ranges::find(choices, text) != choices.end()) return "";
+    return fmt::format("found \"{}\", expected {}", text, fmt::join(choices, ", "));
+  };
+  return app.add_option(flag, value, help)
+      ->type_name(fmt::format("{}", fmt::join(choices, "|")))
+      ->check({check, ""})->capture_default_str();
+}
+
+void AddTarget(CLI::App& app, std::string& target) {
+  app.add_option("--target", target, "Serving engine to plan for (see `kvtune targets`)")
+      ->type_name("NAME")->capture_default_str();
+}
+
+void AddModel(CLI::App& app, std::filesystem::path& model) {
+  app.add_option("--model", model, "Checkpoint directory in Hugging Face form")
+      ->type_name("DIR")->required();
+}
+
+void AddContext(CLI::App& app, int64_t& context) {
+  app.add_option("--context", context, "Bytes are counted at this length")
+      ->type_name("TOKENS")->check(WholeNumber(1))->capture_default_str();
+}
+
+void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
+  app.add_option("RUN", run, "Run directory")->required();
+}
+
+// Every option that means the same in all commands that run the model.
+void AddModelArguments(CLI::App& app, ModelArguments& model) {
+  AddModel(app, model.model);
+  AddTarget(app, model.target);
+  app.add_option("--prompts", model.prompts,
+                 "Prompt file: .jsonl with \"text\" or \"input_ids\", or plain text; repeatable "
+                 "(default: the bundled calibration set)")
+      ->type_name("FILE")->allow_extra_args(false);
+  app.add_option("--max-prompts", model.max_prompts, "Use at most N prompts")
+      ->type_name("N")->check(WholeNumber(1));
+  app.add_option("--max-tokens", model.max_tokens, "Use at most N tokens in all")
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+  AddChoice(app, "--long-prompts", model.long_prompts, {"refuse", "cut"},
+            "A prompt of --prompts that is longer than the model's context");
+  app.add_option("--seed", model.seed, "Seed of every random choice")
+      ->type_name("N")->check(WholeNumber(0))->capture_default_str();
+  AddContext(app, model.context);
+  app.add_option("--device", model.device, "auto, cpu, cuda or cuda:N")
+      ->type_name("DEVICE")->capture_default_str();
+  AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
+            "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
+  app.add_option("--threads", model.threads, "CPU threads (default: all cores)")
+      ->type_name("N")->check(WholeNumber(1));
+  AddChoice(app, "--prefill", model.prefill, {"quantized", "exact"},
+            "What attention reads during the prompt");
+}
+
+void AddRunArguments(CLI::App& app, RunArguments& run) {
+  app.add_option("--out", run.out, "Run directory (default: ./kvtune-<model name>-<target>)")
+      ->type_name("RUN");
+  app.add_option("--held-out", run.held_out,
+                 "Prompts to score the result on, or none (default: the bundled held-out set; "
+                 "with --prompts its last quarter)")
+      ->type_name("FILE");
+}
+
+void AddSensitivity(CLI::App& app, std::string& sensitivity) {
+  AddChoice(app, "--sensitivity", sensitivity, {"eo", "kl"},
+            "Error that screens pairs: of the attention output, or KL with one layer quantized");
+}
+
+void AddCalibrateOptions(CLI::App& app, CalibrateOptionsArguments& calibrate) {
+  AddChoice(app, "--metric-reduction", calibrate.metric_reduction,
+            {"ratio-of-sums", "mean-of-ratios"}, "How errors are reduced over elements");
+}
+
+void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune) {
+  AddChoice(app, "--bits", prune.bits, {"effective", "nominal"}, "Bits that pruning counts");
+  app.add_option("--epsilon", prune.epsilon, "Keep pairs whose errors are this close, in [0, 1)")
+      ->type_name("X")->check(ShareBelowOne())->capture_default_str();
+  app.add_option("--min-pairs", prune.min_pairs, "Keep at least N pairs a layer")
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+}
+
+void AddClusterOptions(CLI::App& app, ClusterOptionsArguments& cluster) {
+  app.add_option("--max-groups", cluster.max_groups, "Merge groups of layers down to N")
+      ->type_name("N")->check(WholeNumber(1));
+  app.add_flag("--no-cluster", cluster.no_cluster, "Every layer is its own group");
+}
+
+void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
+  app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+  app.add_option("--generations", search.generations, "Generations")
+      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+  app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
+      ->type_name("N")->check(WholeNumber(1));
+  CLI::Option* refine =
+      app.add_option("--refine-evaluations", search.refine_evaluations,
+                     "Plans of the layer-wise refinement after the grouped search, at most")
+          ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+  app.add_flag("--no-refine", search.no_refine, "End with the grouped search")->excludes(refine);
+}
+
+}  // namespace kvtune
