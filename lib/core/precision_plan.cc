@@ -49,9 +49,14 @@ size_t ParseLayerIndex(std::string_view text, std::string_view spec, size_t laye
 
 std::string PairLabel(PrecisionPair pair) {
   if (pair.is_exact()) return "exact";
-  const std::string_view key = FormatOf(pair.key).label;
-  const std::string_view value = FormatOf(pair.value).label;
-  return key == value ? fmt::format("KV{}", key) : fmt::format("K{}V{}", key, value);
+  const KvFormat& key = FormatOf(pair.key);
+  const KvFormat& value = FormatOf(pair.value);
+  if (key.has_numeric_label() && value.has_numeric_label()) {
+    return key.label == value.label ? fmt::format("KV{}", key.label)
+                                    : fmt::format("K{}V{}", key.label, value.label);
+  }
+  const auto word = [](const KvFormat& format) { return format.has_numeric_label() ? format.name : format.label; };
+  return pair.key == pair.value ? std::string(word(key)) : fmt::format("{}/{}", word(key), word(value));
 }
 
 PrecisionPair ParsePairLabel(std::string_view label, std::span<const PrecisionPair> pairs) {

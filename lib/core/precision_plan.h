@@ -22,7 +22,8 @@ struct PrecisionPair {
 
 inline constexpr PrecisionPair kExactPair{};
 
-// "KV4" when both sides have 4 bits, else "K8V4"; "exact" when both are.
+// "KV4" when both sides have 4 bits, else "K8V4", where the formats are labelled by numbers; else the
+// format's own label for both sides ("fp8_e4m3") or two ("q8_0/q4_0"). "exact" when both sides are.
 std::string PairLabel(PrecisionPair pair);
 
 // Throws Error when no pair of `pairs` has this label, naming those that exist.

@@ -1,5 +1,6 @@
 #include "lib/runner/fake_quantize.h"
 
+#include "lib/base/error.h"
 #include "lib/runner/fake_quantize_cpu.h"
 
 namespace kvtune {
@@ -43,6 +44,10 @@ at::Tensor QuantizePerChannel(const at::Tensor& x, int64_t group, int bits) {
 
 at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, KvSide side) {
   if (format.is_exact()) return x;
+  if (format.numerics != Numerics::kKvtunerAsymmetric) {
+    throw Error("quantizing a cache: found the format " + std::string(format.name) +
+                ", expected one whose arithmetic is known (int8, int4, int2 and KIVI)");
+  }
   const QuantLayout& layout = format.layout(side);
   const int64_t head_dim = x.size(-1);
   const int64_t tokens = x.size(-2);

@@ -6,13 +6,32 @@ namespace kvtune {
 namespace {
 
 TEST(KvFormatTest, TableIsIndexedByIdAndNamesAreDistinct) {
-  for (int i = 0; i <= static_cast<int>(KvFormatId::kKiviInt2); ++i) {
+  for (size_t i = 0; i < Formats().size(); ++i) {
     const auto id = static_cast<KvFormatId>(i);
     EXPECT_EQ(FormatOf(id).id, id);
     EXPECT_EQ(FindFormat(FormatOf(id).name), id);
+    EXPECT_EQ(FormatOf(id).is_exact(), FormatOf(id).numerics == Numerics::kExact);
+    EXPECT_FALSE(FormatOf(id).label.empty());
   }
+  EXPECT_EQ(FormatOf(KvFormatId::kExact).name, "exact");
   EXPECT_EQ(FindFormat("int3"), std::nullopt);
   EXPECT_EQ(FindFormat(""), std::nullopt);
+}
+
+TEST(KvFormatTest, StaticScalesCostNoBitsAndWindowsHoldWholeGroups) {
+  for (const KvFormat& format : Formats()) {
+    for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
+      const QuantLayout& layout = format.layout(side);
+      const bool is_static = layout.axis == QuantAxis::kPerTensor || layout.axis == QuantAxis::kPerHead;
+      if (is_static) {
+        EXPECT_NE(format.scale, ScaleKind::kOfRow) << format.name;
+        EXPECT_EQ(EffectiveBits(format, side, 128), format.bits) << format.name;
+      }
+      if (layout.axis == QuantAxis::kPerChannel) {
+        EXPECT_EQ(format.residual_window_tokens % layout.group_size, 0) << format.name;
+      }
+    }
+  }
 }
 
 TEST(KvFormatTest, EffectiveBitsCountScalesAndZeros) {
@@ -22,6 +41,28 @@ TEST(KvFormatTest, EffectiveBitsCountScalesAndZeros) {
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kKiviInt2), KvSide::kKey, 128), 3);
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kKiviInt2), KvSide::kValue, 128), 3);
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kExact), KvSide::kKey, 128), 16);
+}
+
+// The column "effective bits" of the engines' documentation, head_dim 128.
+TEST(KvFormatTest, EffectiveBitsAreTheEngines) {
+  const auto bits = [](const char* name) { return EffectiveBits(FormatOf(*FindFormat(name)), KvSide::kKey, 128); };
+  const std::pair<const char*, double> expected[] = {
+      {"fp8_e4m3", 8},   {"int8_per_token_head", 8.25}, {"fp8_per_token_head", 8.25}, {"int4_per_token_head", 4.25},
+      {"nvfp4", 4.5},    {"mxfp4", 4.25},               {"fp4_e2m1", 4.5},            {"lmdeploy_int4", 4.25},
+      {"q8_0", 8.5},     {"q5_1", 6},                   {"q5_0", 5.5},                {"q4_1", 5},
+      {"q4_0", 4.5},     {"iq4_nl", 4.5},               {"ik_q6_0", 6.5},             {"mlx_int3", 3.5},
+      {"hqq_int4", 4.5}, {"quanto_int2", 2.5},          {"exl3_int5", 5.5}};
+  for (const auto& [name, effective] : expected) EXPECT_DOUBLE_EQ(bits(name), effective) << name;
+}
+
+TEST(KvFormatTest, HeadsThatDoNotFillABlockAreNotRotated) {
+  const KvFormat& q4_0 = FormatOf(KvFormatId::kQ4_0);
+  EXPECT_EQ(RotationBlock(q4_0.key_layout, 128), 128);
+  EXPECT_EQ(RotationBlock(q4_0.value_layout, 128), 64);
+  EXPECT_EQ(RotationBlock(q4_0.key_layout, 192), 64);
+  EXPECT_EQ(RotationBlock(q4_0.key_layout, 96), 0);
+  EXPECT_EQ(RotationBlock(FormatOf(KvFormatId::kIkQ4_0).key_layout, 128), 0);
+  EXPECT_EQ(RotationBlock(FormatOf(KvFormatId::kExllamaInt4).key_layout, 96), 32);
 }
 
 TEST(KvFormatTest, RowsThatDoNotFillAGroupStillHaveAScale) {

@@ -27,6 +27,21 @@ TEST(PrecisionPlanTest, LabelsJoinEqualBits) {
       ThrowsMessage<Error>(HasSubstr("found \"KV3\", expected one of KV8, KV4, exact")));
 }
 
+TEST(PrecisionPlanTest, FormatsWithoutANumberAreLabelledByName) {
+  using enum KvFormatId;
+  EXPECT_EQ(PairLabel({kQ8_0, kQ4_0}), "q8_0/q4_0");
+  EXPECT_EQ(PairLabel({kFp8E4m3, kFp8E4m3}), "fp8_e4m3");
+  EXPECT_EQ(PairLabel({kExact, kQ4_0}), "exact/q4_0");
+  EXPECT_EQ(PairLabel({kIkQ8_0, kIkQ4_0Had}), "q8_0/q4_0_had");
+  EXPECT_EQ(PairLabel({kInt8, kFp8E4m3}), "int8/fp8_e4m3");
+  EXPECT_EQ(PairLabel({kMlxInt8, kMlxInt3}), "K8V3");
+  const std::vector<PrecisionPair> pairs = {{kIkQ8_0, kIkQ4_0}, {kIkQ4_0, kIkQ4_0}};
+  const PrecisionPlan plan{{pairs[1], pairs[0], pairs[1], kExactPair}};
+  EXPECT_EQ(PlanSpec(plan), "q4_0;1:q8_0/q4_0;3:exact");
+  EXPECT_EQ(ParsePlanSpec(PlanSpec(plan), 4, pairs), plan);
+  EXPECT_EQ(ParsePlanSpec("ik_q8_0/ik_q4_0", 1, pairs).layers[0], pairs[0]);
+}
+
 TEST(PrecisionPlanTest, SpecIsTheCommonestPairAndOverrides) {
   EXPECT_EQ(PlanSpec({{kKV8, kKV4, kKV4, kK8V4, kK8V4, kKV4}}), "KV4;0:KV8;3-4:K8V4");
   EXPECT_EQ(PlanSpec({{kKV8, kKV4}}), "KV8;1:KV4");
