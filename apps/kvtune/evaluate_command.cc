@@ -103,7 +103,7 @@ void CheckArguments(const EvaluateArguments& arguments) {
 // Before the model is loaded: mistyped plans are found at once.
 std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
   const std::filesystem::path config_file = arguments.model.model / "config.json";
-  const auto layers = static_cast<size_t>(ReadModelConfig(config_file).layer_count);
+  const auto layers = static_cast<size_t>(ReadModelConfig(config_file).layer_count());
   return PlansOf(arguments, layers, FindTarget(arguments.model.target));
 }
 

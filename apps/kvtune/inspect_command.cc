@@ -41,8 +41,9 @@ struct Inspection {
 };
 
 int64_t ParameterCount(const ModelConfig& config) {
-  const int64_t query_width = config.query_heads * config.head_dim;
-  const int64_t kv_width = config.kv_width();
+  const LayerConfig& layer = config.layers.front();
+  const int64_t query_width = config.query_heads * layer.key_head_dim;
+  const int64_t kv_width = layer.kv_width(KvSide::kKey);
   int64_t attention = config.hidden_size * (2 * query_width + 2 * kv_width);
   if (config.query_key_value_bias) attention += query_width + 2 * kv_width;
   if (config.output_bias) attention += config.hidden_size;
@@ -51,7 +52,7 @@ int64_t ParameterCount(const ModelConfig& config) {
   const int64_t norms = 2 * config.hidden_size;
   const int64_t embedding = config.vocab_size * config.hidden_size;
   const int64_t final_norm = config.hidden_size;
-  return config.layer_count * (attention + mlp + norms) + final_norm +
+  return config.layer_count() * (attention + mlp + norms) + final_norm +
          embedding * (config.tied_embeddings ? 1 : 2);
 }
 
@@ -65,7 +66,7 @@ bool HasWeightFiles(const fs::path& model) {
 
 CacheCost CostOfPair(PrecisionPair pair, const ModelConfig& config, int64_t context) {
   const PrecisionPlan plan =
-      PrecisionPlan::Uniform(pair, static_cast<size_t>(config.layer_count));
+      PrecisionPlan::Uniform(pair, static_cast<size_t>(config.layer_count()));
   CacheCost cost{PairLabel(pair), CostOf(plan, config, context), {}};
   for (const int64_t tokens : kContexts) {
     cost.bytes.push_back(CostOf(plan, config, tokens).bytes_per_token *
@@ -136,8 +137,8 @@ std::string ModelText(const Inspection& inspection) {
       "  parameters: {}\n"
       "  weights:    {}\n"
       "  memory:     {} in float32, {} in bfloat16; this machine has {}: float32 {}\n",
-      inspection.name, config.architecture, config.layer_count, config.query_heads,
-      config.kv_heads, config.head_dim, config.hidden_size, config.intermediate_size,
+      inspection.name, config.architecture, config.layer_count(), config.query_heads,
+      config.layers.front().kv_heads, config.layers.front().key_head_dim, config.hidden_size, config.intermediate_size,
       config.vocab_size, config.max_position_embeddings, CountText(parameters), weights,
       SizeText(4 * parameters), SizeText(2 * parameters),
       SizeText(static_cast<double>(MemoryBytes())), fits ? "fits" : "does not fit");
@@ -177,10 +178,10 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
   Json document = NewDocument();
   document.update(Json{{"model", inspection.name},
                        {"architecture", config.architecture},
-                       {"layer_count", config.layer_count},
+                       {"layer_count", config.layer_count()},
                        {"query_heads", config.query_heads},
-                       {"kv_heads", config.kv_heads},
-                       {"head_dim", config.head_dim},
+                       {"kv_heads", config.layers.front().kv_heads},
+                       {"head_dim", config.layers.front().key_head_dim},
                        {"hidden_size", config.hidden_size},
                        {"intermediate_size", config.intermediate_size},
                        {"vocab_size", config.vocab_size},

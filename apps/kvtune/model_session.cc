@@ -38,9 +38,9 @@ Provenance ProvenanceOf(const ModelArguments& arguments, const Checkpoint& check
           .prefill = arguments.prefill,
           .seed = arguments.seed,
           .context = arguments.context,
-          .layer_count = config.layer_count,
-          .kv_heads = config.kv_heads,
-          .head_dim = config.head_dim};
+          .layer_count = config.layer_count(),
+          .kv_heads = config.layers.front().kv_heads,
+          .head_dim = config.layers.front().key_head_dim};
 }
 
 }  // namespace
@@ -52,7 +52,7 @@ ModelSession::ModelSession(const ModelArguments& arguments, const std::string& h
       runner_(checkpoint_, RunnerOptionsOf(arguments)),
       run_(ProvenanceOf(arguments, checkpoint_, prompts_.calibration, runner_)) {
   LogInfo(fmt::format("model: {} of {} layers on {} in {}", config().architecture,
-                      config().layer_count, run_.device, run_.dtype));
+                      config().layer_count(), run_.device, run_.dtype));
   // Rounding of the activations moves the distribution too, whatever is stored.
   if (run_.dtype != "float32") {
     LogInfo(fmt::format("scores in {} cannot tell plans apart that lose very little: --dtype float32 can",

@@ -24,7 +24,7 @@ class ModelSession {
   const RunPrompts& prompts() const { return prompts_; }
   ModelRunner& runner() { return runner_; }
   const Provenance& run() const { return run_; }
-  size_t layer_count() const { return static_cast<size_t>(config().layer_count); }
+  size_t layer_count() const { return static_cast<size_t>(config().layer_count()); }
   // CostOf at the context of the run.
   CostFunction cost() const;
 

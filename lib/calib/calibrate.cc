@@ -35,17 +35,24 @@ HeadErrorSums Total(const std::vector<HeadErrorSums>& heads) {
   return total;
 }
 
-PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair, int64_t head_dim,
-                          MetricReduction reduction) {
+// Mean effective bits of an element of the layer's cache.
+double BitsOfPair(PrecisionPair pair, const LayerConfig& layer) {
+  const auto key_width = static_cast<double>(layer.kv_width(KvSide::kKey));
+  const auto value_width = static_cast<double>(layer.kv_width(KvSide::kValue));
+  return (EffectiveBits(FormatOf(pair.key), KvSide::kKey, layer.key_head_dim) * key_width +
+          EffectiveBits(FormatOf(pair.value), KvSide::kValue, layer.value_head_dim) * value_width) /
+         (key_width + value_width);
+}
+
+PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair,
+                          const LayerConfig& layer, MetricReduction reduction) {
   PairErrors errors;
   const Errors all = Reduce(Total(sums.kv_heads), reduction);
   errors.e_k = all.e_k;
   errors.e_v = all.e_v;
   errors.e_a = all.e_a;
   errors.e_o = all.e_o;
-  errors.bits = (EffectiveBits(FormatOf(pair.key), KvSide::kKey, head_dim) +
-                 EffectiveBits(FormatOf(pair.value), KvSide::kValue, head_dim)) /
-                2;
+  errors.bits = BitsOfPair(pair, layer);
   for (const HeadErrorSums& head : sums.kv_heads) {
     const Errors of_head = Reduce(head, reduction);
     errors.head_e_k.push_back(of_head.e_k);
@@ -96,7 +103,7 @@ SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
     layer.index = index;
     for (size_t i = 0; i < pairs.size(); ++i) {
       layer.errors.push_back(MakePairErrors(observation.pairs[i], pairs[i],
-                                            runner.config().head_dim, options.reduction));
+                                            runner.config().layers[index], options.reduction));
     }
     layer.key_outlier_ratio = OutlierRatio(observation.key_channel_max);
     layer.key_bias_norm = runner.KeyBiasNorm(index);

@@ -44,7 +44,7 @@ ModelEvaluator::ModelEvaluator(ModelRunner& runner, std::span<const TokenIds> pr
     : runner_(runner), prompts_(prompts) {}
 
 size_t ModelEvaluator::layer_count() const {
-  return static_cast<size_t>(runner_.config().layer_count);
+  return static_cast<size_t>(runner_.config().layer_count());
 }
 
 std::vector<PlanScore> ModelEvaluator::Evaluate(std::span<const PrecisionPlan> plans) {

@@ -48,54 +48,6 @@ bool BoolOr(JsonFields& fields, std::string_view key, bool fallback) {
   return fields.Has(key) ? fields.Bool(key) : fallback;
 }
 
-// `scaling` holds the type and its parameters: config.json's rope_scaling or rope_parameters.
-void ReadRopeScaling(JsonFields scaling, RopeConfig& rope) {
-  // Old files say "type", newer ones "rope_type".
-  const std::string_view type_key = scaling.Has("rope_type") ? "rope_type" : "type";
-  const std::string type = scaling.Has(type_key) ? scaling.String(type_key) : "default";
-  if (type == "default") return;
-  if (type != "llama3") {
-    scaling.Fail(type_key, fmt::format("found \"{}\", expected \"default\" or \"llama3\"", type));
-  }
-  rope.type = RopeType::kLlama3;
-  rope.factor = scaling.Number("factor");
-  rope.low_freq_factor = scaling.Number("low_freq_factor");
-  rope.high_freq_factor = scaling.Number("high_freq_factor");
-  rope.original_max_position_embeddings =
-      PositiveInteger(scaling, "original_max_position_embeddings");
-  if (rope.factor < 1 || rope.high_freq_factor <= rope.low_freq_factor) {
-    scaling.Fail("factor",
-                 fmt::format("found factor {}, low_freq_factor {}, high_freq_factor {}, expected "
-                             "factor >= 1 and low_freq_factor < high_freq_factor",
-                             rope.factor, rope.low_freq_factor, rope.high_freq_factor));
-  }
-}
-
-void RequireFullRotation(JsonFields& fields) {
-  constexpr std::string_view kKey = "partial_rotary_factor";
-  if (!fields.Has(kKey)) return;
-  if (const double factor = fields.Number(kKey); factor != 1) {
-    fields.Fail(kKey, fmt::format("found {}, expected 1: partial rotation is not supported yet", factor));
-  }
-}
-
-RopeConfig ReadRope(JsonFields& fields) {
-  RequireFullRotation(fields);
-  RopeConfig rope;
-  if (fields.Has("rope_theta")) rope.theta = fields.Number("rope_theta");
-  if (fields.Has("rope_parameters")) {  // transformers 5
-    JsonFields parameters = fields.Object("rope_parameters");
-    RequireFullRotation(parameters);
-    if (parameters.Has("rope_theta")) rope.theta = parameters.Number("rope_theta");
-    ReadRopeScaling(parameters, rope);
-  } else if (fields.Has("rope_scaling")) {
-    ReadRopeScaling(fields.Object("rope_scaling"), rope);
-  }
-  if (rope.theta <= 0)
-    fields.Fail("rope_theta", fmt::format("found {}, expected a positive number", rope.theta));
-  return rope;
-}
-
 void RequireSupportedOptions(JsonFields& fields) {
   if (const std::string activation = fields.String("hidden_act"); activation != "silu") {
     fields.Fail("hidden_act", fmt::format("found \"{}\", expected \"silu\"", activation));
@@ -119,36 +71,39 @@ ModelConfig ParseModelConfig(const Json& config, const std::string& source) {
 
   ModelConfig model;
   model.architecture = family.architecture;
-  model.layer_count = PositiveInteger(fields, "num_hidden_layers");
+  const int64_t layer_count = PositiveInteger(fields, "num_hidden_layers");
   model.hidden_size = PositiveInteger(fields, "hidden_size");
   model.intermediate_size = PositiveInteger(fields, "intermediate_size");
   model.query_heads = PositiveInteger(fields, "num_attention_heads");
-  model.kv_heads = PositiveIntegerOr(fields, "num_key_value_heads", model.query_heads);
+  const int64_t kv_heads = PositiveIntegerOr(fields, "num_key_value_heads", model.query_heads);
   if (!fields.Has("head_dim") && model.hidden_size % model.query_heads != 0) {
     fields.Fail("hidden_size",
                 fmt::format("found {} for {} attention heads, expected a multiple, or head_dim",
                             model.hidden_size, model.query_heads));
   }
-  model.head_dim = PositiveIntegerOr(fields, "head_dim", model.hidden_size / model.query_heads);
+  const int64_t head_dim =
+      PositiveIntegerOr(fields, "head_dim", model.hidden_size / model.query_heads);
   model.vocab_size = PositiveInteger(fields, "vocab_size");
   model.max_position_embeddings = PositiveInteger(fields, "max_position_embeddings");
   model.rms_norm_eps = fields.Number("rms_norm_eps");
-  model.rope = ReadRope(fields);
   model.query_key_value_bias =
       family.biased_query_key_value || BoolOr(fields, "attention_bias", false);
   model.output_bias = !family.biased_query_key_value && BoolOr(fields, "attention_bias", false);
   model.mlp_bias = BoolOr(fields, "mlp_bias", false);
   model.tied_embeddings = BoolOr(fields, "tie_word_embeddings", false);
 
-  if (model.query_heads % model.kv_heads != 0) {
+  if (model.query_heads % kv_heads != 0) {
     fields.Fail("num_key_value_heads",
-                fmt::format("found {} for {} attention heads, expected a divisor", model.kv_heads,
+                fmt::format("found {} for {} attention heads, expected a divisor", kv_heads,
                             model.query_heads));
   }
-  if (model.head_dim <= 0 || model.head_dim % 2 != 0) {
-    fields.Fail("head_dim",
-                fmt::format("found {}, expected a positive even number", model.head_dim));
+  if (head_dim <= 0 || head_dim % 2 != 0) {
+    fields.Fail("head_dim", fmt::format("found {}, expected a positive even number", head_dim));
   }
+  model.ropes = {ReadRope(fields, head_dim)};
+  const LayerConfig layer{
+      .kv_heads = kv_heads, .key_head_dim = head_dim, .value_head_dim = head_dim};
+  model.layers.assign(static_cast<size_t>(layer_count), layer);
   return model;
 }
 

@@ -20,7 +20,7 @@ Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options)
     : config_(checkpoint.config()),
       options_(options),
       weights_(LoadWeights(checkpoint, options)),
-      rotary_(MakeRotaryTables(config_.rope, config_.head_dim, config_.max_position_embeddings, options)) {
+      rotary_(MakeRotaryTables(config_.ropes.front(), config_.max_position_embeddings, options)) {
   const int64_t elements = options.device().is_cpu() ? kCpuChunkElements : kCudaChunkElements;
   row_chunk_ = std::max<int64_t>(64, elements / (2 * config_.intermediate_size));
 }
@@ -50,36 +50,45 @@ at::Tensor Decoder::IdsOf(const std::vector<int32_t>& prompt) const {
 at::Tensor Decoder::Embed(const at::Tensor& ids) const { return at::embedding(weights_.embedding, ids); }
 
 QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, int64_t first_position) const {
+  const LayerConfig& shape = config_.layers[layer];
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t sequences = hidden.size(0), tokens = hidden.size(1);
-  const int64_t heads = config_.query_heads + 2 * config_.kv_heads;
-  const at::Tensor projected =
-      at::linear(RmsNorm(hidden, weights.input_norm), weights.qkv, weights.qkv_bias)
-          .view({sequences, tokens, heads, config_.head_dim});
+  const at::Tensor projected = at::linear(RmsNorm(hidden, weights.input_norm), weights.qkv, weights.qkv_bias);
   const RotaryTables angles{rotary_.cos.narrow(0, first_position, tokens),
                             rotary_.sin.narrow(0, first_position, tokens)};
-  const double scale = 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
-  const int64_t first_key = config_.query_heads, first_value = config_.query_heads + config_.kv_heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(shape.key_head_dim));
+  const int64_t first_key = config_.query_heads * shape.key_head_dim;
+  const int64_t first_value = first_key + shape.kv_width(KvSide::kKey);
   if (UsesCpuKernels(projected)) {
-    const HeadLayout layout{sequences, tokens, heads, config_.head_dim};
-    const auto gathered = [&](int64_t count) {
-      return at::empty({sequences, count, tokens, config_.head_dim}, projected.options());
+    const auto gathered = [&](int64_t heads, int64_t head_dim) {
+      return at::empty({sequences, heads, tokens, head_dim}, projected.options());
     };
-    QueryKeyValue qkv{gathered(config_.query_heads), gathered(config_.kv_heads), gathered(config_.kv_heads)};
+    QueryKeyValue qkv{gathered(config_.query_heads, shape.key_head_dim), gathered(shape.kv_heads, shape.key_head_dim),
+                      gathered(shape.kv_heads, shape.value_head_dim)};
     const float* source = projected.const_data_ptr<float>();
     const float* cos = angles.cos.const_data_ptr<float>();
     const float* sin = angles.sin.const_data_ptr<float>();
-    GatherRotatedHeads(source, layout, 0, config_.query_heads, cos, sin, static_cast<float>(scale),
+    HeadLayout layout{sequences, tokens, projected.size(2), 0, config_.query_heads, shape.key_head_dim};
+    const int64_t rotary_dim = config_.ropes[*shape.rope].rotary_dim;
+    GatherRotatedHeads(source, layout, rotary_dim, cos, sin, static_cast<float>(scale),
                        qkv.query.mutable_data_ptr<float>());
-    GatherRotatedHeads(source, layout, first_key, config_.kv_heads, cos, sin, 1.0f, qkv.key.mutable_data_ptr<float>());
-    GatherHeads(source, layout, first_value, config_.kv_heads, 1.0f, qkv.value.mutable_data_ptr<float>());
+    layout.first_channel = first_key;
+    layout.heads = shape.kv_heads;
+    GatherRotatedHeads(source, layout, rotary_dim, cos, sin, 1.0f, qkv.key.mutable_data_ptr<float>());
+    layout.first_channel = first_value;
+    layout.head_dim = shape.value_head_dim;
+    GatherHeads(source, layout, 1.0f, qkv.value.mutable_data_ptr<float>());
     return qkv;
   }
+  // [sequences, heads, tokens, head_dim] of the channels from `first` on.
+  const auto heads_from = [&](int64_t first, int64_t heads, int64_t head_dim) {
+    return projected.narrow(2, first, heads * head_dim).unflatten(2, {heads, head_dim}).transpose(1, 2);
+  };
   // Queries and keys turn by the same angles: one call for both.
-  const at::Tensor rotated = Rotate(projected.narrow(2, 0, first_value).transpose(1, 2), angles);
+  const at::Tensor rotated = Rotate(heads_from(0, config_.query_heads + shape.kv_heads, shape.key_head_dim), angles);
   return {rotated.narrow(1, 0, config_.query_heads) * scale,
-          rotated.narrow(1, first_key, config_.kv_heads).contiguous(),
-          projected.narrow(2, first_value, config_.kv_heads).transpose(1, 2).contiguous()};
+          rotated.narrow(1, config_.query_heads, shape.kv_heads).contiguous(),
+          heads_from(first_value, shape.kv_heads, shape.value_head_dim).contiguous()};
 }
 
 at::Tensor Decoder::GatedSilu(const at::Tensor& gate_up) const {

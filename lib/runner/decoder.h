@@ -11,9 +11,9 @@
 namespace kvtune {
 
 struct QueryKeyValue {
-  at::Tensor query;  // [sequences, query_heads, tokens, head_dim], rotated and scaled by head_dim^-1/2
-  at::Tensor key;    // [sequences, kv_heads, tokens, head_dim], rotated
-  at::Tensor value;  // [sequences, kv_heads, tokens, head_dim]
+  at::Tensor query;  // [sequences, query_heads, tokens, key_head_dim], rotated and scaled by key_head_dim^-1/2
+  at::Tensor key;    // [sequences, kv_heads, tokens, key_head_dim], rotated
+  at::Tensor value;  // [sequences, kv_heads, tokens, value_head_dim]
 };
 
 class Decoder {
@@ -32,7 +32,7 @@ class Decoder {
   // hidden: [sequences, tokens, hidden], of the positions first_position, first_position + 1, ...
   QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, int64_t first_position) const;
   // Adds the projected attention and then the MLP to `hidden`, in place.
-  // attention: [rows, query_heads * head_dim]
+  // attention: [rows, query_heads * value_head_dim]
   void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;
   // hidden: [rows, hidden] -> [rows, hidden]
   at::Tensor FinalNorm(const at::Tensor& hidden) const;

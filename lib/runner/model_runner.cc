@@ -81,12 +81,12 @@ void KeepFreedMemory() {
 #endif
 }
 
-LayerObservation EmptyObservation(const ModelConfig& config, size_t pair_count) {
+LayerObservation EmptyObservation(const LayerConfig& layer, int64_t query_heads, size_t pair_count) {
   LayerObservation observation;
   observation.pairs.resize(pair_count);
-  for (PairErrorSums& pair : observation.pairs) pair.kv_heads.resize(static_cast<size_t>(config.kv_heads));
-  observation.concentration_sum.assign(static_cast<size_t>(config.query_heads), 0);
-  observation.key_channel_max.assign(static_cast<size_t>(config.kv_width()), 0);
+  for (PairErrorSums& pair : observation.pairs) pair.kv_heads.resize(static_cast<size_t>(layer.kv_heads));
+  observation.concentration_sum.assign(static_cast<size_t>(query_heads), 0);
+  observation.key_channel_max.assign(static_cast<size_t>(layer.kv_width(KvSide::kKey)), 0);
   return observation;
 }
 
@@ -150,7 +150,7 @@ struct ModelRunner::State {
       const std::lock_guard lock(references_mutex);
       if (const auto known = references.find(prompt); known != references.end()) return known->second;
     }
-    const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(decoder.config().layer_count));
+    const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(decoder.config().layer_count()));
     const at::Tensor hidden = RunPlanTree(decoder, BuildPlanTree(std::span(&exact, 1)), prompt, 0);
     Reference reference;
     reference.hidden = decoder.FinalNorm(hidden.squeeze(0));
@@ -213,8 +213,10 @@ double ModelRunner::KeyBiasNorm(size_t layer) const { return state_->decoder.key
 std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const TokenIds> prompts,
                                                             std::span<const PrecisionPair> pairs,
                                                             const ProgressCallback& progress) {
-  const std::vector<LayerObservation> nothing(static_cast<size_t>(config().layer_count),
-                                              EmptyObservation(config(), pairs.size()));
+  std::vector<LayerObservation> nothing;
+  for (const LayerConfig& layer : config().layers) {
+    nothing.push_back(EmptyObservation(layer, config().query_heads, pairs.size()));
+  }
   std::vector<std::vector<LayerObservation>> by_prompt(prompts.size(), nothing);
   WithTorchErrors("measuring sensitivity", [&] {
     state_->ForEach(prompts, 1, progress, [&](size_t i) {

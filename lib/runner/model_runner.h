@@ -92,7 +92,7 @@ class ModelRunner {
 
   // Scores every plan on every prompt against the exact model, [plan][prompt]. The exact plan is
   // compared with itself and loses exactly 0.
-  // REQUIRES: no prompt under two tokens; plans of config().layer_count layers.
+  // REQUIRES: no prompt under two tokens; plans of config().layer_count() layers.
   std::vector<std::vector<PromptLosses>> ScorePlans(std::span<const PrecisionPlan> plans,
                                                     std::span<const TokenIds> prompts,
                                                     const ProgressCallback& progress);

@@ -168,7 +168,7 @@ void ObservePrompt(const Decoder& decoder, const TokenIds& prompt, std::span<con
       observer.ObserveBlock(block, exact_queries);
     }
 
-    at::Tensor attention = at::empty({tokens, config.query_heads, config.head_dim}, decoder.options());
+    at::Tensor attention = at::empty({tokens, config.query_heads, config.layers[layer].value_head_dim}, decoder.options());
     for (const QueryBlock& block : QueryBlocks(0, tokens, 1, config.query_heads, max_elements)) {
       const at::Tensor weights = AttentionWeights(qkv.query, ExactCacheSide(qkv.key), block);
       attention.narrow(0, block.begin, block.end - block.begin)

@@ -16,9 +16,14 @@ constexpr size_t kActivationBytes = size_t{4} << 30;
 }  // namespace
 
 PromptLoop PlanPromptLoop(int threads, size_t prompts, size_t longest, size_t variants, const ModelConfig& config) {
-  // Per token and variant: the residual stream twice, queries, keys, values and attention output.
-  const auto elements = static_cast<size_t>(2 * config.hidden_size + 2 * config.query_heads * config.head_dim +
-                                            4 * config.kv_width());
+  // Per token and variant: the residual stream twice, queries, keys, values and attention output of
+  // the widest layer, keys and values also as read back.
+  int64_t widest = 0;
+  for (const LayerConfig& layer : config.layers) {
+    widest = std::max(widest, config.query_heads * (layer.key_head_dim + layer.value_head_dim) +
+                                  2 * (layer.kv_width(KvSide::kKey) + layer.kv_width(KvSide::kValue)));
+  }
+  const auto elements = static_cast<size_t>(2 * config.hidden_size + widest);
   const size_t bytes_per_prompt = std::max<size_t>(1, longest * variants * elements * sizeof(float));
   const size_t workers = std::min(static_cast<size_t>(threads), prompts);
   const bool busy_enough = 2 * workers >= static_cast<size_t>(threads);

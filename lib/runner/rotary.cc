@@ -7,10 +7,10 @@ namespace kvtune {
 namespace {
 
 // transformers, modeling_rope_utils.py: _compute_default_rope_parameters and _compute_llama3_parameters.
-std::vector<float> InverseFrequencies(const RopeConfig& rope, int64_t head_dim) {
+std::vector<float> InverseFrequencies(const RopeConfig& rope) {
   std::vector<float> frequencies;
-  for (int64_t i = 0; i < head_dim; i += 2) {
-    const float exponent = static_cast<float>(i) / static_cast<float>(head_dim);
+  for (int64_t i = 0; i < rope.rotary_dim; i += 2) {
+    const float exponent = static_cast<float>(i) / static_cast<float>(rope.rotary_dim);
     frequencies.push_back(1.0f / std::pow(static_cast<float>(rope.theta), exponent));
   }
   if (rope.type == RopeType::kDefault) return frequencies;
@@ -34,12 +34,12 @@ std::vector<float> InverseFrequencies(const RopeConfig& rope, int64_t head_dim) 
 
 }  // namespace
 
-RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t head_dim, int64_t positions,
+RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t positions,
                               const at::TensorOptions& options) {
-  std::vector<float> frequencies = InverseFrequencies(rope, head_dim);
-  const at::Tensor frequency_row = at::from_blob(frequencies.data(), {head_dim / 2}, at::kFloat);
+  std::vector<float> frequencies = InverseFrequencies(rope);
+  const at::Tensor frequency_row = at::from_blob(frequencies.data(), {rope.rotary_dim / 2}, at::kFloat);
   const at::Tensor position_column = at::arange(positions, at::kFloat);
-  const at::Tensor angles = at::outer(position_column, frequency_row);  // [positions, head_dim / 2]
+  const at::Tensor angles = at::outer(position_column, frequency_row);  // [positions, rotary_dim / 2]
   return {at::cos(angles).to(options), at::sin(angles).to(options)};
 }
 

@@ -7,12 +7,12 @@
 namespace kvtune {
 
 struct RotaryTables {
-  at::Tensor cos;  // [positions, head_dim / 2]
-  at::Tensor sin;  // [positions, head_dim / 2]
+  at::Tensor cos;  // [positions, rotary_dim / 2]
+  at::Tensor sin;  // [positions, rotary_dim / 2]
 };
 
 // Angles are computed in float32 as transformers does, then rounded to `options`' type.
-RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t head_dim, int64_t positions,
+RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t positions,
                               const at::TensorOptions& options);
 
 // Rotates channel i against channel i + head_dim / 2. x: [..., tokens, head_dim]; angles of these

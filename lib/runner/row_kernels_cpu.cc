@@ -64,16 +64,15 @@ void SoftmaxRow(float* scores, int64_t visible) {
 
 // Calls row_kernel(source row, token, out row) for every head that is gathered.
 template <typename RowKernel>
-void ForEachHead(const float* source, const HeadLayout& layout, int64_t first, int64_t count, float* out,
-                 const RowKernel& row_kernel) {
-  const int64_t elements = layout.sequences * count * layout.tokens * layout.head_dim;
+void ForEachHead(const float* source, const HeadLayout& layout, float* out, const RowKernel& row_kernel) {
+  const int64_t elements = layout.sequences * layout.heads * layout.tokens * layout.head_dim;
 #pragma omp parallel for collapse(2) schedule(static) if (elements >= kParallelElements)
   for (int64_t sequence = 0; sequence < layout.sequences; ++sequence) {
     for (int64_t token = 0; token < layout.tokens; ++token) {
-      const float* row = source + (sequence * layout.tokens + token) * layout.heads * layout.head_dim;
-      for (int64_t head = 0; head < count; ++head) {
-        row_kernel(row + (first + head) * layout.head_dim, token,
-                   out + ((sequence * count + head) * layout.tokens + token) * layout.head_dim);
+      const float* row = source + (sequence * layout.tokens + token) * layout.row_width + layout.first_channel;
+      for (int64_t head = 0; head < layout.heads; ++head) {
+        row_kernel(row + head * layout.head_dim, token,
+                   out + ((sequence * layout.heads + head) * layout.tokens + token) * layout.head_dim);
       }
     }
   }
@@ -94,18 +93,18 @@ void GatedSiluRows(const float* gate_up, float* out, int64_t rows, int64_t width
   }
 }
 
-void GatherHeads(const float* source, const HeadLayout& layout, int64_t first, int64_t count, float scale,
-                 float* out) {
-  ForEachHead(source, layout, first, count, out, [&](const float* row, int64_t, float* out_row) {
+void GatherHeads(const float* source, const HeadLayout& layout, float scale, float* out) {
+  ForEachHead(source, layout, out, [&](const float* row, int64_t, float* out_row) {
     ScaleRow(row, out_row, layout.head_dim, scale);
   });
 }
 
-void GatherRotatedHeads(const float* source, const HeadLayout& layout, int64_t first, int64_t count, const float* cos,
+void GatherRotatedHeads(const float* source, const HeadLayout& layout, int64_t rotary_dim, const float* cos,
                         const float* sin, float scale, float* out) {
-  const int64_t half = layout.head_dim / 2;
-  ForEachHead(source, layout, first, count, out, [&](const float* row, int64_t token, float* out_row) {
+  const int64_t half = rotary_dim / 2;
+  ForEachHead(source, layout, out, [&](const float* row, int64_t token, float* out_row) {
     RotateRow(row, cos + token * half, sin + token * half, out_row, half, scale);
+    ScaleRow(row + rotary_dim, out_row + rotary_dim, layout.head_dim - rotary_dim, scale);
   });
 }
 

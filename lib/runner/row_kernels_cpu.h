@@ -15,20 +15,22 @@ void RmsNormRows(const float* x, const float* weight, float* out, int64_t rows, 
 // out = silu(gate) * up. gate_up: [rows, 2 width] with gate first; out: [rows, width].
 void GatedSiluRows(const float* gate_up, float* out, int64_t rows, int64_t width);
 
+// Heads beside each other in rows of a wider matrix [sequences * tokens, row_width].
 struct HeadLayout {
   int64_t sequences = 0;
   int64_t tokens = 0;
-  int64_t heads = 0;       // of the source rows
+  int64_t row_width = 0;
+  int64_t first_channel = 0;  // of the first head, in its row
+  int64_t heads = 0;
   int64_t head_dim = 0;
 };
 
-// Copies heads [first, first + count) of source rows [sequences * tokens, heads, head_dim] to
-// out [sequences, count, tokens, head_dim], times `scale`.
-void GatherHeads(const float* source, const HeadLayout& layout, int64_t first, int64_t count, float scale, float* out);
+// Copies the heads of `source` to out [sequences, heads, tokens, head_dim], times `scale`.
+void GatherHeads(const float* source, const HeadLayout& layout, float scale, float* out);
 
-// The same with rotary embedding: channel i turns against channel i + head_dim / 2.
-// cos, sin: [tokens, head_dim / 2].
-void GatherRotatedHeads(const float* source, const HeadLayout& layout, int64_t first, int64_t count, const float* cos,
+// The same with rotary embedding of each head's first rotary_dim channels: channel i turns against
+// channel i + rotary_dim / 2. cos, sin: [tokens, rotary_dim / 2].
+void GatherRotatedHeads(const float* source, const HeadLayout& layout, int64_t rotary_dim, const float* cos,
                         const float* sin, float scale, float* out);
 
 // In place, softmax of the first `first_visible + r % rows` scores of each row r, 0 for the others:

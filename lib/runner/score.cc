@@ -41,11 +41,11 @@ class CacheSides {
   std::map<std::pair<size_t, KvFormatId>, CacheSide> sides_;
 };
 
-// The attention of all nodes of one layer: [nodes, tokens, query_heads * head_dim].
+// The attention of all nodes of one layer: [nodes, tokens, query_heads * value_head_dim].
 class LayerAttention {
  public:
-  LayerAttention(const Decoder& decoder, const PlanTreeLayer& nodes, int64_t exact_queries)
-      : decoder_(decoder), nodes_(nodes), exact_queries_(exact_queries) {}
+  LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes, int64_t exact_queries)
+      : decoder_(decoder), shape_(decoder.config().layers[layer]), nodes_(nodes), exact_queries_(exact_queries) {}
 
   at::Tensor Run(const QueryKeyValue& qkv) {
     const int64_t tokens = qkv.query.size(2);
@@ -53,7 +53,7 @@ class LayerAttention {
     CacheSides keys(qkv.key, KvSide::kKey);
     CacheSides values(qkv.value, KvSide::kValue);
     const ModelConfig& config = decoder_.config();
-    output_ = at::empty({static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, config.head_dim},
+    output_ = at::empty({static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
                         decoder_.options());
     for (size_t child = 0; child < nodes_.size();) {
       // Children of one parent with one key format share their attention weights.
@@ -113,6 +113,7 @@ class LayerAttention {
   }
 
   const Decoder& decoder_;
+  const LayerConfig& shape_;
   const PlanTreeLayer& nodes_;
   int64_t exact_queries_;
   at::Tensor query_;
@@ -127,7 +128,7 @@ at::Tensor RunPlanTree(const Decoder& decoder, const PlanTree& tree, const Token
     const PlanTreeLayer& nodes = tree.layers[layer];
     const int64_t parents = hidden.size(0);
     const at::Tensor attention =
-        LayerAttention(decoder, nodes, exact_queries).Run(decoder.ProjectQueryKeyValue(layer, hidden, 0));
+        LayerAttention(decoder, layer, nodes, exact_queries).Run(decoder.ProjectQueryKeyValue(layer, hidden, 0));
     if (static_cast<size_t>(parents) < nodes.size()) {
       std::vector<int64_t> parent_of;
       for (const PlanTreeNode& node : nodes) parent_of.push_back(static_cast<int64_t>(node.parent));

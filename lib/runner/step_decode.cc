@@ -60,6 +60,7 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, c
   for (size_t position = 0; position < prompt.size(); ++position) {
     at::Tensor hidden = decoder.Embed(at::full({1}, prompt[position], index_options));
     for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+      const LayerConfig& shape = config.layers[layer];
       const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), static_cast<int64_t>(position));
       keys[layer].Append(qkv.key.squeeze(0));
       values[layer].Append(qkv.value.squeeze(0));
@@ -67,9 +68,9 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, c
       const at::Tensor key = exact ? keys[layer].ReadExact() : keys[layer].Read();
       const at::Tensor value = exact ? values[layer].ReadExact() : values[layer].Read();
       // [kv_heads, query heads that share it, head_dim]
-      const at::Tensor query = qkv.query.view({config.kv_heads, config.query_heads / config.kv_heads, config.head_dim});
+      const at::Tensor query = qkv.query.view({shape.kv_heads, config.query_heads / shape.kv_heads, shape.key_head_dim});
       const at::Tensor weights = at::softmax(at::matmul(query, key.transpose(1, 2)), -1);
-      const at::Tensor attention = at::matmul(weights, value).view({1, config.query_heads * config.head_dim});
+      const at::Tensor attention = at::matmul(weights, value).view({1, config.query_heads * shape.value_head_dim});
       decoder.AddAttentionAndMlp(layer, hidden, attention);
       keys[layer].Flush();
       values[layer].Flush();

@@ -10,9 +10,9 @@ namespace kvtune {
 
 struct LayerWeights {
   at::Tensor input_norm;       // [hidden]
-  at::Tensor qkv;              // [(query_heads + 2 kv_heads) head_dim, hidden]: queries, keys, values
-  at::Tensor qkv_bias;         // [(query_heads + 2 kv_heads) head_dim] or undefined
-  at::Tensor output;           // [hidden, query_heads head_dim]
+  at::Tensor qkv;              // [queries + keys + values, hidden], each heads times head_dim
+  at::Tensor qkv_bias;         // [queries + keys + values] or undefined
+  at::Tensor output;           // [hidden, query_heads value_head_dim]
   at::Tensor output_bias;      // [hidden] or undefined
   at::Tensor mlp_norm;         // [hidden]
   at::Tensor gate_up;          // [2 intermediate, hidden]: gate, up

@@ -7,34 +7,38 @@ namespace {
 
 constexpr double kExactBits = 16;
 
-// Mean bits of an element of one side over a context: the newest tokens, up to the residual window,
-// are stored exactly, the others at the format's effective bits.
-double MeanBits(const KvFormat& format, double effective_bits, int64_t context_tokens) {
-  const auto context = static_cast<double>(context_tokens);
-  const double exact_tokens = std::min<double>(context, format.residual_window_tokens);
-  return (exact_tokens * kExactBits + (context - exact_tokens) * effective_bits) / context;
+// Bits of one side of one layer after `context` tokens: of those that the cache holds, the newest
+// ones, up to the residual window, are stored exactly, the others at the format's effective bits.
+double CachedBits(const KvFormat& format, double effective_bits, const LayerConfig& layer,
+                  KvSide side, int64_t context_tokens) {
+  const auto cached = static_cast<double>(layer.cached_tokens(context_tokens));
+  const double exact = std::min<double>(cached, format.residual_window_tokens);
+  return (exact * kExactBits + (cached - exact) * effective_bits) *
+         static_cast<double>(layer.kv_width(side));
 }
 
 }  // namespace
 
 PlanCost CostOf(const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens) {
   PlanCost cost;
-  const auto add_side = [&](KvFormatId id, KvSide side) {
+  double elements = 0;  // that one token adds to the cache
+  double cached_bits = 0;
+  const auto add_side = [&](KvFormatId id, KvSide side, const LayerConfig& layer) {
     const KvFormat& format = FormatOf(id);
-    const double effective = EffectiveBits(format, side, model.head_dim);
+    const double effective = EffectiveBits(format, side, layer.head_dim(side));
+    const auto width = static_cast<double>(layer.kv_width(side));
     cost.nominal_bits += format.bits;
-    cost.effective_bits += effective;
-    cost.bytes_per_token +=
-        MeanBits(format, effective, context_tokens) / 8 * static_cast<double>(model.kv_width());
+    cost.effective_bits += effective * width;
+    elements += width;
+    cached_bits += CachedBits(format, effective, layer, side, context_tokens);
   };
-  for (const PrecisionPair pair : plan.layers) {
-    add_side(pair.key, KvSide::kKey);
-    add_side(pair.value, KvSide::kValue);
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    add_side(plan.layers[i].key, KvSide::kKey, model.layers[i]);
+    add_side(plan.layers[i].value, KvSide::kValue, model.layers[i]);
   }
-  // Both sides of every layer have the same width, so the weighted mean is the plain one.
-  const double sides = 2.0 * static_cast<double>(plan.layers.size());
-  cost.nominal_bits /= sides;
-  cost.effective_bits /= sides;
+  cost.nominal_bits /= 2.0 * static_cast<double>(plan.layers.size());
+  cost.effective_bits /= elements;
+  cost.bytes_per_token = cached_bits / 8 / static_cast<double>(context_tokens);
   return cost;
 }
 

@@ -28,7 +28,9 @@ std::span<const Target> Targets();
 const Target& FindTarget(std::string_view name);
 
 // Costs of a plan at a context of `context_tokens`: data, scales, zeros and the residual window's
-// exact tokens. REQUIRES: plan.layers.size() == model.layer_count, context_tokens > 0.
+// exact tokens; layers with a sliding window hold no more tokens than that. Bits are weighted by the
+// width of each layer and side. REQUIRES: plan.layers.size() == model.layer_count(),
+// context_tokens > 0.
 PlanCost CostOf(const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens);
 
 // A plan as text in the format `format` of `pareto export`. Throws Error (kUsage) for an unknown

@@ -59,27 +59,27 @@ auto ParsingWith(const Json& changes) {
 TEST(ModelConfigTest, ReadsSizesAndDefaults) {
   const ModelConfig model = ParseModelConfig(SmallConfig(), "config.json");
   EXPECT_EQ(model.architecture, "LlamaForCausalLM");
-  EXPECT_EQ(model.layer_count, 3);
+  EXPECT_EQ(model.layer_count(), 3);
   EXPECT_EQ(model.hidden_size, 96);
   EXPECT_EQ(model.intermediate_size, 128);
   EXPECT_EQ(model.query_heads, 6);
-  EXPECT_EQ(model.kv_heads, 2);
-  EXPECT_EQ(model.head_dim, 16);
-  EXPECT_EQ(model.kv_width(), 32);
+  EXPECT_EQ(model.layers[0].kv_heads, 2);
+  EXPECT_EQ(model.layers[0].key_head_dim, 16);
+  EXPECT_EQ(model.layers[0].kv_width(KvSide::kValue), 32);
   EXPECT_EQ(model.vocab_size, 100);
   EXPECT_EQ(model.max_position_embeddings, 512);
   EXPECT_EQ(model.rms_norm_eps, 1e-5);
-  EXPECT_EQ(model.rope.type, RopeType::kDefault);
-  EXPECT_EQ(model.rope.theta, 10000);
+  EXPECT_EQ(model.ropes[0].type, RopeType::kDefault);
+  EXPECT_EQ(model.ropes[0].theta, 10000);
   EXPECT_FALSE(model.query_key_value_bias || model.output_bias || model.mlp_bias);
   EXPECT_FALSE(model.tied_embeddings);
 }
 
 TEST(ModelConfigTest, HeadsMayBeWiderThanTheirShareOfTheHiddenSize) {
-  EXPECT_EQ(ParseWith({{"head_dim", 64}}).head_dim, 64);
-  EXPECT_EQ(ParseWith({{"head_dim", 8}, {"hidden_size", 100}}).head_dim, 8);
+  EXPECT_EQ(ParseWith({{"head_dim", 64}}).layers[0].key_head_dim, 64);
+  EXPECT_EQ(ParseWith({{"head_dim", 8}, {"hidden_size", 100}}).layers[0].key_head_dim, 8);
   // Without the field every query head has its own keys.
-  EXPECT_EQ(ParseWith({{"num_key_value_heads", nullptr}}).kv_heads, 6);
+  EXPECT_EQ(ParseWith({{"num_key_value_heads", nullptr}}).layers[0].kv_heads, 6);
 }
 
 TEST(ModelConfigTest, BiasesDependOnTheFamily) {
@@ -92,13 +92,13 @@ TEST(ModelConfigTest, BiasesDependOnTheFamily) {
 }
 
 TEST(ModelConfigTest, BothSpellingsOfTheRotaryFields) {
-  EXPECT_EQ(ParseWith({{"rope_theta", 500000}}).rope.theta, 500000);
+  EXPECT_EQ(ParseWith({{"rope_theta", 500000}}).ropes[0].theta, 500000);
   EXPECT_EQ(
-      ParseWith({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}}).rope.theta,
+      ParseWith({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}}).ropes[0].theta,
       1e6);
   // A newer file may keep the base where older ones have it.
   EXPECT_EQ(
-      ParseWith({{"rope_theta", 2e4}, {"rope_parameters", {{"rope_type", "default"}}}}).rope.theta,
+      ParseWith({{"rope_theta", 2e4}, {"rope_parameters", {{"rope_type", "default"}}}}).ropes[0].theta,
       2e4);
 
   Json parameters = Llama3Rope();
@@ -110,7 +110,7 @@ TEST(ModelConfigTest, BothSpellingsOfTheRotaryFields) {
                             {{"rope_theta", 5e5}, {"rope_scaling", old_type}},
                             {{"rope_parameters", parameters}}};
   for (const Json& spelling : spellings) {
-    const RopeConfig rope = ParseWith(spelling).rope;
+    const RopeConfig rope = ParseWith(spelling).ropes[0];
     EXPECT_EQ(rope.type, RopeType::kLlama3) << spelling;
     EXPECT_EQ(rope.theta, 5e5);
     EXPECT_EQ(rope.factor, 8);
@@ -125,7 +125,7 @@ TEST(ModelConfigTest, NullMeansAbsent) {
   for (const char* key : {"rope_scaling", "rope_theta", "head_dim", "quantization_config"}) {
     config[key] = nullptr;
   }
-  EXPECT_EQ(ParseModelConfig(config, "config.json").head_dim, 16);
+  EXPECT_EQ(ParseModelConfig(config, "config.json").layers[0].key_head_dim, 16);
 }
 
 TEST(ModelConfigTest, UnsupportedArchitecturesAreNamed) {
@@ -233,7 +233,7 @@ TEST(ModelConfigTest, PartialRotationIsRefused) {
               ThrowsMessage<Error>(HasSubstr("\"partial_rotary_factor\": found 0.5, expected 1")));
   EXPECT_THAT(ParsingWith({{"rope_parameters", {{"partial_rotary_factor", 0.25}}}}),
               ThrowsMessage<Error>(HasSubstr("rope_parameters: \"partial_rotary_factor\": found 0.25")));
-  EXPECT_EQ(ParseWith({{"partial_rotary_factor", 1.0}}).rope.theta, 10000);
+  EXPECT_EQ(ParseWith({{"partial_rotary_factor", 1.0}}).ropes[0].theta, 10000);
 }
 
 TEST(ModelConfigTest, PublishedConfigsAreReadRightOrRefusedByArchitecture) {
@@ -254,14 +254,14 @@ TEST(ModelConfigTest, PublishedConfigsAreReadRightOrRefusedByArchitecture) {
     }
     ++supported_count;
     const ModelConfig model = ReadModelConfig(path);
-    EXPECT_EQ(model.layer_count, supported->second.layers);
+    EXPECT_EQ(model.layer_count(), supported->second.layers);
     EXPECT_EQ(model.query_heads, supported->second.query_heads);
-    EXPECT_EQ(model.kv_heads, supported->second.kv_heads);
-    EXPECT_EQ(model.head_dim, supported->second.head_dim);
+    EXPECT_EQ(model.layers[0].kv_heads, supported->second.kv_heads);
+    EXPECT_EQ(model.layers[0].key_head_dim, supported->second.head_dim);
     EXPECT_EQ(model.query_key_value_bias, model.architecture == "Qwen2ForCausalLM");
     const bool scaled = entry.path().filename().string().find("lama3_") != std::string::npos ||
                         entry.path().filename().string().find("Llama-3.1") != std::string::npos;
-    EXPECT_EQ(model.rope.type, scaled ? RopeType::kLlama3 : RopeType::kDefault);
+    EXPECT_EQ(model.ropes[0].type, scaled ? RopeType::kLlama3 : RopeType::kDefault);
   }
   EXPECT_EQ(supported_count, SupportedConfigs().size());
 }

@@ -91,7 +91,7 @@ class CheckpointTest : public ::testing::Test {
 TEST_F(CheckpointTest, SingleFile) {
   const Checkpoint checkpoint(single());
   EXPECT_EQ(checkpoint.directory(), single());
-  EXPECT_EQ(checkpoint.config().layer_count, 1);
+  EXPECT_EQ(checkpoint.config().layer_count(), 1);
   EXPECT_EQ(checkpoint.shard_count(), 1u);
   EXPECT_EQ(checkpoint.weight_bytes(), fs::file_size(single() / "model.safetensors"));
   EXPECT_TRUE(checkpoint.Has(kNorm));

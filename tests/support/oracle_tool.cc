@@ -40,7 +40,7 @@ void DumpLogits(const std::string& model, const std::string& ids_file, const std
   options.device = "cpu";
   ModelRunner runner(checkpoint, options);
   WriteFloats(out_file, runner.Logits(ids, PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(
-                                                                                   runner.config().layer_count))));
+                                                                                   runner.config().layer_count()))));
 }
 
 void DumpFakeQuantized(char** arguments) {

@@ -8,9 +8,7 @@ namespace {
 // 2 layers, 2 KV heads of 128 channels: 256 elements a side.
 ModelConfig SmallModel() {
   ModelConfig config;
-  config.layer_count = 2;
-  config.kv_heads = 2;
-  config.head_dim = 128;
+  config.layers.assign(2, {.kv_heads = 2, .key_head_dim = 128, .value_head_dim = 128});
   return config;
 }
 
@@ -66,6 +64,30 @@ TEST(CostTest, ContextInsideTheWindowIsExact) {
   EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 20).bytes_per_token, exact);
   EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 32).bytes_per_token, exact);
   EXPECT_LT(CostOf(plan, SmallModel(), 33).bytes_per_token, exact);
+}
+
+TEST(CostTest, SlidingLayersHoldNoMoreThanTheirWindow) {
+  ModelConfig model = SmallModel();
+  model.layers[1].window_tokens = 1024;
+  const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, 2);
+  EXPECT_DOUBLE_EQ(CostOf(exact, model, 4096).bytes_per_token, 2 * 256 * 2 * (1 + 0.25));
+  EXPECT_DOUBLE_EQ(CostOf(exact, model, 1000).bytes_per_token, 2 * 2 * 256 * 2);
+  // Of 64 tokens the newest 32 stay exact.
+  model.layers[1].window_tokens = 64;
+  const PlanCost kivi = CostOf(UniformOf("KV4", "kvtuner-kivi"), model, 128);
+  EXPECT_DOUBLE_EQ(kivi.bytes_per_token,
+                   2 * 256 * ((32 * 16 + 96 * 5) + (32 * 16 + 32 * 5)) / 128.0 / 8);
+  EXPECT_DOUBLE_EQ(kivi.effective_bits, 5);
+}
+
+TEST(CostTest, LayersAndSidesWeighByTheirWidth) {
+  ModelConfig model = SmallModel();
+  model.layers[0] = {.kv_heads = 1, .key_head_dim = 64, .value_head_dim = 32};
+  const PlanCost cost = CostOf(UniformOf("K8V4", "kvtuner"), model, 8192);
+  EXPECT_DOUBLE_EQ(cost.nominal_bits, 6);
+  const double bits = 64 * 8.5 + 32 * 5.0 + 256 * 8.25 + 256 * 4.25;
+  EXPECT_DOUBLE_EQ(cost.effective_bits, bits / (64 + 32 + 256 + 256));
+  EXPECT_DOUBLE_EQ(cost.bytes_per_token, bits / 8);
 }
 
 }  // namespace
