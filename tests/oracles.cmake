@@ -3,7 +3,7 @@
 # the scripts say what they left out.
 set(KVTUNE_ORACLES_PYTHON "" CACHE FILEPATH "Python with scripts/oracles/requirements.txt")
 if(NOT KVTUNE_ORACLES_PYTHON)
-  message(STATUS "No KVTUNE_ORACLES_PYTHON: leaving out logits_parity, quantizer_parity, tokenizer_parity")
+  message(STATUS "No KVTUNE_ORACLES_PYTHON: leaving out the oracles")
   return()
 endif()
 
@@ -17,5 +17,7 @@ add_test(NAME oracle.quantizer_parity
 add_test(NAME oracle.tokenizer_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/tokenizer_parity.py" --kvtune $<TARGET_FILE:kvtune>
     --shared "${shared}")
-set_tests_properties(oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_parity PROPERTIES
+add_test(NAME oracle.weight_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/weight_parity.py" --tool $<TARGET_FILE:oracle_tool>)
+set_tests_properties(oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_parity oracle.weight_parity PROPERTIES
   LABELS "torch;oracle" TIMEOUT 1200)

@@ -56,10 +56,6 @@ void RequireSupportedOptions(JsonFields& fields) {
     fields.Fail("use_sliding_window",
                 "found true, expected false: sliding-window layers are not supported yet");
   }
-  if (fields.Has("quantization_config")) {
-    fields.Fail("quantization_config",
-                "found quantized weights, expected float32, float16 or bfloat16 weights");
-  }
 }
 
 }  // namespace

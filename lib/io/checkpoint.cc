@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
-#include <set>
+#include <string_view>
 
 #include "lib/base/error.h"
 #include "lib/base/hash.h"
@@ -56,47 +56,76 @@ std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
 
 }  // namespace
 
+struct Checkpoint::Shard {
+  fs::path path;
+  std::unique_ptr<SafetensorsFile> file;  // null until a tensor is asked for
+};
+
 Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
   RequireDirectory(directory);
   config_ = ReadModelConfig(directory / "config.json");
+  weight_format_ = ReadWeightFormat(directory);
 
   if (fs::exists(directory / kIndexFile)) {
-    const fs::path index_path = directory / kIndexFile;
-    const auto shard_names = ReadIndex(index_path);
-    std::map<std::string, const SafetensorsFile*> open_shards;
-    for (const auto& [tensor, shard] : shard_names) {
-      const SafetensorsFile*& file = open_shards[shard];
-      if (file == nullptr) {
-        if (!fs::exists(directory / shard)) {
+    for (const auto& [tensor, name] : ReadIndex(directory / kIndexFile)) {
+      std::unique_ptr<Shard>& shard = shards_[name];
+      if (shard == nullptr) {
+        if (!fs::exists(directory / name)) {
           throw Error(
               fmt::format("opening the model {}: found no shard {}, expected it as {} names it",
-                          directory.string(), shard, kIndexFile));
+                          directory.string(), name, kIndexFile));
         }
-        file = shards_.emplace_back(std::make_unique<SafetensorsFile>(directory / shard)).get();
+        shard = std::make_unique<Shard>(Shard{directory / name, nullptr});
       }
-      if (!file->Has(tensor)) {
-        throw Error(fmt::format("reading {}: tensor {}: found none in {}, expected it there",
-                                index_path.string(), tensor, shard));
-      }
-      shard_of_.emplace(tensor, file);
+      shard_of_.emplace(tensor, shard.get());
     }
   } else if (fs::exists(directory / kSingleFile)) {
-    shards_.push_back(std::make_unique<SafetensorsFile>(directory / kSingleFile));
-    for (const std::string& name : shards_[0]->names()) shard_of_.emplace(name, shards_[0].get());
+    auto shard = std::make_unique<Shard>(Shard{directory / kSingleFile, nullptr});
+    for (const std::string& name : Open(*shard).names()) shard_of_.emplace(name, shard.get());
+    shards_.emplace(kSingleFile, std::move(shard));
   } else {
     throw Error(fmt::format("opening the model {}: found no weights, expected {} or {}",
                             directory.string(), kSingleFile, kIndexFile));
   }
 }
 
-TensorView Checkpoint::Get(const std::string& tensor,
-                           const std::vector<int64_t>& expected_shape) const {
+Checkpoint::~Checkpoint() = default;
+
+const SafetensorsFile& Checkpoint::Open(Shard& shard) const {
+  const std::scoped_lock lock(opening_);
+  if (shard.file != nullptr) return *shard.file;
+  auto file = std::make_unique<SafetensorsFile>(shard.path);
+  for (const auto& [tensor, place] : shard_of_) {
+    if ((place == &shard) == file->Has(tensor)) continue;
+    const std::string name = shard.path.filename().string();
+    throw Error(
+        place == &shard
+            ? fmt::format("reading {}: tensor {}: found none in {}, expected it there",
+                          (directory_ / kIndexFile).string(), tensor, name)
+            : fmt::format("reading {}: tensor {}: found it in {} too, expected it in {} alone",
+                          (directory_ / kIndexFile).string(), tensor, name,
+                          place->path.filename().string()));
+  }
+  shard.file = std::move(file);
+  return *shard.file;
+}
+
+const SafetensorsFile& Checkpoint::ShardOf(const std::string& tensor) const {
   const auto found = shard_of_.find(tensor);
   if (found == shard_of_.end()) {
+    throw Error(fmt::format("loading the model {}: found no tensor {}, expected one",
+                            directory_.string(), tensor));
+  }
+  return Open(*found->second);
+}
+
+TensorView Checkpoint::Get(const std::string& tensor,
+                           const std::vector<int64_t>& expected_shape) const {
+  if (!Has(tensor)) {
     throw Error(fmt::format("loading the model {}: found no tensor {}, expected one of shape {}",
                             directory_.string(), tensor, ShapeText(expected_shape)));
   }
-  TensorView view = found->second->Get(tensor);
+  TensorView view = ShardOf(tensor).Get(tensor);
   if (view.shape != expected_shape) {
     throw Error(fmt::format("loading the model {}: tensor {}: found the shape {}, expected {}",
                             directory_.string(), tensor, ShapeText(view.shape),
@@ -105,9 +134,13 @@ TensorView Checkpoint::Get(const std::string& tensor,
   return view;
 }
 
+TensorContents Checkpoint::Contents(const std::string& tensor) const {
+  return ShardOf(tensor).Contents(tensor);
+}
+
 uint64_t Checkpoint::weight_bytes() const {
   uint64_t bytes = 0;
-  for (const auto& shard : shards_) bytes += shard->bytes().size();
+  for (const auto& [name, shard] : shards_) bytes += fs::file_size(shard->path);
   return bytes;
 }
 
@@ -119,10 +152,11 @@ std::string Checkpoint::ContentHash() const {
     hash.UpdateField(ReadFile(directory_ / name));
   }
   for (const auto& [name, shard] : shard_of_) {  // sorted by name, whatever the sharding
-    const TensorContents tensor = shard->Contents(name);
+    const TensorContents tensor = Contents(name);
     hash.UpdateField(name);
     hash.UpdateField(fmt::format("{} {}", tensor.dtype, ShapeText(tensor.shape)));
     hash.Update(tensor.bytes);
+    DropPages(tensor.bytes);
   }
   return hash.Digest();
 }

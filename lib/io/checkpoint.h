@@ -5,26 +5,34 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "lib/core/model_config.h"
 #include "lib/io/safetensors.h"
+#include "lib/io/weight_format.h"
 
 namespace kvtune {
 
+// Shards are opened when a tensor of theirs is first asked for. Const methods are thread-safe.
 class Checkpoint {
  public:
-  // Reads config.json and the headers of all shards; tensor data is touched only by Get.
-  // Throws Error: missing directory or file, an index that names a missing shard or one outside the
-  // directory, a tensor that the index places in the wrong shard.
+  // Reads config.json and the index, or the header of the only file. Throws Error: missing
+  // directory or file, an index that names a missing shard or one outside the directory.
   explicit Checkpoint(const std::filesystem::path& directory);
+  ~Checkpoint();
 
   const std::filesystem::path& directory() const { return directory_; }
   const ModelConfig& config() const { return config_; }
+  const WeightFormat& weight_format() const { return weight_format_; }
   bool Has(const std::string& tensor) const { return shard_of_.contains(tensor); }
-  // Throws Error when the tensor is missing or its shape is not `expected_shape`.
+  // A tensor of floats. Throws Error when it is missing, of another type or its shape is not
+  // `expected_shape`; and when its shard does not hold what the index says, or also a tensor of
+  // another shard.
   TensorView Get(const std::string& tensor, const std::vector<int64_t>& expected_shape) const;
+  // A tensor of any type and shape. Throws Error as Get.
+  TensorContents Contents(const std::string& tensor) const;
   // Bytes of all shards.
   uint64_t weight_bytes() const;
   size_t shard_count() const { return shards_.size(); }
@@ -34,10 +42,17 @@ class Checkpoint {
   std::string ContentHash() const;
 
  private:
+  struct Shard;
+
+  const SafetensorsFile& Open(Shard& shard) const;
+  const SafetensorsFile& ShardOf(const std::string& tensor) const;
+
   std::filesystem::path directory_;
   ModelConfig config_;
-  std::vector<std::unique_ptr<SafetensorsFile>> shards_;
-  std::map<std::string, const SafetensorsFile*> shard_of_;
+  WeightFormat weight_format_;
+  std::map<std::string, std::unique_ptr<Shard>> shards_;  // by file name
+  std::map<std::string, Shard*> shard_of_;
+  mutable std::mutex opening_;
 };
 
 // "llama-3-8b" of ".../llama-3-8b/": the directory's own name, for default output names.

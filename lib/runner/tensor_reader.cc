@@ -3,9 +3,12 @@
 #include <cstring>
 
 #include "lib/base/error.h"
+#include "lib/io/quantized_matrix.h"
 
 namespace kvtune {
 namespace {
+
+constexpr int64_t kRowsPerThread = 64;  // of a quantized matrix, at least
 
 at::ScalarType ScalarTypeOf(TensorType type) {
   switch (type) {
@@ -16,14 +19,31 @@ at::ScalarType ScalarTypeOf(TensorType type) {
   return at::kFloat;
 }
 
-}  // namespace
-
-at::Tensor TensorReader::Read(const std::string& name, const std::vector<int64_t>& shape) const {
-  const TensorView view = checkpoint_.Get(name, shape);
+at::Tensor ReadFloats(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape) {
+  const TensorView view = checkpoint.Get(name, shape);
   // A tensor need not be aligned in the file, so it is copied byte by byte before it is converted.
   at::Tensor raw = at::empty(view.shape, at::TensorOptions(ScalarTypeOf(view.type)));
   std::memcpy(raw.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
-  at::Tensor tensor = raw.to(options_);
+  DropPages(view.bytes);
+  return raw;
+}
+
+at::Tensor Dequantize(const QuantizedMatrix& matrix, int64_t rows, int64_t columns) {
+  at::Tensor values = at::empty({rows, columns}, at::TensorOptions(at::kFloat));
+  float* data = values.mutable_data_ptr<float>();
+  at::parallel_for(0, rows, kRowsPerThread, [&](int64_t begin, int64_t end) {
+    matrix.Dequantize(begin, end - begin, data + begin * columns);
+  });
+  matrix.DropPages();
+  return values;
+}
+
+}  // namespace
+
+at::Tensor TensorReader::Read(const std::string& name, const std::vector<int64_t>& shape) const {
+  const auto quantized = shape.size() == 2 ? FindQuantizedMatrix(checkpoint_, name, shape[0], shape[1]) : nullptr;
+  const at::Tensor stored = quantized ? Dequantize(*quantized, shape[0], shape[1]) : ReadFloats(checkpoint_, name, shape);
+  at::Tensor tensor = stored.to(options_);
   if (!at::isfinite(tensor).all().item<bool>()) {
     throw Error("loading the model " + checkpoint_.directory().string() + ": tensor " + name +
                 ": found NaN or infinity, expected finite weights");

@@ -97,5 +97,15 @@ TEST(FileTest, MapOfNothingIsEmptyAndFoldersAreRefused) {
               ThrowsMessage<Error>(HasSubstr("found something else, expected a regular file")));
 }
 
+TEST(FileTest, DroppedPagesReadTheSame) {
+  const TemporaryDirectory directory;
+  const std::string content(100'000, 'x');
+  WriteFileAtomically(directory / "map", content);
+  const MappedFile file(directory / "map");
+  DropPages(file.bytes().subspan(5000, 50'000));
+  DropPages({});
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()), content);
+}
+
 }  // namespace
 }  // namespace kvtune

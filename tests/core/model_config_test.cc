@@ -145,9 +145,6 @@ TEST(ModelConfigTest, UnsupportedOptionsAreRefused) {
               ThrowsMessage<Error>(HasSubstr("\"hidden_act\": found \"gelu\", expected \"silu\"")));
   EXPECT_THAT(ParsingWith({{"use_sliding_window", true}}),
               ThrowsMessage<Error>(HasSubstr("sliding-window layers are not supported yet")));
-  EXPECT_THAT(ParsingWith({{"quantization_config", {{"quant_method", "fp8"}}}}),
-              ThrowsMessage<Error>(
-                  HasSubstr("\"quantization_config\": found quantized weights, expected")));
 }
 
 TEST(ModelConfigTest, SizesHaveToBePositiveAndToFitEachOther) {

@@ -76,6 +76,14 @@ class CheckpointTest : public ::testing::Test {
     return [directory] { Checkpoint checkpoint(directory); };
   }
 
+  // Reading a tensor of the sharded checkpoint after a change of its index.
+  auto ReadingWithIndex(const std::function<void(Json&)>& edit, const std::string& tensor) const {
+    Json index = ReadJsonFile(sharded() / kIndex);
+    edit(index);
+    WriteJsonFileAtomically(sharded() / kIndex, index);
+    return [this, tensor] { Checkpoint(sharded()).Contents(tensor); };
+  }
+
   // Opening the sharded checkpoint after a change of its index.
   auto OpeningWithIndex(const std::function<void(Json&)>& edit) const {
     Json index = ReadJsonFile(sharded() / kIndex);
@@ -149,7 +157,7 @@ TEST_F(CheckpointTest, TheIndexStaysInItsDirectory) {
 TEST_F(CheckpointTest, TheIndexHasToBeTrue) {
   const std::string right = ReadJsonFile(sharded() / kIndex)["weight_map"][kNorm];
   const std::string wrong = right == ShardName(0) ? ShardName(1) : ShardName(0);
-  EXPECT_THAT(OpeningWithIndex([&](Json& index) { index["weight_map"][kNorm] = wrong; }),
+  EXPECT_THAT(ReadingWithIndex([&](Json& index) { index["weight_map"][kNorm] = wrong; }, kNorm),
               ThrowsMessage<Error>(
                   AllOf(HasSubstr(kIndex), HasSubstr("tensor model.norm.weight: found none in " +
                                                      wrong + ", expected it there"))));
@@ -160,6 +168,40 @@ TEST_F(CheckpointTest, TheIndexHasToBeTrue) {
   WriteFileAtomically(sharded() / kIndex, "{");
   EXPECT_THAT(Opening(sharded()),
               ThrowsMessage<Error>(AllOf(HasSubstr(kIndex), HasSubstr("not valid JSON"))));
+}
+
+TEST_F(CheckpointTest, ShardsAreOpenedWhenATensorIsAskedFor) {
+  const auto weight_map = ReadJsonFile(sharded() / kIndex)["weight_map"];
+  const std::string broken = weight_map[kNorm];
+  WriteFileAtomically(sharded() / broken, "");
+  const Checkpoint checkpoint(sharded());
+  for (const auto& [tensor, shard] : weight_map.items()) {
+    if (shard == broken) {
+      EXPECT_THAT([&] { checkpoint.Contents(tensor); }, ThrowsMessage<Error>(HasSubstr("found 0 bytes")));
+    } else {
+      EXPECT_FALSE(checkpoint.Contents(tensor).bytes.empty());
+    }
+  }
+}
+
+TEST_F(CheckpointTest, ATensorOfTwoShardsIsRefused) {
+  const Json weight_map = ReadJsonFile(sharded() / kIndex)["weight_map"];
+  const std::string right = weight_map[kNorm], other = right == ShardName(0) ? ShardName(1) : ShardName(0);
+  std::vector<NamedTensor> tensors = ReadTensors(sharded() / other);
+  const std::string neighbour = tensors[0].name;
+  tensors.push_back({kNorm, "F32", {1}, "1234"});
+  WriteTensors(sharded() / other, tensors);
+  EXPECT_THAT([&] { Checkpoint(sharded()).Contents(neighbour); },
+              ThrowsMessage<Error>(HasSubstr("tensor model.norm.weight: found it in " + other +
+                                             " too, expected it in " + right + " alone")));
+}
+
+TEST_F(CheckpointTest, TheIndexNamesATensorOnce) {
+  std::string index = ReadFile(sharded() / kIndex);
+  const std::string entry = "\"model.norm.weight\":";
+  index.replace(index.find(entry), entry.size(), entry + " \"model-0.safetensors\", " + entry);
+  WriteFileAtomically(sharded() / kIndex, index);
+  EXPECT_THAT(Opening(sharded()), ThrowsMessage<Error>(HasSubstr("found the key \"model.norm.weight\" twice")));
 }
 
 TEST_F(CheckpointTest, MissingAndMisshapenTensorsAreNamed) {

@@ -1,0 +1,282 @@
+#include "lib/io/weight_format.h"
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+int64_t PositiveOrAll(JsonFields& fields, std::string_view key) {
+  const int64_t value = fields.Integer(key);
+  if (value == -1) return 0;
+  if (value <= 0)
+    fields.Fail(key, fmt::format("found {}, expected a positive number or -1", value));
+  return value;
+}
+
+// Either spelling of an option, the newer one first.
+std::string_view Spelling(const JsonFields& fields, std::string_view newer,
+                          std::string_view older) {
+  return fields.Has(newer) || !fields.Has(older) ? newer : older;
+}
+
+void RequireText(JsonFields& fields, std::string_view key, std::string_view expected) {
+  if (!fields.Has(key)) return;
+  if (const std::string found = fields.String(key); found != expected) {
+    fields.Fail(key, fmt::format("found \"{}\", expected \"{}\"", found, expected));
+  }
+}
+
+int RequireBits(JsonFields& fields, std::string_view key, std::initializer_list<int> supported) {
+  const int64_t bits = fields.Integer(key);
+  for (const int known : supported) {
+    if (bits == known) return known;
+  }
+  fields.Fail(key, fmt::format("found {}, expected {}", bits, fmt::join(supported, " or ")));
+}
+
+std::vector<std::string> StringsOrNone(JsonFields& fields, std::string_view key) {
+  return fields.Has(key) ? fields.Strings(key) : std::vector<std::string>();
+}
+
+void ReadBlock(JsonFields& fields, std::string_view key, WeightFormat& format) {
+  if (!fields.Has(key)) return;
+  const std::vector<int64_t> block = fields.Integers(key);
+  if (block.size() != 2 || block[0] <= 0 || block[1] <= 0) {
+    fields.Fail(key,
+                fmt::format("found [{}], expected two positive numbers", fmt::join(block, ", ")));
+  }
+  format.block_rows = block[0];
+  format.block_columns = block[1];
+}
+
+WeightFormat ParseFp8(JsonFields& fields) {
+  WeightFormat format{.coding = WeightCoding::kBytes, .bits = 8};
+  RequireText(fields, "fmt", "e4m3");
+  ReadBlock(fields, "weight_block_size", format);
+  format.ignored =
+      StringsOrNone(fields, Spelling(fields, "modules_to_not_convert", "ignored_layers"));
+  return format;
+}
+
+WeightFormat ParseModelOpt(JsonFields& fields) {
+  WeightFormat format{.coding = WeightCoding::kBytes, .bits = 8};
+  const std::string algorithm = fields.String("quant_algo");
+  if (algorithm != "FP8") {
+    fields.Fail("quant_algo", fmt::format("found \"{}\", expected \"FP8\"", algorithm));
+  }
+  format.ignored = StringsOrNone(fields, Spelling(fields, "ignore", "exclude_modules"));
+  return format;
+}
+
+WeightFormat ParseAwq(JsonFields& fields) {
+  WeightFormat format{.coding = WeightCoding::kAwq};
+  format.bits = RequireBits(fields, Spelling(fields, "bits", "w_bit"), {4});
+  format.group_size = PositiveOrAll(fields, Spelling(fields, "group_size", "q_group_size"));
+  const std::string_view layout_key = Spelling(fields, "version", "format");
+  if (fields.Has(layout_key)) {
+    const std::string layout = fields.String(layout_key);
+    if (layout != "gemm" && layout != "GEMM") {
+      fields.Fail(layout_key, fmt::format("found \"{}\", expected \"gemm\"", layout));
+    }
+  }
+  if (fields.Has("zero_point") && !fields.Bool("zero_point")) {
+    fields.Fail("zero_point", "found false, expected true");
+  }
+  format.ignored = StringsOrNone(fields, "modules_to_not_convert");
+  return format;
+}
+
+WeightFormat ParseGptq(JsonFields& fields) {
+  WeightFormat format{.coding = WeightCoding::kGptq};
+  format.bits = RequireBits(fields, "bits", {4, 8});
+  format.group_size = PositiveOrAll(fields, "group_size");
+  const std::string layout =
+      fields.Has("checkpoint_format") ? fields.String("checkpoint_format") : "gptq";
+  if (layout != "gptq" && layout != "gptq_v2") {
+    fields.Fail("checkpoint_format",
+                fmt::format("found \"{}\", expected \"gptq\" or \"gptq_v2\"", layout));
+  }
+  format.zero_offset = layout == "gptq" ? 1 : 0;
+  if (fields.Has("dynamic") && !fields.Value("dynamic").empty()) {
+    fields.Fail("dynamic", "found settings for single modules, expected the same for all");
+  }
+  return format;
+}
+
+// The "weights" of one of compressed-tensors' config_groups.
+WeightFormat ParseScheme(JsonFields scheme) {
+  WeightFormat format;
+  const std::string type = scheme.String("type");
+  const std::string strategy = scheme.String("strategy");
+  const bool groups = strategy == "group";
+  if (strategy != "tensor" && strategy != "channel" && strategy != "block" && !groups) {
+    scheme.Fail("strategy",
+                fmt::format("found \"{}\", expected tensor, channel, group or block", strategy));
+  }
+  if (type == "float") {
+    format.coding = WeightCoding::kBytes;
+    format.bits = RequireBits(scheme, "num_bits", {8});
+  } else if (type == "int") {
+    format.bits = RequireBits(scheme, "num_bits", {4, 8});
+    format.coding = format.bits == 8 ? WeightCoding::kBytes : WeightCoding::kPacked;
+  } else {
+    scheme.Fail("type", fmt::format("found \"{}\", expected \"float\" or \"int\"", type));
+  }
+  format.symmetric = !scheme.Has("symmetric") || scheme.Bool("symmetric");
+  if (format.coding == WeightCoding::kBytes) {
+    if (!format.symmetric) scheme.Fail("symmetric", "found false, expected true with 8 bits");
+    if (groups) format.block_rows = 1;
+    if (groups) format.block_columns = PositiveOrAll(scheme, "group_size");
+    if (strategy == "block") ReadBlock(scheme, "block_structure", format);
+  } else {
+    if (strategy != "channel" && !groups) {
+      scheme.Fail("strategy",
+                  fmt::format("found \"{}\", expected channel or group with 4 bits", strategy));
+    }
+    if (groups) format.group_size = PositiveOrAll(scheme, "group_size");
+    if (scheme.Has("actorder") && scheme.Value("actorder") == "group") {
+      scheme.Fail("actorder", "found \"group\", expected \"weight\" or none");
+    }
+  }
+  return format;
+}
+
+WeightFormat ParseCompressedTensors(JsonFields& fields) {
+  const std::string layout = fields.String("format");
+  if (layout != "float-quantized" && layout != "int-quantized" && layout != "naive-quantized" &&
+      layout != "pack-quantized") {
+    fields.Fail("format", fmt::format("found \"{}\", expected float-quantized, int-quantized, "
+                                      "naive-quantized or pack-quantized",
+                                      layout));
+  }
+  if (fields.Has("sparsity_config") && !fields.Value("sparsity_config").empty()) {
+    JsonFields sparsity = fields.Object("sparsity_config");
+    RequireText(sparsity, "format", "dense");
+  }
+  JsonFields groups = fields.Object("config_groups");
+  const std::vector<std::string> names = groups.Keys();
+  if (names.size() != 1) {
+    fields.Fail("config_groups", fmt::format("found {} groups, expected 1", names.size()));
+  }
+  WeightFormat format = ParseScheme(groups.Object(names[0]).Object("weights"));
+  if ((format.coding == WeightCoding::kPacked) != (layout == "pack-quantized")) {
+    fields.Fail("format",
+                fmt::format("found \"{}\" with {}-bit weights, expected pack-quantized with "
+                            "4 bits alone",
+                            layout, format.bits));
+  }
+  format.ignored = StringsOrNone(fields, "ignore");
+  return format;
+}
+
+bool Matches(const std::string& pattern, std::string_view text) {
+  return ::fnmatch(pattern.c_str(), std::string(text).c_str(), 0) == 0;
+}
+
+bool Names(const std::string& pattern, std::string_view module) {
+  constexpr std::string_view kRegex = "re:";
+  if (pattern.starts_with(kRegex)) {
+    const std::regex expression(pattern.substr(kRegex.size()));
+    return std::regex_search(module.begin(), module.end(), expression,
+                             std::regex_constants::match_continuous);
+  }
+  if (Matches(pattern, module)) return true;
+  for (size_t dot = module.find('.'); dot != std::string_view::npos;
+       dot = module.find('.', dot + 1)) {
+    if (Matches(pattern, module.substr(0, dot)) || Matches(pattern, module.substr(dot + 1)))
+      return true;
+  }
+  return false;
+}
+
+void RequirePatterns(const JsonFields& fields, const std::vector<std::string>& patterns) {
+  for (const std::string& pattern : patterns) {
+    try {
+      Names(pattern, "model");
+    } catch (const std::regex_error& error) {
+      throw Error(fmt::format("{}: found the expression \"{}\", expected one that compiles: {}",
+                              fields.where(), pattern, error.what()));
+    }
+  }
+}
+
+}  // namespace
+
+bool WeightFormat::Ignores(std::string_view module) const {
+  for (const std::string& pattern : ignored) {
+    if (Names(pattern, module)) return true;
+  }
+  return false;
+}
+
+WeightFormat ParseWeightFormat(JsonFields fields) {
+  const std::string method = fields.String("quant_method");
+  WeightFormat format;
+  if (method == "fp8" || method == "fbgemm_fp8") {
+    format = ParseFp8(fields);
+  } else if (method == "modelopt") {
+    format = ParseModelOpt(fields);
+  } else if (method == "awq") {
+    format = ParseAwq(fields);
+  } else if (method == "gptq") {
+    format = ParseGptq(fields);
+  } else if (method == "compressed-tensors") {
+    format = ParseCompressedTensors(fields);
+  } else {
+    fields.Fail("quant_method",
+                fmt::format("found \"{}\", expected awq, compressed-tensors, fbgemm_fp8, "
+                            "fp8, gptq or modelopt",
+                            method));
+  }
+  RequirePatterns(fields, format.ignored);
+  return format;
+}
+
+WeightFormat ReadWeightFormat(const fs::path& model_directory) {
+  const fs::path config_path = model_directory / "config.json";
+  const Json config = ReadJsonFile(config_path);
+  JsonFields fields(config, config_path.string());
+  if (fields.Has("quantization_config")) {
+    return ParseWeightFormat(fields.Object("quantization_config"));
+  }
+  const fs::path modelopt_path = model_directory / "hf_quant_config.json";
+  if (!fs::exists(modelopt_path)) return {};
+  const Json modelopt = ReadJsonFile(modelopt_path);
+  JsonFields quantization = JsonFields(modelopt, modelopt_path.string()).Object("quantization");
+  WeightFormat format = ParseModelOpt(quantization);
+  RequirePatterns(quantization, format.ignored);
+  return format;
+}
+
+std::string Describe(const WeightFormat& format) {
+  const auto grouped = [&](std::string_view name) {
+    return format.group_size == 0
+               ? fmt::format("{} {}-bit by output", name, format.bits)
+               : fmt::format("{} {}-bit in groups of {}", name, format.bits, format.group_size);
+  };
+  switch (format.coding) {
+    case WeightCoding::kFloat:
+      return "float";
+    case WeightCoding::kBytes:
+      return format.block_columns == 0
+                 ? "8-bit"
+                 : fmt::format("8-bit in blocks of {}x{}", format.block_rows, format.block_columns);
+    case WeightCoding::kAwq:
+      return grouped("AWQ");
+    case WeightCoding::kGptq:
+      return grouped("GPTQ");
+    case WeightCoding::kPacked:
+      return grouped("compressed-tensors");
+  }
+  return "float";
+}
+
+}  // namespace kvtune
