@@ -106,7 +106,7 @@ SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
                                             runner.config().layers[index], options.reduction));
     }
     layer.key_outlier_ratio = OutlierRatio(observation.key_channel_max);
-    layer.key_bias_norm = runner.KeyBiasNorm(index);
+    layer.key_bias_norm = observation.key_bias_norm;
     for (const double sum : observation.concentration_sum) {
       layer.attention_concentration.push_back(Ratio(sum, observation.concentration_count));
     }

@@ -16,10 +16,11 @@ bool UsesCpuKernels(const at::Tensor& x) { return x.device().is_cpu() && x.scala
 
 }  // namespace
 
-Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options)
-    : config_(checkpoint.config()),
+Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode)
+    : checkpoint_(checkpoint),
+      config_(checkpoint.config()),
       options_(options),
-      weights_(LoadWeights(checkpoint, options)),
+      weights_(LoadWeights(checkpoint, options, mode)),
       rotary_(MakeRotaryTables(config_.ropes.front(), config_.max_position_embeddings, options)) {
   const int64_t elements = options.device().is_cpu() ? kCpuChunkElements : kCudaChunkElements;
   row_chunk_ = std::max<int64_t>(64, elements / (2 * config_.intermediate_size));

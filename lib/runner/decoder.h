@@ -19,11 +19,16 @@ struct QueryKeyValue {
 class Decoder {
  public:
   // REQUIRES: checkpoint outlives the decoder.
-  Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options);
+  Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode = WeightMode::kResident);
 
   const ModelConfig& config() const { return config_; }
   const at::TensorOptions& options() const { return options_; }
   double key_bias_norm(size_t layer) const { return weights_.layers[layer].key_bias_norm; }
+
+  // Whether layers have their weights only while a LayerStream keeps them in place.
+  bool streams() const { return weights_.streamed; }
+  LayerWeights ReadLayer(size_t layer) const { return LoadLayer(checkpoint_, options_, layer); }
+  void PlaceLayer(size_t layer, LayerWeights weights) { weights_.layers[layer] = std::move(weights); }
 
   // On the decoder's device, [tokens] of int64.
   at::Tensor IdsOf(const std::vector<int32_t>& prompt) const;
@@ -44,6 +49,7 @@ class Decoder {
   // silu(gate) * up. gate_up: [rows, 2 intermediate] -> [rows, intermediate]
   at::Tensor GatedSilu(const at::Tensor& gate_up) const;
 
+  const Checkpoint& checkpoint_;
   ModelConfig config_;
   at::TensorOptions options_;
   ModelWeights weights_;

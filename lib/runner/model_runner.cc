@@ -10,9 +10,11 @@
 
 #include "lib/base/error.h"
 #include "lib/runner/decoder.h"
+#include "lib/runner/device_memory.h"
+#include "lib/runner/layer_walk.h"
 #include "lib/runner/observe.h"
 #include "lib/runner/plan_tree.h"
-#include "lib/runner/prompt_loop.h"
+#include "lib/runner/parallel_loop.h"
 #include "lib/runner/score.h"
 #include "lib/runner/step_decode.h"
 #include "lib/runner/torch.h"
@@ -102,6 +104,7 @@ void AddObservation(const LayerObservation& part, LayerObservation& total) {
   }
   AddTo(total.concentration_sum, part.concentration_sum);
   total.concentration_count += part.concentration_count;
+  total.key_bias_norm = part.key_bias_norm;
   for (size_t c = 0; c < total.key_channel_max.size(); ++c) {
     total.key_channel_max[c] = std::max(total.key_channel_max[c], part.key_channel_max[c]);
   }
@@ -135,51 +138,63 @@ struct Reference {
 };
 
 struct ModelRunner::State {
-  State(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options, PrefillMode prefill_mode,
+  State(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options, const RunnerOptions& runner_options,
         int thread_count)
-      : decoder(checkpoint, tensor_options), prefill(prefill_mode), threads(thread_count) {}
+      : options(runner_options),
+        threads(tensor_options.device().is_cpu() ? thread_count : 1),
+        decoder(checkpoint, tensor_options, runner_options.weights),
+        walk(decoder, threads, MaxActivationBytes()) {}
 
-  int64_t ExactQueries(const TokenIds& prompt) const {
+  int64_t MaxActivationBytes() const {
+    return options.max_activation_bytes > 0 ? options.max_activation_bytes
+                                            : FreeMemory(decoder.options().device()) / 4;
+  }
+
+  PlanPass PassOf(const TokenIds& prompt) const {
+    PlanPass pass{.sharing = options.sharing, .threads = threads};
     // The last exact position predicts exactly; the first decoded one is scored first.
-    return prefill == PrefillMode::kExact ? (static_cast<int64_t>(prompt.size()) - 1) / 2 : 0;
+    if (options.prefill == PrefillMode::kExact) pass.exact_queries = (static_cast<int64_t>(prompt.size()) - 1) / 2;
+    return pass;
   }
 
-  // Safe to call from several threads for different prompts.
-  const Reference& ReferenceOf(const TokenIds& prompt) {
-    {
-      const std::lock_guard lock(references_mutex);
-      if (const auto known = references.find(prompt); known != references.end()) return known->second;
+  at::Tensor Begin(const TokenIds& prompt) const {
+    return decoder.Embed(decoder.IdsOf(prompt)).unsqueeze(0);
+  }
+
+  // One walk of the exact model; end(prompt, hidden [1, tokens, hidden]) is called for every prompt.
+  void RunExact(std::span<const TokenIds> prompts, const PlanPass& pass,
+                const std::function<void(size_t, at::Tensor)>& end) {
+    const PlanTreeLayer exact = {{0, kExactPair}};
+    const auto advance = [&](size_t, size_t layer, const at::Tensor& hidden) {
+      return AdvancePlans(decoder, layer, exact, hidden, pass);
+    };
+    walk.Run(prompts, 1, {[&](size_t i) { return Begin(prompts[i]); }, advance, end}, nullptr);
+  }
+
+  // Makes sure that ReferenceOf knows these prompts.
+  void LearnReferences(std::span<const TokenIds> prompts) {
+    std::vector<TokenIds> unknown;
+    for (const TokenIds& prompt : prompts) {
+      if (references.try_emplace(prompt).second) unknown.push_back(prompt);
     }
-    const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(decoder.config().layer_count()));
-    const at::Tensor hidden = RunPlanTree(decoder, BuildPlanTree(std::span(&exact, 1)), prompt, 0);
-    Reference reference;
-    reference.hidden = decoder.FinalNorm(hidden.squeeze(0));
-    reference.losses = ScoreHidden(decoder, hidden, reference.hidden, prompt, ExactQueries(prompt)).front();
-    const std::lock_guard lock(references_mutex);
-    return references.emplace(prompt, std::move(reference)).first->second;
+    try {
+      RunExact(unknown, {.threads = threads}, [&](size_t i, const at::Tensor& hidden) {
+        Reference& reference = references.at(unknown[i]);
+        reference.hidden = decoder.FinalNorm(hidden.squeeze(0));
+        reference.losses = ScoreHidden(decoder, hidden, reference.hidden, unknown[i], PassOf(unknown[i])).front();
+      });
+    } catch (...) {
+      for (const TokenIds& prompt : unknown) references.erase(prompt);
+      throw;
+    }
   }
 
-  // Calls work(i) for every prompt, in parallel where that pays, and progress one at a time.
-  void ForEach(std::span<const TokenIds> prompts, size_t variants, const ProgressCallback& progress,
-               const std::function<void(size_t)>& work) const {
-    size_t longest = 0;
-    for (const TokenIds& prompt : prompts) longest = std::max(longest, prompt.size());
-    const PromptLoop loop = decoder.options().device().is_cpu()
-        ? PlanPromptLoop(threads, prompts.size(), longest, variants, decoder.config())
-        : PromptLoop{};
-    std::mutex progress_mutex;
-    ForEachPrompt(loop, prompts.size(), [&](size_t i) {
-      const c10::InferenceMode no_gradients;  // belongs to a thread
-      work(i);
-      const std::lock_guard lock(progress_mutex);
-      if (progress) progress(1);
-    });
-  }
+  const Reference& ReferenceOf(const TokenIds& prompt) const { return references.at(prompt); }
 
+  RunnerOptions options;
+  int threads;  // 1 on a GPU, whose operators are parallel by themselves
   Decoder decoder;
-  PrefillMode prefill;
-  int threads;
-  std::mutex references_mutex;
+  LayerWalk walk;
   std::map<TokenIds, Reference> references;
 };
 
@@ -194,7 +209,7 @@ ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& opti
   const at::Device device = ResolveDevice(options.device);
   const at::ScalarType type = ResolveType(options.data_type, device);
   WithTorchErrors("loading the model " + checkpoint.directory().string(), [&] {
-    state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options.prefill, threads);
+    state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options, threads);
   });
 }
 
@@ -208,7 +223,7 @@ std::string ModelRunner::data_type_name() const {
   return TypeName(c10::typeMetaToScalarType(state_->decoder.options().dtype()));
 }
 
-double ModelRunner::KeyBiasNorm(size_t layer) const { return state_->decoder.key_bias_norm(layer); }
+bool ModelRunner::streams_weights() const { return state_->decoder.streams(); }
 
 std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const TokenIds> prompts,
                                                             std::span<const PrecisionPair> pairs,
@@ -219,9 +234,13 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
   }
   std::vector<std::vector<LayerObservation>> by_prompt(prompts.size(), nothing);
   WithTorchErrors("measuring sensitivity", [&] {
-    state_->ForEach(prompts, 1, progress, [&](size_t i) {
-      ObservePrompt(state_->decoder, prompts[i], pairs, state_->ExactQueries(prompts[i]), by_prompt[i]);
-    });
+    const auto begin = [&](size_t i) { return state_->decoder.Embed(state_->decoder.IdsOf(prompts[i])); };
+    const auto advance = [&](size_t i, size_t layer, at::Tensor hidden) {
+      const OperatorsOnOneThread same_sums;
+      ObserveLayer(state_->decoder, layer, hidden, pairs, state_->PassOf(prompts[i]).exact_queries, by_prompt[i][layer]);
+      return hidden;
+    };
+    state_->walk.Run(prompts, 1, {begin, advance, [](size_t, const at::Tensor&) {}}, progress);
   });
   // Added up in the order of the prompts: whichever thread was first, the sums round the same way.
   std::vector<LayerObservation> total = nothing;
@@ -238,36 +257,78 @@ std::vector<std::vector<PromptLosses>> ModelRunner::ScorePlans(std::span<const P
   std::vector<PrecisionPlan> quantized;
   std::copy_if(plans.begin(), plans.end(), std::back_inserter(quantized),
                [](const PrecisionPlan& plan) { return !plan.is_exact(); });
-  const PlanTree tree = quantized.empty() ? PlanTree{} : BuildPlanTree(quantized);
+  const PlanTree tree = quantized.empty()                                 ? PlanTree{}
+                        : state_->options.sharing < Sharing::kPrefixes ? BuildPlanChains(quantized)
+                                                                       : BuildPlanTree(quantized);
+  const auto add = [&](size_t p, std::span<const PromptLosses> of_leaf) {
+    size_t next_quantized = 0;
+    for (size_t i = 0; i < plans.size(); ++i) {
+      losses[i][p] = plans[i].is_exact() ? state_->ReferenceOf(prompts[p]).losses
+                                         : of_leaf[tree.leaf_of_plan[next_quantized++]];
+    }
+  };
   WithTorchErrors("scoring plans", [&] {
-    state_->ForEach(prompts, quantized.size(), progress, [&](size_t p) {
-      const int64_t exact_queries = state_->ExactQueries(prompts[p]);
-      const Reference& reference = state_->ReferenceOf(prompts[p]);
-      std::vector<PromptLosses> of_leaf;
-      if (!quantized.empty()) {
-        const at::Tensor hidden = RunPlanTree(state_->decoder, tree, prompts[p], exact_queries);
-        of_leaf = ScoreHidden(state_->decoder, hidden, reference.hidden, prompts[p], exact_queries);
-      }
-      size_t next_quantized = 0;
-      for (size_t i = 0; i < plans.size(); ++i) {
-        losses[i][p] = plans[i].is_exact() ? reference.losses : of_leaf[tree.leaf_of_plan[next_quantized++]];
-      }
-    });
+    state_->LearnReferences(prompts);
+    if (quantized.empty()) {
+      for (size_t p = 0; p < prompts.size(); ++p) add(p, {});
+      if (progress) progress(static_cast<int64_t>(prompts.size()));
+      return;
+    }
+    const PromptSteps steps{
+        .begin = [&](size_t p) { return state_->Begin(prompts[p]); },
+        .advance =
+            [&](size_t p, size_t layer, const at::Tensor& hidden) {
+              return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden, state_->PassOf(prompts[p]));
+            },
+        .end =
+            [&](size_t p, const at::Tensor& hidden) {
+              add(p, ScoreHidden(state_->decoder, hidden, state_->ReferenceOf(prompts[p]).hidden, prompts[p],
+                                 state_->PassOf(prompts[p])));
+            }};
+    state_->walk.Run(prompts, tree.layers.back().size(), steps, progress);
   });
   return losses;
 }
 
+double ModelRunner::NoiseFloor(std::span<const TokenIds> prompts) {
+  std::vector<PromptLosses> losses(prompts.size());
+  WithTorchErrors("measuring the noise floor", [&] {
+    state_->LearnReferences(prompts);
+    const PlanPass pass{.rounding_noise = true, .threads = state_->threads};
+    state_->RunExact(prompts, pass, [&](size_t i, const at::Tensor& hidden) {
+      losses[i] = ScoreHidden(state_->decoder, hidden, state_->ReferenceOf(prompts[i]).hidden, prompts[i],
+                              state_->PassOf(prompts[i])).front();
+    });
+  });
+  double sum = 0, tokens = 0;
+  for (const PromptLosses& of_prompt : losses) {
+    for (const float kl : of_prompt.token_kl) sum += static_cast<double>(kl);
+    tokens += static_cast<double>(of_prompt.token_kl.size());
+  }
+  return tokens > 0 ? sum / tokens : 0;
+}
+
 std::vector<float> ModelRunner::Logits(const TokenIds& prompt, const PrecisionPlan& plan) {
   const c10::InferenceMode no_gradients;
+  std::vector<float> logits;
   const PlanTree tree = BuildPlanTree(std::span(&plan, 1));
-  const at::Tensor hidden =
-      RunPlanTree(state_->decoder, tree, prompt, state_->ExactQueries(prompt)).squeeze(0);
-  return ToVector(state_->decoder.Logits(state_->decoder.FinalNorm(hidden)));
+  const PromptSteps steps{
+      .begin = [&](size_t) { return state_->Begin(prompt); },
+      .advance =
+          [&](size_t, size_t layer, const at::Tensor& hidden) {
+            return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden, state_->PassOf(prompt));
+          },
+      .end =
+          [&](size_t, const at::Tensor& hidden) {
+            logits = ToVector(state_->decoder.Logits(state_->decoder.FinalNorm(hidden.squeeze(0))));
+          }};
+  state_->walk.Run(std::span(&prompt, 1), 1, steps, nullptr);
+  return logits;
 }
 
 std::vector<float> ModelRunner::LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan) {
   const c10::InferenceMode no_gradients;
-  return ToVector(LogitsOfDecoding(state_->decoder, plan, prompt, state_->ExactQueries(prompt)));
+  return ToVector(LogitsOfDecoding(state_->decoder, plan, prompt, state_->PassOf(prompt).exact_queries));
 }
 
 }  // namespace kvtune

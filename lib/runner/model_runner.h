@@ -27,11 +27,30 @@ enum class DataType { kAuto, kFloat32, kBFloat16, kFloat16, kFloat64 };
 // quantized; the second half is scored as decoding over that cache.
 enum class PrefillMode { kQuantized, kExact };
 
+// kResident: all weights are loaded once. kStream: at most two layers are in memory, and every pass reads
+// the checkpoint again. kAuto: resident when the layers leave a third of the device's free memory.
+enum class WeightMode { kAuto, kResident, kStream };
+
+// What the plans of a population have in common and is computed once; each includes those before it.
+// Less than kAttention is for benchmarks, the scores are the same.
+enum class Sharing {
+  kNothing,
+  kReferenceLogits,  // the exact model's logits
+  kPrefixes,         // layers up to the first one in which two plans differ
+  kAttention,        // the keys, values and attention weights of equal formats over one prefix
+};
+
 struct RunnerOptions {
   std::string device = "auto";            // "auto", "cpu", "cuda", "cuda:N"
   DataType data_type = DataType::kAuto;   // float32 on a CPU, bfloat16 on CUDA
   int threads = 0;                        // 0: all cores
   PrefillMode prefill = PrefillMode::kQuantized;
+  WeightMode weights = WeightMode::kAuto;
+  // Hidden states to have in memory at a time. Streamed weights need those of all prompts under all
+  // plans; what exceeds this waits in a temporary file. One prompt's own have to fit, twice. 0: a
+  // quarter of the memory that is free once the weights are loaded.
+  int64_t max_activation_bytes = 0;
+  Sharing sharing = Sharing::kAttention;
 };
 
 using TokenIds = std::vector<int32_t>;
@@ -56,6 +75,7 @@ struct LayerObservation {
   std::vector<double> concentration_sum;       // per query head: sum over queries of the largest weight
   double concentration_count = 0;              // queries
   std::vector<double> key_channel_max;         // per key channel of all KV heads: max |K|
+  double key_bias_norm = 0;                    // L2 norm of the layer's key bias, 0 without one
 };
 
 // One plan on one prompt.
@@ -68,7 +88,8 @@ struct PromptLosses {
 class ModelRunner {
  public:
   // Loads the weights to the device. Throws Error: unknown or absent device, missing or misshapen
-  // tensor, NaN or infinite weights.
+  // tensor, NaN or infinite weights; for streamed layers, the first pass does.
+  // REQUIRES: checkpoint outlives the runner.
   ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& options);
   ~ModelRunner();
   ModelRunner(const ModelRunner&) = delete;
@@ -77,6 +98,7 @@ class ModelRunner {
   const ModelConfig& config() const;
   std::string device_name() const;      // "cpu", "cuda:0"
   std::string data_type_name() const;   // "float32", ...
+  bool streams_weights() const;
 
   // Called with the number of prompts finished since the last call, one call at a time.
   using ProgressCallback = std::function<void(int64_t prompts)>;
@@ -87,19 +109,22 @@ class ModelRunner {
                                                  std::span<const PrecisionPair> pairs,
                                                  const ProgressCallback& progress);
 
-  // L2 norm of a layer's key bias, 0 without one.
-  double KeyBiasNorm(size_t layer) const;
-
   // Scores every plan on every prompt against the exact model, [plan][prompt]. The exact plan is
   // compared with itself and loses exactly 0.
   // REQUIRES: no prompt under two tokens; plans of config().layer_count() layers.
   std::vector<std::vector<PromptLosses>> ScorePlans(std::span<const PrecisionPlan> plans,
                                                     std::span<const TokenIds> prompts,
                                                     const ProgressCallback& progress);
+
+  // Mean KL, in nats per token, of the exact model against itself with every layer's attention output
+  // off by one rounding step: what rounding alone does to a score in this data type. The least that a
+  // plan of the model can lose, and so scores closer than this are ties.
+  double NoiseFloor(std::span<const TokenIds> prompts);
+
   // Logits of all positions under a plan, row-major [tokens, vocab_size].
   std::vector<float> Logits(const TokenIds& prompt, const PrecisionPlan& plan);
   // The same by token-by-token decoding with a cache that stores quantized values: slow, and the
-  // truth that Logits is tested against.
+  // truth that Logits is tested against. REQUIRES: !streams_weights().
   std::vector<float> LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan);
 
  private:

@@ -152,30 +152,28 @@ class LayerObserver {
 
 }  // namespace
 
-void ObservePrompt(const Decoder& decoder, const TokenIds& prompt, std::span<const PrecisionPair> pairs,
-                   int64_t exact_queries, std::span<LayerObservation> observations) {
+void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std::span<const PrecisionPair> pairs,
+                  int64_t exact_queries, LayerObservation& observation) {
   const ModelConfig& config = decoder.config();
-  const auto tokens = static_cast<int64_t>(prompt.size());
+  const int64_t tokens = hidden.size(0);
   const int64_t max_elements = MaxWeightElements(decoder.options().device());
-  at::Tensor hidden = decoder.Embed(decoder.IdsOf(prompt));
-  for (size_t layer = 0; layer < observations.size(); ++layer) {
-    const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), 0);
-    LayerObserver observer(qkv.query, qkv.key, qkv.value, pairs, observations[layer]);
-    observer.ObserveCache();
-    const int64_t alignment = observer.alignment();
-    for (const QueryBlock& block :
-         QueryBlocks(exact_queries / alignment * alignment, tokens, alignment, config.query_heads, max_elements)) {
-      observer.ObserveBlock(block, exact_queries);
-    }
-
-    at::Tensor attention = at::empty({tokens, config.query_heads, config.layers[layer].value_head_dim}, decoder.options());
-    for (const QueryBlock& block : QueryBlocks(0, tokens, 1, config.query_heads, max_elements)) {
-      const at::Tensor weights = AttentionWeights(qkv.query, ExactCacheSide(qkv.key), block);
-      attention.narrow(0, block.begin, block.end - block.begin)
-          .copy_(AttentionOutput(weights, ExactCacheSide(qkv.value), block).squeeze(0).transpose(0, 1));
-    }
-    decoder.AddAttentionAndMlp(layer, hidden, attention.flatten(1, 2));
+  const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), 0);
+  LayerObserver observer(qkv.query, qkv.key, qkv.value, pairs, observation);
+  observer.ObserveCache();
+  const int64_t alignment = observer.alignment();
+  for (const QueryBlock& block :
+       QueryBlocks(exact_queries / alignment * alignment, tokens, alignment, config.query_heads, max_elements)) {
+    observer.ObserveBlock(block, exact_queries);
   }
+  observation.key_bias_norm = decoder.key_bias_norm(layer);
+
+  at::Tensor attention = at::empty({tokens, config.query_heads, config.layers[layer].value_head_dim}, decoder.options());
+  for (const QueryBlock& block : QueryBlocks(0, tokens, 1, config.query_heads, max_elements)) {
+    const at::Tensor weights = AttentionWeights(qkv.query, ExactCacheSide(qkv.key), block);
+    attention.narrow(0, block.begin, block.end - block.begin)
+        .copy_(AttentionOutput(weights, ExactCacheSide(qkv.value), block).squeeze(0).transpose(0, 1));
+  }
+  decoder.AddAttentionAndMlp(layer, hidden, attention.flatten(1, 2));
 }
 
 }  // namespace kvtune

@@ -8,10 +8,10 @@
 
 namespace kvtune {
 
-// One exact pass over a prompt; adds what every layer shows to `observations` (one a layer, with
-// `pairs` in their order). Scores depend on the key format only, so a layer costs one softmax per key
-// format and one value product per pair.
-void ObservePrompt(const Decoder& decoder, const TokenIds& prompt, std::span<const PrecisionPair> pairs,
-                   int64_t exact_queries, std::span<LayerObservation> observations);
+// One layer of an exact pass over a prompt, in place on its hidden states [tokens, hidden]; adds what
+// shows to `observation` (with `pairs` in their order). Scores depend on the key format only, so this
+// costs one softmax per key format and one value product per pair.
+void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std::span<const PrecisionPair> pairs,
+                  int64_t exact_queries, LayerObservation& observation);
 
 }  // namespace kvtune

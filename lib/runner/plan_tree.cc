@@ -32,4 +32,14 @@ PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans) {
   return tree;
 }
 
+PlanTree BuildPlanChains(std::span<const PrecisionPlan> plans) {
+  PlanTree tree;
+  for (size_t i = 0; i < plans.size(); ++i) tree.leaf_of_plan.push_back(i);
+  for (size_t layer = 0; layer < plans.front().layers.size(); ++layer) {
+    PlanTreeLayer& nodes = tree.layers.emplace_back();
+    for (size_t i = 0; i < plans.size(); ++i) nodes.push_back({layer == 0 ? 0 : i, plans[i].layers[layer]});
+  }
+  return tree;
+}
+
 }  // namespace kvtune

@@ -28,5 +28,7 @@ struct PlanTree {
 
 // REQUIRES: plans is not empty; all plans have the same, non-zero number of layers.
 PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans);
+// The same without any sharing: a chain of its own for every plan.
+PlanTree BuildPlanChains(std::span<const PrecisionPlan> plans);
 
 }  // namespace kvtune

@@ -4,19 +4,22 @@
 #include <map>
 #include <numeric>
 
+#include "lib/base/random.h"
 #include "lib/runner/attention.h"
+#include "lib/runner/parallel_loop.h"
 #include "lib/runner/token_loss.h"
 
 namespace kvtune {
 namespace {
 
-// Logits to have alive at a time, for the same reasons as MaxWeightElements.
-int64_t MaxLogitElements(const at::Device& device) {
-  constexpr int64_t kCpu = 1 << 21;
-  constexpr int64_t kCuda = 1 << 29;
-  return device.is_cpu() ? kCpu : kCuda;
+// Rows of logits to have alive at a time, for the same reasons as MaxWeightElements. On a CPU enough to
+// read the head's weights for, on a GPU as many as there is room for.
+int64_t LogitRows(const at::Device& device, int64_t variants, int64_t vocab) {
+  constexpr int64_t kCpuElements = 1 << 18, kCpuRows = 64;
+  constexpr int64_t kCudaElements = 1 << 29;
+  return device.is_cpu() ? std::max(kCpuRows, kCpuElements / vocab)
+                         : std::max<int64_t>(1, kCudaElements / (variants * vocab));
 }
-
 
 // Keys or values of a layer's parents as the cache returns them, each (parent, format) made once.
 class CacheSides {
@@ -44,8 +47,8 @@ class CacheSides {
 // The attention of all nodes of one layer: [nodes, tokens, query_heads * value_head_dim].
 class LayerAttention {
  public:
-  LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes, int64_t exact_queries)
-      : decoder_(decoder), shape_(decoder.config().layers[layer]), nodes_(nodes), exact_queries_(exact_queries) {}
+  LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes, const PlanPass& pass)
+      : decoder_(decoder), shape_(decoder.config().layers[layer]), nodes_(nodes), pass_(pass) {}
 
   at::Tensor Run(const QueryKeyValue& qkv) {
     const int64_t tokens = qkv.query.size(2);
@@ -56,14 +59,11 @@ class LayerAttention {
     output_ = at::empty({static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
                         decoder_.options());
     for (size_t child = 0; child < nodes_.size();) {
-      // Children of one parent with one key format share their attention weights.
       size_t last = child + 1;
-      while (last < nodes_.size() && nodes_[last].parent == nodes_[child].parent &&
-             nodes_[last].pair.key == nodes_[child].pair.key) {
-        ++last;
-      }
+      while (last < nodes_.size() && ShareWeights(nodes_[child], nodes_[last])) ++last;
       Attend(child, last, keys, values, tokens);
-      if (last == nodes_.size() || nodes_[last].parent != nodes_[child].parent) {
+      if (last == nodes_.size() || nodes_[last].parent != nodes_[child].parent ||
+          pass_.sharing < Sharing::kAttention) {
         keys.Forget();
         values.Forget();
       }
@@ -73,31 +73,48 @@ class LayerAttention {
   }
 
  private:
-  // Children [begin, end) of one parent and one key format.
+  // Children of one parent share the attention weights of one key format, computed in the same blocks.
+  bool ShareWeights(const PlanTreeNode& a, const PlanTreeNode& b) const {
+    return pass_.sharing >= Sharing::kAttention && a.parent == b.parent && a.pair.key == b.pair.key &&
+           AlignmentOf(a.pair) == AlignmentOf(b.pair);
+  }
+
+  static int64_t AlignmentOf(PrecisionPair pair) {
+    return std::max({1, FormatOf(pair.key).residual_window_tokens, FormatOf(pair.value).residual_window_tokens});
+  }
+
+  // Children [begin, end) of one parent, one key format and one alignment.
   void Attend(size_t begin, size_t end, CacheSides& keys, CacheSides& values, int64_t tokens) {
     const size_t parent = nodes_[begin].parent;
     const at::Tensor query = query_.narrow(0, static_cast<int64_t>(parent), 1);
     const CacheSide& key_side = keys.Of(parent, nodes_[begin].pair.key);
-    int64_t alignment = std::max<int64_t>(1, key_side.window_tokens);
-    for (size_t child = begin; child < end; ++child) {
-      alignment = std::max(alignment, values.Of(parent, nodes_[child].pair.value).window_tokens);
-    }
+    const int64_t alignment = AlignmentOf(nodes_[begin].pair);
     // Queries of an exact prefill read the exact cache; the first aligned block may begin among them
     // and is overwritten there.
-    const int64_t first = exact_queries_ / alignment * alignment;
-    for (const QueryBlock& block : Blocks(first, tokens, alignment)) {
+    const int64_t first = pass_.exact_queries / alignment * alignment;
+    std::vector<const CacheSide*> value_sides;
+    for (size_t child = begin; child < end; ++child) value_sides.push_back(&values.Of(parent, nodes_[child].pair.value));
+    ForEachBlock(Blocks(first, tokens, alignment), [&](const QueryBlock& block) {
       const at::Tensor weights = AttentionWeights(query, key_side, block);
       for (size_t child = begin; child < end; ++child) {
-        Store(child, block, AttentionOutput(weights, values.Of(parent, nodes_[child].pair.value), block));
+        Store(child, block, AttentionOutput(weights, *value_sides[child - begin], block));
       }
-    }
-    if (exact_queries_ == 0) return;
+    });
+    if (pass_.exact_queries == 0) return;
     const CacheSide& exact_keys = keys.Of(parent, KvFormatId::kExact);
     const CacheSide& exact_values = values.Of(parent, KvFormatId::kExact);
-    for (const QueryBlock& block : Blocks(0, exact_queries_, 1)) {
+    ForEachBlock(Blocks(0, pass_.exact_queries, 1), [&](const QueryBlock& block) {
       const at::Tensor exact = AttentionOutput(AttentionWeights(query, exact_keys, block), exact_values, block);
       for (size_t child = begin; child < end; ++child) Store(child, block, exact);
-    }
+    });
+  }
+
+  template <typename Work>
+  void ForEachBlock(const std::vector<QueryBlock>& blocks, const Work& work) const {
+    ParallelLoop(pass_.threads, blocks.size(), [&](size_t i) {
+      const c10::InferenceMode no_gradients;  // belongs to a thread
+      work(blocks[i]);
+    });
   }
 
   std::vector<QueryBlock> Blocks(int64_t first, int64_t tokens, int64_t alignment) const {
@@ -115,57 +132,149 @@ class LayerAttention {
   const Decoder& decoder_;
   const LayerConfig& shape_;
   const PlanTreeLayer& nodes_;
-  int64_t exact_queries_;
+  const PlanPass& pass_;
   at::Tensor query_;
   at::Tensor output_;
 };
 
-}  // namespace
+// Neighbouring parents with all their children: what goes through a layer in one piece.
+struct ParentBlock {
+  size_t first_parent = 0, parents = 0;
+  size_t first_node = 0;
+  PlanTreeLayer nodes;  // their parents counted from first_parent
+};
 
-at::Tensor RunPlanTree(const Decoder& decoder, const PlanTree& tree, const TokenIds& prompt, int64_t exact_queries) {
-  at::Tensor hidden = decoder.Embed(decoder.IdsOf(prompt)).unsqueeze(0);  // [nodes, tokens, hidden]
-  for (size_t layer = 0; layer < tree.layers.size(); ++layer) {
-    const PlanTreeLayer& nodes = tree.layers[layer];
-    const int64_t parents = hidden.size(0);
-    const at::Tensor attention =
-        LayerAttention(decoder, layer, nodes, exact_queries).Run(decoder.ProjectQueryKeyValue(layer, hidden, 0));
-    if (static_cast<size_t>(parents) < nodes.size()) {
-      std::vector<int64_t> parent_of;
-      for (const PlanTreeNode& node : nodes) parent_of.push_back(static_cast<int64_t>(node.parent));
-      const at::Tensor index =
-          at::from_blob(parent_of.data(), {static_cast<int64_t>(parent_of.size())}, at::kLong)
-              .to(decoder.options().device());
-      hidden = hidden.index_select(0, index);
+// On a CPU a parent alone fills its matrix products and leaves the caches to them; a GPU wants more rows.
+std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens, const at::Device& device) {
+  constexpr int64_t kCudaRows = 1 << 15;
+  const auto most_nodes = static_cast<size_t>(device.is_cpu() ? 1 : std::max<int64_t>(1, kCudaRows / tokens));
+  std::vector<ParentBlock> blocks;
+  for (size_t begin = 0, end = 0; begin < nodes.size(); begin = end) {
+    while (end < nodes.size() && nodes[end].parent == nodes[begin].parent) ++end;
+    const size_t parent = nodes[begin].parent;
+    if (blocks.empty() || blocks.back().nodes.size() + end - begin > most_nodes ||
+        parent != blocks.back().first_parent + blocks.back().parents) {
+      blocks.push_back({parent, 0, begin, {}});
     }
-    at::Tensor rows = hidden.flatten(0, 1);
-    decoder.AddAttentionAndMlp(layer, rows, attention.flatten(0, 1));
+    ParentBlock& block = blocks.back();
+    ++block.parents;
+    for (size_t i = begin; i < end; ++i) block.nodes.push_back({parent - block.first_parent, nodes[i].pair});
   }
-  return hidden;
+  return blocks;
 }
 
-std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden, const at::Tensor& reference,
-                                      const TokenIds& prompt, int64_t first_scored) {
-  const auto tokens = static_cast<int64_t>(prompt.size());
-  const int64_t variants = hidden.size(0);
-  const at::Tensor ids = decoder.IdsOf(prompt);
-  std::vector<PromptLosses> losses(static_cast<size_t>(variants));
-  const int64_t rows_at_a_time =
-      std::max<int64_t>(1, MaxLogitElements(decoder.options().device()) /
-                               ((variants + 1) * decoder.config().vocab_size));
-  for (int64_t begin = first_scored; begin < tokens - 1; begin += rows_at_a_time) {
-    const int64_t rows = std::min(rows_at_a_time, tokens - 1 - begin);
-    const at::Tensor reference_logits = decoder.Logits(reference.narrow(0, begin, rows));
-    const at::Tensor logits = decoder.Logits(decoder.FinalNorm(hidden.narrow(1, begin, rows)));
-    const TokenLosses chunk = ComputeTokenLosses(reference_logits, logits, ids.narrow(0, begin + 1, rows));
-    for (int64_t i = 0; i < variants; ++i) {
-      PromptLosses& total = losses[static_cast<size_t>(i)];
-      const float* kl = chunk.kl.const_data_ptr<float>() + i * rows;
-      const double* nll = chunk.nll.const_data_ptr<double>() + i * rows;
-      const bool* same_top1 = chunk.same_top1.const_data_ptr<bool>() + i * rows;
-      total.token_kl.insert(total.token_kl.end(), kl, kl + rows);
-      total.nll_sum = std::accumulate(nll, nll + rows, total.nll_sum);
-      total.top1_matches += std::count(same_top1, same_top1 + rows, true);
+// Decoder::AddAttentionAndMlp for one node, in pieces that fill matrix products and fit caches.
+void AddByRows(const Decoder& decoder, size_t layer, const at::Tensor& hidden, const at::Tensor& attention, int threads) {
+  constexpr int64_t kRows = 128;
+  const int64_t tokens = hidden.size(0);
+  ParallelLoop(threads, static_cast<size_t>((tokens + kRows - 1) / kRows), [&](size_t i) {
+    const c10::InferenceMode no_gradients;
+    const int64_t begin = static_cast<int64_t>(i) * kRows;
+    const int64_t count = std::min(kRows, tokens - begin);
+    at::Tensor rows = hidden.narrow(0, begin, count);
+    decoder.AddAttentionAndMlp(layer, rows, attention.narrow(0, begin, count));
+  });
+}
+
+// Half the distance between neighbouring numbers, relative to a number.
+double UnitRoundoff(at::ScalarType type) {
+  if (type == at::kBFloat16) return 0x1p-8;
+  if (type == at::kHalf) return 0x1p-11;
+  return type == at::kFloat ? 0x1p-24 : 0x1p-53;
+}
+
+// Every element one rounding step up or down, by coins that are the same on every device.
+at::Tensor WithRoundingNoise(const at::Tensor& x, uint64_t seed) {
+  Random random(seed);
+  at::Tensor factor = at::empty(x.sizes(), at::kDouble);
+  const double step = UnitRoundoff(x.scalar_type());
+  double* factors = factor.mutable_data_ptr<double>();
+  for (int64_t i = 0; i < factor.numel(); ++i) factors[i] = random.Below(2) == 0 ? 1 - step : 1 + step;
+  return (x.to(at::kDouble) * factor.to(x.device())).to(x.scalar_type());
+}
+
+}  // namespace
+
+at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes, const at::Tensor& hidden,
+                        const PlanPass& pass) {
+  const int64_t tokens = hidden.size(1);
+  const bool by_node = hidden.device().is_cpu();
+  at::Tensor advanced = at::empty({static_cast<int64_t>(nodes.size()), tokens, hidden.size(2)}, hidden.options());
+  const std::vector<ParentBlock> blocks = BlocksOf(nodes, tokens, hidden.device());
+  ParallelLoop(pass.threads, blocks.size(), [&](size_t i) {
+    const c10::InferenceMode no_gradients;  // belongs to a thread
+    const OperatorsOnOneThread same_sums;
+    const ParentBlock& block = blocks[i];
+    const auto count = static_cast<int64_t>(block.nodes.size());
+    const at::Tensor parents =
+        hidden.narrow(0, static_cast<int64_t>(block.first_parent), static_cast<int64_t>(block.parents));
+    at::Tensor attention =
+        LayerAttention(decoder, layer, block.nodes, pass).Run(decoder.ProjectQueryKeyValue(layer, parents, 0));
+    if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
+    const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
+    for (int64_t child = 0; child < count; ++child) {
+      children.select(0, child)
+          .copy_(parents.select(0, static_cast<int64_t>(block.nodes[static_cast<size_t>(child)].parent)));
     }
+    if (by_node) {
+      for (int64_t child = 0; child < count; ++child) {
+        AddByRows(decoder, layer, children.select(0, child), attention.select(0, child), pass.threads);
+      }
+    } else {
+      at::Tensor rows = children.flatten(0, 1);
+      decoder.AddAttentionAndMlp(layer, rows, attention.flatten(0, 1));
+    }
+  });
+  return advanced;
+}
+
+namespace {
+
+void AddLosses(const TokenLosses& chunk, std::span<PromptLosses> totals) {
+  const int64_t rows = chunk.kl.size(1);
+  for (size_t i = 0; i < totals.size(); ++i) {
+    PromptLosses& total = totals[i];
+    const float* kl = chunk.kl.const_data_ptr<float>() + static_cast<int64_t>(i) * rows;
+    const double* nll = chunk.nll.const_data_ptr<double>() + static_cast<int64_t>(i) * rows;
+    const bool* same_top1 = chunk.same_top1.const_data_ptr<bool>() + static_cast<int64_t>(i) * rows;
+    total.token_kl.insert(total.token_kl.end(), kl, kl + rows);
+    total.nll_sum = std::accumulate(nll, nll + rows, total.nll_sum);
+    total.top1_matches += std::count(same_top1, same_top1 + rows, true);
+  }
+}
+
+}  // namespace
+
+std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden, const at::Tensor& reference,
+                                      const TokenIds& prompt, const PlanPass& pass) {
+  const auto tokens = static_cast<int64_t>(prompt.size());
+  const at::Device device = decoder.options().device();
+  const auto variants = static_cast<size_t>(hidden.size(0));
+  // As in AdvancePlans: on a CPU one variant at a time, on a GPU all.
+  const size_t variants_at_a_time = device.is_cpu() ? 1 : variants;
+  const int64_t rows_at_a_time =
+      LogitRows(device, static_cast<int64_t>(variants_at_a_time), decoder.config().vocab_size);
+  const at::Tensor ids = decoder.IdsOf(prompt);
+  std::vector<PromptLosses> losses(variants);
+  for (int64_t begin = pass.exact_queries; begin < tokens - 1; begin += rows_at_a_time) {
+    const int64_t rows = std::min(rows_at_a_time, tokens - 1 - begin);
+    const at::Tensor next_tokens = ids.narrow(0, begin + 1, rows);
+    const auto reference_logits = [&] {
+      const OperatorsOnOneThread same_sums;
+      return ReferenceLogits(decoder.Logits(reference.narrow(0, begin, rows)));
+    };
+    const ReferenceLogits shared = reference_logits();
+    ParallelLoop(pass.threads, (variants + variants_at_a_time - 1) / variants_at_a_time, [&](size_t i) {
+      const c10::InferenceMode no_gradients;
+      const OperatorsOnOneThread same_sums;
+      const size_t first = i * variants_at_a_time;
+      const size_t count = std::min(variants_at_a_time, variants - first);
+      const at::Tensor some = hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(count)).narrow(1, begin, rows);
+      const at::Tensor logits = decoder.Logits(decoder.FinalNorm(some));
+      const bool own = pass.sharing == Sharing::kNothing && first > 0;
+      AddLosses(ComputeTokenLosses(own ? reference_logits() : shared, logits, next_tokens),
+                std::span(losses).subspan(first, count));
+    });
   }
   return losses;
 }

@@ -1,56 +1,54 @@
 #include "lib/runner/token_loss.h"
 
-#include <omp.h>
-
-#include "lib/runner/token_loss_cpu.h"
-
 namespace kvtune {
-namespace {
 
-TokenLosses ComputeOnCpu(const at::Tensor& reference, const at::Tensor& logits, const at::Tensor& next_tokens) {
+ReferenceLogits::ReferenceLogits(const at::Tensor& logits) {
+  const at::Tensor rows = logits.to(at::kFloat).contiguous();
+  if (!rows.device().is_cpu()) {
+    log_p_ = at::log_softmax(rows, -1);
+    top_ = logits.argmax(-1);
+    return;
+  }
+  logits_ = rows;
+  const int64_t vocab = rows.size(1);
+  for (int64_t row = 0; row < rows.size(0); ++row) {
+    summaries_.push_back(Summarize(rows.const_data_ptr<float>() + row * vocab, vocab));
+  }
+}
+
+TokenLosses ComputeTokenLosses(const ReferenceLogits& reference, const at::Tensor& logits,
+                               const at::Tensor& next_tokens) {
   const int64_t plans = logits.size(0), rows = logits.size(1), vocab = logits.size(2);
+  if (!logits.device().is_cpu()) {
+    // The same formula by operators (token_loss_cpu.h says why it has this form).
+    const at::Tensor log_q = at::log_softmax(logits.to(at::kFloat), -1);
+    // Where p is far below q, p is about 0 and exp(-d) must not become infinite beside it.
+    const at::Tensor d = (reference.log_p_ - log_q).clamp_min_(-87);
+    const at::Tensor near = d * d * (0.5 - d * (1.0 / 6 - d * (1.0 / 24)));
+    const at::Tensor terms = at::where(at::abs(d) < 0.03, near, d + at::expm1(-d));
+    const at::Tensor index = next_tokens.view({1, -1, 1}).expand({plans, -1, 1});
+    return {(at::exp(reference.log_p_) * terms).sum(-1, /*keepdim=*/false, at::kDouble).to(at::kFloat).cpu(),
+            -log_q.gather(-1, index).squeeze(-1).to(at::kDouble).cpu(),
+            (logits.argmax(-1) == reference.top_).cpu()};
+  }
   TokenLosses losses{at::empty({plans, rows}, at::kFloat), at::empty({plans, rows}, at::kDouble),
                      at::empty({plans, rows}, at::kBool)};
-  const at::Tensor reference_rows = reference.to(at::kFloat).contiguous();
   const at::Tensor plan_rows = logits.to(at::kFloat).contiguous();
-  const float* reference_data = reference_rows.const_data_ptr<float>();
+  const float* reference_data = reference.logits_.const_data_ptr<float>();
   const float* plan_data = plan_rows.const_data_ptr<float>();
   const int64_t* next_data = next_tokens.const_data_ptr<int64_t>();
   float* kl = losses.kl.mutable_data_ptr<float>();
   double* nll = losses.nll.mutable_data_ptr<double>();
   bool* same_top1 = losses.same_top1.mutable_data_ptr<bool>();
-#pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < plans * rows; ++i) {
     const int64_t row = i % rows;
-    const TokenLoss loss =
-        ComputeTokenLoss(reference_data + row * vocab, plan_data + i * vocab, vocab, next_data[row]);
+    const TokenLoss loss = ComputeTokenLoss(reference_data + row * vocab, reference.summaries_[static_cast<size_t>(row)],
+                                            plan_data + i * vocab, vocab, next_data[row]);
     kl[i] = static_cast<float>(loss.kl);
     nll[i] = loss.nll;
     same_top1[i] = loss.same_top1;
   }
   return losses;
-}
-
-// The same formula by operators (token_loss_cpu.h says why it has this form).
-TokenLosses ComputeByOperators(const at::Tensor& reference, const at::Tensor& logits,
-                               const at::Tensor& next_tokens) {
-  const at::Tensor log_p = at::log_softmax(reference.to(at::kFloat), -1);  // [rows, vocab]
-  const at::Tensor log_q = at::log_softmax(logits.to(at::kFloat), -1);     // [plans, rows, vocab]
-  // Where p is far below q, p is about 0 and exp(-d) must not become infinite beside it.
-  const at::Tensor d = (log_p - log_q).clamp_min_(-87);
-  const at::Tensor near = d * d * (0.5 - d * (1.0 / 6 - d * (1.0 / 24)));
-  const at::Tensor terms = at::where(at::abs(d) < 0.03, near, d + at::expm1(-d));
-  const at::Tensor index = next_tokens.view({1, -1, 1}).expand({logits.size(0), -1, 1});
-  return {(at::exp(log_p) * terms).sum(-1, /*keepdim=*/false, at::kDouble).to(at::kFloat).cpu(),
-          -log_q.gather(-1, index).squeeze(-1).to(at::kDouble).cpu(),
-          (logits.argmax(-1) == reference.argmax(-1)).cpu()};
-}
-
-}  // namespace
-
-TokenLosses ComputeTokenLosses(const at::Tensor& reference, const at::Tensor& logits, const at::Tensor& next_tokens) {
-  return logits.device().is_cpu() ? ComputeOnCpu(reference, logits, next_tokens)
-                                  : ComputeByOperators(reference, logits, next_tokens);
 }
 
 }  // namespace kvtune

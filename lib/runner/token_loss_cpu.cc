@@ -17,12 +17,6 @@ inline float SecondOrderTerm(float d) {
   return magnitude < 0.03f ? near : far;
 }
 
-struct Row {
-  float max = 0;
-  float log_sum = 0;  // log sum exp(x - max)
-  int64_t top = 0;
-};
-
 KVTUNE_VECTOR_CLONES
 float MaxOf(const float* x, int64_t size) {
   float max = x[0];
@@ -54,8 +48,10 @@ float SumOfTerms(const float* reference, const float* plan, int64_t size, float 
   return sum;
 }
 
-Row Summarize(const float* logits, int64_t vocab) {
-  Row row;
+}  // namespace
+
+LogitSummary Summarize(const float* logits, int64_t vocab) {
+  LogitSummary row;
   row.max = MaxOf(logits, vocab);
   while (logits[row.top] != row.max && row.top + 1 < vocab) ++row.top;  // the first of equals
   double sum = 0;
@@ -66,15 +62,13 @@ Row Summarize(const float* logits, int64_t vocab) {
   return row;
 }
 
-}  // namespace
-
-TokenLoss ComputeTokenLoss(const float* reference_logits, const float* logits, int64_t vocab, int64_t next_token) {
-  const Row reference = Summarize(reference_logits, vocab);
-  const Row plan = Summarize(logits, vocab);
+TokenLoss ComputeTokenLoss(const float* reference_logits, const LogitSummary& reference, const float* logits,
+                           int64_t vocab, int64_t next_token) {
+  const LogitSummary plan = Summarize(logits, vocab);
   TokenLoss loss;
   for (int64_t i = 0; i < vocab; i += kChunk) {
     loss.kl += static_cast<double>(SumOfTerms(reference_logits + i, logits + i, vocab - i < kChunk ? vocab - i : kChunk,
-                                              reference.max + reference.log_sum, plan.max + plan.log_sum));
+                                              reference.shift(), plan.shift()));
   }
   loss.nll = static_cast<double>(plan.max) + static_cast<double>(plan.log_sum) -
              static_cast<double>(logits[next_token]);

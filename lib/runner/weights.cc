@@ -1,5 +1,6 @@
 #include "lib/runner/weights.h"
 
+#include "lib/runner/device_memory.h"
 #include "lib/runner/tensor_reader.h"
 
 namespace kvtune {
@@ -51,18 +52,42 @@ LayerWeights LoadLayer(const TensorReader& reader, const ModelConfig& config, in
   return weights;
 }
 
+// Of the tensors that make up nearly all of a layer.
+int64_t BytesOf(const LayerWeights& weights) {
+  size_t bytes = 0;
+  for (const at::Tensor* tensor : {&weights.qkv, &weights.output, &weights.gate_up, &weights.down}) bytes += tensor->nbytes();
+  return static_cast<int64_t>(bytes);
+}
+
+// Whether `count` layers like this one fit beside the rest: a third of the memory is for activations.
+bool Fit(const LayerWeights& layer, size_t count, const at::Device& device) {
+  return BytesOf(layer) * static_cast<int64_t>(count) <= FreeMemory(device) / 3 * 2;
+}
+
 }  // namespace
 
-ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options) {
+LayerWeights LoadLayer(const Checkpoint& checkpoint, const at::TensorOptions& options, size_t index) {
+  return LoadLayer(TensorReader(checkpoint, options), checkpoint.config(), static_cast<int64_t>(index));
+}
+
+ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode) {
   const ModelConfig& config = checkpoint.config();
   const TensorReader reader(checkpoint, options);
   ModelWeights weights;
   weights.embedding = reader.Read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
-  for (int64_t i = 0; i < config.layer_count(); ++i) weights.layers.push_back(LoadLayer(reader, config, i));
   weights.final_norm = reader.Read("model.norm.weight", {config.hidden_size});
   weights.head = config.tied_embeddings
       ? weights.embedding
       : reader.Read("lm_head.weight", {config.vocab_size, config.hidden_size});
+  weights.layers.resize(config.layers.size());
+  weights.streamed = mode == WeightMode::kStream;
+  for (size_t i = 0; i < weights.layers.size() && !weights.streamed; ++i) {
+    weights.layers[i] = LoadLayer(checkpoint, options, i);
+    if (i == 0 && mode == WeightMode::kAuto) {
+      weights.streamed = !Fit(weights.layers[0], weights.layers.size(), options.device());
+    }
+  }
+  if (weights.streamed) weights.layers.assign(weights.layers.size(), {});
   return weights;
 }
 

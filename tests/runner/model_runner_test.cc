@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/random.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -40,10 +41,10 @@ class Tiny {
 
   std::unique_ptr<ModelRunner> Runner(PrefillMode prefill = PrefillMode::kQuantized,
                                       DataType type = DataType::kFloat32) const {
-    RunnerOptions options;
+    return Runner(RunnerOptions{.data_type = type, .prefill = prefill});
+  }
+  std::unique_ptr<ModelRunner> Runner(RunnerOptions options) const {
     options.device = "cpu";
-    options.prefill = prefill;
-    options.data_type = type;
     return std::make_unique<ModelRunner>(*checkpoint_, options);
   }
 
@@ -154,12 +155,150 @@ TEST(ModelRunner, AScoreDoesNotDependOnItsCompany) {
       {{kInt4Pair, kInt8Pair, kInt4Pair}}};
   const auto together = runner->ScorePlans(plans, prompts, nullptr);
   for (size_t i = 0; i < plans.size(); ++i) {
-    const std::vector<float> alone = Score(*runner, plans[i], prompts[0]).token_kl;
-    for (size_t t = 0; t < alone.size(); ++t) {
-      EXPECT_NEAR(together[i][0].token_kl[t], alone[t], 1e-6 + 1e-3 * alone[t]);
-    }
+    EXPECT_EQ(together[i][0].token_kl, Score(*runner, plans[i], prompts[0]).token_kl);
   }
   EXPECT_EQ(together[0][0].token_kl, together[3][0].token_kl);
+}
+
+using LossesByPlan = std::vector<std::vector<PromptLosses>>;
+
+void ExpectSameBits(const LossesByPlan& a, const LossesByPlan& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(a[i].size(), b[i].size());
+    for (size_t p = 0; p < a[i].size(); ++p) {
+      EXPECT_EQ(a[i][p].token_kl, b[i][p].token_kl) << "plan " << i << ", prompt " << p;
+      EXPECT_EQ(a[i][p].nll_sum, b[i][p].nll_sum);
+      EXPECT_EQ(a[i][p].top1_matches, b[i][p].top1_matches);
+    }
+  }
+}
+
+// Plans of every kind of format, with common prefixes, an exact one and a repeated one; prompts of
+// several lengths, one of them longer than what goes through an MLP in one piece.
+struct Population {
+  std::vector<PrecisionPlan> plans = {{{kInt4Pair, kInt8Pair, kInt4Pair}},
+                                      {{kInt4Pair, kInt8Pair, kInt2Pair}},
+                                      {{kInt4Pair, {KvFormatId::kInt8, KvFormatId::kInt2}, kInt4Pair}},
+                                      {{{KvFormatId::kKiviInt4, KvFormatId::kInt4}, kInt8Pair, kExactPair}},
+                                      PrecisionPlan::Uniform(kExactPair, 3),
+                                      {{kInt4Pair, kInt8Pair, kInt4Pair}}};
+  std::vector<TokenIds> prompts = {RandomPrompt(50, 64, 3), RandomPrompt(200, 64, 4), RandomPrompt(2, 64, 5),
+                                   RandomPrompt(33, 64, 6), RandomPrompt(50, 64, 3)};
+};
+
+LossesByPlan ScoreAll(ModelRunner& runner, const Population& population) {
+  return runner.ScorePlans(population.plans, population.prompts, nullptr);
+}
+
+TEST(ModelRunner, ThreadsChangeNoBit) {
+  const Tiny tiny;
+  const Population population;
+  for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {
+    const LossesByPlan losses = ScoreAll(*tiny.Runner({.data_type = type, .threads = 1}), population);
+    for (const int threads : {2, 3, 16}) {  // 16: fewer prompts than threads, which then share a prompt
+      ExpectSameBits(ScoreAll(*tiny.Runner({.data_type = type, .threads = threads}), population), losses);
+    }
+  }
+}
+
+TEST(ModelRunner, SharingChangesNoBit) {
+  const Tiny tiny;
+  const Population population;
+  const LossesByPlan losses = ScoreAll(*tiny.Runner(RunnerOptions{}), population);
+  for (const Sharing sharing : {Sharing::kNothing, Sharing::kReferenceLogits, Sharing::kPrefixes}) {
+    ExpectSameBits(ScoreAll(*tiny.Runner({.sharing = sharing}), population), losses);
+  }
+}
+
+void ExpectSameBits(const LayerObservation& a, const LayerObservation& b) {
+  EXPECT_EQ(a.concentration_sum, b.concentration_sum);
+  EXPECT_EQ(a.key_channel_max, b.key_channel_max);
+  EXPECT_EQ(a.key_bias_norm, b.key_bias_norm);
+  ASSERT_EQ(a.pairs.size(), b.pairs.size());
+  for (size_t i = 0; i < a.pairs.size(); ++i) {
+    for (size_t h = 0; h < a.pairs[i].kv_heads.size(); ++h) {
+      const HeadErrorSums &x = a.pairs[i].kv_heads[h], &y = b.pairs[i].kv_heads[h];
+      EXPECT_EQ(x.k_error, y.k_error);
+      EXPECT_EQ(x.v_error, y.v_error);
+      EXPECT_EQ(x.a_error, y.a_error);
+      EXPECT_EQ(x.o_error, y.o_error);
+      EXPECT_EQ(x.o_total, y.o_total);
+    }
+  }
+}
+
+TEST(ModelRunner, StreamedWeightsGiveTheSameBits) {
+  TinyModel model;
+  model.architecture = "Qwen2ForCausalLM";  // with key biases
+  const Tiny tiny(model);
+  const Population population;
+  const std::vector<PrecisionPair> pairs = {kInt8Pair, {KvFormatId::kKiviInt4, KvFormatId::kInt4}};
+  for (const PrefillMode prefill : {PrefillMode::kQuantized, PrefillMode::kExact}) {
+    const auto resident = tiny.Runner({.prefill = prefill, .weights = WeightMode::kResident});
+    EXPECT_FALSE(resident->streams_weights());
+    const LossesByPlan losses = ScoreAll(*resident, population);
+    const std::vector<LayerObservation> observed = resident->ObserveAttention(population.prompts, pairs, nullptr);
+    EXPECT_GT(observed[0].key_bias_norm, 0);
+    // 1 byte: all activations wait in the temporary file; 10000: some do.
+    for (const int64_t activation_bytes : {0, 1, 10000}) {
+      const auto streamed = tiny.Runner({.threads = 2,
+                                         .prefill = prefill,
+                                         .weights = WeightMode::kStream,
+                                         .max_activation_bytes = activation_bytes});
+      EXPECT_TRUE(streamed->streams_weights());
+      ExpectSameBits(ScoreAll(*streamed, population), losses);
+      ExpectSameBits(ScoreAll(*streamed, population), losses);  // again: the references are known now
+      EXPECT_EQ(streamed->Logits(population.prompts[1], population.plans[0]),
+                resident->Logits(population.prompts[1], population.plans[0]));
+      const std::vector<LayerObservation> again = streamed->ObserveAttention(population.prompts, pairs, nullptr);
+      for (size_t layer = 0; layer < observed.size(); ++layer) ExpectSameBits(again[layer], observed[layer]);
+    }
+  }
+}
+
+TEST(ModelRunner, ProgressCountsEveryPromptOnce) {
+  const Tiny tiny;
+  const Population population;
+  for (const WeightMode mode : {WeightMode::kResident, WeightMode::kStream}) {
+    int64_t prompts = 0;
+    tiny.Runner({.weights = mode})->ScorePlans(population.plans, population.prompts, [&](int64_t count) { prompts += count; });
+    EXPECT_EQ(prompts, 5);
+  }
+}
+
+TEST(ModelRunner, StreamingNamesADamagedLayerWhenItGetsThere) {
+  TinyModel model;
+  TemporaryDirectory directory;
+  WriteTinyCheckpoint(model, directory.path());
+  // The last bytes of the file are the final norm; those before it the last layer's down projection.
+  const std::filesystem::path file = directory.path() / "model.safetensors";
+  std::string content = ReadFile(file);
+  content.replace(content.size() - 4 * 32 - 4, 4, std::string("\0\0\xc0\x7f", 4));  // NaN
+  WriteFileAtomically(file, content);
+  const Checkpoint checkpoint(directory.path());
+  RunnerOptions options{.device = "cpu", .weights = WeightMode::kStream};
+  ModelRunner runner(checkpoint, options);
+  const Population population;
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT([&] { ScoreAll(runner, population); },
+                ::testing::ThrowsMessage<Error>(HasSubstr("model.layers.2.mlp.down_proj.weight: found NaN")));
+  }
+}
+
+TEST(ModelRunner, NoiseFloorIsThatOfTheDataType) {
+  const Tiny tiny;
+  const Population population;
+  const auto floor = [&](DataType type) { return tiny.Runner({.data_type = type})->NoiseFloor(population.prompts); };
+  const double wide = floor(DataType::kFloat32), half = floor(DataType::kFloat16), narrow = floor(DataType::kBFloat16);
+  EXPECT_GT(wide, 0);
+  EXPECT_LT(wide, 1e-11);  // of second order in 2^-24
+  // KL is of second order: 3 bits of mantissa are a factor of 64.
+  EXPECT_GT(narrow, 10 * half);
+  EXPECT_GT(half, 1e4 * wide);
+  EXPECT_EQ(floor(DataType::kBFloat16), narrow);
+  EXPECT_EQ(tiny.Runner({.data_type = DataType::kBFloat16, .threads = 3, .weights = WeightMode::kStream})
+                ->NoiseFloor(population.prompts), narrow);
 }
 
 TEST(ModelRunner, FewerBitsLoseMore) {

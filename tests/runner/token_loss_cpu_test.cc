@@ -40,9 +40,13 @@ long double ExactKl(const Pair& pair) {
   return kl;
 }
 
+TokenLoss LossAgainst(const std::vector<float>& reference, const float* logits, int64_t vocab, int64_t next_token) {
+  return ComputeTokenLoss(reference.data(), Summarize(reference.data(), vocab), logits, vocab, next_token);
+}
+
 TEST(TokenLoss, EqualLogitsLoseExactlyNothing) {
   const Pair pair = RandomLogits(1000, 0, 1);
-  const TokenLoss loss = ComputeTokenLoss(pair.reference.data(), pair.reference.data(), 1000, 3);
+  const TokenLoss loss = LossAgainst(pair.reference, pair.reference.data(), 1000, 3);
   EXPECT_EQ(loss.kl, 0);
   EXPECT_TRUE(loss.same_top1);
 }
@@ -50,7 +54,7 @@ TEST(TokenLoss, EqualLogitsLoseExactlyNothing) {
 TEST(TokenLoss, SmallestExampleByHand) {
   // p = (1/2, 1/2), q = (1/4, 3/4): KL = ln 2 - ln(3) / 2, and -log q of token 0 is ln 4.
   const std::vector<float> reference = {0, 0}, plan = {0, std::log(3.0f)};
-  const TokenLoss loss = ComputeTokenLoss(reference.data(), plan.data(), 2, 0);
+  const TokenLoss loss = LossAgainst(reference, plan.data(), 2, 0);
   EXPECT_NEAR(loss.kl, std::log(2.0) - std::log(3.0) / 2, 1e-6);
   EXPECT_NEAR(loss.nll, std::log(4.0), 1e-6);
   EXPECT_FALSE(loss.same_top1);
@@ -61,7 +65,7 @@ TEST(TokenLoss, AgreesWithTheDefinitionOverManyMagnitudes) {
     for (const size_t vocab : {7u, 512u, 10000u}) {
       const Pair pair = RandomLogits(vocab, difference, 11);
       const auto expected = static_cast<double>(ExactKl(pair));
-      const TokenLoss loss = ComputeTokenLoss(pair.reference.data(), pair.plan.data(), static_cast<int64_t>(vocab), 0);
+      const TokenLoss loss = LossAgainst(pair.reference, pair.plan.data(), static_cast<int64_t>(vocab), 0);
       EXPECT_NEAR(loss.kl, expected, 0.01 * expected) << "difference " << difference << " vocab " << vocab;
     }
   }
@@ -70,13 +74,13 @@ TEST(TokenLoss, AgreesWithTheDefinitionOverManyMagnitudes) {
 TEST(TokenLoss, IsNeverNegative) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     const Pair pair = RandomLogits(100, 1e-6, seed);
-    EXPECT_GE(ComputeTokenLoss(pair.reference.data(), pair.plan.data(), 100, 0).kl, 0);
+    EXPECT_GE(LossAgainst(pair.reference, pair.plan.data(), 100, 0).kl, 0);
   }
 }
 
 TEST(TokenLoss, SurvivesExtremeLogits) {
   const std::vector<float> reference = {1e4f, -1e4f, 0}, plan = {-1e4f, 1e4f, 0};
-  const TokenLoss loss = ComputeTokenLoss(reference.data(), plan.data(), 3, 0);
+  const TokenLoss loss = LossAgainst(reference, plan.data(), 3, 0);
   EXPECT_TRUE(std::isfinite(loss.kl));
   EXPECT_GT(loss.kl, 1000);
   EXPECT_NEAR(loss.nll, 2e4, 1);

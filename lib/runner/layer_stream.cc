@@ -1,0 +1,56 @@
+#include "lib/runner/layer_stream.h"
+
+#include <c10/core/StreamGuard.h>
+#include <omp.h>
+
+namespace kvtune {
+
+LayerStream::LayerStream(Decoder& decoder) : decoder_(decoder) {
+  const at::Device device = decoder.options().device();
+  if (decoder.streams() && !device.is_cpu()) {
+    // One for all layers: freed blocks are kept by stream, and so the next layer finds those of the last.
+    copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+  }
+}
+
+LayerStream::~LayerStream() { Leave(); }
+
+std::future<LayerWeights> LayerStream::Read(size_t layer) const {
+  return std::async(std::launch::async, [this, layer] {
+    const c10::InferenceMode no_gradients;
+    omp_set_num_threads(1);  // of this thread alone: the others compute
+    if (!copies_) return decoder_.ReadLayer(layer);
+    const c10::StreamGuard guard(*copies_);
+    LayerWeights weights = decoder_.ReadLayer(layer);
+    copies_->synchronize();
+    return weights;
+  });
+}
+
+void LayerStream::Leave() {
+  if (next_.valid()) next_.wait();
+  next_ = {};
+  next_layer_.reset();
+  if (!current_) return;
+  if (copies_) {  // kernels that are queued may still read the layer that goes
+    c10::impl::VirtualGuardImpl(copies_->device_type()).getStream(copies_->device()).synchronize();
+  }
+  decoder_.PlaceLayer(*current_, {});
+  current_.reset();
+}
+
+void LayerStream::Enter(size_t layer) {
+  if (!decoder_.streams()) return;
+  std::future<LayerWeights> weights;
+  if (next_layer_ == layer) weights = std::exchange(next_, {});
+  Leave();
+  if (!weights.valid()) weights = Read(layer);
+  decoder_.PlaceLayer(layer, weights.get());
+  current_ = layer;
+  if (layer + 1 < decoder_.config().layers.size()) {
+    next_layer_ = layer + 1;
+    next_ = Read(layer + 1);
+  }
+}
+
+}  // namespace kvtune

@@ -1,0 +1,92 @@
+#include "lib/runner/layer_walk.h"
+
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+#include <vector>
+
+#include "lib/runner/activation_store.h"
+#include "lib/runner/parallel_loop.h"
+
+namespace kvtune {
+namespace {
+
+// Longest first, so that threads end at about the same time.
+std::vector<size_t> ByLength(std::span<const TokenIds> prompts) {
+  std::vector<size_t> order(prompts.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
+  return order;
+}
+
+// Counts steps of prompts through layers and tells how many prompts that makes.
+class StepCounter {
+ public:
+  StepCounter(size_t layers, const ModelRunner::ProgressCallback& progress) : layers_(layers), progress_(progress) {}
+
+  void Count() {
+    const std::lock_guard lock(mutex_);
+    if (++steps_ % layers_ == 0 && progress_) progress_(1);
+  }
+
+ private:
+  size_t layers_;
+  size_t steps_ = 0;
+  const ModelRunner::ProgressCallback& progress_;
+  std::mutex mutex_;
+};
+
+}  // namespace
+
+// One prompt per thread needs no barrier between operators: on a machine with other work, threads that
+// wait for each other after every small operator lose most of their time. With so few prompts (or so
+// little memory) that over half of the threads would idle, a prompt's variants are parallel instead.
+int LayerWalk::PromptsAtATime(size_t prompts, int64_t largest_bytes) const {
+  if (!decoder_.options().device().is_cpu()) return 1;  // a GPU's operators are parallel by themselves
+  // A prompt holds a layer's input and output at once.
+  const int64_t fitting = max_activation_bytes_ / std::max<int64_t>(1, 2 * largest_bytes);
+  const int64_t workers = std::min({static_cast<int64_t>(threads_), static_cast<int64_t>(prompts), fitting});
+  return 2 * workers >= threads_ ? static_cast<int>(workers) : 1;
+}
+
+void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const PromptSteps& steps,
+                    const ModelRunner::ProgressCallback& progress) {
+  if (prompts.empty()) return;
+  const ModelConfig& config = decoder_.config();
+  const size_t layers = config.layers.size();
+  const std::vector<size_t> order = ByLength(prompts);
+  std::vector<int64_t> bytes;  // in that order
+  for (const size_t prompt : order) {
+    bytes.push_back(static_cast<int64_t>(prompts[prompt].size() * std::max<size_t>(variants, 1)) *
+                    config.hidden_size * static_cast<int64_t>(decoder_.options().dtype().itemsize()));
+  }
+  const int workers = PromptsAtATime(prompts.size(), bytes.front());
+  StepCounter counter(layers, progress);
+  const auto step = [&](size_t prompt, size_t layer, at::Tensor hidden) {
+    hidden = steps.advance(prompt, layer, std::move(hidden));
+    if (layer + 1 == layers) steps.end(prompt, std::exchange(hidden, {}));
+    counter.Count();
+    return hidden;
+  };
+  if (!decoder_.streams()) {
+    ParallelLoop(workers, order.size(), [&](size_t i) {
+      const c10::InferenceMode no_gradients;  // belongs to a thread
+      at::Tensor hidden = steps.begin(order[i]);
+      for (size_t layer = 0; layer < layers; ++layer) hidden = step(order[i], layer, std::move(hidden));
+    });
+    return;
+  }
+  const int64_t in_work = 2 * bytes.front() * workers;
+  ActivationStore waiting(bytes, std::max<int64_t>(0, max_activation_bytes_ - in_work));
+  for (size_t layer = 0; layer < layers; ++layer) {
+    stream_.Enter(layer);
+    ParallelLoop(workers, order.size(), [&](size_t i) {
+      const c10::InferenceMode no_gradients;
+      at::Tensor hidden = step(order[i], layer, layer == 0 ? steps.begin(order[i]) : waiting.Take(i));
+      if (hidden.defined()) waiting.Put(i, std::move(hidden));
+    });
+  }
+  stream_.Leave();
+}
+
+}  // namespace kvtune
