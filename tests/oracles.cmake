@@ -19,5 +19,7 @@ add_test(NAME oracle.tokenizer_parity
     --shared "${shared}")
 add_test(NAME oracle.weight_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/weight_parity.py" --tool $<TARGET_FILE:oracle_tool>)
-set_tests_properties(oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_parity oracle.weight_parity PROPERTIES
+add_test(NAME oracle.chat_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/chat_parity.py" --kvtune $<TARGET_FILE:kvtune> --shared "${shared}")
+set_tests_properties(oracle.chat_parity oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_parity oracle.weight_parity PROPERTIES
   LABELS "torch;oracle" TIMEOUT 1200)

@@ -16,12 +16,12 @@ constexpr size_t kHeldOutShare = 4;  // one in so many
 
 PromptSet Load(const ModelArguments& model, const ModelConfig& config,
                const std::vector<std::filesystem::path>& files, BundledSet bundled) {
-  const PromptOptions options{.files = files,
-                              .max_prompts = model.max_prompts,
-                              .max_tokens = model.max_tokens,
-                              .long_prompts = model.long_prompts == "cut" ? LongPrompts::kCut
-                                                                          : LongPrompts::kRefuse,
-                              .seed = model.seed};
+  const PromptOptions options{
+      .files = files,
+      .max_prompts = model.max_prompts,
+      .max_tokens = model.max_tokens,
+      .long_prompts = model.long_prompts == "cut" ? LongPrompts::kCut : LongPrompts::kRefuse,
+      .seed = model.seed};
   return LoadPromptSet(options, bundled, model.model, config);
 }
 
@@ -39,23 +39,27 @@ void RequireDisjoint(const RunPrompts& prompts) {
   const auto shared = std::ranges::count_if(
       prompts.calibration.prompts, [&](const TokenIds& ids) { return held_out.contains(ids); });
   if (shared > 0) {
-    throw Error(fmt::format("choosing held-out prompts ({}): found {} of the {} calibration "
-                            "prompts among them, expected none",
-                            prompts.held_out_source, shared, prompts.calibration.prompts.size()));
+    throw Error(
+        fmt::format("choosing held-out prompts ({}): found {} of the {} calibration "
+                    "prompts among them, expected none",
+                    prompts.held_out_source, shared, prompts.calibration.prompts.size()));
   }
 }
 
 void Report(const RunPrompts& prompts) {
   const PromptSet& calibration = prompts.calibration;
-  LogInfo(fmt::format("prompts: {} of {} tokens in all ({})", calibration.prompts.size(),
-                      calibration.token_count, fmt::join(calibration.sources, ", ")));
+  LogInfo(fmt::format("prompts: {} of {} ({}), {} tokens in all", calibration.prompts.size(),
+                      calibration.available_count, fmt::join(calibration.sources, ", "),
+                      calibration.token_count));
   if (prompts.held_out.empty()) {
     LogInfo("held-out prompts: none, plans are judged on the prompts of the search alone");
     return;
   }
+  size_t tokens = 0;
+  for (const TokenIds& ids : prompts.held_out) tokens += ids.size();
   const bool split = prompts.held_out_source == "split";
-  LogInfo(fmt::format("held-out prompts: {} ({})", prompts.held_out.size(),
-                      split ? "the last quarter of --prompts" : prompts.held_out_source));
+  LogInfo(fmt::format("held-out prompts: {} ({}), {} tokens in all", prompts.held_out.size(),
+                      split ? "the last quarter of --prompts" : prompts.held_out_source, tokens));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <numeric>
 #include <optional>
@@ -42,6 +43,40 @@ bool FitPrompt(TokenIds& ids, const std::string& where, const ModelConfig& confi
     }
   }
   return too_long;
+}
+
+// Windows of at most `size` tokens. What the tokenizer puts around a text it puts around every
+// window; a remainder too short to have a next token is left out, unless it is all.
+std::vector<TokenIds> Windows(const Tokenizer& tokenizer, const std::string& text, int64_t size) {
+  TokenIds whole = tokenizer.Encode(text, SpecialTokens::kAdd);
+  if (static_cast<int64_t>(whole.size()) <= size) return {std::move(whole)};
+  const TokenIds inner = tokenizer.Encode(text, SpecialTokens::kOmit);
+  const auto begin = std::ranges::search(whole, inner).begin();
+  const TokenIds before(whole.begin(), begin);
+  const TokenIds behind(begin + static_cast<ptrdiff_t>(inner.size()), whole.end());
+  const auto special_count = static_cast<int64_t>(before.size() + behind.size());
+  const auto step = static_cast<size_t>(std::max<int64_t>(size - special_count, 1));
+  std::vector<TokenIds> windows;
+  for (size_t start = 0; start < inner.size(); start += step) {
+    const auto first = inner.begin() + static_cast<ptrdiff_t>(start);
+    TokenIds window = before;
+    window.insert(window.end(), first,
+                  first + static_cast<ptrdiff_t>(std::min(step, inner.size() - start)));
+    window.insert(window.end(), behind.begin(), behind.end());
+    if (window.size() >= 2) windows.push_back(std::move(window));
+  }
+  return windows;
+}
+
+Tokenizer LoadTokenizer(const fs::path& file, const ModelConfig& config) {
+  Tokenizer tokenizer = Tokenizer::FromFile(file);
+  if (tokenizer.base_vocab_size() > config.vocab_size) {
+    throw Error(
+        fmt::format("reading {}: found a vocabulary of {} tokens, expected at most the {} that "
+                    "the model's embedding has",
+                    file.string(), tokenizer.base_vocab_size(), config.vocab_size));
+  }
+  return tokenizer;
 }
 
 // The chosen prompts in the order of the shuffle, the last one cut where the token budget ends.
@@ -114,20 +149,29 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
   std::optional<Tokenizer> tokenizer;
   std::vector<TokenIds> all;
   for (const fs::path& file : files) {
-    for (RawPrompt& raw : ReadPromptFile(file)) {
-      if (raw.token_ids.empty()) {
-        if (!tokenizer) tokenizer.emplace(Tokenizer::FromFile(model_directory / "tokenizer.json"));
+    for (RawPrompt& raw : ReadPromptFile(file, model_directory)) {
+      std::vector<TokenIds> prompts;
+      if (!raw.token_ids.empty()) {
+        prompts.push_back(std::move(raw.token_ids));
+      } else {
+        if (!tokenizer)
+          tokenizer.emplace(LoadTokenizer(model_directory / "tokenizer.json", config));
         try {
-          raw.token_ids = tokenizer->Encode(raw.text, SpecialTokens::kAdd);
+          prompts = raw.is_document
+                        ? Windows(*tokenizer, raw.text,
+                                  std::min(kWindowTokens, config.max_position_embeddings))
+                        : std::vector<TokenIds>{tokenizer->Encode(raw.text, SpecialTokens::kAdd)};
         } catch (const Error& error) {
           throw Error(fmt::format("{}: {}", raw.where, error.what()), error.exit_code());
         }
       }
-      cut += FitPrompt(raw.token_ids, raw.where, config, long_prompts) ? 1 : 0;
-      all.push_back(std::move(raw.token_ids));
+      for (TokenIds& ids : prompts) {
+        cut += FitPrompt(ids, raw.where, config, long_prompts) ? 1 : 0;
+        all.push_back(std::move(ids));
+      }
     }
   }
-  const size_t all_count = all.size();
+  set.available_count = static_cast<int64_t>(all.size());
   set.prompts = Choose(std::move(all), options);
   if (set.prompts.empty()) {
     throw Error(fmt::format(
@@ -139,7 +183,7 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
   if (cut > 0) {
     LogInfo(
         fmt::format("{} of {} prompts are longer than the model's context: cut to its {} tokens",
-                    cut, all_count, config.max_position_embeddings));
+                    cut, set.available_count, config.max_position_embeddings));
   }
   return set;
 }

@@ -15,6 +15,10 @@ namespace kvtune {
 // What to do with a prompt that is longer than the model's context.
 enum class LongPrompts { kRefuse, kCut };
 
+// A file of plain text becomes prompts of so many tokens each, or of the model's context where that is
+// shorter: windows side by side, no token in two of them. 32 windows are the default --max-tokens.
+constexpr int64_t kWindowTokens = 512;
+
 struct PromptOptions {
   std::vector<std::filesystem::path> files;  // empty: the bundled calibration set
   int64_t max_prompts = 0;                   // 0: all
@@ -30,6 +34,7 @@ struct PromptSet {
   std::vector<std::string> sources;  // files as given, or "bundled"
   std::string hash;                  // of the ids
   int64_t token_count = 0;
+  int64_t available_count = 0;       // prompts that they were chosen from
 };
 
 // Sets hash and token_count from the prompts.
@@ -44,7 +49,7 @@ std::filesystem::path BundledPromptFile(BundledSet set);
 
 // Reads, tokenizes with the model's tokenizer.json, shuffles by seed and cuts.
 // Throws Error: no prompts, a prompt under two tokens, longer than the model's context or with an
-// id outside the vocabulary, naming file and line.
+// id outside the vocabulary, naming file and line; a tokenizer with more ids than the model embeds.
 PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
                         const std::filesystem::path& model_directory, const ModelConfig& config);
 

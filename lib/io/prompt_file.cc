@@ -13,7 +13,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
-RawPrompt ReadLine(std::string_view line, const std::string& where) {
+// What has to be typed so that the file's chats become texts. Quotes what a shell would split.
+std::string RenderCommand(const fs::path& file, const fs::path& model_directory) {
+  const auto word = [](const std::string& text) {
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@";
+    if (text.find_first_not_of(kPlain) == std::string::npos) return text;
+    std::string quoted = "'";
+    for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+    return quoted + "'";
+  };
+  fs::path out = file.filename();
+  out.replace_extension(".text.jsonl");
+  return fmt::format("scripts/render_chat.py --model {} {} --out {}",
+                     word(model_directory.string()), word(file.string()), word(out.string()));
+}
+
+RawPrompt ReadLine(std::string_view line, const std::string& where, const fs::path& file,
+                   const fs::path& model_directory) {
   const Json json = ParseJson(line, where);
   JsonFields fields(json, where);
   RawPrompt prompt;
@@ -29,9 +46,9 @@ RawPrompt ReadLine(std::string_view line, const std::string& where) {
   } else if (fields.Has("text")) {
     prompt.text = fields.String("text");
   } else if (fields.Has("messages")) {
-    fields.Fail(
-        "messages",
-        "found chat messages, expected \"text\": render them with the model's chat template first");
+    fields.Fail("messages",
+                fmt::format("found a chat, expected \"text\", which this makes of it: {}",
+                            RenderCommand(file, model_directory)));
   } else {
     const std::vector<std::string> keys = fields.Keys();
     const std::string found =
@@ -47,19 +64,19 @@ bool IsBlank(std::string_view text) {
 
 }  // namespace
 
-std::vector<RawPrompt> ReadPromptFile(const fs::path& path) {
+std::vector<RawPrompt> ReadPromptFile(const fs::path& path, const fs::path& model_directory) {
   const std::string content = ReadFile(path);
   std::vector<RawPrompt> prompts;
   if (path.extension() != ".jsonl") {
-    if (!IsBlank(content)) prompts.push_back({content, {}, path.string()});
+    if (!IsBlank(content)) prompts.push_back({content, {}, path.string(), true});
   } else {
     std::string_view rest = content;
     for (int line_number = 1; !rest.empty(); ++line_number) {
       const size_t end = rest.find('\n');
       const std::string_view line = rest.substr(0, end);
       rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-      if (!IsBlank(line))
-        prompts.push_back(ReadLine(line, fmt::format("{}, line {}", path.string(), line_number)));
+      const std::string where = fmt::format("{}, line {}", path.string(), line_number);
+      if (!IsBlank(line)) prompts.push_back(ReadLine(line, where, path, model_directory));
     }
   }
   if (prompts.empty()) {

@@ -1,4 +1,4 @@
-// Prompt files: one prompt a line of JSON, or a plain text file as one prompt.
+// Prompt files: one prompt a line of JSON, or plain text.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,14 @@ struct RawPrompt {
   std::string text;
   std::vector<int32_t> token_ids;  // used when not empty
   std::string where;               // "prompts.jsonl, line 3", for messages
+  bool is_document = false;        // a whole file of plain text, of any length
 };
 
 // `.jsonl`: {"text": "..."} or {"input_ids": [...]} a line, other keys are ignored, blank lines are
-// skipped. Any other file: one prompt. Throws Error for a line that has neither field (naming the
-// keys that it has), for "messages" (which needs the model's chat template) and for an empty file.
-std::vector<RawPrompt> ReadPromptFile(const std::filesystem::path& path);
+// skipped. Any other file: one document. Throws Error for a line that has neither field (naming the
+// keys that it has), for an empty file, and for "messages", whose template is a program in a language
+// of its own: the message is the command that renders them for the model in `model_directory`.
+std::vector<RawPrompt> ReadPromptFile(const std::filesystem::path& path,
+                                      const std::filesystem::path& model_directory);
 
 }  // namespace kvtune

@@ -142,6 +142,8 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids) const {
   return fmt::format("{}", fmt::join(tokens, ""));
 }
 
+int64_t Tokenizer::base_vocab_size() const { return parts_->vocabulary->id_end(); }
+
 int64_t Tokenizer::vocab_size() const {
   return std::max(parts_->vocabulary->id_end(), parts_->added_vocabulary->id_end());
 }

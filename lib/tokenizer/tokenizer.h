@@ -44,6 +44,9 @@ class Tokenizer {
 
   // Highest id + 1, added tokens included.
   int64_t vocab_size() const;
+  // The same without added tokens: a model may have fewer rows in its embedding than its tokenizer
+  // has added tokens that nobody uses.
+  int64_t base_vocab_size() const;
 
  private:
   struct Parts;

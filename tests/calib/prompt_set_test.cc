@@ -5,10 +5,12 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/json_fields.h"
 #include "lib/tokenizer/tokenizer.h"
 #include "tests/support/temporary_directory.h"
 
@@ -182,6 +184,57 @@ TEST_F(PromptSetTest, CountAndHashSeeTheChosenPromptsOnly) {
   const PromptSet three = Load({.files = {file}, .max_prompts = 3});
   EXPECT_EQ(set.hash, three.hash);
   EXPECT_EQ(set.token_count, three.token_count);
+}
+
+TEST_F(PromptSetTest, PlainTextIsCutIntoWindows) {
+  // The demo model's tokenizer, with a token in front of every text and one behind it.
+  Json json = ReadJsonFile(kBundled / "demo_model" / "tokenizer.json");
+  const Json special = {{"SpecialToken", {{"id", "x"}, {"type_id", 0}}}};
+  const Json text_itself = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  json["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single", {special, text_itself, special}},
+      {"pair", Json::array()},
+      {"special_tokens", {{"x", {{"id", "x"}, {"ids", {7}}, {"tokens", {"x"}}}}}}};
+  const fs::path tokenizer_json = Write("tokenizer.json", json.dump());
+  std::string text;
+  for (int i = 0; i < 600; ++i) text += "Mia owns " + std::to_string(i) + " pens. ";
+  const fs::path file = Write("p.txt", text);
+  const TokenIds inner = Tokenizer::FromFile(tokenizer_json).Encode(text, SpecialTokens::kOmit);
+
+  for (const auto& [context, size] : {std::pair(2048, 512), std::pair(100, 100)}) {
+    config_.max_position_embeddings = context;
+    std::vector<TokenIds> expected;
+    const auto step = static_cast<size_t>(size - 2);
+    for (size_t start = 0; start < inner.size(); start += step) {
+      TokenIds window = {7};
+      for (size_t i = start; i < std::min(inner.size(), start + step); ++i)
+        window.push_back(inner[i]);
+      window.push_back(7);
+      expected.push_back(window);
+    }
+    const auto load = [&](const PromptOptions& options) {
+      return LoadPromptSet(options, BundledSet::kCalibration, directory(), config_);
+    };
+    const PromptSet set = load({.files = {file}});
+    EXPECT_THAT(set.prompts, UnorderedElementsAreArray(expected));
+    EXPECT_EQ(set.available_count, static_cast<int64_t>(expected.size()));
+    const PromptSet three = load({.files = {file}, .max_prompts = 3});
+    EXPECT_THAT(three.prompts, SizeIs(3));
+    EXPECT_EQ(three.available_count, set.available_count);
+  }
+}
+
+TEST_F(PromptSetTest, AShortTextIsOnePrompt) {
+  EXPECT_THAT(Load({.files = {Write("p.txt", "Mia owns 3 pens.")}}).prompts, SizeIs(1));
+}
+
+TEST_F(PromptSetTest, AVocabularyThatTheEmbeddingDoesNotHoldIsRefused) {
+  config_.vocab_size = 600;
+  EXPECT_THAT(Loading({.files = {Write("p.txt", "some text")}}),
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr("tokenizer.json: found a vocabulary of "),
+                        HasSubstr("expected at most the 600 that the model's embedding has"))));
 }
 
 TEST_F(PromptSetTest, OnlyTextsNeedATokenizer) {

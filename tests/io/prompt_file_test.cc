@@ -22,7 +22,7 @@ class PromptFileTest : public ::testing::Test {
  protected:
   std::vector<RawPrompt> Read(const std::string& name, std::string_view content) const {
     WriteFileAtomically(directory_ / name, content);
-    return ReadPromptFile(directory_ / name);
+    return ReadPromptFile(directory_ / name, "models/my model");
   }
 
   auto Reading(const std::string& name, std::string_view content) const {
@@ -39,6 +39,7 @@ TEST_F(PromptFileTest, ReadsTextsAndTokenIds) {
 {"text": ""})");
   ASSERT_THAT(prompts, SizeIs(3));
   EXPECT_EQ(prompts[0].text, "first\nline");
+  EXPECT_FALSE(prompts[0].is_document);
   EXPECT_THAT(prompts[0].token_ids, IsEmpty());
   EXPECT_THAT(prompts[0].where, EndsWith("p.jsonl, line 1"));
   EXPECT_THAT(prompts[1].token_ids, ElementsAre(3, 1, 2147483647));
@@ -52,11 +53,12 @@ TEST_F(PromptFileTest, BlankLinesAreSkippedButCounted) {
   EXPECT_THAT(prompts[1].where, EndsWith("line 5"));
 }
 
-TEST_F(PromptFileTest, AnyOtherFileIsOnePrompt) {
+TEST_F(PromptFileTest, AnyOtherFileIsOneDocument) {
   const auto prompts = Read("p.txt", "two\nlines, {\"text\": 1}\n");
   ASSERT_THAT(prompts, SizeIs(1));
   EXPECT_EQ(prompts[0].text, "two\nlines, {\"text\": 1}\n");
   EXPECT_THAT(prompts[0].where, EndsWith("p.txt"));
+  EXPECT_TRUE(prompts[0].is_document);
 }
 
 TEST_F(PromptFileTest, LinesWithoutAPromptNameWhatTheyHave) {
@@ -68,11 +70,12 @@ TEST_F(PromptFileTest, LinesWithoutAPromptNameWhatTheyHave) {
               ThrowsMessage<Error>(HasSubstr("line 1: found no keys, expected \"text\"")));
 }
 
-TEST_F(PromptFileTest, ChatMessagesAreRefused) {
-  EXPECT_THAT(
-      Reading("p.jsonl", R"({"messages": [{"role": "user", "content": "hi"}]})"),
-      ThrowsMessage<Error>(AllOf(HasSubstr("p.jsonl, line 1: \"messages\": found chat messages"),
-                                 HasSubstr("render them with the model's chat template first"))));
+TEST_F(PromptFileTest, ChatsAreRefusedWithTheCommandThatRendersThem) {
+  EXPECT_THAT(Reading("p.jsonl", R"({"messages": [{"role": "user", "content": "hi"}]})"),
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr("p.jsonl, line 1: \"messages\": found a chat, expected \"text\""),
+                        HasSubstr(": scripts/render_chat.py --model 'models/my model' "),
+                        EndsWith("/p.jsonl --out p.text.jsonl"))));
 }
 
 TEST_F(PromptFileTest, MistakesNameTheirLine) {
@@ -107,7 +110,7 @@ TEST_F(PromptFileTest, FilesWithoutPromptsAreRefused) {
     EXPECT_THAT(Reading("p.txt", content),
                 ThrowsMessage<Error>(HasSubstr("p.txt: found none, expected at least one")));
   }
-  EXPECT_THAT([] { ReadPromptFile("/nowhere/p.jsonl"); },
+  EXPECT_THAT([] { ReadPromptFile("/nowhere/p.jsonl", "m"); },
               ThrowsMessage<Error>(HasSubstr("reading /nowhere/p.jsonl: No such file")));
 }
 
