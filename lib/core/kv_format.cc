@@ -175,6 +175,16 @@ int64_t RotationBlock(const QuantLayout& layout, int64_t head_dim) {
   return rotation.block == 0 ? head_dim & -head_dim : rotation.block;
 }
 
+float CalibratedScale(const KvFormat& format, float largest) {
+  if (!(largest > 0)) return 1;
+  switch (format.numerics) {
+    case Numerics::kFp8E5m2: return largest / 57344.0f;
+    // The largest E2M1 number times the largest E4M3 scale.
+    case Numerics::kNvfp4: return largest / (6.0f * 448.0f);
+    default: return largest / 448.0f;
+  }
+}
+
 double EffectiveBits(const KvFormat& format, KvSide side, int64_t head_dim) {
   const QuantLayout& layout = format.layout(side);
   double rows_per_element = 0;

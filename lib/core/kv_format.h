@@ -51,7 +51,7 @@ struct QuantLayout {
   friend bool operator==(const QuantLayout&, const QuantLayout&) = default;
 };
 
-// The arithmetic; formulas and sources are beside the kernels (lib/runner/row_quantizers.h).
+// The arithmetic; formulas and sources are in lib/runner/row_quantizers.h.
 enum class Numerics : uint8_t {
   kExact,
   kKvtunerAsymmetric, kKvtunerSymmetric,
@@ -124,6 +124,10 @@ std::string FormatNames();
 
 // Channels that the format rotates together in heads of this size; 0: none.
 int64_t RotationBlock(const QuantLayout& layout, int64_t head_dim);
+
+// The static scale of a format with calibrated scales where `largest` is the largest magnitude: what
+// becomes of `largest` is the largest number that the format stores. 1 where everything is 0.
+float CalibratedScale(const KvFormat& format, float largest);
 
 // Bits per stored element including scales and zeros, without the residual window.
 // REQUIRES: head_dim > 0.

@@ -1,12 +1,16 @@
 #include "lib/runner/fake_quantize.h"
 
+#include <algorithm>
+#include <string>
+
 #include "lib/base/error.h"
 #include "lib/runner/fake_quantize_cpu.h"
 
 namespace kvtune {
 namespace {
 
-// The formula of fake_quantize_cpu.h over dimension `dim`, operator by operator in x's own type.
+// KVTuner's formula (fake_quantize_cpu.h) over dimension `dim`, operator by operator in x's own type,
+// as KVTuner itself computes it.
 at::Tensor QuantizeAlong(const at::Tensor& x, int64_t dim, int bits) {
   const double q_max = (1 << (bits - 1)) - 1;
   const double q_min = -(1 << (bits - 1));
@@ -30,51 +34,85 @@ at::Tensor QuantizePerToken(const at::Tensor& x, int64_t group, int bits) {
 }
 
 at::Tensor QuantizePerChannel(const at::Tensor& x, int64_t group, int bits) {
-  const int64_t tokens = x.size(-2);
-  const int64_t flushed = tokens / group * group;
-  if (flushed == 0) return x;
-  // [..., flushed / group, group, head_dim]
-  const at::Tensor groups = x.narrow(-2, 0, flushed).unflatten(-2, {flushed / group, group});
-  const at::Tensor quantized = QuantizeAlong(groups, -2, bits).flatten(-3, -2);
-  if (flushed == tokens) return quantized;
-  return at::cat({quantized, x.narrow(-2, flushed, tokens - flushed)}, -2);
+  // [..., tokens / group, group, head_dim]
+  const at::Tensor groups = x.unflatten(-2, {x.size(-2) / group, group});
+  return QuantizeAlong(groups, -2, bits).flatten(-3, -2);
+}
+
+// KVTuner's integers, which have vector code for float32 and keep other types.
+at::Tensor QuantizeKvtuner(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis) {
+  const int64_t head_dim = x.size(-1), tokens = x.size(-2);
+  const int64_t group = arithmetic.group;
+  if (!x.device().is_cpu() || x.scalar_type() != at::kFloat) {
+    return axis == QuantAxis::kPerChannel ? QuantizePerChannel(x, group, arithmetic.bits)
+                                          : QuantizePerToken(x, group, arithmetic.bits);
+  }
+  at::Tensor out = at::empty_like(x);
+  const float* in = x.const_data_ptr<float>();
+  float* values = out.mutable_data_ptr<float>();
+  if (axis == QuantAxis::kPerChannel) {
+    FakeQuantizeColumns(in, values, x.numel() / (tokens * head_dim), tokens, head_dim, group, arithmetic.bits);
+  } else {
+    FakeQuantizeRows(in, values, x.numel() / head_dim, head_dim, std::min(group, head_dim), arithmetic.bits);
+  }
+  return out;
+}
+
+// Any format, in float32 on the CPU; the result has x's type and device.
+at::Tensor RoundTripOnCpu(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
+                          std::span<const float> static_scales) {
+  const at::Tensor values = x.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  const HeadsShape shape{x.numel() / (x.size(-2) * x.size(-1)), x.size(-2), x.size(-1)};
+  if (axis == QuantAxis::kPerChannel) {
+    RoundTripColumns(values.mutable_data_ptr<float>(), shape, arithmetic);
+  } else {
+    std::vector<float> scale_of_head;
+    for (int64_t head = 0; !static_scales.empty() && head < shape.heads; ++head) {
+      scale_of_head.push_back(static_scales[static_cast<size_t>(head) % static_scales.size()]);
+    }
+    RoundTripHeads(values.mutable_data_ptr<float>(), shape, arithmetic,
+                   scale_of_head.empty() ? nullptr : scale_of_head.data());
+  }
+  return values.to(x.options());
+}
+
+// One scale a KV head, or none where rows have their own.
+std::vector<float> StaticScales(const KvFormat& format, KvSide side, std::span<const float> head_maxima) {
+  if (format.scale != ScaleKind::kCalibrated) return {};
+  if (head_maxima.empty()) {
+    throw Error("quantizing a cache as " + std::string(format.name) +
+                ": found no calibrated scales, expected the largest keys and values of an exact pass");
+  }
+  const float largest = *std::max_element(head_maxima.begin(), head_maxima.end());
+  std::vector<float> scales;
+  for (const float maximum : head_maxima) {
+    const bool is_per_head = format.layout(side).axis == QuantAxis::kPerHead;
+    scales.push_back(CalibratedScale(format, is_per_head ? maximum : largest));
+  }
+  return scales;
 }
 
 }  // namespace
 
-at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, KvSide side) {
+at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, KvSide side,
+                        std::span<const float> head_maxima) {
   if (format.is_exact()) return x;
-  if (format.numerics != Numerics::kKvtunerAsymmetric) {
-    throw Error("quantizing a cache: found the format " + std::string(format.name) +
-                ", expected one whose arithmetic is known (int8, int4, int2 and KIVI)");
-  }
   const QuantLayout& layout = format.layout(side);
-  const int64_t head_dim = x.size(-1);
   const int64_t tokens = x.size(-2);
-  const bool fast_path = x.device().is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
-  if (layout.axis == QuantAxis::kPerChannel) {
-    if (!fast_path) return QuantizePerChannel(x, layout.group_size, format.bits);
-    at::Tensor out = at::empty_like(x);
-    FakeQuantizeColumns(x.const_data_ptr<float>(), out.mutable_data_ptr<float>(), x.numel() / (tokens * head_dim),
-                        tokens, head_dim, layout.group_size, format.bits);
-    return out;
-  }
-  const int64_t group = layout.group_size == 0 ? head_dim : std::min<int64_t>(layout.group_size, head_dim);
-  // With a residual window tokens are flushed together, in windows of that many.
-  const int64_t window = format.residual_window_tokens;
-  const int64_t flushed = window == 0 ? tokens : tokens / window * window;
+  // Tokens are flushed together: in residual windows, and in whole groups along tokens.
+  const int64_t group_tokens = layout.axis == QuantAxis::kPerChannel ? layout.group_size : 1;
+  const int64_t window = std::max<int64_t>(format.residual_window_tokens, group_tokens);
+  const int64_t flushed = tokens / window * window;
+  if (flushed == 0) return x;
   if (flushed < tokens) {
-    if (flushed == 0) return x;
-    KvFormat whole = format;
-    whole.residual_window_tokens = 0;
-    const at::Tensor past = FakeQuantize(x.narrow(-2, 0, flushed).contiguous(), whole, side);
+    const at::Tensor past = FakeQuantize(x.narrow(-2, 0, flushed).contiguous(), format, side, head_maxima);
     return at::cat({past, x.narrow(-2, flushed, tokens - flushed)}, -2);
   }
-  if (!fast_path) return QuantizePerToken(x, group, format.bits);
-  at::Tensor out = at::empty_like(x);
-  FakeQuantizeRows(x.const_data_ptr<float>(), out.mutable_data_ptr<float>(), x.numel() / head_dim, head_dim, group,
-                   format.bits);
-  return out;
+  const HeadArithmetic arithmetic = HeadArithmeticOf(format, side, x.size(-1));
+  if (format.numerics == Numerics::kKvtunerAsymmetric && arithmetic.rotation_block == 0) {
+    return QuantizeKvtuner(x, arithmetic, layout.axis);
+  }
+  return RoundTripOnCpu(x, arithmetic, layout.axis, StaticScales(format, side, head_maxima));
 }
 
 }  // namespace kvtune

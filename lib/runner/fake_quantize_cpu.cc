@@ -77,7 +77,46 @@ void QuantizeColumnGroup(const float* in, float* out, int64_t group, int64_t cha
   }
 }
 
+// Everything inlined, so that each clone has its own vector code.
+#if defined(__GNUC__)
+#define KVTUNE_FLATTEN __attribute__((flatten))
+#else
+#define KVTUNE_FLATTEN
+#endif
+
+KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN
+void RoundTripOneHead(Row head, const HeadArithmetic& arithmetic, float static_scale) {
+  RoundTripHead(head, arithmetic, static_scale);
+}
+
+KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN
+void RoundTripOneColumn(Row column, const HeadArithmetic& arithmetic) {
+  RoundTripRow(column, arithmetic.numerics, arithmetic.bits, 1.0f);
+}
+
 }  // namespace
+
+void RoundTripHeads(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic, const float* static_scales) {
+  const int64_t rows = shape.heads * shape.tokens;
+#pragma omp parallel for schedule(static) if (rows * shape.head_dim >= kParallelElements)
+  for (int64_t row = 0; row < rows; ++row) {
+    RoundTripOneHead({x + row * shape.head_dim, shape.head_dim, 1}, arithmetic,
+                     static_scales == nullptr ? 1.0f : static_scales[row / shape.tokens]);
+  }
+}
+
+void RoundTripColumns(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic) {
+  const int64_t groups = shape.tokens / arithmetic.group;
+#pragma omp parallel for collapse(2) schedule(static) if (shape.heads * groups * shape.head_dim >= kParallelElements)
+  for (int64_t head = 0; head < shape.heads; ++head) {
+    for (int64_t group = 0; group < groups; ++group) {
+      float* first = x + (head * shape.tokens + group * arithmetic.group) * shape.head_dim;
+      for (int64_t channel = 0; channel < shape.head_dim; ++channel) {
+        RoundTripOneColumn({first + channel, arithmetic.group, shape.head_dim}, arithmetic);
+      }
+    }
+  }
+}
 
 void FakeQuantizeRows(const float* in, float* out, int64_t count, int64_t width, int64_t group, int bits) {
   const Levels levels = LevelsOf(bits);

@@ -1,5 +1,9 @@
 // Fake quantization on the CPU: float32 in, the nearest storable float32 out. Torch-free.
 //
+// Two ways. RoundTripHeads and RoundTripColumns take the arithmetic of any format, a row at a time
+// (row_quantizers.h). FakeQuantizeRows and FakeQuantizeColumns are vector code for KVTuner's
+// asymmetric integers, and give the same bits.
+//
 // The asymmetric quantizer of KVTuner's "vanilla" cache (arXiv 2502.04420), on a row x of B bits:
 //   q_max = 2^(B-1)-1, q_min = -2^(B-1)
 //   scale = max(max(x)-min(x), 1e-5) / (q_max-q_min)
@@ -12,7 +16,21 @@
 
 #include <cstdint>
 
+#include "lib/runner/head_quantizer.h"
+
 namespace kvtune {
+
+// x: [heads * tokens, head_dim], in place. static_scales: one a head; null for scales of rows.
+struct HeadsShape {
+  int64_t heads = 0;  // KV heads of all sequences together
+  int64_t tokens = 0;
+  int64_t head_dim = 0;
+};
+void RoundTripHeads(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic, const float* static_scales);
+
+// The same along tokens: rows of arithmetic.group tokens of one channel; tokens that do not fill a
+// group stay as they are.
+void RoundTripColumns(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic);
 
 // Rows of `group` neighbouring elements of each of `count` vectors of `width`; the last row of a
 // vector is shorter when group does not divide width. in and out: [count, width]; may be the same.

@@ -82,7 +82,7 @@ TEST_P(ParallelEqualsDecoding, OnEveryPosition) {
   const DecodingCase& test_case = GetParam();
   const Tiny tiny(test_case.model);
   const auto runner = tiny.Runner(test_case.prefill, DataType::kFloat64);
-  for (const int64_t tokens : {1, 31, 32, 33, 100}) {
+  for (const int64_t tokens : {1, 31, 32, 33, 100, 150}) {
     const TokenIds prompt = RandomPrompt(tokens, test_case.model.vocab, static_cast<uint64_t>(tokens));
     const std::vector<float> decoded = runner->LogitsByDecoding(prompt, test_case.plan);
     const float largest = std::abs(*std::max_element(
@@ -100,6 +100,8 @@ std::vector<DecodingCase> DecodingCases() {
   qwen.architecture = "Qwen2ForCausalLM";
   qwen.kv_heads = 1;
   qwen.tied = false;
+  TinyModel wide;  // a head that engines rotate
+  wide.head_dim = 64;
   TinyModel ragged;  // a head that 32 channels do not divide
   ragged.head_dim = 40;
   return {
@@ -109,6 +111,11 @@ std::vector<DecodingCase> DecodingCases() {
       {"Kivi", llama, {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt2}, {kKiviInt4, kKiviInt8}}}},
       {"KiviRaggedHead", ragged, {{{kKiviInt8, kKiviInt4}, {kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt8}}}},
       {"WindowOnOneSideOnly", llama, {{{kKiviInt4, kInt4}, {kInt4, kKiviInt4}, {kExact, kKiviInt2}}}},
+      {"Rotated", wide, {{{kQ8_0, kQ4_0}, {kQ5_1, kIq4Nl}, {kIkQ6_0Had, kIkQ4_0Had}}}},
+      {"SignedRotation", wide, {{{kInt4PerTokenHead, kInt4PerTokenHead}, {kExllamaInt4, kExllamaInt3}, kExactPair}}},
+      {"StaticScale", llama, {{{kFp8E4m3, kFp8E4m3}, {kFp8E5m2, kNvfp4}, {kExact, kFp8E4m3}}}},
+      {"BlocksOfAToken", wide, {{{kNvfp4, kMxfp4}, {kSglangFp4, kLmdeployInt4}, {kMlxInt4, kIkQ4_0}}}},
+      {"LongWindow", llama, {{{kQuantoInt4, kQuantoInt2}, {kQuantoInt2, kInt4}, {kKiviInt4, kQuantoInt4}}}},
       {"ExactPrefill", llama, {{kInt4Pair, kInt8Pair, kInt4Pair}}, PrefillMode::kExact},
       {"ExactPrefillKivi", qwen, {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kInt4}, kInt4Pair}}, PrefillMode::kExact},
   };

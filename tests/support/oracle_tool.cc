@@ -2,10 +2,14 @@
 //
 //   oracle_tool logits MODEL_DIR IDS_FILE OUT_FILE     ids: text, separated by blanks; out: float32
 //   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE   float32
+//   oracle_tool formats                                the format table, as JSON on stdout
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -43,21 +47,46 @@ void DumpLogits(const std::string& model, const std::string& ids_file, const std
                                                                                    runner.config().layer_count()))));
 }
 
+// Every token flushed, as without a residual window. Scales are calibrated on the input itself.
 void DumpFakeQuantized(char** arguments) {
   const auto id = FindFormat(arguments[0]);
   if (!id) throw Error(std::string("oracle_tool: unknown format ") + arguments[0]);
   const KvFormat& format = FormatOf(*id);
-  const QuantLayout& layout = format.layout(std::strcmp(arguments[1], "key") == 0 ? KvSide::kKey : KvSide::kValue);
-  const int64_t count = std::atoll(arguments[2]), tokens = std::atoll(arguments[3]), head_dim = std::atoll(arguments[4]);
+  const KvSide side = std::strcmp(arguments[1], "key") == 0 ? KvSide::kKey : KvSide::kValue;
+  const HeadsShape shape{std::atoll(arguments[2]), std::atoll(arguments[3]), std::atoll(arguments[4])};
   std::vector<float> values = ReadFloats(arguments[5]);
-  if (static_cast<int64_t>(values.size()) != count * tokens * head_dim) throw Error("oracle_tool: wrong input size");
-  if (layout.axis == QuantAxis::kPerChannel) {
-    FakeQuantizeColumns(values.data(), values.data(), count, tokens, head_dim, layout.group_size, format.bits);
+  const auto head_elements = static_cast<size_t>(shape.tokens * shape.head_dim);
+  if (values.size() != static_cast<size_t>(shape.heads) * head_elements) throw Error("oracle_tool: wrong input size");
+  std::vector<float> maxima(static_cast<size_t>(shape.heads));
+  for (size_t i = 0; i < values.size(); ++i) {
+    float& maximum = maxima[i / head_elements];
+    maximum = std::max(maximum, std::abs(values[i]));
+  }
+  if (format.layout(side).axis != QuantAxis::kPerHead) {
+    std::fill(maxima.begin(), maxima.end(), *std::max_element(maxima.begin(), maxima.end()));
+  }
+  for (float& maximum : maxima) maximum = CalibratedScale(format, maximum);
+  const HeadArithmetic arithmetic = HeadArithmeticOf(format, side, shape.head_dim);
+  if (format.layout(side).axis == QuantAxis::kPerChannel) {
+    RoundTripColumns(values.data(), shape, arithmetic);
   } else {
-    FakeQuantizeRows(values.data(), values.data(), count * tokens, head_dim,
-                     layout.group_size == 0 ? head_dim : layout.group_size, format.bits);
+    RoundTripHeads(values.data(), shape, arithmetic, format.scale == ScaleKind::kCalibrated ? maxima.data() : nullptr);
   }
   WriteFloats(arguments[6], values);
+}
+
+// The format table as JSON, one format an element.
+void DumpFormats() {
+  nlohmann::json formats = nlohmann::json::array();
+  for (const KvFormat& format : Formats()) {
+    nlohmann::json bits = nlohmann::json::object();
+    for (const int64_t head_dim : {64, 128}) {
+      bits[std::to_string(head_dim)] = {EffectiveBits(format, KvSide::kKey, head_dim),
+                                        EffectiveBits(format, KvSide::kValue, head_dim)};
+    }
+    formats.push_back({{"name", format.name}, {"effective_bits", std::move(bits)}});
+  }
+  std::printf("%s\n", formats.dump(1).c_str());
 }
 
 }  // namespace
@@ -69,6 +98,8 @@ int main(int argc, char** argv) {
       kvtune::DumpLogits(argv[2], argv[3], argv[4]);
     } else if (argc == 9 && std::strcmp(argv[1], "fake-quantize") == 0) {
       kvtune::DumpFakeQuantized(argv + 2);
+    } else if (argc == 2 && std::strcmp(argv[1], "formats") == 0) {
+      kvtune::DumpFormats();
     } else {
       std::fprintf(stderr, "oracle_tool: see the top of tests/support/oracle_tool.cc for its arguments\n");
       return 2;
