@@ -29,8 +29,9 @@ F = np.float32
 # Largest difference by the largest magnitude of a head, where the engine's order of operations is not kept.
 ULP = 2.0 ** -23
 EXLLAMA_TOLERANCE = 16 * ULP  # one factor before the rotation back instead of after it
-# Sums of 64 terms in another order move the zero by a few ulps of up to 255 steps.
-HQQ_TOLERANCE = 256 * ULP
+# Sums of 64 terms in another order move the zero by a few ulps of up to 255 steps. With few levels two
+# rounds can have nearly the same error, and then which of them is the last one is up to that order too.
+HQQ_TOLERANCE = {8: 256 * ULP, 4: 256 * ULP, 2: 1e-2}
 
 
 BOTH = ("key", "value")  # sides whose layouts differ
@@ -164,7 +165,8 @@ def oracles() -> dict[str, Oracle]:
     for b in (8, 6, 5, 4, 3, 2):
         table[f"mlx_int{b}"] = Oracle("mlx", lambda x, _s, b=b: packages.mlx(x, b, 64, "affine"), (64, 128))
     for b in (8, 4, 2):
-        table[f"hqq_int{b}"] = Oracle("hqq, row by row", lambda x, _s, b=b: packages.hqq(x, b), (64,), HQQ_TOLERANCE, 5)
+        table[f"hqq_int{b}"] = Oracle("hqq, row by row", lambda x, _s, b=b: packages.hqq(x, b), (64,),
+                                         HQQ_TOLERANCE[b], 5)
     for b in (4, 2):
         table[f"quanto_int{b}"] = Oracle("optimum-quanto", lambda x, _s, b=b: packages.quanto(x, b), (64, 128))
     for b in range(2, 9):
