@@ -9,6 +9,12 @@ endif()
 
 set(oracles "${PROJECT_SOURCE_DIR}/scripts/oracles")
 set(shared "${PROJECT_SOURCE_DIR}/../shared/data")
+
+# Model families: what they compute.
+add_test(NAME oracle.family_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/family_parity.py" --tool $<TARGET_FILE:oracle_tool>)
+set_tests_properties(oracle.family_parity PROPERTIES LABELS "torch;oracle" TIMEOUT 1200)
+
 add_test(NAME oracle.logits_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>
     "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama" "${shared}/models/stories260K")

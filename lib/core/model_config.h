@@ -1,5 +1,6 @@
 // What a decoder is, read from its config.json: everything that the runner and the costs need, as
-// data. What differs from layer to layer is in LayerConfig.
+// data. There is one decoder (lib/runner/decoder.h), whatever the family; what differs from layer to
+// layer is in LayerConfig, and lib/core/model_families.cc says what each family has.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,44 @@
 
 namespace kvtune {
 
-// One layer's attention, as its cache and its mask see it.
+// Where a layer's norms are, with the names of their weights in a checkpoint.
+enum class NormPlacement {
+  kBefore,  // of attention and MLP: input_layernorm, post_attention_layernorm (Llama)
+  kAfter,   // post_attention_layernorm, post_feedforward_layernorm (OLMo 2)
+  kAround,  // input_, post_attention_, pre_feedforward_, post_feedforward_layernorm (Gemma 2)
+};
+
+// RMS norms of queries and keys before their rotation.
+enum class QueryKeyNorm { kNone, kPerHead, kWholeWidth };
+
+// What the MLP makes of its gate and up projections.
+enum class Activation {
+  kSilu,           // silu(gate) up
+  kGeluTanh,       // gelu(gate) up, in the tanh approximation
+  kClampedSwiglu,  // gpt-oss: g sigmoid(slope g) (u + 1), g = min(gate, limit), u = up within +-limit
+};
+
+inline constexpr float kSwigluLimit = 7.0f;
+inline constexpr float kSwigluSlope = 1.702f;
+
+// How experts and their router are named and laid out in a checkpoint.
+enum class ExpertLayout {
+  kMixtral,  // block_sparse_moe.gate, block_sparse_moe.experts.N.{w1,w3,w2}
+  kQwen,     // mlp.gate, mlp.experts.N.{gate,up,down}_proj
+  kGptOss,   // mlp.router, mlp.experts.{gate_up,down}_proj: stacked, transposed, gate and up taking turns
+};
+
+// Each token goes through the `per_token` experts whose router logits are largest, weighted by their
+// softmax.
+struct ExpertConfig {
+  int64_t count = 0;
+  int64_t per_token = 0;
+  int64_t intermediate_size = 0;
+  bool renormalized = true;  // the chosen experts' weights add up to 1
+  ExpertLayout layout = ExpertLayout::kMixtral;
+};
+
+// One layer, as its cache and its mask see it.
 struct LayerConfig {
   int64_t kv_heads = 0;
   int64_t key_head_dim = 0;
@@ -24,6 +62,7 @@ struct LayerConfig {
   // 0: it sees all of them (full attention).
   int64_t window_tokens = 0;
   std::optional<size_t> rope = 0;  // index into ModelConfig::ropes; nullopt: no rotation (NoPE)
+  bool has_experts = false;        // a mixture of experts in place of the MLP
 
   int64_t head_dim(KvSide side) const {
     return side == KvSide::kKey ? key_head_dim : value_head_dim;
@@ -37,26 +76,41 @@ struct LayerConfig {
 };
 
 struct ModelConfig {
-  std::string architecture;  // "LlamaForCausalLM", "Qwen2ForCausalLM"
+  std::string architecture;  // "LlamaForCausalLM", ...
   std::vector<LayerConfig> layers;
   int64_t hidden_size = 0;
-  int64_t intermediate_size = 0;
+  int64_t intermediate_size = 0;  // of layers without experts
   int64_t query_heads = 0;
   int64_t vocab_size = 0;
   int64_t max_position_embeddings = 0;
-  double rms_norm_eps = 1e-6;
   std::vector<RopeConfig> ropes;  // the distinct ones
+
+  NormPlacement norm_placement = NormPlacement::kBefore;
+  double rms_norm_eps = 1e-6;
+  bool norms_add_one = false;  // norms multiply by 1 + weight
+  QueryKeyNorm query_key_norm = QueryKeyNorm::kNone;
+
+  double attention_scale = 1;     // of query times key
+  double attention_soft_cap = 0;  // scores become cap tanh(score / cap); 0: they stay
+  bool attention_sinks = false;   // a learned logit per query head takes weight without a value
+  double logit_soft_cap = 0;      // as attention_soft_cap
+  double embedding_scale = 1;
+
+  Activation activation = Activation::kSilu;
+  ExpertConfig experts;
+
   bool query_key_value_bias = false;
-  bool output_bias = false;      // of the attention's output projection
+  bool output_bias = false;        // of the attention's output projection
   bool mlp_bias = false;
-  bool tied_embeddings = false;  // the head is the embedding matrix
+  bool fused_projections = false;  // in the checkpoint: qkv_proj and gate_up_proj
+  bool tied_embeddings = false;    // the head is the embedding matrix
 
   int64_t layer_count() const { return static_cast<int64_t>(layers.size()); }
 };
 
-// Reads both spellings of the rotary fields (rope_theta/rope_scaling and rope_parameters).
-// Throws Error for an architecture, activation or rotary type that is not supported, and for sizes
-// that contradict each other. `source` names the file in messages.
+// Reads the spellings of old and new config files. Throws Error for an architecture, activation,
+// layer or rotary type that is not supported, with the reason, and for sizes that contradict each
+// other. `source` names the file in messages.
 ModelConfig ParseModelConfig(const Json& config, const std::string& source);
 ModelConfig ReadModelConfig(const std::filesystem::path& config_json);
 

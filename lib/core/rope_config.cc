@@ -2,64 +2,202 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
 namespace kvtune {
 namespace {
 
-// `scaling` holds the type and its parameters: config.json's rope_scaling or rope_parameters.
-void ReadScaling(JsonFields scaling, RopeConfig& rope) {
-  // Old files say "type", newer ones "rope_type".
-  const std::string_view type_key = scaling.Has("rope_type") ? "rope_type" : "type";
-  const std::string type = scaling.Has(type_key) ? scaling.String(type_key) : "default";
-  if (type == "default") return;
-  if (type != "llama3") {
-    scaling.Fail(type_key, fmt::format("found \"{}\", expected \"default\" or \"llama3\"", type));
-  }
-  rope.type = RopeType::kLlama3;
-  rope.factor = scaling.Number("factor");
+double NumberOr(JsonFields& fields, std::string_view key, double fallback) {
+  return fields.Has(key) ? fields.Number(key) : fallback;
+}
+
+double PositiveNumberOr(JsonFields& fields, std::string_view key, double fallback) {
+  const double value = NumberOr(fields, key, fallback);
+  // NaN compares false.
+  if (!(value > 0)) fields.Fail(key, fmt::format("found {}, expected a positive number", value));
+  return value;
+}
+
+// `scaling` is config.json's rope_scaling or rope_parameters. A field of the model itself, as Phi-3
+// has it, comes first.
+int64_t OriginalContext(JsonFields& config, JsonFields& scaling, const RopeContext& context) {
+  constexpr std::string_view kKey = "original_max_position_embeddings";
+  JsonFields& place = config.Has(kKey) ? config : scaling;
+  if (!place.Has(kKey)) return context.max_position_embeddings;
+  const int64_t tokens = place.Integer(kKey);
+  if (tokens <= 0) place.Fail(kKey, fmt::format("found {}, expected a positive integer", tokens));
+  return tokens;
+}
+
+double FactorOf(JsonFields& scaling) {
+  const double factor = scaling.Number("factor");
+  if (!(factor >= 1)) scaling.Fail("factor", fmt::format("found {}, expected 1 or more", factor));
+  return factor;
+}
+
+void ReadLlama3(JsonFields& scaling, RopeConfig& rope) {
+  rope.factor = FactorOf(scaling);
   rope.low_freq_factor = scaling.Number("low_freq_factor");
   rope.high_freq_factor = scaling.Number("high_freq_factor");
-  rope.original_max_position_embeddings = scaling.Integer("original_max_position_embeddings");
-  if (rope.original_max_position_embeddings <= 0) {
-    scaling.Fail("original_max_position_embeddings",
-                 fmt::format("found {}, expected a positive integer",
-                             rope.original_max_position_embeddings));
-  }
-  if (rope.factor < 1 || rope.high_freq_factor <= rope.low_freq_factor) {
-    scaling.Fail("factor",
-                 fmt::format("found factor {}, low_freq_factor {}, high_freq_factor {}, expected "
-                             "factor >= 1 and low_freq_factor < high_freq_factor",
-                             rope.factor, rope.low_freq_factor, rope.high_freq_factor));
+  if (!(rope.low_freq_factor > 0 && rope.high_freq_factor > rope.low_freq_factor)) {
+    scaling.Fail("low_freq_factor",
+                 fmt::format("found {} and high_freq_factor {}, expected a positive number and a "
+                             "larger one",
+                             rope.low_freq_factor, rope.high_freq_factor));
   }
 }
 
-void RequireFullRotation(JsonFields& fields) {
-  constexpr std::string_view kKey = "partial_rotary_factor";
-  if (!fields.Has(kKey)) return;
-  if (const double factor = fields.Number(kKey); factor != 1) {
-    fields.Fail(kKey, fmt::format("found {}, expected 1: partial rotation is not supported yet",
-                                  factor));
+// The ratio of the two contexts where the file has no factor.
+double FactorOrRatio(JsonFields& scaling, const RopeConfig& rope, const RopeContext& context) {
+  if (scaling.Has("factor")) return FactorOf(scaling);
+  return static_cast<double>(context.max_position_embeddings) /
+         static_cast<double>(rope.original_max_position_embeddings);
+}
+
+// YaRN (arXiv 2309.00071), _compute_yarn_parameters.
+void ReadYarn(JsonFields& scaling, RopeConfig& rope, const RopeContext& context) {
+  rope.factor = FactorOrRatio(scaling, rope, context);
+  rope.beta_fast = PositiveNumberOr(scaling, "beta_fast", 32);
+  rope.beta_slow = PositiveNumberOr(scaling, "beta_slow", 1);
+  if (scaling.Has("truncate")) rope.truncated = scaling.Bool("truncate");
+  const auto mscale = [&](double weight) {
+    return rope.factor <= 1 ? 1.0 : 0.1 * weight * std::log(rope.factor) + 1.0;
+  };
+  const double numerator = NumberOr(scaling, "mscale", 0);
+  const double denominator = NumberOr(scaling, "mscale_all_dim", 0);
+  const bool has_both = numerator != 0 && denominator != 0;
+  rope.attention_factor = PositiveNumberOr(
+      scaling, "attention_factor",
+      has_both ? mscale(numerator) / mscale(denominator) : mscale(1));
+}
+
+std::vector<double> ReadFactors(JsonFields& scaling, std::string_view key, int64_t count) {
+  std::vector<double> factors = scaling.Numbers(key);
+  if (static_cast<int64_t>(factors.size()) != count) {
+    scaling.Fail(key, fmt::format("found {} numbers, expected {}, half the rotated channels",
+                                  factors.size(), count));
   }
+  for (const double factor : factors) {
+    if (!(factor > 0)) scaling.Fail(key, fmt::format("found {}, expected positive numbers", factor));
+  }
+  return factors;
+}
+
+// LongRoPE (arXiv 2402.13753), _compute_longrope_parameters.
+void ReadLongRope(JsonFields& scaling, RopeConfig& rope, const RopeContext& context) {
+  rope.short_factor = ReadFactors(scaling, "short_factor", rope.rotary_dim / 2);
+  rope.long_factor = ReadFactors(scaling, "long_factor", rope.rotary_dim / 2);
+  rope.factor = FactorOrRatio(scaling, rope, context);
+  const auto original = static_cast<double>(rope.original_max_position_embeddings);
+  rope.attention_factor = PositiveNumberOr(
+      scaling, "attention_factor",
+      rope.factor <= 1 ? 1 : std::sqrt(1 + std::log(rope.factor) / std::log(original)));
+}
+
+void ReadScaling(JsonFields& config, JsonFields& scaling, const RopeContext& context,
+                 RopeConfig& rope) {
+  // Old files say "type", newer ones "rope_type".
+  const std::string_view type_key = scaling.Has("rope_type") ? "rope_type" : "type";
+  const std::string type = scaling.Has(type_key) ? scaling.String(type_key) : "default";
+  rope.original_max_position_embeddings = OriginalContext(config, scaling, context);
+  if (type == "default" || (type == "dynamic" && !scaling.Has("alpha"))) {
+    rope.original_max_position_embeddings = 0;
+  } else if (type == "linear") {
+    rope.type = RopeType::kLinear;
+    rope.factor = FactorOf(scaling);
+  } else if (type == "llama3") {
+    rope.type = RopeType::kLlama3;
+    ReadLlama3(scaling, rope);
+  } else if (type == "yarn") {
+    rope.type = RopeType::kYarn;
+    ReadYarn(scaling, rope, context);
+  } else if (type == "longrope" || type == "su") {  // its older name
+    rope.type = RopeType::kLongRope;
+    ReadLongRope(scaling, rope, context);
+  } else {
+    scaling.Fail(type_key, fmt::format("found \"{}\", expected \"default\", \"linear\", "
+                                       "\"dynamic\" without alpha, \"llama3\", \"yarn\" or "
+                                       "\"longrope\"",
+                                       type));
+  }
+}
+
+int64_t ReadRotaryDim(JsonFields& fields, const RopeContext& context) {
+  constexpr std::string_view kKey = "partial_rotary_factor";
+  const double factor = NumberOr(fields, kKey, 1);
+  if (factor == 1) return context.head_dim;
+  if (context.part == RotaryPart::kWhole) {
+    fields.Fail(kKey, fmt::format("found {}, expected 1 for this architecture", factor));
+  }
+  const auto channels = static_cast<int64_t>(static_cast<double>(context.head_dim) * factor);
+  if (!(factor > 0 && factor < 1) || channels <= 0 || channels % 2 != 0) {
+    fields.Fail(kKey, fmt::format("found {}, expected an even number of the {} channels of a head",
+                                  factor, context.head_dim));
+  }
+  return channels;
+}
+
+void ReadTheta(JsonFields& fields, std::string_view key, RopeConfig& rope) {
+  if (fields.Has(key)) rope.theta = PositiveNumberOr(fields, key, 0);
+}
+
+// `parameters`: a base and its scaling in one object, as transformers 5 writes it.
+void ReadParameters(JsonFields& config, JsonFields& parameters, const RopeContext& context,
+                    RopeConfig& rope) {
+  if (parameters.Has("partial_rotary_factor")) rope.rotary_dim = ReadRotaryDim(parameters, context);
+  ReadTheta(parameters, "rope_theta", rope);
+  ReadScaling(config, parameters, context, rope);
+}
+
+RopeConfig ReadOldFields(JsonFields& config, const RopeContext& context) {
+  RopeConfig rope;
+  rope.theta = context.default_theta;
+  rope.rotary_dim = ReadRotaryDim(config, context);
+  ReadTheta(config, "rope_theta", rope);
+  if (config.Has("rope_scaling")) {
+    JsonFields scaling = config.Object("rope_scaling");
+    ReadScaling(config, scaling, context, rope);
+  }
+  return rope;
 }
 
 }  // namespace
 
-RopeConfig ReadRope(JsonFields& config, int64_t head_dim) {
-  RequireFullRotation(config);
+RopeConfig ReadRope(JsonFields& config, const RopeContext& context) {
+  if (!config.Has("rope_parameters")) return ReadOldFields(config, context);
   RopeConfig rope;
-  rope.rotary_dim = head_dim;
-  if (config.Has("rope_theta")) rope.theta = config.Number("rope_theta");
-  if (config.Has("rope_parameters")) {  // transformers 5
-    JsonFields parameters = config.Object("rope_parameters");
-    RequireFullRotation(parameters);
-    if (parameters.Has("rope_theta")) rope.theta = parameters.Number("rope_theta");
-    ReadScaling(parameters, rope);
-  } else if (config.Has("rope_scaling")) {
-    ReadScaling(config.Object("rope_scaling"), rope);
+  rope.theta = context.default_theta;
+  rope.rotary_dim = ReadRotaryDim(config, context);
+  ReadTheta(config, "rope_theta", rope);
+  JsonFields parameters = config.Object("rope_parameters");
+  if (parameters.Has("full_attention") || parameters.Has("sliding_attention")) {
+    config.Fail("rope_parameters",
+                "found parameters by layer type, expected one set for this architecture");
   }
-  if (rope.theta <= 0) {
-    config.Fail("rope_theta", fmt::format("found {}, expected a positive number", rope.theta));
-  }
+  ReadParameters(config, parameters, context, rope);
   return rope;
+}
+
+LayerTypeRopes ReadLayerTypeRopes(JsonFields& config, const RopeContext& context,
+                                  double default_local_theta) {
+  RopeConfig local;
+  local.theta = default_local_theta;
+  local.rotary_dim = context.head_dim;
+  ReadTheta(config, "rope_local_base_freq", local);
+  if (!config.Has("rope_parameters")) return {ReadOldFields(config, context), local};
+  RopeConfig full = local;
+  full.theta = context.default_theta;
+  ReadTheta(config, "rope_theta", full);
+  JsonFields by_type = config.Object("rope_parameters");
+  for (auto& [type, rope] : {std::pair<std::string_view, RopeConfig*>{"full_attention", &full},
+                             {"sliding_attention", &local}}) {
+    if (!by_type.Has(type)) continue;
+    JsonFields parameters = by_type.Object(type);
+    ReadParameters(config, parameters, context, *rope);
+  }
+  return {full, local};
 }
 
 }  // namespace kvtune

@@ -5,6 +5,7 @@
 
 #include "lib/runner/fake_quantize.h"
 #include "lib/runner/row_kernels_cpu.h"
+#include "lib/runner/row_ops.h"
 
 namespace kvtune {
 namespace {
@@ -20,11 +21,11 @@ at::Tensor GroupedProduct(const at::Tensor& a, const at::Tensor& b) {
 }
 
 // A view of the block-diagonal part of a block's weights: [batch, heads, window, window, groups] of
-// the block's full groups. weights: [batch, heads, rows, end].
+// the block's full groups. weights: [batch, heads, rows, end - first_key].
 at::Tensor DiagonalGroups(const at::Tensor& weights, const QueryBlock& block, int64_t window) {
   const int64_t groups = (block.end - block.begin) / window;
   return weights.narrow(2, 0, groups * window)
-      .narrow(3, block.begin, groups * window)
+      .narrow(3, block.begin - block.first_key, groups * window)
       .unflatten(3, {groups, window})
       .unflatten(2, {groups, window})   // [batch, heads, groups, window, groups, window]
       .diagonal(0, 2, 4);               // [batch, heads, window, window, groups]
@@ -59,8 +60,26 @@ void ReplaceOwnGroupScores(at::Tensor& scores, const at::Tensor& query, const Ca
     const int64_t start = block.end - rest;
     const at::Tensor own =
         at::matmul(query.narrow(2, start, rest), exact.narrow(2, start, rest).transpose(-1, -2));
-    scores.narrow(2, scores.size(2) - rest, rest).narrow(3, start, rest).copy_(own);
+    scores.narrow(2, scores.size(2) - rest, rest).narrow(3, start - block.first_key, rest).copy_(own);
   }
+}
+
+// -inf where a query does not see a key: in its future, or before its window.
+void Hide(at::Tensor& scores, const QueryBlock& block, int64_t window_tokens) {
+  const int64_t rows = block.end - block.begin;
+  const at::Tensor hidden =
+      at::full({rows, scores.size(3)}, -std::numeric_limits<float>::infinity(), scores.options());
+  const int64_t own = block.begin - block.first_key;  // the first query's column
+  scores.add_(hidden.triu(own + 1));
+  if (window_tokens > 0) scores.add_(hidden.tril(own - window_tokens));
+}
+
+// Softmax over the last dimension and a sink's logit, whose own weight is left out.
+// scores: [batch, heads, rows, keys]; sinks: [heads] or undefined
+at::Tensor SoftmaxWithSinks(const at::Tensor& scores, const at::Tensor& sinks) {
+  if (!sinks.defined()) return at::softmax(scores, -1);
+  const at::Tensor column = sinks.view({1, -1, 1, 1}).expand({scores.size(0), -1, scores.size(2), 1});
+  return at::softmax(at::cat({scores, column}, -1), -1).narrow(-1, 0, scores.size(3)).contiguous();
 }
 
 }  // namespace
@@ -77,42 +96,53 @@ int64_t MaxWeightElements(const at::Device& device) {
   return device.is_cpu() ? kCpu : kCuda;
 }
 
-std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t alignment, int64_t elements_per_weight,
-                                    int64_t max_elements) {
+std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t alignment, int64_t window_tokens,
+                                    int64_t elements_per_weight, int64_t max_elements) {
   std::vector<QueryBlock> blocks;
-  int64_t rows = std::max<int64_t>(1, max_elements / (elements_per_weight * std::max<int64_t>(tokens, 1)));
+  // A window's worth of queries at a time sees no more than two windows of keys.
+  const bool windowed = window_tokens > 0 && window_tokens < tokens;
+  const int64_t keys = windowed ? std::min(2 * window_tokens, tokens) : tokens;
+  int64_t rows = std::max<int64_t>(1, max_elements / (elements_per_weight * std::max<int64_t>(keys, 1)));
+  if (windowed) rows = std::min(rows, window_tokens);
   rows = std::max(alignment, rows / alignment * alignment);
   for (int64_t begin = first; begin < tokens; begin += rows) {
-    blocks.push_back({begin, std::min(begin + rows, tokens)});
+    const int64_t first_key = windowed ? std::max<int64_t>(0, begin - window_tokens + 1) : 0;
+    blocks.push_back({begin, std::min(begin + rows, tokens), first_key});
   }
   return blocks;
 }
 
-at::Tensor AttentionWeights(const at::Tensor& query, const CacheSide& keys, const QueryBlock& block) {
+at::Tensor AttentionWeights(const at::Tensor& query, const CacheSide& keys, const QueryBlock& block,
+                            const ScoreRule& rule) {
   const int64_t rows = block.end - block.begin;
-  at::Tensor scores = GroupedProduct(query.narrow(2, block.begin, rows),
-                                     keys.stored.narrow(2, 0, block.end).transpose(-1, -2));
+  at::Tensor scores =
+      GroupedProduct(query.narrow(2, block.begin, rows),
+                     keys.stored.narrow(2, block.first_key, block.end - block.first_key).transpose(-1, -2));
   if (keys.window_tokens > 0) ReplaceOwnGroupScores(scores, query, keys, block);
-  if (scores.device().is_cpu() && scores.scalar_type() == at::kFloat) {
-    CausalSoftmaxRows(scores.mutable_data_ptr<float>(), scores.size(0) * scores.size(1), rows, block.end,
-                      block.begin + 1);
+  if (rule.soft_cap > 0) SoftCap(scores, rule.soft_cap);
+  if (UsesCpuKernels(scores)) {
+    CausalSoftmaxRows(scores.mutable_data_ptr<float>(), {.matrices = scores.size(0) * scores.size(1),
+                             .rows = rows,
+                             .columns = scores.size(3),
+                             .first_visible = block.begin - block.first_key + 1,
+                             .window = rule.window_tokens,
+                             .heads = scores.size(1),
+                             .sinks = rule.sinks.defined() ? rule.sinks.const_data_ptr<float>() : nullptr});
     return scores;
   }
-  const at::Tensor future =
-      at::full({rows, rows}, -std::numeric_limits<float>::infinity(), scores.options()).triu_(1);
-  scores.narrow(3, block.begin, rows).add_(future);
-  return at::softmax(scores, -1);
+  Hide(scores, block, rule.window_tokens);
+  return SoftmaxWithSinks(scores, rule.sinks);
 }
 
 at::Tensor AttentionOutput(const at::Tensor& weights, const CacheSide& values, const QueryBlock& block) {
-  at::Tensor output = GroupedProduct(weights, values.stored.narrow(2, 0, block.end));
+  at::Tensor output = GroupedProduct(weights, values.stored.narrow(2, block.first_key, block.end - block.first_key));
   const int64_t window = values.window_tokens;
   if (window == 0) return output;
   // Own groups: add what the exact values have over the stored ones.
   const at::Tensor correction = ForQueryHeads(
       values.exact.narrow(2, block.begin, block.end - block.begin) -
           values.stored.narrow(2, block.begin, block.end - block.begin), weights.size(1));
-  const QueryBlock relative{0, block.end - block.begin};
+  const QueryBlock relative{0, block.end - block.begin, 0};
   if (relative.end >= window) {
     const at::Tensor own_weights = DiagonalGroups(weights, block, window).permute({0, 1, 4, 2, 3});
     at::Tensor own_rows = OwnGroups(output, relative, window);
@@ -120,6 +150,19 @@ at::Tensor AttentionOutput(const at::Tensor& weights, const CacheSide& values, c
   }
   // An unfinished group is stored exactly (FakeQuantize leaves it alone): nothing to correct.
   return output;
+}
+
+at::Tensor ExactAttention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                          const ScoreRule& rule) {
+  const int64_t heads = query.size(1), tokens = query.size(2);
+  const CacheSide keys = ExactCacheSide(key), values = ExactCacheSide(value);
+  at::Tensor attention = at::empty({query.size(0), tokens, heads, value.size(3)}, query.options());
+  for (const QueryBlock& block :
+       QueryBlocks(0, tokens, 1, rule.window_tokens, query.size(0) * heads, MaxWeightElements(query.device()))) {
+    attention.narrow(1, block.begin, block.end - block.begin)
+        .copy_(AttentionOutput(AttentionWeights(query, keys, block, rule), values, block).transpose(1, 2));
+  }
+  return attention;
 }
 
 }  // namespace kvtune

@@ -7,12 +7,17 @@
 // the exact ones. Formats without a window have no such part.
 #pragma once
 
-#include <functional>
-
 #include "lib/core/kv_format.h"
 #include "lib/runner/torch.h"
 
 namespace kvtune {
+
+// How a layer's scores become weights.
+struct ScoreRule {
+  int64_t window_tokens = 0;  // a query sees this many of the newest tokens, its own included; 0: all
+  double soft_cap = 0;        // scores become cap tanh(score / cap); 0: they stay
+  at::Tensor sinks;           // [query_heads] or undefined: a logit more, whose weight is left out
+};
 
 // One side of one layer's cache for `batch` variants of one prompt.
 struct CacheSide {
@@ -25,10 +30,11 @@ CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, KvSide 
 // The cache of a model that is not quantized.
 CacheSide ExactCacheSide(const at::Tensor& exact);
 
-// Queries [begin, end) of a prompt, attending to the keys [0, end).
+// Queries [begin, end) of a prompt, attending to the keys [first_key, end).
 struct QueryBlock {
   int64_t begin = 0;
   int64_t end = 0;
+  int64_t first_key = 0;
 };
 
 // Attention weights to have alive at a time: small enough for a CPU's second-level cache, large enough
@@ -37,15 +43,21 @@ int64_t MaxWeightElements(const at::Device& device);
 
 // Cuts the queries [first, tokens) into blocks whose attention weights have at most `max_elements`
 // (at least one window, or one query). Blocks begin at multiples of `alignment` (1 or the window),
-// so that no group straddles two of them. REQUIRES: so does `first`.
-std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t alignment, int64_t elements_per_weight,
-                                    int64_t max_elements);
+// so that no group straddles two of them. REQUIRES: so does `first`. `window_tokens` is the layer's.
+std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t alignment, int64_t window_tokens,
+                                    int64_t elements_per_weight, int64_t max_elements);
 
 // Softmax weights of a block. query: [batch, query_heads, tokens, head_dim], already scaled.
-// -> [batch, query_heads, end - begin, end]; 0 beyond a query's own position.
-at::Tensor AttentionWeights(const at::Tensor& query, const CacheSide& keys, const QueryBlock& block);
+// -> [batch, query_heads, end - begin, end - first_key]; 0 for what a query does not see.
+at::Tensor AttentionWeights(const at::Tensor& query, const CacheSide& keys, const QueryBlock& block,
+                            const ScoreRule& rule);
 
 // weights times values. -> [batch, query_heads, end - begin, head_dim]
 at::Tensor AttentionOutput(const at::Tensor& weights, const CacheSide& values, const QueryBlock& block);
+
+// Attention of a prompt over the cache of a model that is not quantized.
+// query: [batch, query_heads, tokens, key_head_dim], already scaled -> [batch, tokens, query_heads, value_head_dim]
+at::Tensor ExactAttention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                          const ScoreRule& rule);
 
 }  // namespace kvtune

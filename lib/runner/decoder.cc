@@ -1,9 +1,10 @@
 #include "lib/runner/decoder.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "lib/runner/experts.h"
 #include "lib/runner/row_kernels_cpu.h"
+#include "lib/runner/row_ops.h"
 
 namespace kvtune {
 namespace {
@@ -12,7 +13,45 @@ namespace {
 constexpr int64_t kCpuChunkElements = 1 << 20;
 constexpr int64_t kCudaChunkElements = 1 << 29;
 
-bool UsesCpuKernels(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
+// Of the heads that start at a channel of `projected`: [sequences, tokens, row_width].
+HeadLayout LayoutOf(const at::Tensor& projected, int64_t first_channel, int64_t heads, int64_t head_dim) {
+  return {projected.size(0), projected.size(1), projected.size(2), first_channel, heads, head_dim};
+}
+
+// In place, on the heads of the layout or on all their channels together.
+void NormHeads(at::Tensor& projected, HeadLayout layout, const at::Tensor& weight, double eps) {
+  layout.heads = layout.heads * layout.head_dim / weight.size(0);
+  layout.head_dim = weight.size(0);
+  if (UsesCpuKernels(projected)) {
+    RmsNormHeads(projected.mutable_data_ptr<float>(), layout, weight.const_data_ptr<float>(), static_cast<float>(eps));
+    return;
+  }
+  at::Tensor heads = projected.narrow(2, layout.first_channel, layout.heads * layout.head_dim)
+                         .unflatten(2, {layout.heads, layout.head_dim});
+  heads.copy_(RmsNorm(heads, weight, eps));
+}
+
+// -> [sequences, heads, tokens, head_dim], contiguous; not rotated where the angles are undefined.
+at::Tensor Gather(const at::Tensor& projected, const HeadLayout& layout, const RotaryTables& angles, double scale) {
+  if (UsesCpuKernels(projected)) {
+    at::Tensor out =
+        at::empty({layout.sequences, layout.heads, layout.tokens, layout.head_dim}, projected.options());
+    const float* source = projected.const_data_ptr<float>();
+    if (angles.cos.defined()) {
+      GatherRotatedHeads(source, layout, 2 * angles.cos.size(-1), angles.cos.const_data_ptr<float>(),
+                         angles.sin.const_data_ptr<float>(), static_cast<float>(scale),
+                         out.mutable_data_ptr<float>());
+    } else {
+      GatherHeads(source, layout, static_cast<float>(scale), out.mutable_data_ptr<float>());
+    }
+    return out;
+  }
+  const at::Tensor heads = projected.narrow(2, layout.first_channel, layout.heads * layout.head_dim)
+                               .unflatten(2, {layout.heads, layout.head_dim})
+                               .transpose(1, 2);
+  const at::Tensor out = angles.cos.defined() ? Rotate(heads, angles) : heads.contiguous();
+  return scale == 1 ? out : out * scale;
+}
 
 }  // namespace
 
@@ -20,25 +59,12 @@ Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options,
     : checkpoint_(checkpoint),
       config_(checkpoint.config()),
       options_(options),
-      weights_(LoadWeights(checkpoint, options, mode)),
-      rotary_(MakeRotaryTables(config_.ropes.front(), config_.max_position_embeddings, options)) {
+      weights_(LoadWeights(checkpoint, options, mode)) {
+  for (const RopeConfig& rope : config_.ropes) {
+    rotary_.emplace_back(rope, config_.max_position_embeddings, options);
+  }
   const int64_t elements = options.device().is_cpu() ? kCpuChunkElements : kCudaChunkElements;
   row_chunk_ = std::max<int64_t>(64, elements / (2 * config_.intermediate_size));
-}
-
-// Statistics in float32 or wider, as transformers' LlamaRMSNorm.
-at::Tensor Decoder::RmsNorm(const at::Tensor& hidden, const at::Tensor& weight) const {
-  if (UsesCpuKernels(hidden)) {
-    const at::Tensor rows = hidden.contiguous();
-    at::Tensor out = at::empty_like(rows);
-    RmsNormRows(rows.const_data_ptr<float>(), weight.const_data_ptr<float>(), out.mutable_data_ptr<float>(),
-                rows.numel() / rows.size(-1), rows.size(-1), static_cast<float>(config_.rms_norm_eps));
-    return out;
-  }
-  const at::Tensor wide = hidden.to(at::promote_types(hidden.scalar_type(), at::kFloat));
-  const at::Tensor variance = (wide * wide).mean(-1, /*keepdim=*/true);
-  const at::Tensor normed = wide * at::rsqrt(variance.add_(config_.rms_norm_eps));
-  return normed.to(hidden.scalar_type()) * weight;
 }
 
 at::Tensor Decoder::IdsOf(const std::vector<int32_t>& prompt) const {
@@ -48,58 +74,40 @@ at::Tensor Decoder::IdsOf(const std::vector<int32_t>& prompt) const {
   return ids.to(options_.device(), at::kLong);
 }
 
-at::Tensor Decoder::Embed(const at::Tensor& ids) const { return at::embedding(weights_.embedding, ids); }
-
-QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, int64_t first_position) const {
-  const LayerConfig& shape = config_.layers[layer];
-  const LayerWeights& weights = weights_.layers[layer];
-  const int64_t sequences = hidden.size(0), tokens = hidden.size(1);
-  const at::Tensor projected = at::linear(RmsNorm(hidden, weights.input_norm), weights.qkv, weights.qkv_bias);
-  const RotaryTables angles{rotary_.cos.narrow(0, first_position, tokens),
-                            rotary_.sin.narrow(0, first_position, tokens)};
-  const double scale = 1.0 / std::sqrt(static_cast<double>(shape.key_head_dim));
-  const int64_t first_key = config_.query_heads * shape.key_head_dim;
-  const int64_t first_value = first_key + shape.kv_width(KvSide::kKey);
-  if (UsesCpuKernels(projected)) {
-    const auto gathered = [&](int64_t heads, int64_t head_dim) {
-      return at::empty({sequences, heads, tokens, head_dim}, projected.options());
-    };
-    QueryKeyValue qkv{gathered(config_.query_heads, shape.key_head_dim), gathered(shape.kv_heads, shape.key_head_dim),
-                      gathered(shape.kv_heads, shape.value_head_dim)};
-    const float* source = projected.const_data_ptr<float>();
-    const float* cos = angles.cos.const_data_ptr<float>();
-    const float* sin = angles.sin.const_data_ptr<float>();
-    HeadLayout layout{sequences, tokens, projected.size(2), 0, config_.query_heads, shape.key_head_dim};
-    const int64_t rotary_dim = config_.ropes[*shape.rope].rotary_dim;
-    GatherRotatedHeads(source, layout, rotary_dim, cos, sin, static_cast<float>(scale),
-                       qkv.query.mutable_data_ptr<float>());
-    layout.first_channel = first_key;
-    layout.heads = shape.kv_heads;
-    GatherRotatedHeads(source, layout, rotary_dim, cos, sin, 1.0f, qkv.key.mutable_data_ptr<float>());
-    layout.first_channel = first_value;
-    layout.head_dim = shape.value_head_dim;
-    GatherHeads(source, layout, 1.0f, qkv.value.mutable_data_ptr<float>());
-    return qkv;
-  }
-  // [sequences, heads, tokens, head_dim] of the channels from `first` on.
-  const auto heads_from = [&](int64_t first, int64_t heads, int64_t head_dim) {
-    return projected.narrow(2, first, heads * head_dim).unflatten(2, {heads, head_dim}).transpose(1, 2);
-  };
-  // Queries and keys turn by the same angles: one call for both.
-  const at::Tensor rotated = Rotate(heads_from(0, config_.query_heads + shape.kv_heads, shape.key_head_dim), angles);
-  return {rotated.narrow(1, 0, config_.query_heads) * scale,
-          rotated.narrow(1, config_.query_heads, shape.kv_heads).contiguous(),
-          heads_from(first_value, shape.kv_heads, shape.value_head_dim).contiguous()};
+at::Tensor Decoder::Embed(const at::Tensor& ids) const {
+  const at::Tensor embedded = at::embedding(weights_.embedding, ids);
+  // The factor in the weights' type, as transformers rounds it.
+  return config_.embedding_scale == 1 ? embedded : embedded * at::full({}, config_.embedding_scale, options_);
 }
 
-at::Tensor Decoder::GatedSilu(const at::Tensor& gate_up) const {
-  const int64_t width = config_.intermediate_size;
-  if (UsesCpuKernels(gate_up)) {
-    at::Tensor out = at::empty({gate_up.size(0), width}, gate_up.options());
-    GatedSiluRows(gate_up.const_data_ptr<float>(), out.mutable_data_ptr<float>(), gate_up.size(0), width);
-    return out;
+at::Tensor Decoder::Norm(const at::Tensor& x, const at::Tensor& weight) const {
+  return weight.defined() ? RmsNorm(x, weight, config_.rms_norm_eps) : x;
+}
+
+QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, const Positions& positions) const {
+  const LayerConfig& shape = config_.layers[layer];
+  const LayerWeights& weights = weights_.layers[layer];
+  at::Tensor projected = at::linear(Norm(hidden, weights.input_norm), weights.qkv, weights.qkv_bias);
+  const int64_t first_key = config_.query_heads * shape.key_head_dim;
+  const int64_t first_value = first_key + shape.kv_width(KvSide::kKey);
+  const HeadLayout query = LayoutOf(projected, 0, config_.query_heads, shape.key_head_dim);
+  const HeadLayout key = LayoutOf(projected, first_key, shape.kv_heads, shape.key_head_dim);
+  const HeadLayout value = LayoutOf(projected, first_value, shape.kv_heads, shape.value_head_dim);
+  if (weights.query_norm.defined()) {
+    NormHeads(projected, query, weights.query_norm, config_.rms_norm_eps);
+    NormHeads(projected, key, weights.key_norm, config_.rms_norm_eps);
   }
-  return at::silu(gate_up.narrow(1, 0, width)).mul_(gate_up.narrow(1, width, width));
+  const RotaryTables angles = shape.rope ? rotary_[*shape.rope].Of(positions, hidden.size(1)) : RotaryTables{};
+  return {Gather(projected, query, angles, config_.attention_scale), Gather(projected, key, angles, 1),
+          Gather(projected, value, {}, 1),
+          {shape.window_tokens, config_.attention_soft_cap, weights.sinks}};
+}
+
+at::Tensor Decoder::Mlp(size_t layer, const at::Tensor& rows) const {
+  const LayerWeights& weights = weights_.layers[layer];
+  if (config_.layers[layer].has_experts) return RunExperts(rows, weights, config_);
+  const at::Tensor gate_up = at::linear(rows, weights.gate_up, weights.gate_up_bias);
+  return at::linear(Gated(gate_up, config_.activation), weights.down, weights.down_bias);
 }
 
 void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const {
@@ -107,15 +115,18 @@ void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Ten
   for (int64_t start = 0; start < hidden.size(0); start += row_chunk_) {
     const int64_t rows = std::min(row_chunk_, hidden.size(0) - start);
     at::Tensor chunk = hidden.narrow(0, start, rows);
-    chunk.add_(at::linear(attention.narrow(0, start, rows), weights.output, weights.output_bias));
-    const at::Tensor gate_up =
-        at::linear(RmsNorm(chunk, weights.mlp_norm), weights.gate_up, weights.gate_up_bias);
-    chunk.add_(at::linear(GatedSilu(gate_up), weights.down, weights.down_bias));
+    const at::Tensor attended = at::linear(attention.narrow(0, start, rows), weights.output, weights.output_bias);
+    chunk.add_(Norm(attended, weights.attention_output_norm));
+    chunk.add_(Norm(Mlp(layer, Norm(chunk, weights.mlp_norm)), weights.mlp_output_norm));
   }
 }
 
-at::Tensor Decoder::FinalNorm(const at::Tensor& hidden) const { return RmsNorm(hidden, weights_.final_norm); }
+at::Tensor Decoder::FinalNorm(const at::Tensor& hidden) const { return Norm(hidden, weights_.final_norm); }
 
-at::Tensor Decoder::Logits(const at::Tensor& normed) const { return at::linear(normed, weights_.head); }
+at::Tensor Decoder::Logits(const at::Tensor& normed) const {
+  at::Tensor logits = at::linear(normed, weights_.head);
+  if (config_.logit_soft_cap > 0) SoftCap(logits, config_.logit_soft_cap);
+  return logits;
+}
 
 }  // namespace kvtune

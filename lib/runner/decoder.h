@@ -1,9 +1,13 @@
-// The decoder stack without its attention: what happens to each token on its own.
+// The decoder stack without its attention: what happens to each token on its own. One decoder for all
+// families: ModelConfig says what a model has, and a norm or bias that it has not is an undefined tensor.
 //
 // Rows of several sequences (the same prompt under several plans) go through a layer's weights in one
 // pass.
 #pragma once
 
+#include <vector>
+
+#include "lib/runner/attention.h"
 #include "lib/runner/rotary.h"
 #include "lib/runner/torch.h"
 #include "lib/runner/weights.h"
@@ -11,9 +15,10 @@
 namespace kvtune {
 
 struct QueryKeyValue {
-  at::Tensor query;  // [sequences, query_heads, tokens, key_head_dim], rotated and scaled by key_head_dim^-1/2
+  at::Tensor query;  // [sequences, query_heads, tokens, key_head_dim], rotated and scaled
   at::Tensor key;    // [sequences, kv_heads, tokens, key_head_dim], rotated
   at::Tensor value;  // [sequences, kv_heads, tokens, value_head_dim]
+  ScoreRule rule;    // of the layer
 };
 
 class Decoder {
@@ -34,8 +39,8 @@ class Decoder {
   at::Tensor IdsOf(const std::vector<int32_t>& prompt) const;
   // ids: [rows] of int64 -> [rows, hidden]
   at::Tensor Embed(const at::Tensor& ids) const;
-  // hidden: [sequences, tokens, hidden], of the positions first_position, first_position + 1, ...
-  QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, int64_t first_position) const;
+  // hidden: [sequences, tokens, hidden], of neighbouring tokens from positions.first on.
+  QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, const Positions& positions) const;
   // Adds the projected attention and then the MLP to `hidden`, in place.
   // attention: [rows, query_heads * value_head_dim]
   void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;
@@ -45,15 +50,15 @@ class Decoder {
   at::Tensor Logits(const at::Tensor& normed) const;
 
  private:
-  at::Tensor RmsNorm(const at::Tensor& hidden, const at::Tensor& weight) const;
-  // silu(gate) * up. gate_up: [rows, 2 intermediate] -> [rows, intermediate]
-  at::Tensor GatedSilu(const at::Tensor& gate_up) const;
+  // x itself where there is no such norm.
+  at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor Mlp(size_t layer, const at::Tensor& rows) const;
 
   const Checkpoint& checkpoint_;
   ModelConfig config_;
   at::TensorOptions options_;
   ModelWeights weights_;
-  RotaryTables rotary_;
+  std::vector<RotaryEmbedding> rotary_;  // by ModelConfig::ropes
   int64_t row_chunk_;  // rows that go through an MLP together: its widest activation stays in cache
 };
 

@@ -326,6 +326,21 @@ std::vector<float> ModelRunner::Logits(const TokenIds& prompt, const PrecisionPl
   return logits;
 }
 
+std::vector<LayerStates> ModelRunner::ExactStates(const TokenIds& prompt) {
+  const c10::InferenceMode no_gradients;
+  std::vector<LayerStates> states(config().layers.size());
+  const PromptSteps steps{
+      .begin = [&](size_t) { return state_->decoder.Embed(state_->decoder.IdsOf(prompt)); },
+      .advance =
+          [&](size_t, size_t layer, at::Tensor hidden) {
+            states[layer] = ObserveStates(state_->decoder, layer, hidden);
+            return hidden;
+          },
+      .end = [](size_t, const at::Tensor&) {}};
+  state_->walk.Run(std::span(&prompt, 1), 1, steps, nullptr);
+  return states;
+}
+
 std::vector<float> ModelRunner::LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan) {
   const c10::InferenceMode no_gradients;
   return ToVector(LogitsOfDecoding(state_->decoder, plan, prompt, state_->PassOf(prompt).exact_queries));

@@ -78,6 +78,13 @@ struct LayerObservation {
   double key_bias_norm = 0;                    // L2 norm of the layer's key bias, 0 without one
 };
 
+// What the exact model computes in one layer, row-major.
+struct LayerStates {
+  std::vector<float> keys;       // [kv_heads, tokens, key_head_dim], normed and rotated as cached
+  std::vector<float> values;     // [kv_heads, tokens, value_head_dim]
+  std::vector<float> attention;  // [tokens, query_heads, value_head_dim], before the output projection
+};
+
 // One plan on one prompt.
 struct PromptLosses {
   std::vector<float> token_kl;   // nats, one per scored position
@@ -123,7 +130,9 @@ class ModelRunner {
 
   // Logits of all positions under a plan, row-major [tokens, vocab_size].
   std::vector<float> Logits(const TokenIds& prompt, const PrecisionPlan& plan);
-  // The same by token-by-token decoding with a cache that stores quantized values: slow, and the
+  // One entry a layer, of the exact model.
+  std::vector<LayerStates> ExactStates(const TokenIds& prompt);
+  // Logits by token-by-token decoding with a cache that stores quantized values: slow, and the
   // truth that Logits is tested against. REQUIRES: !streams_weights().
   std::vector<float> LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan);
 

@@ -37,19 +37,19 @@ at::Tensor ByKvHead(const at::Tensor& x, int64_t kv_heads) {
 // One layer of one prompt.
 class LayerObserver {
  public:
-  // query: [1, query_heads, tokens, head_dim]; key, value: [1, kv_heads, tokens, head_dim]
-  LayerObserver(at::Tensor query, at::Tensor key, at::Tensor value, std::span<const PrecisionPair> pairs,
-                LayerObservation& observation)
-      : query_(std::move(query)),
-        exact_key_(ExactCacheSide(key)),
-        exact_value_(ExactCacheSide(value)),
+  // Of one sequence.
+  LayerObserver(const QueryKeyValue& qkv, std::span<const PrecisionPair> pairs, LayerObservation& observation)
+      : query_(qkv.query),
+        rule_(qkv.rule),
+        exact_key_(ExactCacheSide(qkv.key)),
+        exact_value_(ExactCacheSide(qkv.value)),
         observation_(observation) {
     for (size_t i = 0; i < pairs.size(); ++i) {
       if (!keys_.contains(pairs[i].key)) {
-        keys_[pairs[i].key] = MakeCacheSide(key, FormatOf(pairs[i].key), KvSide::kKey);
+        keys_[pairs[i].key] = MakeCacheSide(qkv.key, FormatOf(pairs[i].key), KvSide::kKey);
       }
       if (!values_.contains(pairs[i].value)) {
-        values_[pairs[i].value] = MakeCacheSide(value, FormatOf(pairs[i].value), KvSide::kValue);
+        values_[pairs[i].value] = MakeCacheSide(qkv.value, FormatOf(pairs[i].value), KvSide::kValue);
       }
       pairs_of_key_[pairs[i].key].push_back({i, pairs[i].value});
     }
@@ -100,14 +100,13 @@ class LayerObserver {
     if (rows <= 0) return;
     const auto counted = [&](const at::Tensor& x) { return x.narrow(2, skipped, rows); };
     const int64_t kv_heads = exact_key_.exact.size(1);
-    const at::Tensor weights = AttentionWeights(query_, exact_key_, block);
+    const at::Tensor weights = AttentionWeights(query_, exact_key_, block, rule_);
     const at::Tensor output = ByKvHead(counted(AttentionOutput(weights, exact_value_, block)), kv_heads);
     ObserveConcentration(counted(weights));
-    // Visible (query, key) pairs: position + 1 for each query.
-    const double visible = static_cast<double>(query_.size(1) / kv_heads) * static_cast<double>(rows) *
-                           (static_cast<double>(block.begin + skipped + block.end - 1) / 2 + 1);
+    const double visible = static_cast<double>(query_.size(1) / kv_heads) *
+                           static_cast<double>(VisiblePairs(block.begin + skipped, block.end));
     for (const auto& [key, pairs] : pairs_of_key_) {
-      const at::Tensor quantized_weights = AttentionWeights(query_, keys_.at(key), block);
+      const at::Tensor quantized_weights = AttentionWeights(query_, keys_.at(key), block, rule_);
       const std::vector<double> weight_error =
           PerHead(ByKvHead(at::abs(counted(weights - quantized_weights)), kv_heads)
                       .flatten(1).sum(1, false, at::kDouble));
@@ -129,6 +128,15 @@ class LayerObserver {
   }
 
  private:
+  // (query, key) pairs of one head that the queries [begin, end) see.
+  int64_t VisiblePairs(int64_t begin, int64_t end) const {
+    int64_t pairs = 0;
+    for (int64_t query = begin; query < end; ++query) {
+      pairs += rule_.window_tokens > 0 ? std::min(query + 1, rule_.window_tokens) : query + 1;
+    }
+    return pairs;
+  }
+
   // weights: [1, query_heads, rows, keys]
   void ObserveConcentration(const at::Tensor& weights) {
     const std::vector<double> largest = PerHead(weights.amax(-1).sum(-1, false, at::kDouble).squeeze(0));
@@ -142,6 +150,7 @@ class LayerObserver {
   };
 
   at::Tensor query_;
+  ScoreRule rule_;
   CacheSide exact_key_;
   CacheSide exact_value_;
   LayerObservation& observation_;
@@ -150,6 +159,13 @@ class LayerObserver {
   std::map<KvFormatId, std::vector<ValueOfPair>> pairs_of_key_;
 };
 
+// Advances `hidden` by the exact layer. Returns the attention: [1, tokens, query_heads, value_head_dim].
+at::Tensor AddExactAttention(const Decoder& decoder, size_t layer, const QueryKeyValue& qkv, at::Tensor& hidden) {
+  const at::Tensor attention = ExactAttention(qkv.query, qkv.key, qkv.value, qkv.rule);
+  decoder.AddAttentionAndMlp(layer, hidden, attention.view({hidden.size(0), -1}));
+  return attention;
+}
+
 }  // namespace
 
 void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std::span<const PrecisionPair> pairs,
@@ -157,23 +173,25 @@ void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std:
   const ModelConfig& config = decoder.config();
   const int64_t tokens = hidden.size(0);
   const int64_t max_elements = MaxWeightElements(decoder.options().device());
-  const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), 0);
-  LayerObserver observer(qkv.query, qkv.key, qkv.value, pairs, observation);
+  const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), {0, tokens});
+  LayerObserver observer(qkv, pairs, observation);
   observer.ObserveCache();
   const int64_t alignment = observer.alignment();
-  for (const QueryBlock& block :
-       QueryBlocks(exact_queries / alignment * alignment, tokens, alignment, config.query_heads, max_elements)) {
+  for (const QueryBlock& block : QueryBlocks(exact_queries / alignment * alignment, tokens, alignment,
+                                             qkv.rule.window_tokens, config.query_heads, max_elements)) {
     observer.ObserveBlock(block, exact_queries);
   }
   observation.key_bias_norm = decoder.key_bias_norm(layer);
+  AddExactAttention(decoder, layer, qkv, hidden);
+}
 
-  at::Tensor attention = at::empty({tokens, config.query_heads, config.layers[layer].value_head_dim}, decoder.options());
-  for (const QueryBlock& block : QueryBlocks(0, tokens, 1, config.query_heads, max_elements)) {
-    const at::Tensor weights = AttentionWeights(qkv.query, ExactCacheSide(qkv.key), block);
-    attention.narrow(0, block.begin, block.end - block.begin)
-        .copy_(AttentionOutput(weights, ExactCacheSide(qkv.value), block).squeeze(0).transpose(0, 1));
-  }
-  decoder.AddAttentionAndMlp(layer, hidden, attention.flatten(1, 2));
+LayerStates ObserveStates(const Decoder& decoder, size_t layer, at::Tensor& hidden) {
+  const auto floats = [](const at::Tensor& x) {
+    const at::Tensor values = x.to(at::kFloat).cpu().contiguous();
+    return std::vector<float>(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
+  };
+  const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), {0, hidden.size(0)});
+  return {floats(qkv.key), floats(qkv.value), floats(AddExactAttention(decoder, layer, qkv, hidden))};
 }
 
 }  // namespace kvtune

@@ -14,4 +14,7 @@ namespace kvtune {
 void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std::span<const PrecisionPair> pairs,
                   int64_t exact_queries, LayerObservation& observation);
 
+// The same pass, keeping what the layer computes.
+LayerStates ObserveStates(const Decoder& decoder, size_t layer, at::Tensor& hidden);
+
 }  // namespace kvtune

@@ -1,20 +1,26 @@
 #include "lib/runner/rotary.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace kvtune {
 namespace {
 
-// transformers, modeling_rope_utils.py: _compute_default_rope_parameters and _compute_llama3_parameters.
-std::vector<float> InverseFrequencies(const RopeConfig& rope) {
+// Names and formulas of transformers, modeling_rope_utils.py.
+
+std::vector<float> DefaultFrequencies(const RopeConfig& rope) {
   std::vector<float> frequencies;
   for (int64_t i = 0; i < rope.rotary_dim; i += 2) {
     const float exponent = static_cast<float>(i) / static_cast<float>(rope.rotary_dim);
     frequencies.push_back(1.0f / std::pow(static_cast<float>(rope.theta), exponent));
   }
-  if (rope.type == RopeType::kDefault) return frequencies;
+  return frequencies;
+}
 
+// _compute_llama3_parameters
+void ScaleLlama3(const RopeConfig& rope, std::vector<float>& frequencies) {
   const auto original_context = static_cast<double>(rope.original_max_position_embeddings);
   const double longest_kept = original_context / rope.high_freq_factor;
   const double shortest_scaled = original_context / rope.low_freq_factor;
@@ -29,25 +35,84 @@ std::vector<float> InverseFrequencies(const RopeConfig& rope) {
                                      smooth * static_cast<double>(frequency));
     }
   }
-  return frequencies;
+}
+
+// _compute_yarn_parameters: channels that turn often keep their frequency, those that turn seldom are
+// interpolated, with a ramp between.
+void ScaleYarn(const RopeConfig& rope, std::vector<float>& frequencies) {
+  const auto width = static_cast<double>(rope.rotary_dim);
+  // The channel that makes this many turns in the original context.
+  const auto channel_of = [&](double turns) {
+    return width * std::log(static_cast<double>(rope.original_max_position_embeddings) / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(rope.theta));
+  };
+  double low = channel_of(rope.beta_fast), high = channel_of(rope.beta_slow);
+  if (rope.truncated) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, width - 1);
+  if (low == high) high += 0.001;
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const double interpolated = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    const auto frequency = static_cast<double>(frequencies[i]);
+    frequencies[i] = static_cast<float>(frequency / rope.factor * interpolated + frequency * (1 - interpolated));
+  }
+}
+
+void Divide(std::vector<float>& frequencies, const std::vector<double>& factors) {
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    frequencies[i] = static_cast<float>(static_cast<double>(frequencies[i]) / factors[i]);
+  }
+}
+
+RotaryTables TablesOf(const RopeConfig& rope, std::vector<float> frequencies, int64_t positions,
+                      const at::TensorOptions& options) {
+  const at::Tensor frequency_row = at::from_blob(frequencies.data(), {rope.rotary_dim / 2}, at::kFloat);
+  const at::Tensor position_column = at::arange(positions, at::kFloat);
+  const at::Tensor angles = at::outer(position_column, frequency_row);  // [positions, rotary_dim / 2]
+  return {(at::cos(angles).mul_(rope.attention_factor)).to(options),
+          (at::sin(angles).mul_(rope.attention_factor)).to(options)};
 }
 
 }  // namespace
 
-RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t positions,
-                              const at::TensorOptions& options) {
-  std::vector<float> frequencies = InverseFrequencies(rope);
-  const at::Tensor frequency_row = at::from_blob(frequencies.data(), {rope.rotary_dim / 2}, at::kFloat);
-  const at::Tensor position_column = at::arange(positions, at::kFloat);
-  const at::Tensor angles = at::outer(position_column, frequency_row);  // [positions, rotary_dim / 2]
-  return {at::cos(angles).to(options), at::sin(angles).to(options)};
+RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t positions, const at::TensorOptions& options)
+    : longest_short_prompt_(std::numeric_limits<int64_t>::max()) {
+  std::vector<float> frequencies = DefaultFrequencies(rope);
+  switch (rope.type) {
+    case RopeType::kDefault: break;
+    case RopeType::kLinear:
+      Divide(frequencies, std::vector<double>(frequencies.size(), rope.factor));
+      break;
+    case RopeType::kLlama3: ScaleLlama3(rope, frequencies); break;
+    case RopeType::kYarn: ScaleYarn(rope, frequencies); break;
+    case RopeType::kLongRope: {
+      longest_short_prompt_ = rope.original_max_position_embeddings;
+      std::vector<float> long_frequencies = frequencies;
+      Divide(long_frequencies, rope.long_factor);
+      if (positions > longest_short_prompt_) {
+        long_tables_ = TablesOf(rope, std::move(long_frequencies), positions, options);
+      }
+      Divide(frequencies, rope.short_factor);
+      positions = std::min(positions, longest_short_prompt_);
+    }
+  }
+  tables_ = TablesOf(rope, std::move(frequencies), positions, options);
+}
+
+RotaryTables RotaryEmbedding::Of(const Positions& positions, int64_t tokens) const {
+  const RotaryTables& tables = positions.prompt_tokens > longest_short_prompt_ ? long_tables_ : tables_;
+  return {tables.cos.narrow(0, positions.first, tokens), tables.sin.narrow(0, positions.first, tokens)};
 }
 
 at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles) {
-  const int64_t half = x.size(-1) / 2;
+  const int64_t half = angles.cos.size(-1);
   const at::Tensor low = x.narrow(-1, 0, half);
   const at::Tensor high = x.narrow(-1, half, half);
-  return at::cat({low * angles.cos - high * angles.sin, high * angles.cos + low * angles.sin}, -1);
+  const at::Tensor rest = x.narrow(-1, 2 * half, x.size(-1) - 2 * half);
+  return at::cat({low * angles.cos - high * angles.sin, high * angles.cos + low * angles.sin, rest}, -1);
 }
 
 }  // namespace kvtune

@@ -11,12 +11,30 @@ struct RotaryTables {
   at::Tensor sin;  // [positions, rotary_dim / 2]
 };
 
-// Angles are computed in float32 as transformers does, then rounded to `options`' type.
-RotaryTables MakeRotaryTables(const RopeConfig& rope, int64_t positions,
-                              const at::TensorOptions& options);
+// Where some tokens of a prompt are.
+struct Positions {
+  int64_t first = 0;
+  int64_t prompt_tokens = 0;  // of the whole prompt
+};
 
-// Rotates channel i against channel i + head_dim / 2. x: [..., tokens, head_dim]; angles of these
-// tokens. Returns a contiguous tensor of the same shape.
+// The tables of one RopeConfig. Angles are computed in float32 as transformers does, then rounded to
+// `options`' type.
+class RotaryEmbedding {
+ public:
+  RotaryEmbedding(const RopeConfig& rope, int64_t positions, const at::TensorOptions& options);
+
+  // Of `tokens` tokens from positions.first on. LongRoPE turns a prompt that is longer than the
+  // original context by other frequencies, from its first token on.
+  RotaryTables Of(const Positions& positions, int64_t tokens) const;
+
+ private:
+  RotaryTables tables_;
+  RotaryTables long_tables_;  // kLongRope only
+  int64_t longest_short_prompt_;
+};
+
+// Rotates channel i against channel i + rotary_dim / 2 and leaves those from rotary_dim on.
+// x: [..., tokens, head_dim]; angles of these tokens. Returns a contiguous tensor of the same shape.
 at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles);
 
 }  // namespace kvtune

@@ -4,11 +4,16 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "lib/runner/vector_math.h"
 
 namespace kvtune {
 namespace {
+
+constexpr float kGeluInner = 0.7978845608028654f;  // sqrt(2 / pi)
+// Under every score that is a number.
+constexpr float kNoSink = -std::numeric_limits<float>::max();
 
 KVTUNE_VECTOR_CLONES
 void RmsNormRow(const float* x, const float* weight, float* out, int64_t width, float eps) {
@@ -31,6 +36,33 @@ void GatedSiluRow(const float* gate, const float* up, float* out, int64_t width)
 }
 
 KVTUNE_VECTOR_CLONES
+void GatedGeluRow(const float* gate, const float* up, float* out, int64_t width) {
+#pragma omp simd
+  for (int64_t i = 0; i < width; ++i) {
+    const float x = gate[i];
+    out[i] = 0.5f * x * (1.0f + Tanh(kGeluInner * (x + 0.044715f * x * x * x))) * up[i];
+  }
+}
+
+KVTUNE_VECTOR_CLONES
+void ClampedSwigluRow(const float* gate, const float* up, float* out, int64_t width) {
+#pragma omp simd
+  for (int64_t i = 0; i < width; ++i) {
+    const float x = gate[i] > kSwigluLimit ? kSwigluLimit : gate[i];
+    const float u = up[i] > kSwigluLimit ? kSwigluLimit : up[i] < -kSwigluLimit ? -kSwigluLimit : up[i];
+    const float y = kSwigluSlope * x;
+    const float e = ExpNonPositive(y < 0 ? y : -y);
+    out[i] = x * (y < 0 ? e : 1.0f) / (1.0f + e) * (u + 1.0f);
+  }
+}
+
+KVTUNE_VECTOR_CLONES
+void SoftCapRow(float* x, int64_t count, float cap) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) x[i] = cap * Tanh(x[i] / cap);
+}
+
+KVTUNE_VECTOR_CLONES
 void ScaleRow(const float* x, float* out, int64_t width, float scale) {
 #pragma omp simd
   for (int64_t i = 0; i < width; ++i) out[i] = x[i] * scale;
@@ -47,11 +79,11 @@ void RotateRow(const float* x, const float* cos, const float* sin, float* out, i
 }
 
 KVTUNE_VECTOR_CLONES
-void SoftmaxRow(float* scores, int64_t visible) {
-  float max = scores[0];
+void SoftmaxRow(float* scores, int64_t visible, float sink) {
+  float max = sink;
 #pragma omp simd reduction(max : max)
   for (int64_t i = 0; i < visible; ++i) max = scores[i] > max ? scores[i] : max;
-  float sum = 0;
+  float sum = ExpNonPositive(sink - max);
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < visible; ++i) {
     scores[i] = ExpNonPositive(scores[i] - max);
@@ -85,11 +117,32 @@ void RmsNormRows(const float* x, const float* weight, float* out, int64_t rows, 
   for (int64_t row = 0; row < rows; ++row) RmsNormRow(x + row * width, weight, out + row * width, width, eps);
 }
 
-void GatedSiluRows(const float* gate_up, float* out, int64_t rows, int64_t width) {
+void GatedRows(const float* gate_up, float* out, int64_t rows, int64_t width, Activation activation) {
+  const auto row_kernel = activation == Activation::kSilu       ? GatedSiluRow
+                          : activation == Activation::kGeluTanh ? GatedGeluRow
+                                                                : ClampedSwigluRow;
 #pragma omp parallel for schedule(static) if (rows * width >= kParallelElements)
   for (int64_t row = 0; row < rows; ++row) {
     const float* gate = gate_up + row * 2 * width;
-    GatedSiluRow(gate, gate + width, out + row * width, width);
+    row_kernel(gate, gate + width, out + row * width, width);
+  }
+}
+
+void SoftCapElements(float* x, int64_t count, float cap) {
+#pragma omp parallel for schedule(static) if (count >= kParallelElements)
+  for (int64_t start = 0; start < count; start += kParallelElements) {
+    SoftCapRow(x + start, count - start < kParallelElements ? count - start : kParallelElements, cap);
+  }
+}
+
+void RmsNormHeads(float* source, const HeadLayout& layout, const float* weight, float eps) {
+  const int64_t rows = layout.sequences * layout.tokens;
+#pragma omp parallel for schedule(static) if (rows * layout.heads * layout.head_dim >= kParallelElements)
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t head = 0; head < layout.heads; ++head) {
+      float* x = source + row * layout.row_width + layout.first_channel + head * layout.head_dim;
+      RmsNormRow(x, weight, x, layout.head_dim, eps);
+    }
   }
 }
 
@@ -108,14 +161,18 @@ void GatherRotatedHeads(const float* source, const HeadLayout& layout, int64_t r
   });
 }
 
-void CausalSoftmaxRows(float* scores, int64_t matrices, int64_t rows, int64_t columns, int64_t first_visible) {
-#pragma omp parallel for collapse(2) schedule(static) if (matrices * rows * columns >= kParallelElements)
-  for (int64_t matrix = 0; matrix < matrices; ++matrix) {
-    for (int64_t row = 0; row < rows; ++row) {
-      float* row_scores = scores + (matrix * rows + row) * columns;
-      const int64_t visible = first_visible + row;
-      SoftmaxRow(row_scores, visible);
-      std::memset(row_scores + visible, 0, static_cast<size_t>(columns - visible) * sizeof(float));
+void CausalSoftmaxRows(float* scores, const ScoreLayout& layout) {
+  const int64_t elements = layout.matrices * layout.rows * layout.columns;
+#pragma omp parallel for collapse(2) schedule(static) if (elements >= kParallelElements)
+  for (int64_t matrix = 0; matrix < layout.matrices; ++matrix) {
+    for (int64_t row = 0; row < layout.rows; ++row) {
+      float* row_scores = scores + (matrix * layout.rows + row) * layout.columns;
+      const int64_t end = layout.first_visible + row;
+      const int64_t begin = layout.window > 0 && end > layout.window ? end - layout.window : 0;
+      std::memset(row_scores, 0, static_cast<size_t>(begin) * sizeof(float));
+      SoftmaxRow(row_scores + begin, end - begin,
+                 layout.sinks == nullptr ? kNoSink : layout.sinks[matrix % layout.heads]);
+      std::memset(row_scores + end, 0, static_cast<size_t>(layout.columns - end) * sizeof(float));
     }
   }
 }

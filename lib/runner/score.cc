@@ -53,6 +53,7 @@ class LayerAttention {
   at::Tensor Run(const QueryKeyValue& qkv) {
     const int64_t tokens = qkv.query.size(2);
     query_ = qkv.query;
+    rule_ = qkv.rule;
     CacheSides keys(qkv.key, KvSide::kKey);
     CacheSides values(qkv.value, KvSide::kValue);
     const ModelConfig& config = decoder_.config();
@@ -95,7 +96,7 @@ class LayerAttention {
     std::vector<const CacheSide*> value_sides;
     for (size_t child = begin; child < end; ++child) value_sides.push_back(&values.Of(parent, nodes_[child].pair.value));
     ForEachBlock(Blocks(first, tokens, alignment), [&](const QueryBlock& block) {
-      const at::Tensor weights = AttentionWeights(query, key_side, block);
+      const at::Tensor weights = AttentionWeights(query, key_side, block, rule_);
       for (size_t child = begin; child < end; ++child) {
         Store(child, block, AttentionOutput(weights, *value_sides[child - begin], block));
       }
@@ -104,7 +105,8 @@ class LayerAttention {
     const CacheSide& exact_keys = keys.Of(parent, KvFormatId::kExact);
     const CacheSide& exact_values = values.Of(parent, KvFormatId::kExact);
     ForEachBlock(Blocks(0, pass_.exact_queries, 1), [&](const QueryBlock& block) {
-      const at::Tensor exact = AttentionOutput(AttentionWeights(query, exact_keys, block), exact_values, block);
+      const at::Tensor exact =
+          AttentionOutput(AttentionWeights(query, exact_keys, block, rule_), exact_values, block);
       for (size_t child = begin; child < end; ++child) Store(child, block, exact);
     });
   }
@@ -118,7 +120,7 @@ class LayerAttention {
   }
 
   std::vector<QueryBlock> Blocks(int64_t first, int64_t tokens, int64_t alignment) const {
-    return QueryBlocks(first, tokens, alignment, decoder_.config().query_heads,
+    return QueryBlocks(first, tokens, alignment, rule_.window_tokens, decoder_.config().query_heads,
                        MaxWeightElements(decoder_.options().device()));
   }
 
@@ -134,6 +136,7 @@ class LayerAttention {
   const PlanTreeLayer& nodes_;
   const PlanPass& pass_;
   at::Tensor query_;
+  ScoreRule rule_;
   at::Tensor output_;
 };
 
@@ -209,7 +212,7 @@ at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLaye
     const at::Tensor parents =
         hidden.narrow(0, static_cast<int64_t>(block.first_parent), static_cast<int64_t>(block.parents));
     at::Tensor attention =
-        LayerAttention(decoder, layer, block.nodes, pass).Run(decoder.ProjectQueryKeyValue(layer, parents, 0));
+        LayerAttention(decoder, layer, block.nodes, pass).Run(decoder.ProjectQueryKeyValue(layer, parents, {0, tokens}));
     if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
     const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
     for (int64_t child = 0; child < count; ++child) {

@@ -1,5 +1,7 @@
 #include "lib/runner/step_decode.h"
 
+#include <algorithm>
+
 #include "lib/runner/fake_quantize.h"
 
 namespace kvtune {
@@ -9,7 +11,8 @@ namespace {
 // ones that wait for their group.
 class StepCache {
  public:
-  StepCache(const KvFormat& format, KvSide side) : format_(format), side_(side) {}
+  StepCache(const KvFormat& format, KvSide side, int64_t window_tokens)
+      : format_(format), side_(side), window_tokens_(window_tokens) {}
 
   // token: [kv_heads, 1, head_dim]
   void Append(const at::Tensor& token) {
@@ -29,17 +32,23 @@ class StepCache {
     waiting_.clear();
   }
 
-  // [kv_heads, tokens, head_dim]
+  // [kv_heads, tokens, head_dim] of the tokens that the layer's window still holds.
   at::Tensor Read() const {
     std::vector<at::Tensor> tokens = flushed_;
     tokens.insert(tokens.end(), waiting_.begin(), waiting_.end());
-    return at::cat(tokens, 1);
+    return Newest(at::cat(tokens, 1));
   }
-  at::Tensor ReadExact() const { return at::cat(exact_, 1); }
+  at::Tensor ReadExact() const { return Newest(at::cat(exact_, 1)); }
 
  private:
+  at::Tensor Newest(const at::Tensor& tokens) const {
+    const int64_t held = window_tokens_ == 0 ? tokens.size(1) : std::min(window_tokens_, tokens.size(1));
+    return tokens.narrow(1, tokens.size(1) - held, held);
+  }
+
   const KvFormat& format_;
   KvSide side_;
+  int64_t window_tokens_;
   std::vector<at::Tensor> flushed_;
   std::vector<at::Tensor> waiting_;
   std::vector<at::Tensor> exact_;
@@ -52,16 +61,18 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, c
   const ModelConfig& config = decoder.config();
   const at::TensorOptions index_options = at::TensorOptions(at::kLong).device(decoder.options().device());
   std::vector<StepCache> keys, values;
-  for (const PrecisionPair pair : plan.layers) {
-    keys.emplace_back(FormatOf(pair.key), KvSide::kKey);
-    values.emplace_back(FormatOf(pair.value), KvSide::kValue);
+  for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    const int64_t window = config.layers[layer].window_tokens;
+    keys.emplace_back(FormatOf(plan.layers[layer].key), KvSide::kKey, window);
+    values.emplace_back(FormatOf(plan.layers[layer].value), KvSide::kValue, window);
   }
   std::vector<at::Tensor> logits;
   for (size_t position = 0; position < prompt.size(); ++position) {
     at::Tensor hidden = decoder.Embed(at::full({1}, prompt[position], index_options));
     for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
       const LayerConfig& shape = config.layers[layer];
-      const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), static_cast<int64_t>(position));
+      const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(
+          layer, hidden.unsqueeze(0), {static_cast<int64_t>(position), static_cast<int64_t>(prompt.size())});
       keys[layer].Append(qkv.key.squeeze(0));
       values[layer].Append(qkv.value.squeeze(0));
       const bool exact = static_cast<int64_t>(position) < exact_queries;
@@ -69,7 +80,12 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, c
       const at::Tensor value = exact ? values[layer].ReadExact() : values[layer].Read();
       // [kv_heads, query heads that share it, head_dim]
       const at::Tensor query = qkv.query.view({shape.kv_heads, config.query_heads / shape.kv_heads, shape.key_head_dim});
-      const at::Tensor weights = at::softmax(at::matmul(query, key.transpose(1, 2)), -1);
+      at::Tensor scores = at::matmul(query, key.transpose(1, 2));
+      if (qkv.rule.soft_cap > 0) scores = at::tanh(scores / qkv.rule.soft_cap) * qkv.rule.soft_cap;
+      if (qkv.rule.sinks.defined()) {
+        scores = at::cat({scores, qkv.rule.sinks.view({shape.kv_heads, -1, 1})}, -1);
+      }
+      const at::Tensor weights = at::softmax(scores, -1).narrow(-1, 0, key.size(1));
       const at::Tensor attention = at::matmul(weights, value).view({1, config.query_heads * shape.value_head_dim});
       decoder.AddAttentionAndMlp(layer, hidden, attention);
       keys[layer].Flush();

@@ -104,6 +104,19 @@ std::vector<DecodingCase> DecodingCases() {
   wide.head_dim = 64;
   TinyModel ragged;  // a head that 32 channels do not divide
   ragged.head_dim = 40;
+  TinyModel window = llama;  // shorter than a residual window's group, and not a multiple of anything
+  window.architecture = "MistralForCausalLM";
+  window.window = 19;
+  TinyModel long_window = window;
+  long_window.window = 45;
+  TinyModel caps = llama;
+  caps.architecture = "Gemma2ForCausalLM";
+  caps.window = 19;
+  TinyModel sinks = llama;
+  sinks.architecture = "GptOssForCausalLM";
+  sinks.window = 45;
+  const PrecisionPlan per_token{{kInt8Pair, {kInt4, kInt2}, {kInt4, kInt8}}};
+  const PrecisionPlan kivi{{{kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt2}, {kKiviInt4, kInt8}}};
   return {
       {"Exact", llama, {{kExactPair, kExactPair, kExactPair}}},
       {"PerToken", llama, {{kInt8Pair, {kInt4, kInt2}, {kInt4, kInt8}}}},
@@ -118,11 +131,57 @@ std::vector<DecodingCase> DecodingCases() {
       {"LongWindow", llama, {{{kQuantoInt4, kQuantoInt2}, {kQuantoInt2, kInt4}, {kKiviInt4, kQuantoInt4}}}},
       {"ExactPrefill", llama, {{kInt4Pair, kInt8Pair, kInt4Pair}}, PrefillMode::kExact},
       {"ExactPrefillKivi", qwen, {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kInt4}, kInt4Pair}}, PrefillMode::kExact},
+      {"WindowExact", window, {{kExactPair, kExactPair, kExactPair}}},
+      {"WindowPerToken", window, per_token},
+      {"WindowKivi", window, kivi},
+      {"LongWindowKivi", long_window, kivi},
+      {"WindowExactPrefillKivi", window, kivi, PrefillMode::kExact},
+      {"LongWindowExactPrefill", long_window, per_token, PrefillMode::kExact},
+      {"SoftCapsPerToken", caps, per_token},
+      {"SoftCapsKivi", caps, kivi},
+      {"SinksPerToken", sinks, per_token},
+      {"SinksKivi", sinks, kivi},
   };
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, ParallelEqualsDecoding, ::testing::ValuesIn(DecodingCases()),
                          [](const auto& test) { return test.param.name; });
+
+// float32 on a CPU has kernels of its own; float64 goes through operators.
+TEST(ModelRunner, KernelsEqualOperators) {
+  for (const char* architecture : {"LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "GptOssForCausalLM"}) {
+    TinyModel model;
+    model.architecture = architecture;
+    model.window = 19;
+    const Tiny tiny(model);
+    const TokenIds prompt = RandomPrompt(100, model.vocab, 1);
+    const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, 3);
+    const std::vector<float> wide = tiny.Runner(PrefillMode::kQuantized, DataType::kFloat64)->Logits(prompt, exact);
+    const float largest = std::abs(*std::ranges::max_element(wide, {}, [](float x) { return std::abs(x); }));
+    EXPECT_LT(LargestDifference(tiny.Runner()->Logits(prompt, exact), wide), 2e-5 * static_cast<double>(largest))
+        << architecture;
+  }
+}
+
+TEST(ModelRunner, AWindowHidesOlderTokens) {
+  TinyModel model;
+  model.layers = 1;
+  model.architecture = "MistralForCausalLM";
+  model.window = 10;
+  const Tiny tiny(model);
+  const auto runner = tiny.Runner();
+  TokenIds prompt = RandomPrompt(40, model.vocab, 1);
+  const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, 1);
+  const std::vector<float> before = runner->Logits(prompt, exact);
+  prompt[20] ^= 1;
+  const std::vector<float> after = runner->Logits(prompt, exact);
+  for (int64_t position = 0; position < 40; ++position) {
+    const auto row = [&](const std::vector<float>& logits) {
+      return std::vector<float>(logits.begin() + position * model.vocab, logits.begin() + (position + 1) * model.vocab);
+    };
+    EXPECT_EQ(row(before) == row(after), position < 20 || position >= 30) << position;
+  }
+}
 
 TEST(ModelRunner, ExactPlanLosesExactlyNothing) {
   const Tiny tiny;
@@ -356,8 +415,23 @@ TEST(ModelRunner, ObservationsAreZeroForExactAndOrderedByBits) {
   }
 }
 
+TEST(ModelRunner, SlidingLayersCountTheKeysThatTheySee) {
+  TinyModel model;
+  model.architecture = "GptOssForCausalLM";  // layers 0 and 2 slide
+  model.window = 20;
+  const Tiny tiny(model);
+  const std::vector<TokenIds> prompts = {RandomPrompt(70, 64, 3)};
+  const std::vector<PrecisionPair> pairs = {kInt4Pair};
+  const std::vector<LayerObservation> layers = tiny.Runner()->ObserveAttention(prompts, pairs, nullptr);
+  EXPECT_EQ(layers[0].pairs[0].kv_heads[0].a_count, 2 * (20 * 21 / 2 + 50 * 20));
+  EXPECT_EQ(layers[1].pairs[0].kv_heads[0].a_count, 2 * 70 * 71 / 2);
+}
+
 TEST(ModelRunner, RunsInBFloat16) {
-  const Tiny tiny;
+  TinyModel model;
+  model.architecture = "Gemma2ForCausalLM";
+  model.window = 19;
+  const Tiny tiny(model);
   const auto runner = tiny.Runner(PrefillMode::kQuantized, DataType::kBFloat16);
   EXPECT_EQ(runner->data_type_name(), "bfloat16");
   const PrecisionPlan plan{{{KvFormatId::kKiviInt4, KvFormatId::kKiviInt4}, kInt4Pair, kExactPair}};

@@ -1,6 +1,8 @@
 // What the Python oracles (scripts/oracles/) compare: raw numbers of the runner, as binary files.
 //
 //   oracle_tool logits MODEL_DIR IDS_FILE OUT_FILE     ids: text, separated by blanks; out: float32
+//   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE     ids as above; out: float32 logits, then of every layer
+//                                                      keys, values and attention outputs (LayerStates)
 //   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE   float32
 //   oracle_tool formats                                the format table, as JSON on stdout
 #include <algorithm>
@@ -35,16 +37,31 @@ std::vector<float> ReadFloats(const std::string& path) {
   return values;
 }
 
-void DumpLogits(const std::string& model, const std::string& ids_file, const std::string& out_file) {
+TokenIds ReadIds(const std::string& ids_file) {
   std::istringstream text(ReadFile(ids_file));
   TokenIds ids;
   for (int32_t id = 0; text >> id;) ids.push_back(id);
+  return ids;
+}
+
+enum class Dump { kLogits, kStates };
+
+void DumpModel(Dump dump, const std::string& model, const std::string& ids_file, const std::string& out_file) {
+  const TokenIds ids = ReadIds(ids_file);
   const Checkpoint checkpoint(model);
   RunnerOptions options;
   options.device = "cpu";
   ModelRunner runner(checkpoint, options);
-  WriteFloats(out_file, runner.Logits(ids, PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(
-                                                                                   runner.config().layer_count()))));
+  std::vector<float> values =
+      runner.Logits(ids, PrecisionPlan::Uniform(kExactPair, runner.config().layers.size()));
+  if (dump == Dump::kStates) {
+    for (const LayerStates& layer : runner.ExactStates(ids)) {
+      for (const std::vector<float>* part : {&layer.keys, &layer.values, &layer.attention}) {
+        values.insert(values.end(), part->begin(), part->end());
+      }
+    }
+  }
+  WriteFloats(out_file, values);
 }
 
 // Every token flushed, as without a residual window. Scales are calibrated on the input itself.
@@ -95,7 +112,9 @@ void DumpFormats() {
 int main(int argc, char** argv) {
   try {
     if (argc == 5 && std::strcmp(argv[1], "logits") == 0) {
-      kvtune::DumpLogits(argv[2], argv[3], argv[4]);
+      kvtune::DumpModel(kvtune::Dump::kLogits, argv[2], argv[3], argv[4]);
+    } else if (argc == 5 && std::strcmp(argv[1], "states") == 0) {
+      kvtune::DumpModel(kvtune::Dump::kStates, argv[2], argv[3], argv[4]);
     } else if (argc == 9 && std::strcmp(argv[1], "fake-quantize") == 0) {
       kvtune::DumpFakeQuantized(argv + 2);
     } else if (argc == 2 && std::strcmp(argv[1], "formats") == 0) {

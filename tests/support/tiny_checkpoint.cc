@@ -14,6 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kExperts = 4;
+
 // Collects tensors and writes them as one safetensors file.
 class Writer {
  public:
@@ -45,39 +47,81 @@ class Writer {
   std::string data_;
 };
 
+Json ConfigOf(const TinyModel& model) {
+  Json config = {{"architectures", {model.architecture}},
+                 {"hidden_act", "silu"},
+                 {"hidden_size", model.hidden},
+                 {"intermediate_size", model.intermediate},
+                 {"num_attention_heads", model.query_heads},
+                 {"num_key_value_heads", model.kv_heads},
+                 {"num_hidden_layers", model.layers},
+                 {"head_dim", model.head_dim},
+                 {"vocab_size", model.vocab},
+                 {"max_position_embeddings", model.context},
+                 {"rms_norm_eps", 1e-6},
+                 {"rope_theta", 10000.0},
+                 {"tie_word_embeddings", model.tied}};
+  config["sliding_window"] = model.window > 0 ? Json(model.window) : Json();
+  if (model.architecture == "Gemma2ForCausalLM") {
+    config["hidden_activation"] = "gelu_pytorch_tanh";
+    config["attn_logit_softcapping"] = 2.0;
+    config["final_logit_softcapping"] = 5.0;
+  }
+  if (model.architecture == "GptOssForCausalLM") {
+    config["num_local_experts"] = kExperts;
+    config["num_experts_per_tok"] = 2;
+  }
+  return config;
+}
+
+void AddAttention(const TinyModel& model, const std::string& prefix, double scale, Writer& writer) {
+  const bool gpt_oss = model.architecture == "GptOssForCausalLM";
+  for (const auto& [name, heads] : {std::pair("q", model.query_heads), {"k", model.kv_heads}, {"v", model.kv_heads}}) {
+    const std::string projection = prefix + name + "_proj.";
+    writer.Add(projection + "weight", {heads * model.head_dim, model.hidden}, scale);
+    if (gpt_oss || model.architecture == "Qwen2ForCausalLM") {
+      writer.Add(projection + "bias", {heads * model.head_dim}, 1.0);
+    }
+  }
+  writer.Add(prefix + "o_proj.weight", {model.hidden, model.query_heads * model.head_dim}, scale);
+  if (!gpt_oss) return;
+  writer.Add(prefix + "o_proj.bias", {model.hidden}, 0.1);
+  writer.Add(prefix + "sinks", {model.query_heads}, 2.0);
+}
+
+void AddMlp(const TinyModel& model, const std::string& prefix, double scale, Writer& writer) {
+  if (model.architecture == "GptOssForCausalLM") {
+    writer.Add(prefix + "router.weight", {kExperts, model.hidden}, scale);
+    writer.Add(prefix + "router.bias", {kExperts}, 0.1);
+    writer.Add(prefix + "experts.gate_up_proj", {kExperts, model.hidden, 2 * model.intermediate}, scale);
+    writer.Add(prefix + "experts.gate_up_proj_bias", {kExperts, 2 * model.intermediate}, 0.1);
+    writer.Add(prefix + "experts.down_proj", {kExperts, model.intermediate, model.hidden}, scale);
+    writer.Add(prefix + "experts.down_proj_bias", {kExperts, model.hidden}, 0.1);
+    return;
+  }
+  writer.Add(prefix + "gate_proj.weight", {model.intermediate, model.hidden}, scale);
+  writer.Add(prefix + "up_proj.weight", {model.intermediate, model.hidden}, scale);
+  writer.Add(prefix + "down_proj.weight", {model.hidden, model.intermediate}, scale);
+}
+
 }  // namespace
 
 void WriteTinyCheckpoint(const TinyModel& model, const fs::path& directory) {
   fs::create_directories(directory);
-  WriteJsonFileAtomically(directory / "config.json", {{"architectures", {model.architecture}},
-                                                      {"hidden_act", "silu"},
-                                                      {"hidden_size", model.hidden},
-                                                      {"intermediate_size", model.intermediate},
-                                                      {"num_attention_heads", model.query_heads},
-                                                      {"num_key_value_heads", model.kv_heads},
-                                                      {"num_hidden_layers", model.layers},
-                                                      {"head_dim", model.head_dim},
-                                                      {"vocab_size", model.vocab},
-                                                      {"max_position_embeddings", model.context},
-                                                      {"rms_norm_eps", 1e-6},
-                                                      {"rope_theta", 10000.0},
-                                                      {"tie_word_embeddings", model.tied}});
+  WriteJsonFileAtomically(directory / "config.json", ConfigOf(model));
   Writer writer(model.seed);
   const double scale = 2.0 / std::sqrt(model.hidden);
   writer.Add("model.embed_tokens.weight", {model.vocab, model.hidden}, 1.0);
   for (int i = 0; i < model.layers; ++i) {
     const std::string layer = "model.layers." + std::to_string(i) + ".";
     writer.Add(layer + "input_layernorm.weight", {model.hidden}, 0.1, 1.0);
-    for (const auto& [name, heads] : {std::pair("q", model.query_heads), {"k", model.kv_heads}, {"v", model.kv_heads}}) {
-      const std::string projection = layer + "self_attn." + name + "_proj.";
-      writer.Add(projection + "weight", {heads * model.head_dim, model.hidden}, scale);
-      if (model.architecture == "Qwen2ForCausalLM") writer.Add(projection + "bias", {heads * model.head_dim}, 1.0);
-    }
-    writer.Add(layer + "self_attn.o_proj.weight", {model.hidden, model.query_heads * model.head_dim}, scale);
+    AddAttention(model, layer + "self_attn.", scale, writer);
     writer.Add(layer + "post_attention_layernorm.weight", {model.hidden}, 0.1, 1.0);
-    writer.Add(layer + "mlp.gate_proj.weight", {model.intermediate, model.hidden}, scale);
-    writer.Add(layer + "mlp.up_proj.weight", {model.intermediate, model.hidden}, scale);
-    writer.Add(layer + "mlp.down_proj.weight", {model.hidden, model.intermediate}, scale);
+    if (model.architecture == "Gemma2ForCausalLM") {
+      writer.Add(layer + "pre_feedforward_layernorm.weight", {model.hidden}, 0.1);
+      writer.Add(layer + "post_feedforward_layernorm.weight", {model.hidden}, 0.1);
+    }
+    AddMlp(model, layer + "mlp.", scale, writer);
   }
   writer.Add("model.norm.weight", {model.hidden}, 0.1, 1.0);
   if (!model.tied) writer.Add("lm_head.weight", {model.vocab, model.hidden}, scale);

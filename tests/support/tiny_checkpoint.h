@@ -18,10 +18,13 @@ struct TinyModel {
   int vocab = 64;
   int context = 256;
   bool tied = true;
+  int window = 0;  // sliding_window, of the layers that the architecture says; 0: none
   uint64_t seed = 0;
 };
 
-// Writes config.json and model.safetensors (float32). Qwen2 gets query, key and value biases.
+// Writes config.json and model.safetensors (float32) of LlamaForCausalLM, MistralForCausalLM (windows in
+// every layer), Qwen2ForCausalLM (query, key and value biases), Gemma2ForCausalLM (soft caps, norms around,
+// windows in every other layer) or GptOssForCausalLM (sinks, experts, biases, windows as Gemma 2).
 void WriteTinyCheckpoint(const TinyModel& model, const std::filesystem::path& directory);
 
 }  // namespace kvtune

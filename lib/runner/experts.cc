@@ -1,0 +1,56 @@
+#include "lib/runner/experts.h"
+
+#include <numeric>
+
+#include "lib/runner/row_ops.h"
+
+namespace kvtune {
+namespace {
+
+struct Routing {
+  at::Tensor expert;  // [rows, per_token] of int64
+  at::Tensor weight;  // [rows, per_token], of the rows' type
+};
+
+// The softmax in float32 or wider, as transformers' MixtralTopKRouter. Of the chosen logits alone, as
+// GptOssTopKRouter takes it, it is the renormalized one.
+Routing Route(const at::Tensor& rows, const LayerWeights& weights, const ExpertConfig& config) {
+  const at::Tensor logits = at::linear(rows, weights.router, weights.router_bias);
+  const at::Tensor wide = logits.to(at::promote_types(logits.scalar_type(), at::kFloat));
+  auto [weight, expert] = at::topk(at::softmax(wide, -1), config.per_token, -1);
+  if (config.renormalized) weight = weight / weight.sum(-1, /*keepdim=*/true);
+  return {expert, weight.to(rows.scalar_type())};
+}
+
+at::Tensor Of(const at::Tensor& stacked, int64_t expert) {
+  return stacked.defined() ? stacked.select(0, expert) : stacked;
+}
+
+}  // namespace
+
+at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights, const ModelConfig& config) {
+  const Routing routing = Route(rows, weights, config.experts);
+  const int64_t per_token = config.experts.per_token;
+  // (row, choice) pairs ordered by expert: one product an expert. A stable sort, so that a row's sums
+  // round the same way whatever its company.
+  auto [sorted, order] = routing.expert.flatten().sort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
+  const at::Tensor counts = at::bincount(sorted, {}, config.experts.count).cpu();
+  const at::Tensor row = at::floor_divide(order, per_token);
+  const at::Tensor weight = routing.weight.flatten().index_select(0, order).unsqueeze(1);
+  at::Tensor out = at::zeros_like(rows);
+  int64_t begin = 0;
+  for (int64_t expert = 0; expert < config.experts.count; ++expert) {
+    const int64_t count = counts.const_data_ptr<int64_t>()[expert];
+    if (count == 0) continue;
+    const at::Tensor index = row.narrow(0, begin, count);
+    const at::Tensor gate_up =
+        at::linear(rows.index_select(0, index), Of(weights.gate_up, expert), Of(weights.gate_up_bias, expert));
+    const at::Tensor result =
+        at::linear(Gated(gate_up, config.activation), Of(weights.down, expert), Of(weights.down_bias, expert));
+    out.index_add_(0, index, result * weight.narrow(0, begin, count));
+    begin += count;
+  }
+  return out;
+}
+
+}  // namespace kvtune
