@@ -23,9 +23,12 @@ add_test(NAME oracle.quantizer_parity
 add_test(NAME oracle.tokenizer_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/tokenizer_parity.py" --kvtune $<TARGET_FILE:kvtune>
     --shared "${shared}")
+add_test(NAME oracle.tokenizer_components
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/tokenizer_components.py" --kvtune $<TARGET_FILE:kvtune>)
 add_test(NAME oracle.weight_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/weight_parity.py" --tool $<TARGET_FILE:oracle_tool>)
 add_test(NAME oracle.chat_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/chat_parity.py" --kvtune $<TARGET_FILE:kvtune> --shared "${shared}")
-set_tests_properties(oracle.chat_parity oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_parity oracle.weight_parity PROPERTIES
+set_tests_properties(oracle.chat_parity oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_components
+  oracle.tokenizer_parity oracle.weight_parity PROPERTIES
   LABELS "torch;oracle" TIMEOUT 1200)

@@ -159,21 +159,20 @@ class WordMatrix : public QuantizedMatrix {
  private:
   uint32_t mask() const { return (1u << bits_) - 1; }
 
+  // In shifts: a division for every element would take most of the time.
   uint32_t Code(int64_t row, int64_t column) const {
-    const int64_t per_word = 32 / bits_;
+    const int word_shift = bits_ == 4 ? 3 : 2;  // eight or four values a word
+    const int place = bits_ * static_cast<int>(column & ((1 << word_shift) - 1));
+    const auto word = [&](int64_t index) { return LoadAt<uint32_t>(stored_, index); };
     switch (coding_) {
       case WeightCoding::kAwq:
-        return LoadAt<uint32_t>(stored_, column * (rows_ / 8) + row / 8) >>
-                   (4 * kAwqPlaces[static_cast<size_t>(row % 8)]) &
+        return word(column * (rows_ >> 3) + (row >> 3)) >>
+                   (4 * kAwqPlaces[static_cast<size_t>(row & 7)]) &
                15;
       case WeightCoding::kGptq:
-        return LoadAt<uint32_t>(stored_, column / per_word * rows_ + row) >>
-                   (bits_ * (column % per_word)) &
-               mask();
+        return word((column >> word_shift) * rows_ + row) >> place & mask();
       default:
-        return LoadAt<uint32_t>(stored_, (row * columns_ + column) / per_word) >>
-                   (bits_ * (column % per_word)) &
-               mask();
+        return word((row * columns_ + column) >> word_shift) >> place & mask();
     }
   }
 

@@ -104,8 +104,28 @@ std::unique_ptr<PostProcessor> MakeTemplate(JsonFields& fields) {
   return std::make_unique<Template>(std::move(pieces));
 }
 
+// ["<s>", 0]: a token and its id.
+std::vector<int32_t> ReadTokenAndId(JsonFields& fields, std::string_view key) {
+  const Json& pair = fields.Value(key);
+  if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() ||
+      !pair[1].is_number_unsigned() || pair[1] > INT32_MAX) {
+    fields.Fail(key, fmt::format("found {}, expected a token and its id", pair.dump()));
+  }
+  return {pair[1].get<int32_t>()};
+}
+
+// Roberta's only differ in offsets.
+std::unique_ptr<PostProcessor> MakeBertProcessing(JsonFields& fields) {
+  for (const char* option : {"trim_offsets", "add_prefix_space"}) fields.Ignore(option);
+  const std::vector<int32_t> first = ReadTokenAndId(fields, "cls"),
+                             last = ReadTokenAndId(fields, "sep");
+  return std::make_unique<Template>(
+      std::vector<Template::Piece>{{false, first}, {true, {}}, {false, last}});
+}
+
 std::unique_ptr<PostProcessor> MakeByType(const std::string& type, JsonFields& fields) {
   if (type == "TemplateProcessing") return MakeTemplate(fields);
+  if (type == "BertProcessing" || type == "RobertaProcessing") return MakeBertProcessing(fields);
   if (type == "ByteLevel") {
     for (const char* option : {"add_prefix_space", "trim_offsets", "use_regex"})
       fields.Ignore(option);
@@ -117,7 +137,9 @@ std::unique_ptr<PostProcessor> MakeByType(const std::string& type, JsonFields& f
       steps.push_back(MakePostProcessor(std::move(step)));
     return std::make_unique<Sequence>(std::move(steps));
   }
-  FailUnknownType(fields, type, {"ByteLevel", "Sequence", "TemplateProcessing"});
+  FailUnknownType(
+      fields, type,
+      {"BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"});
 }
 
 }  // namespace

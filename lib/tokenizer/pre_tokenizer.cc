@@ -238,6 +238,12 @@ std::unique_ptr<PreTokenizer> MakeByType(const std::string& type, JsonFields& fi
     const SplitBehavior behavior = ReadSplitBehavior(fields, "behavior");
     return std::make_unique<Split>(std::move(pattern), behavior, fields.Bool("invert"));
   }
+  if (type == "CharDelimiterSplit") {
+    std::string delimiter;
+    AppendUtf8(Character(fields, "delimiter"), delimiter);
+    return std::make_unique<Split>(Pattern::Literal(std::move(delimiter)), SplitBehavior::kRemoved,
+                                   false);
+  }
   if (type == "Digits") {
     const bool is_individual = fields.Bool("individual_digits");
     return std::make_unique<CharacterSplit>(
@@ -253,8 +259,8 @@ std::unique_ptr<PreTokenizer> MakeByType(const std::string& type, JsonFields& fi
   if (type == "WhitespaceSplit")
     return std::make_unique<CharacterSplit>(&IsWhitespace, SplitBehavior::kRemoved);
   FailUnknownType(fields, type,
-                  {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence", "Split",
-                   "Whitespace", "WhitespaceSplit"});
+                  {"ByteLevel", "CharDelimiterSplit", "Digits", "Metaspace", "Punctuation",
+                   "Sequence", "Split", "Whitespace", "WhitespaceSplit"});
 }
 
 }  // namespace

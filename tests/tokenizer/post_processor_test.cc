@@ -34,13 +34,24 @@ TEST(PostProcessor, ByteLevelAndSequence) {
       ElementsAre(9, 1, 2, 7, 8));
 }
 
+TEST(PostProcessor, BertAndRobertaPutATokenOnEitherSide) {
+  for (const char* config : {R"({"type": "BertProcessing", "sep": ["x", 8], "cls": ["y", 9]})",
+                             R"({"type": "RobertaProcessing", "sep": ["x", 8], "cls": ["y", 9],
+                                 "trim_offsets": true, "add_prefix_space": false})"}) {
+    EXPECT_THAT(Processed(config, SpecialTokens::kAdd), ElementsAre(9, 1, 2, 8));
+    EXPECT_THAT(Processed(config, SpecialTokens::kOmit), ElementsAre(1, 2));
+  }
+}
+
 TEST(PostProcessor, Errors) {
   const auto error = [](const std::string& config) {
     return ErrorOf([&] { Processed(config, SpecialTokens::kAdd); });
   };
-  EXPECT_EQ(error(R"({"type": "BertProcessing", "sep": ["x", 1], "cls": ["y", 2]})"),
-            "part: found the type \"BertProcessing\", expected one of ByteLevel, Sequence, "
-            "TemplateProcessing");
+  EXPECT_EQ(error(R"({"type": "Other"})"),
+            "part: found the type \"Other\", expected one of BertProcessing, ByteLevel, "
+            "RobertaProcessing, Sequence, TemplateProcessing");
+  EXPECT_EQ(error(R"({"type": "BertProcessing", "sep": ["x", 1], "cls": ["y", -2]})"),
+            "part: \"cls\": found [\"y\",-2], expected a token and its id");
   EXPECT_EQ(
       error(
           R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],

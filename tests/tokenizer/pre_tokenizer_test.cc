@@ -121,15 +121,17 @@ TEST(PreTokenizer, CharacterClasses) {
               ElementsAre("a", "..."));
   EXPECT_THAT(Words(R"({"type": "Whitespace"})", "né_1 +=\t\u200Dx"),
               ElementsAre("né_1", "+=", "\u200Dx"));
+  EXPECT_THAT(Words(R"({"type": "CharDelimiterSplit", "delimiter": "é"})", "aéébcé"),
+              ElementsAre("a", "bc"));
   EXPECT_THAT(Words(R"({"type": "WhitespaceSplit"})", " a\u3000b\u00A0 "), ElementsAre("a", "b"));
 }
 
 TEST(PreTokenizer, ErrorsNameTheComponent) {
   const auto error = [](const std::string& config) { return ErrorOf([&] { Words(config, "a"); }); };
   EXPECT_EQ(error(R"({"type": "BertPreTokenizer"})"),
-            "part: found the type \"BertPreTokenizer\", expected one of ByteLevel, Digits, "
-            "Metaspace, Punctuation, "
-            "Sequence, Split, Whitespace, WhitespaceSplit");
+            "part: found the type \"BertPreTokenizer\", expected one of ByteLevel, "
+            "CharDelimiterSplit, Digits, Metaspace, Punctuation, Sequence, Split, Whitespace, "
+            "WhitespaceSplit");
   EXPECT_THAT(error(R"({"type": "Sequence", "pretokenizers": [{}]})"),
               HasSubstr("part: pretokenizers[0]: \"type\""));
   EXPECT_THAT(
