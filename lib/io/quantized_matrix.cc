@@ -239,6 +239,38 @@ class WordMatrix : public QuantizedMatrix {
   std::vector<float> zeros_;       // [groups, rows]
 };
 
+// WeightCoding::kMxfp4 (OCP Microscaling Formats, MXFP4).
+class Mxfp4Matrix : public QuantizedMatrix {
+ public:
+  static constexpr int64_t kBlock = 32;
+
+  Mxfp4Matrix(std::span<const std::byte> blocks, std::span<const std::byte> scales, int64_t columns)
+      : blocks_(blocks), scales_(scales), columns_(columns) {}
+
+  void Dequantize(int64_t first_row, int64_t row_count, float* values) const override {
+    const int64_t end = (first_row + row_count) * columns_ / kBlock;
+    for (int64_t block = first_row * columns_ / kBlock; block < end; ++block) {
+      const float scale = std::ldexp(1.0f, LoadAt<uint8_t>(scales_, block) - 127);
+      for (int64_t i = 0; i < kBlock / 2; ++i) {
+        const auto pair = LoadAt<uint8_t>(blocks_, block * kBlock / 2 + i);
+        *values++ = kFloat4Values[pair & 15] * scale;
+        *values++ = kFloat4Values[pair >> 4] * scale;
+      }
+    }
+  }
+
+  void DropPages() const override { kvtune::DropPages(blocks_); }
+
+ private:
+  // E2M1: sign, 2 bits of exponent, 1 of mantissa.
+  static constexpr std::array<float, 16> kFloat4Values = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                                          -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+
+  std::span<const std::byte> blocks_;
+  std::span<const std::byte> scales_;
+  int64_t columns_;
+};
+
 }  // namespace
 
 std::unique_ptr<QuantizedMatrix> FindQuantizedMatrix(const Checkpoint& checkpoint,
@@ -246,7 +278,10 @@ std::unique_ptr<QuantizedMatrix> FindQuantizedMatrix(const Checkpoint& checkpoin
                                                      int64_t columns) {
   const WeightFormat& format = checkpoint.weight_format();
   constexpr std::string_view kWeight = ".weight";
-  if (format.coding == WeightCoding::kFloat || !name.ends_with(kWeight)) return nullptr;
+  if (format.coding == WeightCoding::kFloat || format.coding == WeightCoding::kMxfp4 ||
+      !name.ends_with(kWeight)) {
+    return nullptr;
+  }
   const std::string module = name.substr(0, name.size() - kWeight.size());
   if (format.Ignores(module)) return nullptr;
   const ModuleParts parts(checkpoint, module);
@@ -262,6 +297,27 @@ std::unique_ptr<QuantizedMatrix> FindQuantizedMatrix(const Checkpoint& checkpoin
   if (has_weight) return nullptr;
   throw Error(fmt::format("loading the model {}: found neither the tensor {} nor {}, expected one",
                           checkpoint.directory().string(), parts.Name(stored), name));
+}
+
+std::unique_ptr<QuantizedMatrix> FindQuantizedExperts(const Checkpoint& checkpoint,
+                                                      const std::string& name, int64_t experts,
+                                                      int64_t rows, int64_t columns) {
+  const WeightFormat& format = checkpoint.weight_format();
+  if (format.coding != WeightCoding::kMxfp4 || format.Ignores(name) || checkpoint.Has(name)) {
+    return nullptr;
+  }
+  const size_t dot = name.rfind('.');
+  const ModuleParts parts(checkpoint, name.substr(0, dot));
+  const std::string blocks = name.substr(dot + 1) + "_blocks",
+                    scales = name.substr(dot + 1) + "_scales";
+  constexpr int64_t kBlock = Mxfp4Matrix::kBlock;
+  if (columns % kBlock != 0) {
+    parts.Fail(blocks,
+               fmt::format("found rows of {} values, expected a multiple of {}", columns, kBlock));
+  }
+  const auto stored = parts.Get(blocks, {"U8"}, {{experts, rows, columns / kBlock, kBlock / 2}});
+  const auto exponents = parts.Get(scales, {"U8"}, {{experts, rows, columns / kBlock}});
+  return std::make_unique<Mxfp4Matrix>(stored.bytes, exponents.bytes, columns);
 }
 
 }  // namespace kvtune

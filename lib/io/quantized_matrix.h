@@ -30,4 +30,10 @@ std::unique_ptr<QuantizedMatrix> FindQuantizedMatrix(const Checkpoint& checkpoin
                                                      const std::string& name, int64_t rows,
                                                      int64_t columns);
 
+// The matrices [rows, columns] of a layer's experts, one below the other, as MXFP4: `name` is
+// "model.layers.0.mlp.experts.down_proj". Null and Error as above.
+std::unique_ptr<QuantizedMatrix> FindQuantizedExperts(const Checkpoint& checkpoint,
+                                                      const std::string& name, int64_t experts,
+                                                      int64_t rows, int64_t columns);
+
 }  // namespace kvtune

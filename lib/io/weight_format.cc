@@ -228,12 +228,16 @@ WeightFormat ParseWeightFormat(JsonFields fields) {
     format = ParseAwq(fields);
   } else if (method == "gptq") {
     format = ParseGptq(fields);
+  } else if (method == "mxfp4") {
+    format.coding = WeightCoding::kMxfp4;
+    format.bits = 4;
+    format.ignored = StringsOrNone(fields, "modules_to_not_convert");
   } else if (method == "compressed-tensors") {
     format = ParseCompressedTensors(fields);
   } else {
     fields.Fail("quant_method",
                 fmt::format("found \"{}\", expected awq, compressed-tensors, fbgemm_fp8, "
-                            "fp8, gptq or modelopt",
+                            "fp8, gptq, modelopt or mxfp4",
                             method));
   }
   RequirePatterns(fields, format.ignored);
@@ -273,6 +277,8 @@ std::string Describe(const WeightFormat& format) {
       return grouped("AWQ");
     case WeightCoding::kGptq:
       return grouped("GPTQ");
+    case WeightCoding::kMxfp4:
+      return "MXFP4";
     case WeightCoding::kPacked:
       return grouped("compressed-tensors");
   }

@@ -13,6 +13,10 @@
 //   kPacked  M.weight_packed [out, in/n] I32; M.weight_scale [out, groups]; M.weight_zero_point
 //            [out/n, groups] I32 where not symmetric; M.weight_shape (compressed-tensors,
 //            compressors/pack_quantized)
+//   kMxfp4   of all experts of a layer together: M_blocks [experts, out, in/32, 16] U8, two FP4
+//   E2M1
+//            a byte, the lower half first; M_scales [experts, out, in/32] U8, exponents of two plus
+//            127 (gpt-oss; transformers, integrations/mxfp4.py)
 #pragma once
 
 #include <cstdint>
@@ -25,7 +29,7 @@
 
 namespace kvtune {
 
-enum class WeightCoding { kFloat, kBytes, kAwq, kGptq, kPacked };
+enum class WeightCoding { kFloat, kBytes, kAwq, kGptq, kPacked, kMxfp4 };
 
 struct WeightFormat {
   WeightCoding coding = WeightCoding::kFloat;

@@ -38,12 +38,25 @@ at::Tensor Dequantize(const QuantizedMatrix& matrix, int64_t rows, int64_t colum
   return values;
 }
 
+// In the stored type, or float32 where that is no float.
+at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape) {
+  if (shape.size() == 2) {
+    const auto matrix = FindQuantizedMatrix(checkpoint, name, shape[0], shape[1]);
+    if (matrix) return Dequantize(*matrix, shape[0], shape[1]);
+  } else if (shape.size() == 3) {
+    // Stored [experts, out, in], where floats are [experts, in, out].
+    const auto experts = FindQuantizedExperts(checkpoint, name, shape[0], shape[2], shape[1]);
+    if (experts) {
+      return Dequantize(*experts, shape[0] * shape[2], shape[1]).view({shape[0], shape[2], shape[1]}).transpose(1, 2);
+    }
+  }
+  return ReadFloats(checkpoint, name, shape);
+}
+
 }  // namespace
 
 at::Tensor TensorReader::Read(const std::string& name, const std::vector<int64_t>& shape) const {
-  const auto quantized = shape.size() == 2 ? FindQuantizedMatrix(checkpoint_, name, shape[0], shape[1]) : nullptr;
-  const at::Tensor stored = quantized ? Dequantize(*quantized, shape[0], shape[1]) : ReadFloats(checkpoint_, name, shape);
-  at::Tensor tensor = stored.to(options_);
+  at::Tensor tensor = ReadStored(checkpoint_, name, shape).to(options_);
   if (!at::isfinite(tensor).all().item<bool>()) {
     throw Error("loading the model " + checkpoint_.directory().string() + ": tensor " + name +
                 ": found NaN or infinity, expected finite weights");

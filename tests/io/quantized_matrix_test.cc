@@ -157,6 +157,40 @@ TEST_F(QuantizedMatrixTest, GptqPacksInputsAndStoresZeroPointsLessOne) {
       ThrowsMessage<Error>(HasSubstr("tensor m.g_idx: found the group 2, expected 0 to 1")));
 }
 
+TEST_F(QuantizedMatrixTest, Mxfp4OfExperts) {
+  const Json settings = {{"quant_method", "mxfp4"}};
+  // Two experts of one row: every code in order, lower halves first, then in reverse.
+  std::string blocks;
+  for (int i = 0; i < 16; i += 2) blocks += static_cast<char>((i + 1) << 4 | i);
+  blocks += blocks;
+  std::string reversed(blocks.rbegin(), blocks.rend());
+  for (char& pair : reversed) pair = static_cast<char>((pair & 15) << 4 | (pair >> 4 & 15));
+  std::vector<NamedTensor> tensors = {
+      {"m.up_blocks", "U8", {2, 1, 1, 16}, blocks + reversed},
+      {"m.up_scales", "U8", {2, 1, 1}, BytesOf<uint8_t>({127, 129})}};
+  const std::vector<float> codes = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                    -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  std::vector<float> expected = codes;
+  expected.insert(expected.end(), codes.begin(), codes.end());
+  for (int i = 0; i < 32; ++i) expected.push_back(4 * codes[static_cast<size_t>(15 - i % 16)]);
+
+  const Checkpoint checkpoint = Write(settings, tensors);
+  std::vector<float> values(64);
+  FindQuantizedExperts(checkpoint, "m.up", 2, 1, 32)->Dequantize(0, 2, values.data());
+  EXPECT_THAT(values, ElementsAreArray(expected));
+
+  EXPECT_THAT([&] { FindQuantizedExperts(checkpoint, "m.up", 2, 2, 32); },
+              ThrowsMessage<Error>(
+                  HasSubstr("m.up_blocks: found the shape [2, 1, 1, 16], expected [2, 2, 1, 16]")));
+  EXPECT_THAT([&] { FindQuantizedExperts(checkpoint, "m.up", 2, 1, 33); },
+              ThrowsMessage<Error>(
+                  HasSubstr("m.up_blocks: found rows of 33 values, expected a multiple of 32")));
+  EXPECT_THAT([&] { FindQuantizedExperts(checkpoint, "m.down", 2, 1, 32); },
+              ThrowsMessage<Error>(HasSubstr("found no tensor m.down_blocks, expected one")));
+  tensors.push_back({"m.down", "F32", {1}, "1234"});
+  EXPECT_THAT(FindQuantizedExperts(Write(settings, tensors), "m.down", 2, 1, 32), IsNull());
+}
+
 TEST_F(QuantizedMatrixTest, FloatsAreLeftToTheCheckpoint) {
   const std::vector<NamedTensor> tensors = {{"m.weight", "F32", {1, 1}, "1234"}};
   for (const Json& settings : {fp8_, awq_, gptq_}) {

@@ -93,7 +93,7 @@ TEST(WeightFormatTest, UnknownMethodsBitsAndOptionsAreNamed) {
   EXPECT_THAT(Parsing({{"quant_method", "bitsandbytes"}}),
               ThrowsMessage<Error>(StrEq("config.json: q: \"quant_method\": found "
                                          "\"bitsandbytes\", expected awq, compressed-tensors, "
-                                         "fbgemm_fp8, fp8, gptq or modelopt")));
+                                         "fbgemm_fp8, fp8, gptq, modelopt or mxfp4")));
   EXPECT_THAT(Parsing({{"quant_method", "gptq"}, {"bits", 3}, {"group_size", 128}}),
               ThrowsMessage<Error>(HasSubstr("\"bits\": found 3, expected 4 or 8")));
   EXPECT_THAT(Parsing({{"quant_method", "awq"}, {"w_bit", 8}, {"q_group_size", 128}}),
