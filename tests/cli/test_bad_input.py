@@ -95,6 +95,26 @@ class BadModelTest(CliTestCase):
         (model / "config.json").write_text(json.dumps(config))
         self.assertIn("MambaForCausalLM", self.message(model))
 
+    def test_unknown_quantization(self):
+        model = self.broken("quantization")
+        config = tiny_model.config() | {"quantization_config": {"quant_method": "bitsandbytes"}}
+        (model / "config.json").write_text(json.dumps(config))
+        self.assertIn('"quant_method": found "bitsandbytes", expected awq', self.message(model))
+
+    def test_tensor_in_two_shards(self):
+        model = self.broken("twice", shards=2)
+        for shard in model.glob("model-*.safetensors"):
+            tiny_model.write_safetensors(shard, tiny_model.weights())
+        self.assertIn("too, expected it in model-0000", self.message(model))
+
+    def test_vocabulary_beyond_the_embedding(self):
+        tensors = tiny_model.weights()
+        name = "model.embed_tokens.weight"
+        tensors[name] = ([200, tiny_model.HIDDEN], tensors[name][1][:200 * tiny_model.HIDDEN])
+        model = self.broken("vocabulary", tensors=tensors)
+        (model / "config.json").write_text(json.dumps(tiny_model.config() | {"vocab_size": 200}))
+        self.assertIn("found a vocabulary of 256 tokens, expected at most the 200", self.message(model))
+
     def test_bad_json_names_its_line(self):
         model = self.broken("bad_json")
         (model / "config.json").write_text('{\n  "architectures": ["LlamaForCausalLM"],\n  oops\n}')
