@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--cpu | --cuda] [--no-oracles] [--asan] [-- OPTION of ctest...]
 #
-#   --no-oracles  leave out the comparison with transformers, tokenizers and NumPy (5 GB of packages)
+#   --no-oracles  leave out the comparisons with transformers, tokenizers and others (5 GB of packages)
 #   --asan        also the torch-free tests under the address and undefined-behaviour sanitizers
 #
 # With CI=true warnings are errors.
@@ -34,7 +34,7 @@ if [ "$oracles" = yes ]; then
 else
   "$KVTUNE_ROOT/scripts/setup.sh" "--$flavour"
   oracle_python=""
-  say "--no-oracles: skipping logits_parity, quantizer_parity and tokenizer_parity"
+  say "--no-oracles: skipping the comparisons with transformers, tokenizers and others (scripts/oracles/)"
 fi
 
 if [ "$asan" = yes ]; then
