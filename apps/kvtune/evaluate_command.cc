@@ -56,9 +56,10 @@ std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, PlanEvaluator& e
   return scored;
 }
 
-void Print(const std::vector<ScoredPlan>& scored, OutputFormat format) {
+void Print(const std::vector<ScoredPlan>& scored, double noise_floor, OutputFormat format) {
   if (format == OutputFormat::kText) return PrintText(PlanTable(scored, TerminalWidth()));
   Json document = NewDocument();
+  document["noise_floor"] = noise_floor;
   document["plans"] = Json::array();
   for (const ScoredPlan& plan : scored) document["plans"].push_back(ToJson(plan));
   PrintJson(document);
@@ -115,10 +116,11 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   ModelSession model(arguments.model, "none");
   ModelEvaluator scorer(model.runner(), model.prompts().calibration.prompts);
   EvaluationCache evaluator(scorer);
+  const double noise_floor = model.MeasureNoiseFloor();
   if (arguments.read_stdin) {
     AnswerLines(std::cin, model, evaluator);
   } else {
-    Print(Score(plans, evaluator, model.cost()), invocation.format);
+    Print(Score(plans, evaluator, model.cost()), noise_floor, invocation.format);
   }
   return ExitCode::kOk;
 }

@@ -15,11 +15,19 @@ DataType DataTypeOf(const std::string& name) {
   return DataType::kAuto;
 }
 
+WeightMode WeightModeOf(const std::string& name) {
+  if (name == "resident") return WeightMode::kResident;
+  if (name == "stream") return WeightMode::kStream;
+  return WeightMode::kAuto;
+}
+
 RunnerOptions RunnerOptionsOf(const ModelArguments& arguments) {
   return {.device = arguments.device,
           .data_type = DataTypeOf(arguments.dtype),
           .threads = arguments.threads,
-          .prefill = arguments.prefill == "exact" ? PrefillMode::kExact : PrefillMode::kQuantized};
+          .prefill = arguments.prefill == "exact" ? PrefillMode::kExact : PrefillMode::kQuantized,
+          .weights = WeightModeOf(arguments.weights),
+          .max_activation_bytes = static_cast<int64_t>(arguments.max_activation_memory)};
 }
 
 Provenance ProvenanceOf(const ModelArguments& arguments, const Checkpoint& checkpoint,
@@ -51,13 +59,16 @@ ModelSession::ModelSession(const ModelArguments& arguments, const std::string& h
       prompts_(LoadRunPrompts(arguments, held_out, checkpoint_.config())),
       runner_(checkpoint_, RunnerOptionsOf(arguments)),
       run_(ProvenanceOf(arguments, checkpoint_, prompts_.calibration, runner_)) {
-  LogInfo(fmt::format("model: {} of {} layers on {} in {}", config().architecture,
-                      config().layer_count(), run_.device, run_.dtype));
-  // Rounding of the activations moves the distribution too, whatever is stored.
-  if (run_.dtype != "float32") {
-    LogInfo(fmt::format("scores in {} cannot tell plans apart that lose very little: --dtype float32 can",
-                        run_.dtype));
-  }
+  LogInfo(fmt::format("model: {} of {} layers on {} in {}{}", config().architecture,
+                      config().layer_count(), run_.device, run_.dtype,
+                      runner_.streams_weights() ? ", its layers read in every pass" : ""));
+}
+
+double ModelSession::MeasureNoiseFloor() {
+  const double floor = runner_.NoiseFloor(prompts_.calibration.prompts);
+  LogInfo(fmt::format("noise floor in {}: {:.2g} nats per token; plans closer than this are ties{}",
+                      run_.dtype, floor, run_.dtype == "float32" ? "" : " (--dtype float32 tells more apart)"));
+  return floor;
 }
 
 CostFunction ModelSession::cost() const {

@@ -25,6 +25,9 @@ class ModelSession {
   ModelRunner& runner() { return runner_; }
   const Provenance& run() const { return run_; }
   size_t layer_count() const { return static_cast<size_t>(config().layer_count()); }
+  // Measures what rounding alone makes of a score on the calibration prompts, and says
+  // it. One pass of the exact model.
+  double MeasureNoiseFloor();
   // CostOf at the context of the run.
   CostFunction cost() const;
 

@@ -33,6 +33,24 @@ CLI::Validator ShareBelowOne() {
   return {check, ""};
 }
 
+// "500M", "2G" or a number of bytes; in powers of 1024.
+CLI::Validator Size() {
+  const auto read = [](std::string& text) -> std::string {
+    constexpr std::string_view kUnits = "KMGT";
+    uint64_t number = 0;
+    const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const std::string_view unit(end, text.data() + text.size());
+    const size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;
+    constexpr uint64_t kMost = uint64_t{1} << 62;
+    if (reason != std::errc() || (!unit.empty() && power == 0) || number == 0 || number > kMost >> (10 * power)) {
+      return fmt::format("found \"{}\", expected a size such as 500M or 2G", text);
+    }
+    text = std::to_string(number << (10 * power));
+    return "";
+  };
+  return {read, ""};
+}
+
 }  // namespace
 
 CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
@@ -90,6 +108,12 @@ void AddModelArguments(CLI::App& app, ModelArguments& model) {
       ->type_name("N")->check(WholeNumber(1));
   AddChoice(app, "--prefill", model.prefill, {"quantized", "exact"},
             "What attention reads during the prompt");
+  AddChoice(app, "--weights", model.weights, {"auto", "resident", "stream"},
+            "In memory, or read layer by layer in every pass; auto: in memory if they fit");
+  app.add_option("--max-activation-memory", model.max_activation_memory,
+                 "Hidden states in memory at a time, the rest waits in a temporary file "
+                 "(default: a quarter of the free memory)")
+      ->type_name("SIZE")->transform(Size());
 }
 
 void AddRunArguments(CLI::App& app, RunArguments& run) {

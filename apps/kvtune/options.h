@@ -32,6 +32,8 @@ struct ModelArguments {
   std::string dtype = "auto";
   int threads = 0;                             // 0: all cores
   std::string prefill = "quantized";
+  std::string weights = "auto";                // "auto", "resident", "stream"
+  uint64_t max_activation_memory = 0;          // bytes; 0: a quarter of the free memory
 };
 
 // A run directory and the prompts that are kept out of the search.

@@ -36,7 +36,7 @@ ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invoca
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(front));
   } else {
-    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front));
+    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) + TieSentence(front));
   }
   return ExitCode::kOk;
 }

@@ -22,7 +22,7 @@ void RequireSameOptions(const RunSession& session, const ModelSession& model,
 
 void PrintFront(const ParetoFront& front, const RunSession& session, OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
-  PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
+  PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) + TieSentence(front) +
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 

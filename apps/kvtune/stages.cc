@@ -180,8 +180,10 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model,
   }
   session.Start(Stage::kSearch, options);
   const InterruptDelay delay;
+  Provenance run = session.run();
+  run.noise_floor = model.MeasureNoiseFloor();
   SearchResult result = SearchFromLog(session, model, arguments);
-  SearchOutcome outcome{.front = {.run = session.run(),
+  SearchOutcome outcome{.front = {.run = std::move(run),
                                   .plans = std::move(result.front),
                                   .uniform = std::move(result.uniform),
                                   .reference = std::move(result.reference)},

@@ -27,7 +27,7 @@ void Compare(std::string_view name, const T& stored, const T& wanted,
 }  // namespace
 
 Json ToJson(const Provenance& provenance) {
-  return {{"version", provenance.version},
+  Json json = {{"version", provenance.version},
           {"model", provenance.model},
           {"model_hash", provenance.model_hash},
           {"prompts", provenance.prompts},
@@ -43,6 +43,8 @@ Json ToJson(const Provenance& provenance) {
           {"layer_count", provenance.layer_count},
           {"kv_heads", provenance.kv_heads},
           {"head_dim", provenance.head_dim}};
+  if (provenance.noise_floor) json["noise_floor"] = *provenance.noise_floor;
+  return json;
 }
 
 Provenance ProvenanceFromJson(JsonFields fields) {
@@ -63,6 +65,7 @@ Provenance ProvenanceFromJson(JsonFields fields) {
   provenance.layer_count = fields.Integer("layer_count");
   provenance.kv_heads = fields.Integer("kv_heads");
   provenance.head_dim = fields.Integer("head_dim");
+  if (fields.Has("noise_floor")) provenance.noise_floor = fields.Number("noise_floor");
   fields.RequireNoOthers();
   return provenance;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "lib/base/statistics.h"
 #include "lib/report/text_table.h"
@@ -104,7 +105,7 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
   std::vector<UniformComparison> comparisons;
   for (const ScoredPlan& uniform : front.uniform) {
     UniformComparison comparison{.uniform = &uniform};
-    double best = MeanKl(uniform, scores);
+    double best = MeanKl(uniform, scores) - front.run.noise_floor.value_or(0);
     for (const ScoredPlan& plan : front.plans) {
       if (IsUniform(plan.plan)) continue;
       if (plan.cost.bytes_per_token > uniform.cost.bytes_per_token) continue;
@@ -143,6 +144,25 @@ std::string UniformSentence(const ParetoFront& front) {
   return sentence + ".\n";
 }
 
+const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan) {
+  const ScoredPlan* smallest = nullptr;
+  for (const ScoredPlan& other : front.plans) {
+    const double more = other.calibration.kl_mean - plan.calibration.kl_mean;
+    if (std::abs(more) >= front.run.noise_floor.value_or(0)) continue;
+    if (other.cost.bytes_per_token >= (smallest ? *smallest : plan).cost.bytes_per_token) continue;
+    smallest = &other;
+  }
+  return smallest;
+}
+
+std::string TieSentence(const ParetoFront& front) {
+  const bool any = std::ranges::any_of(
+      front.plans, [&](const ScoredPlan& plan) { return SmallestTie(front, plan) != nullptr; });
+  if (!any) return "";
+  return fmt::format("=: a smaller plan whose KL differs by less than {:.2g}, which rounding in {} makes of any score.\n",
+                     *front.run.noise_floor, front.run.dtype);
+}
+
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width) {
   std::vector<Line> lines;
   for (const ScoredPlan& plan : plans) lines.push_back({&plan, ""});
@@ -152,7 +172,11 @@ std::string PlanTable(std::span<const ScoredPlan> plans, size_t width) {
 std::string FrontTable(const ParetoFront& front, size_t width) {
   std::vector<Line> lines;
   for (const ScoredPlan& plan : front.plans) {
-    lines.push_back({&plan, IsUniform(plan.plan) ? "uniform" : ""});
+    std::string mark = IsUniform(plan.plan) ? "uniform" : "";
+    if (const ScoredPlan* tie = SmallestTie(front, plan)) {
+      mark += (mark.empty() ? "= " : " = ") + tie->name;
+    }
+    lines.push_back({&plan, std::move(mark)});
   }
   for (const UniformComparison& comparison : CompareWithUniform(front)) {
     const ScoredPlan& uniform = *comparison.uniform;

@@ -16,11 +16,11 @@ namespace kvtune {
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
 
 // The front and the uniform plans in one table, most bytes first. Uniform plans are marked; those
-// that a layer-wise plan beats say which one.
+// that a layer-wise plan beats say which one. A front plan with a tie says its name ("= p07").
 std::string FrontTable(const ParetoFront& front, size_t width);
 
 // A uniform plan and the layer-wise plan of the front that beats it: the one with the lowest loss
-// among those with strictly less loss at no more bytes; nullptr when nothing beats the uniform plan.
+// among those with less loss, by more than the run's noise floor, at no more bytes; nullptr when nothing beats the uniform plan.
 // Uniform plans that are on the front themselves do not count: to choose one needs no search.
 struct UniformComparison {
   const ScoredPlan* uniform = nullptr;
@@ -38,5 +38,12 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
 // "Layer-wise plans beat 7 of 9 uniform plans at equal or fewer bytes: ...". Says so when they beat
 // none.
 std::string UniformSentence(const ParetoFront& front);
+
+// The plan of the front with the fewest bytes, and fewer than `plan`, whose calibration KL is closer to
+// plan's than the run's noise floor; nullptr when there is none or no floor is known.
+const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
+
+// What the ties of FrontTable mean; empty without any.
+std::string TieSentence(const ParetoFront& front);
 
 }  // namespace kvtune

@@ -50,6 +50,31 @@ TEST(FrontTableTest, MorePlansWithMoreBytesDoNotBeat) {
   EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
 }
 
+TEST(FrontTableTest, PlansCloserThanTheNoiseFloorAreTies) {
+  ParetoFront front = SmallFront();
+  front.plans.insert(front.plans.begin(), PlanOf("p9", "KV8", 800, 0.004));
+  EXPECT_EQ(SmallestTie(front, front.plans[0]), nullptr);  // no floor is known
+  EXPECT_EQ(TieSentence(front), "");
+  front.run.dtype = "bfloat16";
+  front.run.noise_floor = 0.006 + 1e-9;
+  EXPECT_EQ(SmallestTie(front, front.plans[0])->name, "p00");
+  EXPECT_EQ(SmallestTie(front, front.plans[1]), nullptr);  // the larger one is no tie of the smaller
+  EXPECT_THAT(FrontTable(front, 0), HasSubstr("uniform = p00"));
+  EXPECT_EQ(TieSentence(front),
+            "=: a smaller plan whose KL differs by less than 0.006, which rounding in bfloat16 makes of any score.\n");
+  front.run.noise_floor = 0.006 - 1e-9;
+  EXPECT_EQ(SmallestTie(front, front.plans[0]), nullptr);
+  EXPECT_EQ(TieSentence(front), "");
+}
+
+TEST(FrontTableTest, AUniformPlanIsNotBeatenByLessThanTheNoiseFloor) {
+  ParetoFront front = SmallFront();  // 0.04 against 0.01
+  front.run.noise_floor = 0.029;
+  EXPECT_NE(CompareWithUniform(front)[0].beaten_by, nullptr);
+  front.run.noise_floor = 0.031;
+  EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
+}
+
 TEST(FrontTableTest, SentenceCountsAndMeasures) {
   EXPECT_EQ(UniformSentence(SmallFront()),
             "Layer-wise plans beat 1 of 2 uniform plans at equal or fewer bytes: the KL of the "
