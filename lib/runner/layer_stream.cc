@@ -3,6 +3,8 @@
 #include <c10/core/StreamGuard.h>
 #include <omp.h>
 
+#include <utility>
+
 namespace kvtune {
 
 LayerStream::LayerStream(Decoder& decoder) : decoder_(decoder) {
