@@ -202,7 +202,6 @@ ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& opti
   const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   at::set_num_threads(threads);
   omp_set_num_threads(threads);
-  KeepFreedMemory();
   // Sums of float32 products must not be rounded to tf32: losses of 1e-7 are compared.
   at::globalContext().setAllowTF32CuBLAS(false);
   const at::Device device = ResolveDevice(options.device);
@@ -210,6 +209,8 @@ ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& opti
   WithTorchErrors("loading the model " + checkpoint.directory().string(), [&] {
     state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options, threads);
   });
+  // Streamed layers come and go as large blocks, which have to go back.
+  if (!streams_weights()) KeepFreedMemory();
 }
 
 ModelRunner::~ModelRunner() = default;
