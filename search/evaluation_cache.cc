@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "search/pareto.h"
 
 namespace kvtune {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 // A NaN would be neither better nor worse than any score and stay on every front.
 void RequireFiniteScore(const PrecisionPlan& plan, const PlanScore& score) {
   for (const double value : {score.kl_mean, score.kl_p99, score.kl_p999, score.top1_agreement,
-                             score.nll, score.delta_nll}) {
+                             score.nll, score.delta_nll, score.kl_of_all_prompts()}) {
     if (!std::isfinite(value)) {
       throw Error(
           fmt::format("scoring the plan \"{}\": found a score of {}, expected finite numbers",
@@ -33,6 +34,10 @@ void EvaluationCache::Insert(const PrecisionPlan& plan, PlanScore score) {
   entries_.try_emplace(plan, Entry{std::move(score)});
 }
 
+void EvaluationCache::InsertForeign(const PrecisionPlan& plan, PlanScore score) {
+  if (score.complete()) entries_.try_emplace(plan, Entry{std::move(score), false, true});
+}
+
 int64_t EvaluationCache::CountNew(std::span<const PrecisionPlan> plans) const {
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> fresh;
   for (const PrecisionPlan& plan : plans) {
@@ -42,26 +47,38 @@ int64_t EvaluationCache::CountNew(std::span<const PrecisionPlan> plans) const {
   return static_cast<int64_t>(fresh.size());
 }
 
-void EvaluationCache::ScoreUnknown(std::span<const PrecisionPlan> plans) {
-  std::vector<PrecisionPlan> unknown;
+void EvaluationCache::ScoreUnknown(std::span<const PrecisionPlan> plans, const Score& score) {
+  std::vector<PrecisionPlan> news, unknown;
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> queued;
   for (const PrecisionPlan& plan : plans) {
-    if (!entries_.contains(plan) && queued.insert(plan).second) unknown.push_back(plan);
+    const auto entry = entries_.find(plan);
+    if (entry != entries_.end() && !entry->second.foreign) continue;
+    if (!queued.insert(plan).second) continue;
+    news.push_back(plan);
+    if (entry == entries_.end()) unknown.push_back(plan);
   }
-  if (unknown.empty()) return;
-  std::vector<PlanScore> scores = inner_.Evaluate(unknown);
-  if (scores.size() != unknown.size()) {
+  if (news.empty()) return;
+  std::vector<PlanScore> made;
+  if (!unknown.empty()) made = score(unknown);
+  if (made.size() != unknown.size()) {
     throw std::logic_error(
-        fmt::format("PlanEvaluator gave {} scores for {} plans", scores.size(), unknown.size()));
+        fmt::format("PlanEvaluator gave {} scores for {} plans", made.size(), unknown.size()));
   }
-  for (size_t i = 0; i < unknown.size(); ++i) RequireFiniteScore(unknown[i], scores[i]);
+  for (size_t i = 0; i < unknown.size(); ++i) RequireFiniteScore(unknown[i], made[i]);
+  std::vector<PlanScore> scores;
+  size_t next = 0;
+  for (const PrecisionPlan& plan : news) {
+    const auto entry = entries_.find(plan);
+    scores.push_back(entry == entries_.end() ? std::move(made[next++]) : entry->second.score);
+  }
   // Before the scores are known here: when they cannot be kept, they are not used either.
-  if (on_scored_) on_scored_(unknown, scores);
-  for (size_t i = 0; i < unknown.size(); ++i) Insert(unknown[i], std::move(scores[i]));
+  if (on_scored_) on_scored_(news, scores);
+  for (size_t i = 0; i < news.size(); ++i) {
+    entries_.insert_or_assign(news[i], Entry{std::move(scores[i])});
+  }
 }
 
-std::vector<PlanScore> EvaluationCache::Evaluate(std::span<const PrecisionPlan> plans) {
-  ScoreUnknown(plans);
+std::vector<PlanScore> EvaluationCache::Answer(std::span<const PrecisionPlan> plans) {
   std::vector<PlanScore> scores;
   scores.reserve(plans.size());
   for (const PrecisionPlan& plan : plans) {
@@ -75,6 +92,39 @@ std::vector<PlanScore> EvaluationCache::Evaluate(std::span<const PrecisionPlan> 
     scores.push_back(entry.score);
   }
   return scores;
+}
+
+std::vector<PlanScore> EvaluationCache::Evaluate(std::span<const PrecisionPlan> plans) {
+  ScoreUnknown(plans, [&](auto unknown) { return inner_.Evaluate(unknown); });
+  return Answer(plans);
+}
+
+std::vector<Racer> EvaluationCache::Rivals(std::span<const PrecisionPlan> batch,
+                                           const CostFunction& cost) const {
+  std::vector<Racer> complete;
+  std::vector<Objectives> objectives;
+  const auto add = [&](const PrecisionPlan& plan) {
+    const auto entry = entries_.find(plan);
+    if (entry == entries_.end() || !entry->second.score.complete()) return;
+    complete.push_back({cost(plan).bytes_per_token, &entry->second.score});
+    objectives.push_back({entry->second.score.kl_mean, complete.back().bytes});
+  };
+  for (const PrecisionPlan& plan : order_) add(plan);
+  for (const PrecisionPlan& plan : batch) add(plan);
+  std::vector<Racer> rivals;
+  for (const size_t i : NonDominated(objectives)) rivals.push_back(complete[i]);
+  return rivals;
+}
+
+std::vector<PlanScore> EvaluationCache::Race(std::span<const PrecisionPlan> plans,
+                                             const CostFunction& cost,
+                                             const RacingOptions& options) {
+  ScoreUnknown(plans, [&](std::span<const PrecisionPlan> unknown) {
+    std::vector<double> bytes;
+    for (const PrecisionPlan& plan : unknown) bytes.push_back(cost(plan).bytes_per_token);
+    return kvtune::Race(inner_, unknown, bytes, Rivals(plans, cost), options);
+  });
+  return Answer(plans);
 }
 
 }  // namespace kvtune

@@ -1,34 +1,48 @@
-// Remembers every score: repeated plans are free, in one run and over an interruption.
+// Remembers every score: repeated plans are free, in one run, over an interruption, and when another
+// run scored them before.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "lib/core/pareto_front.h"
 #include "lib/core/plan_evaluator.h"
+#include "search/racing.h"
 
 namespace kvtune {
 
 // Scores of plans seen before come from memory; the others go to `inner` as one batch without
-// repetitions, and are handed to `on_scored` in the order of the batch.
+// repetitions. All that are new to this run are handed to `on_scored` in the order of the batch.
 //
 // A score that was inserted is known but does not count until its plan is asked for. So a resumed
 // search, which asks for the same plans in the same order, counts and decides as it did before, and
 // hands `inner` the same batches that an uninterrupted one would.
-class EvaluationCache : public PlanEvaluator {
+class EvaluationCache {
  public:
   using OnScored = std::function<void(std::span<const PrecisionPlan>, std::span<const PlanScore>)>;
 
   // REQUIRES: inner outlives the cache.
   explicit EvaluationCache(PlanEvaluator& inner, OnScored on_scored = nullptr);
 
-  size_t layer_count() const override { return inner_.layer_count(); }
-  // Throws Error also for a score whose loss is not a finite number.
-  std::vector<PlanScore> Evaluate(std::span<const PrecisionPlan> plans) override;
+  size_t layer_count() const { return inner_.layer_count(); }
+  size_t prompt_count() const { return inner_.prompt_count(); }
+  // Every score that it makes is over all prompts. Throws Error also for a score that is not a finite number.
+  std::vector<PlanScore> Evaluate(std::span<const PrecisionPlan> plans);
+  // Plans that others clearly beat may stop early (search/racing.h). Their rivals are the plans of
+  // the batch and all complete ones that were asked for before. A plan that stopped in an earlier
+  // race stays so.
+  std::vector<PlanScore> Race(std::span<const PrecisionPlan> plans, const CostFunction& cost,
+                              const RacingOptions& options);
 
-  // Makes a score known that was made earlier. The first one of a plan stays.
+  // Makes a score known that this run made earlier and that is on its record. The first one of a
+  // plan stays.
   void Insert(const PrecisionPlan& plan, PlanScore score);
+  // The same of a score that another run made: when it is used it is handed to `on_scored` as if it
+  // had been made now. One that is not complete is passed over.
+  void InsertForeign(const PrecisionPlan& plan, PlanScore score);
 
   // How many of `plans` were not asked for yet, repetitions not counted.
   int64_t CountNew(std::span<const PrecisionPlan> plans) const;
@@ -44,9 +58,14 @@ class EvaluationCache : public PlanEvaluator {
   struct Entry {
     PlanScore score;
     bool asked_for = false;
+    bool foreign = false;
   };
+  using Score = std::function<std::vector<PlanScore>(std::span<const PrecisionPlan>)>;
 
-  void ScoreUnknown(std::span<const PrecisionPlan> plans);
+  // Makes every plan known; `score` is asked for those that are not, in one call.
+  void ScoreUnknown(std::span<const PrecisionPlan> plans, const Score& score);
+  std::vector<PlanScore> Answer(std::span<const PrecisionPlan> plans);
+  std::vector<Racer> Rivals(std::span<const PrecisionPlan> batch, const CostFunction& cost) const;
 
   PlanEvaluator& inner_;
   OnScored on_scored_;

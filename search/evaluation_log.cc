@@ -30,6 +30,13 @@ std::string LineOf(const PrecisionPlan& plan, const PlanScore& score, const Plan
   Json json = Json::object();
   WritePlan(json, plan, cost);
   json["calibration"] = ToJson(score);
+  if (score.expected_kl) json["expected_kl"] = *score.expected_kl;
+  json["prompt_tokens"] = Json::array();
+  json["prompt_kl"] = Json::array();
+  for (const PromptScore& prompt : score.per_prompt) {
+    json["prompt_tokens"].push_back(prompt.tokens);
+    json["prompt_kl"].push_back(prompt.kl_sum);
+  }
   json["batch"] = batch;
   json["batch_size"] = batch_size;
   RequireFinite(json, fmt::format("logging the plan \"{}\"", PlanSpec(plan)));
@@ -49,6 +56,21 @@ bool IsIntact(std::string_view line) {
   return checksum == HashOf(line.substr(0, key));
 }
 
+std::vector<PromptScore> ReadPrompts(JsonFields& fields) {
+  const std::vector<int64_t> tokens = fields.Integers("prompt_tokens");
+  const std::vector<double> losses = fields.Numbers("prompt_kl");
+  if (tokens.size() != losses.size()) {
+    fields.Fail("prompt_kl", fmt::format("found {} prompts, expected {} as \"prompt_tokens\" says",
+                                         losses.size(), tokens.size()));
+  }
+  std::vector<PromptScore> prompts(tokens.size());
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    prompts[i].tokens = tokens[i];
+    prompts[i].kl_sum = losses[i];
+  }
+  return prompts;
+}
+
 Line ParseLine(std::string_view text, const std::string& source, size_t layer_count) {
   const Json json = ParseJson(text, source);
   JsonFields fields(json, source);
@@ -57,6 +79,8 @@ Line ParseLine(std::string_view text, const std::string& source, size_t layer_co
   line.evaluation.plan = std::move(costed.plan);
   line.evaluation.cost = costed.cost;
   line.evaluation.score = PlanScoreFromJson(fields.Object("calibration"));
+  if (fields.Has("expected_kl")) line.evaluation.score.expected_kl = fields.Number("expected_kl");
+  line.evaluation.score.per_prompt = ReadPrompts(fields);
   line.evaluation.batch = fields.Integer("batch");
   line.batch_size = ReadCount(fields, "batch_size");
   fields.Ignore("checksum");

@@ -7,7 +7,8 @@
 // is scored again, in the company it would have had.
 //
 // A line is {"spec", "layers", "nominal_bits", "effective_bits", "bytes_per_token", "calibration",
-// "batch", "batch_size", "checksum"}; the checksum is HashOf the line up to it. Rejected: one file
+// "expected_kl", "prompt_tokens", "prompt_kl", "batch", "batch_size", "checksum"}; the checksum is
+// HashOf the line up to it. Rejected: one file
 // per batch (hundreds of files), a database (not readable with a pager).
 #pragma once
 
@@ -26,7 +27,7 @@ namespace kvtune {
 struct LoggedEvaluation {
   PrecisionPlan plan;
   PlanCost cost;
-  PlanScore score;    // without per_prompt
+  PlanScore score;    // per_prompt has tokens and kl_sum only
   int64_t batch = 0;  // counted from 0
 };
 

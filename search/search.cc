@@ -8,12 +8,9 @@
 #include <utility>
 
 #include "lib/base/error.h"
-#include "lib/base/random.h"
-#include "search/first_generation.h"
-#include "search/genome.h"
 #include "search/nsga2.h"
-#include "search/pareto.h"
 #include "search/refinement.h"
+#include "search/search_run.h"
 
 namespace kvtune {
 namespace {
@@ -22,9 +19,9 @@ constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
 // Losses span orders of magnitude: on a linear scale the crowding distance would see the worst
 // plans only. Dominance is the same on both.
-double LogLoss(const PlanScore& score) {
+double LogLoss(double loss) {
   constexpr double kTiny = 1e-12;  // nats per token, far below any rounding floor
-  return std::log10(std::max(score.kl_mean, kTiny));
+  return std::log10(std::max(loss, kTiny));
 }
 
 void CheckOptions(const SearchOptions& options) {
@@ -44,6 +41,12 @@ void CheckOptions(const SearchOptions& options) {
   require(options.max_evaluations >= 0,
           fmt::format("found a limit of {} evaluations, expected 0 (none) or more",
                       options.max_evaluations));
+  require(options.stall_generations >= 0,
+          fmt::format("found {} generations without progress, expected 0 (no limit) or more",
+                      options.stall_generations));
+  require(!options.racing || (options.racing->confidence > 0.5 && options.racing->confidence < 1),
+          fmt::format("found the confidence {} of racing, expected one between 0.5 and 1",
+                      options.racing ? options.racing->confidence : 0));
   require(options.refinement_evaluations >= 0,
           fmt::format("found {} evaluations for the refinement, expected 0 (none) or more",
                       options.refinement_evaluations));
@@ -71,86 +74,76 @@ void CheckLayerLosses(const LayerLosses& losses, const LayerGroups& groups, size
   for (const LayerGroup& group : groups.groups) require_all(group.candidates);
 }
 
-class SearchRun {
- public:
-  SearchRun(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
-            EvaluationCache& evaluator, const CostFunction& cost, const SearchOptions& options,
-            const OnGeneration& on_generation)
-      : genome_(groups),
-        uniform_pairs_(uniform_pairs),
-        evaluator_(evaluator),
-        cost_(cost),
-        options_(options),
-        on_generation_(on_generation),
-        population_(RoundUpPopulation(options.population)),
-        limit_(options.max_evaluations > 0 ? options.max_evaluations : kNoLimit) {
-    if (genome_.layer_count() != evaluator.layer_count()) {
-      throw Error(fmt::format("searching: found groups of {} layers, expected {} as the model has",
-                              genome_.layer_count(), evaluator.layer_count()));
-    }
-    CheckLayerLosses(options.layer_losses, groups, layer_count(), uniform_pairs);
+}  // namespace
+
+std::string_view AlgorithmName(Algorithm algorithm) {
+  switch (algorithm) {
+    case Algorithm::kNsga2: return "nsga2";
+    case Algorithm::kMoead: return "moead";
+    case Algorithm::kRandom: return "random";
+    case Algorithm::kGreedy: return "greedy";
+    case Algorithm::kIlp: return "ilp";
   }
+  return "";
+}
 
-  SearchResult Run();
-
- private:
-  size_t layer_count() const { return genome_.layer_count(); }
-
-  void ScoreUniformPlans();
-  // Scores plans in order until the limit of evaluations; returns how many.
-  size_t Score(std::span<const PrecisionPlan> plans);
-  int64_t EvaluationsLeft() const;
-  void ReserveForRefinement();
-  std::vector<Objectives> ScoreGenes(std::span<const Genes> generation);
-  bool ScoreWholeSpace();
-  void RunNsga2();
-  std::vector<PrecisionPlan> SeedPlans() const;
-  void Refine();
-  std::vector<PrecisionPlan> ProposeRound(size_t count) const;
-
-  Objectives ObjectivesOf(const PrecisionPlan& plan) const;
-  void Report(SearchStage stage, int generation);
-  // Whether the user asked to stop, with the reason kept.
-  bool Interrupted(std::string_view after);
-  void StopAtLimit();
-  ScoredPlan Scored(std::string name, const PrecisionPlan& plan) const;
-  std::vector<ScoredPlan> Front() const;
-
-  Genome genome_;
-  std::span<const PrecisionPair> uniform_pairs_;
-  EvaluationCache& evaluator_;
-  const CostFunction& cost_;
-  const SearchOptions& options_;
-  const OnGeneration& on_generation_;
-  int population_;
-  std::vector<PrecisionPlan> uniform_plans_;
-  Objectives worst_;  // reference point of the hypervolume
-  int64_t limit_;     // of distinct plans, of the current stage
-  SearchResult result_;
-};
+SearchRun::SearchRun(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
+                     EvaluationCache& evaluator, const CostFunction& cost,
+                     const SearchOptions& options, const OnGeneration& on_generation)
+    : genome_(groups),
+      uniform_pairs_(uniform_pairs),
+      evaluator_(evaluator),
+      cost_(cost),
+      options_(options),
+      on_generation_(on_generation),
+      groups_(groups),
+      population_(RoundUpPopulation(options.population)),
+      limit_(options.max_evaluations > 0 ? options.max_evaluations : kNoLimit) {
+  if (genome_.layer_count() != evaluator.layer_count()) {
+    throw Error(fmt::format("searching: found groups of {} layers, expected {} as the model has",
+                            genome_.layer_count(), evaluator.layer_count()));
+  }
+  if (options.algorithm == Algorithm::kGreedy && options.sensitivities.empty()) {
+    throw Error("searching: found no sensitivities, expected them for the algorithm greedy");
+  }
+  const auto uniform_count = static_cast<int64_t>(uniform_pairs.size()) + 1;
+  const int64_t budget =
+      options.max_evaluations > 0 ? options.max_evaluations - uniform_count : kExactBudget;
+  if (options.exact && genome_.space_size() > budget) {
+    throw Error(fmt::format("searching exactly: found {} plans in the grouped space, expected at "
+                            "most {} (fewer groups: --max-groups; a larger budget: "
+                            "--max-evaluations)",
+                            genome_.space_size(), budget),
+                ExitCode::kUsage);
+  }
+  CheckLayerLosses(options.sensitivities, groups, layer_count(), uniform_pairs);
+}
 
 int64_t SearchRun::EvaluationsLeft() const { return limit_ - evaluator_.distinct_plans(); }
 
 size_t SearchRun::Score(std::span<const PrecisionPlan> plans) {
   size_t count = plans.size();
   while (count > 0 && evaluator_.CountNew(plans.first(count)) > EvaluationsLeft()) --count;
-  if (count > 0) evaluator_.Evaluate(plans.first(count));
+  if (count > 0) ScoreAll(plans.first(count));
   return count;
 }
 
-std::vector<Objectives> SearchRun::ScoreGenes(std::span<const Genes> generation) {
-  std::vector<PrecisionPlan> plans;
-  for (const Genes& genes : generation) plans.push_back(genome_.Decode(genes));
-  const size_t scored = Score(plans);
-  std::vector<Objectives> objectives;
-  for (const PrecisionPlan& plan : std::span(plans).first(scored)) {
-    objectives.push_back(ObjectivesOf(plan));
+void SearchRun::ScoreAll(std::span<const PrecisionPlan> plans) {
+  if (options_.racing && !options_.exact) {
+    evaluator_.Race(plans, cost_, *options_.racing);
+  } else {
+    evaluator_.Evaluate(plans);
   }
+}
+
+std::vector<Objectives> SearchRun::ObjectivesOfAll() const {
+  std::vector<Objectives> objectives;
+  for (const PrecisionPlan& plan : evaluator_.plans()) objectives.push_back(ObjectivesOf(plan));
   return objectives;
 }
 
 Objectives SearchRun::ObjectivesOf(const PrecisionPlan& plan) const {
-  return {LogLoss(evaluator_.ScoreOf(plan)), cost_(plan).bytes_per_token};
+  return {LogLoss(evaluator_.ScoreOf(plan).kl_of_all_prompts()), cost_(plan).bytes_per_token};
 }
 
 void SearchRun::ScoreUniformPlans() {
@@ -169,25 +162,51 @@ void SearchRun::ScoreUniformPlans() {
         ExitCode::kUsage);
   }
   evaluator_.Evaluate(first_batch);
-  worst_ = {LogLoss(evaluator_.ScoreOf(uniform_plans_.front())), cost_(exact).bytes_per_token};
+  worst_ = {LogLoss(evaluator_.ScoreOf(uniform_plans_.front()).kl_mean), cost_(exact).bytes_per_token};
   for (const PrecisionPlan& plan : uniform_plans_) {
-    worst_.loss = std::max(worst_.loss, LogLoss(evaluator_.ScoreOf(plan)));
+    worst_.loss = std::max(worst_.loss, LogLoss(evaluator_.ScoreOf(plan).kl_of_all_prompts()));
   }
   Report(SearchStage::kUniformPlans, 0);
 }
 
 // The grouped search would otherwise use up a small limit.
 void SearchRun::ReserveForRefinement() {
-  if (options_.max_evaluations == 0 || options_.layer_losses.empty()) return;
+  if (options_.max_evaluations == 0) return;
   constexpr int64_t kShare = 3;
   limit_ -= std::min(options_.refinement_evaluations, EvaluationsLeft() / kShare);
+}
+
+// So that even a scouting that is stopped leaves a front.
+void SearchRun::Scout() {
+  if (!options_.scout) return;
+  layer_losses_ = options_.scout();
+  CheckLayerLosses(layer_losses_, groups_, layer_count(), uniform_pairs_);
+}
+
+LayerLosses SearchRun::FittedLosses() const {
+  const std::vector<PrecisionPlan>& plans = evaluator_.plans();
+  std::vector<double> losses;
+  for (const PrecisionPlan& plan : plans) {
+    losses.push_back(evaluator_.ScoreOf(plan).kl_of_all_prompts());
+  }
+  return FitLayerLosses(layer_losses_, plans, losses);
+}
+
+std::vector<PrecisionPlan> SearchRun::NewConforming(std::span<const PrecisionPlan> plans) const {
+  std::vector<PrecisionPlan> conforming;
+  for (const PrecisionPlan& proposed : plans) {
+    PrecisionPlan plan = options_.conform ? options_.conform(proposed) : proposed;
+    if (evaluator_.CountNew(std::span(&plan, 1)) == 0) continue;
+    if (std::find(conforming.begin(), conforming.end(), plan) != conforming.end()) continue;
+    conforming.push_back(std::move(plan));
+  }
+  return conforming;
 }
 
 void SearchRun::Report(SearchStage stage, int generation) {
   std::vector<Objectives> objectives;
   for (const PrecisionPlan& plan : evaluator_.plans()) {
-    if (plan.is_exact()) continue;
-    objectives.push_back(ObjectivesOf(plan));
+    if (!plan.is_exact()) objectives.push_back(ObjectivesOf(plan));
   }
   GenerationReport report;
   report.stage = stage;
@@ -196,111 +215,49 @@ void SearchRun::Report(SearchStage stage, int generation) {
   report.repeated_plans = evaluator_.hits();
   report.front_size = Front().size();
   report.hypervolume = Hypervolume(objectives, worst_);
-  result_.generations.push_back(report);
+  stalled_ = !generations_.empty() && report.hypervolume <= generations_.back().hypervolume
+                 ? stalled_ + 1
+                 : 0;
+  generations_.push_back(report);
   if (on_generation_) on_generation_(report);
 }
 
-bool SearchRun::Interrupted(std::string_view after) {
-  if (!options_.should_stop || !options_.should_stop()) return false;
-  result_.interrupted = true;
-  result_.stop_reason = fmt::format("stopped after {}", after);
-  return true;
+bool SearchRun::Stopped(std::string_view after) {
+  result_.interrupted = options_.should_stop && options_.should_stop();
+  if (result_.interrupted) {
+    stop_reason_ = fmt::format("stopped after {}", after);
+    return true;
+  }
+  result_.out_of_time = options_.out_of_time && options_.out_of_time();
+  if (result_.out_of_time) stop_reason_ = fmt::format("the time is over after {}", after);
+  return result_.out_of_time;
 }
 
 void SearchRun::StopAtLimit() {
-  result_.stop_reason =
+  stop_reason_ =
       limit_ == options_.max_evaluations
           ? fmt::format("the limit of {} evaluations is reached", options_.max_evaluations)
           : fmt::format("the grouped search's share of {} evaluations is used", limit_);
 }
 
-// False when the space is too large, or does not fit under the limit of evaluations.
-bool SearchRun::ScoreWholeSpace() {
-  if (genome_.space_size() > std::max<int64_t>(options_.enumerate_up_to, 1)) return false;
-  std::vector<PrecisionPlan> plans;
-  Genes genes(genome_.gene_count(), 0);
-  do {
-    plans.push_back(genome_.Decode(genes));
-  } while (genome_.Next(genes));
-  if (evaluator_.CountNew(plans) > EvaluationsLeft()) return false;
-
-  // In pieces of a generation's size, so that it can be watched, stopped and resumed like one.
-  const auto batch_size = static_cast<size_t>(population_);
-  int generation = 0;
-  for (size_t begin = 0; begin < plans.size(); begin += batch_size) {
-    const auto batch = std::span(plans).subspan(begin, std::min(batch_size, plans.size() - begin));
-    evaluator_.Evaluate(batch);
-    Report(SearchStage::kGroupedSearch, ++generation);
-    const size_t done = begin + batch.size();
-    if (done < plans.size() &&
-        Interrupted(fmt::format("{} of {} plans of the grouped space", done, plans.size()))) {
-      return true;
-    }
-  }
-  result_.exhaustive = true;
-  result_.stop_reason = fmt::format("the grouped space of {} plans is scored whole", plans.size());
-  return true;
-}
-
-// What the first generation starts from, in order of preference.
-std::vector<PrecisionPlan> SearchRun::SeedPlans() const {
-  std::vector<PrecisionPlan> plans = uniform_plans_;
-  plans.insert(plans.end(), options_.seed_plans.begin(), options_.seed_plans.end());
-  if (options_.layer_losses.empty()) return plans;
-  // Half a generation: random plans find what the surrogate is wrong about.
-  const std::vector<PrecisionPlan> front =
-      ThinOverBytes(SurrogateFront(options_.layer_losses, cost_), cost_,
-                    static_cast<size_t>(population_) / 2);
-  plans.insert(plans.end(), front.begin(), front.end());
+std::vector<PrecisionPlan> SearchRun::ProposeRound(size_t count) const {
+  const std::vector<Objectives> objectives = ObjectivesOfAll();
+  // Some of what the target cannot express becomes what is known already.
+  constexpr size_t kSpare = 4;
+  std::vector<PrecisionPlan> plans = NewConforming(
+      ProposePlans(FittedLosses(), cost_, {evaluator_.plans(), objectives, worst_},
+                   options_.conform ? kSpare * count : count));
+  if (plans.size() > count) plans.resize(count);
   return plans;
 }
 
-void SearchRun::RunNsga2() {
-  const std::vector<Genes> first =
-      FirstGeneration(genome_, SeedPlans(), static_cast<size_t>(population_),
-                      DeriveSeed(options_.seed, SeedPurpose::kFirstGeneration));
-  const std::vector<Objectives> objectives = ScoreGenes(first);
-  Report(SearchStage::kGroupedSearch, 1);
-  if (objectives.size() < first.size()) return StopAtLimit();
-
-  Nsga2Options options;
-  options.crossover_probability = options_.crossover_probability;
-  options.mutation_probability = options_.mutation_probability > 0
-                                     ? options_.mutation_probability
-                                     : 1.0 / static_cast<double>(genome_.gene_count());
-  options.seed = DeriveSeed(options_.seed, SeedPurpose::kNsga2);
-  Nsga2 nsga2(
-      genome_.choices(), first, objectives,
-      [this](std::span<const Genes> generation) { return ScoreGenes(generation); }, options);
-  for (int generation = 2; generation <= options_.generations; ++generation) {
-    if (Interrupted(fmt::format("generation {} of {}", generation - 1, options_.generations)))
-      return;
-    const bool evolved = nsga2.Evolve();
-    Report(SearchStage::kGroupedSearch, generation);
-    if (!evolved) return StopAtLimit();
-  }
-  result_.stop_reason = fmt::format("{} generations are done", options_.generations);
-}
-
-std::vector<PrecisionPlan> SearchRun::ProposeRound(size_t count) const {
-  const std::vector<PrecisionPlan>& plans = evaluator_.plans();
-  std::vector<double> losses;
-  std::vector<Objectives> objectives;
-  for (const PrecisionPlan& plan : plans) {
-    losses.push_back(evaluator_.ScoreOf(plan).kl_mean);
-    objectives.push_back(ObjectivesOf(plan));
-  }
-  return ProposePlans(FitLayerLosses(options_.layer_losses, plans, losses), cost_,
-                      {plans, objectives, worst_}, count);
-}
-
 void SearchRun::Refine() {
-  const std::string grouped = std::exchange(result_.stop_reason, "");
+  const std::string grouped = std::exchange(stop_reason_, "");
   limit_ = options_.max_evaluations > 0 ? options_.max_evaluations : kNoLimit;
   const int64_t budget = std::min(options_.refinement_evaluations, EvaluationsLeft());
   const int64_t end = evaluator_.distinct_plans() + budget;
   const auto stop = [&](const std::string& why) {
-    result_.stop_reason = fmt::format("{}, then {}", grouped, why);
+    stop_reason_ = fmt::format("{}, then {}", grouped, why);
   };
   constexpr int kDullRounds = 2;  // in a row
   int dull_rounds = 0;
@@ -308,14 +265,14 @@ void SearchRun::Refine() {
     const int64_t left = end - evaluator_.distinct_plans();
     if (left == 0 && EvaluationsLeft() == 0) return StopAtLimit();
     if (left == 0) return stop(fmt::format("{} plans of the refinement", budget));
-    if (Interrupted(round == 1 ? "the grouped search"
+    if (Stopped(round == 1 ? "the grouped search"
                                : fmt::format("round {} of the refinement", round - 1))) {
       return;
     }
     const std::vector<PrecisionPlan> proposed =
         ProposeRound(static_cast<size_t>(std::min<int64_t>(population_, left)));
     if (proposed.empty()) return stop("nothing that the refinement would try is left");
-    evaluator_.Evaluate(proposed);
+    ScoreAll(proposed);
     Report(SearchStage::kRefinement, round);
     const std::vector<ScoredPlan> front = Front();
     const bool added = std::any_of(front.begin(), front.end(), [&](const ScoredPlan& member) {
@@ -327,18 +284,25 @@ void SearchRun::Refine() {
 }
 
 ScoredPlan SearchRun::Scored(std::string name, const PrecisionPlan& plan) const {
-  return {std::move(name), plan, cost_(plan), evaluator_.ScoreOf(plan), std::nullopt};
+  return {.name = std::move(name),
+          .plan = plan,
+          .cost = cost_(plan),
+          .calibration = evaluator_.ScoreOf(plan)};
 }
 
 std::vector<ScoredPlan> SearchRun::Front() const {
   const std::vector<PrecisionPlan>& plans = evaluator_.plans();
   std::vector<Objectives> objectives;
   for (const PrecisionPlan& plan : plans) {
-    objectives.push_back({evaluator_.ScoreOf(plan).kl_mean, cost_(plan).bytes_per_token});
+    objectives.push_back(
+        {evaluator_.ScoreOf(plan).kl_of_all_prompts(), cost_(plan).bytes_per_token});
   }
-  // The exact plan competes, so that no plan as large as it stays, but is not itself a member.
+  // The exact plan competes, so that no plan as large as it stays, but is not itself a member. A
+  // plan that racing stopped is dominated by the rival that its expected loss comes from.
   std::vector<size_t> members = NonDominated(objectives);
-  std::erase_if(members, [&](size_t i) { return plans[i].is_exact(); });
+  std::erase_if(members, [&](size_t i) {
+    return plans[i].is_exact() || !evaluator_.ScoreOf(plans[i]).complete();
+  });
   std::reverse(members.begin(), members.end());
   std::vector<ScoredPlan> front;
   for (size_t i = 0; i < members.size(); ++i) {
@@ -347,14 +311,45 @@ std::vector<ScoredPlan> SearchRun::Front() const {
   return front;
 }
 
+// Predicted losses may lie under what rounding allows; they are bounded like scores.
+std::optional<double> SearchRun::SurrogateHypervolume() const {
+  if (layer_losses_.empty()) return std::nullopt;
+  const LayerLosses fitted = FittedLosses();
+  std::vector<Objectives> front;
+  for (const PrecisionPlan& plan : SurrogateFront(fitted, cost_)) {
+    front.push_back({LogLoss(PredictLoss(fitted, plan)), cost_(plan).bytes_per_token});
+  }
+  return Hypervolume(front, worst_);
+}
+
+SearchSummary SearchRun::Summary() const {
+  SearchSummary summary;
+  summary.algorithm = AlgorithmName(options_.algorithm);
+  summary.exhaustive = exhaustive_;
+  summary.stop_reason = stop_reason_;
+  summary.distinct_plans = evaluator_.distinct_plans();
+  const int64_t prompts = evaluator_.ScoreOf(evaluator_.plans().front()).prompts;
+  for (const PrecisionPlan& plan : evaluator_.plans()) {
+    summary.prompt_scores += evaluator_.ScoreOf(plan).prompts;
+    summary.prompt_scores_saved += prompts - evaluator_.ScoreOf(plan).prompts;
+  }
+  summary.surrogate_hypervolume = SurrogateHypervolume();
+  summary.generations = generations_;
+  return summary;
+}
+
 SearchResult SearchRun::Run() {
   ScoreUniformPlans();
-  if (!Interrupted("the uniform plans")) {
-    ReserveForRefinement();
-    if (!ScoreWholeSpace()) RunNsga2();
-    const bool refines = options_.refinement_evaluations > 0 && !options_.layer_losses.empty();
-    if (!result_.interrupted && refines) Refine();
+  if (!Stopped("the uniform plans")) Scout();
+  if (!stopped() && !(options_.scout && Stopped("scouting single layers"))) {
+    const bool refines = options_.refinement_evaluations > 0 && !layer_losses_.empty() &&
+                         (options_.algorithm == Algorithm::kNsga2 ||
+                          options_.algorithm == Algorithm::kMoead);
+    if (refines) ReserveForRefinement();
+    SearchGroups();
+    if (!stopped() && refines) Refine();
   }
+  result_.summary = Summary();
   result_.front = Front();
   for (size_t i = 0; i < uniform_plans_.size(); ++i) {
     result_.uniform.push_back(Scored(PairLabel(uniform_pairs_[i]), uniform_plans_[i]));
@@ -362,8 +357,6 @@ SearchResult SearchRun::Run() {
   result_.reference = Scored("exact", PrecisionPlan::Uniform(kExactPair, layer_count()));
   return std::move(result_);
 }
-
-}  // namespace
 
 SearchResult Search(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
                     EvaluationCache& evaluator, const CostFunction& cost,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,22 +11,41 @@
 #include "lib/core/layer_groups.h"
 #include "lib/core/pareto_front.h"
 #include "lib/core/precision_plan.h"
+#include "lib/core/search_summary.h"
 #include "search/evaluation_cache.h"
+#include "search/racing.h"
 #include "search/surrogate.h"
 
 namespace kvtune {
 
+// What searches the grouped space (docs/algorithm.md, "Search"):
+//  - nsga2 (Deb et al. 2002), its children screened by the surrogate: kvtune's own way;
+//  - moead (Li and Zhang 2009), one plan at a time;
+//  - random plans;
+//  - greedy: layer sensitivities (e_o), bits taken away where they hurt least, no joint score used;
+//  - ilp: isolated losses, one additive integer program for every size, no joint score used.
+// The last three are what other tools do, to be compared with, and are not refined.
+enum class Algorithm { kNsga2, kMoead, kRandom, kGreedy, kIlp };
+std::string_view AlgorithmName(Algorithm algorithm);
+
 struct SearchOptions {
+  Algorithm algorithm = Algorithm::kNsga2;
   // Plans in a generation; rounded up to at least 8 and a multiple of 4 (pagmo2's own rule).
   int population = 16;
-  // Generations, the first one included. With the defaults about 100 distinct plans are scored on 8
-  // to 16 groups, and 150 with the refinement (the paper: 200 trials). Raise for more groups.
+  // Generations, the first one included. With the defaults 100 to 180 distinct plans are scored on 8
+  // to 16 groups, the refinement's included (the paper: 200 trials). Raise for more groups.
   int generations = 8;
   double crossover_probability = 0.95;  // in [0, 1)
   double mutation_probability = 0;      // per gene, in (0, 1]; 0: 1 / number of genes
   // Distinct plans scored, exact and uniform plans included; never exceeded. 0: no limit but the
   // generations' and the refinement's.
   int64_t max_evaluations = 0;
+  // The grouped search ends after so many generations in a row without a larger hypervolume. 0: no
+  // such end.
+  int stall_generations = 0;
+  // Score the whole grouped space on all prompts, or fail when it has more plans than
+  // max_evaluations leaves (kExactBudget without one).
+  bool exact = false;
   // A grouped space of at most this many plans is scored whole instead: about what the generations
   // would score, and the front is then the best possible one. 0: never.
   int64_t enumerate_up_to = 128;
@@ -33,47 +53,42 @@ struct SearchOptions {
   // Further plans for the first generation, in order of preference: they are projected onto the
   // groups and come after the uniform plans, before random ones.
   std::vector<PrecisionPlan> seed_plans;
-  // What every layer's pairs lose alone (MeasureLayerLosses): the prior of the surrogate, whose
-  // front seeds the first generation after `seed_plans` and which leads the refinement. Empty:
-  // neither.
-  LayerLosses layer_losses;
+  // Asked once, after the uniform plans: what every layer's pairs lose alone (MeasureLayerLosses),
+  // the prior of the surrogate, which seeds and screens and leads the refinement. Without it, or
+  // when it gives nothing: none of these.
+  std::function<LayerLosses()> scout;
+  // Of the algorithm greedy: SensitivityLosses.
+  LayerLosses sensitivities;
   // Distinct plans that the refinement may score after the grouped search; never exceeded. 0: none.
   // Where `max_evaluations` leaves less than three times as many after the uniform plans, the
   // refinement's share is a third. Raise for more layers.
   int64_t refinement_evaluations = 50;
+  // Plans that others clearly beat are not scored on all prompts. Empty: all are.
+  std::optional<RacingOptions> racing = RacingOptions{};
+  // The nearest plan that the target can express, through which everything goes that does not come
+  // from the groups. Empty: it can express all.
+  std::function<PrecisionPlan(const PrecisionPlan&)> conform;
   // Asked after every generation and round; true ends the search with what is scored so far.
   std::function<bool()> should_stop;
+  std::function<bool()> out_of_time;
 };
 
-enum class SearchStage { kUniformPlans, kGroupedSearch, kRefinement };
+inline constexpr int64_t kExactBudget = 20'000;
 
-// One line of the search's progress: after the uniform plans, after every generation of the grouped
-// search and after every round of the refinement.
-struct GenerationReport {
-  SearchStage stage = SearchStage::kUniformPlans;
-  int generation = 0;          // of the stage, from 1; 0 for the uniform plans
-  int64_t distinct_plans = 0;  // scored so far
-  int64_t repeated_plans = 0;  // answered from memory
-  size_t front_size = 0;
-  // Area dominated by the plans so far in (log10 KL, bytes per token), within the worst uniform
-  // plan and the exact plan's bytes: decades times bytes, higher is better.
-  double hypervolume = 0;
-};
 using OnGeneration = std::function<void(const GenerationReport&)>;
 
 struct SearchResult {
   std::vector<ScoredPlan> front;    // non-dominated among all scored plans, most bytes first
   std::vector<ScoredPlan> uniform;  // every pair of the target, in its order
   ScoredPlan reference;             // exact
-  std::vector<GenerationReport> generations;
-  bool exhaustive = false;   // the whole grouped space was scored
+  SearchSummary summary;
   bool interrupted = false;  // should_stop() ended it
-  std::string stop_reason;   // a clause for people: "20 generations are done"
+  bool out_of_time = false;  // out_of_time() ended it
 };
 
 // Scores the exact plan and all uniform plans, then the whole grouped space when it is small, else
-// runs pagmo2's nsga2 over one integer gene a group with more than one candidate, the first
-// generation seeded with the uniform plans and the surrogate's front projected onto the groups.
+// runs the algorithm over one integer gene a group with more than one candidate, the first
+// generation seeded with the uniform plans and the surrogate's front over the groups.
 // Then refines: any pair in any layer, in rounds of up to a population. Each fits the surrogate to
 // all scores so far and scores what ProposePlans finds; it ends after two rounds in a row that
 // added nothing to the front. Objectives: mean forward KL (nats per token) and bytes per token. The

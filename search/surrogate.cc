@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <tuple>
 #include <utility>
+
+#include "search/knapsack.h"
 
 namespace kvtune {
 namespace {
@@ -116,58 +116,10 @@ class Fit {
   std::vector<double> target_, predicted_;     // of a plan, nats per token
 };
 
-// What a pair adds to the size of a plan that is exact otherwise, in 1/1024 byte per token,
-// [layers][pairs]. Whole numbers, so that sums in another order are equal.
-std::vector<std::vector<int64_t>> LayerSteps(const LayerLosses& losses, const CostFunction& cost) {
-  constexpr double kStepsPerByte = 1024;
-  PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses.layer_count());
-  const double exact = cost(plan).bytes_per_token;
-  std::vector<std::vector<int64_t>> steps(losses.layer_count());
-  for (size_t layer = 0; layer < steps.size(); ++layer) {
-    for (const PrecisionPair pair : losses.pairs) {
-      plan.layers[layer] = pair;
-      steps[layer].push_back(std::llround((cost(plan).bytes_per_token - exact) * kStepsPerByte));
-    }
-    plan.layers[layer] = kExactPair;
-  }
-  return steps;
-}
-
-// A choice for the layers so far: one pair appended to an entry of the layer before.
-struct Partial {
-  int64_t steps = 0;
-  double loss = 0;
-  size_t previous = 0;
-  size_t pair = 0;
-};
-
-// Ascending sizes, descending losses. Ties go to the first pair and entry, so that the result does
-// not depend on the sort.
-std::vector<Partial> Undominated(std::vector<Partial> partials) {
-  std::sort(partials.begin(), partials.end(), [](const Partial& a, const Partial& b) {
-    return std::tie(a.steps, a.loss, a.pair, a.previous) <
-           std::tie(b.steps, b.loss, b.pair, b.previous);
-  });
-  std::vector<Partial> kept;
-  for (const Partial& partial : partials) {
-    if (kept.empty() || partial.loss < kept.back().loss) kept.push_back(partial);
-  }
-  constexpr size_t kMaxMembers = 16384;
-  if (kept.size() <= kMaxMembers) return kept;
-  const int64_t first = kept.front().steps;
-  const auto per_member = (kept.back().steps - first) / static_cast<int64_t>(kMaxMembers) + 1;
-  std::vector<Partial> thinned;
-  for (const Partial& partial : kept) {
-    const auto range_of = [&](const Partial& p) { return (p.steps - first) / per_member; };
-    if (!thinned.empty() && range_of(thinned.back()) == range_of(partial)) thinned.pop_back();
-    thinned.push_back(partial);
-  }
-  return thinned;
-}
-
 }  // namespace
 
-LayerLosses MeasureLayerLosses(const SensitivityTable& table, PlanEvaluator& scout) {
+LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& scout,
+                               const std::function<bool()>& should_stop) {
   // So many at a time: a scorer holds the activations of all plans of a batch at once.
   constexpr size_t kBatch = 32;
   LayerLosses measured;
@@ -189,6 +141,7 @@ LayerLosses MeasureLayerLosses(const SensitivityTable& table, PlanEvaluator& sco
     }
   }
   for (size_t begin = 0; begin < plans.size(); begin += kBatch) {
+    if (should_stop && should_stop()) return {};
     const auto batch = std::span(plans).subspan(begin, std::min(kBatch, plans.size() - begin));
     const std::vector<PlanScore> scores = scout.Evaluate(batch);
     for (size_t i = 0; i < scores.size(); ++i) *places[begin + i] = scores[i].kl_mean;
@@ -214,31 +167,23 @@ LayerLosses FitLayerLosses(const LayerLosses& prior, std::span<const PrecisionPl
 }
 
 std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost) {
-  const std::vector<std::vector<int64_t>> steps = LayerSteps(losses, cost);
-  std::vector<std::vector<Partial>> fronts;  // one a layer
-  const std::vector<Partial> nothing(1);
-  for (size_t layer = 0; layer < losses.layer_count(); ++layer) {
-    const std::vector<Partial>& shorter = fronts.empty() ? nothing : fronts.back();
-    std::vector<Partial> longer;
-    longer.reserve(shorter.size() * losses.pairs.size());
-    for (size_t pair = 0; pair < losses.pairs.size(); ++pair) {
-      for (size_t i = 0; i < shorter.size(); ++i) {
-        longer.push_back({shorter[i].steps + steps[layer][pair],
-                          shorter[i].loss + losses.losses[layer][pair], i, pair});
-      }
+  // What a pair adds to the size of a plan that is exact otherwise.
+  PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses.layer_count());
+  const double exact = cost(plan).bytes_per_token;
+  std::vector<std::vector<KnapsackChoice>> layers(losses.layer_count());
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    for (size_t i = 0; i < losses.pairs.size(); ++i) {
+      plan.layers[layer] = losses.pairs[i];
+      layers[layer].push_back({cost(plan).bytes_per_token - exact, losses.losses[layer][i]});
     }
-    fronts.push_back(Undominated(std::move(longer)));
+    plan.layers[layer] = kExactPair;
   }
   std::vector<PrecisionPlan> plans;
-  for (size_t member = 0; member < fronts.back().size(); ++member) {
-    PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses.layer_count());
-    size_t entry = member;
-    for (size_t layer = losses.layer_count(); layer-- > 0;) {
-      const Partial& partial = fronts[layer][entry];
-      plan.layers[layer] = losses.pairs[partial.pair];
-      entry = partial.previous;
+  for (const std::vector<size_t>& choices : KnapsackFront(layers)) {
+    for (size_t layer = 0; layer < layers.size(); ++layer) {
+      plan.layers[layer] = losses.pairs[choices[layer]];
     }
-    plans.push_back(std::move(plan));
+    plans.push_back(plan);
   }
   return plans;
 }

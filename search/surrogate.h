@@ -8,13 +8,14 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "lib/core/pareto_front.h"
-#include "lib/core/plan_evaluator.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/sensitivity.h"
+#include "search/evaluation_cache.h"
 
 namespace kvtune {
 
@@ -31,7 +32,9 @@ struct LayerLosses {
 // the table where it has them (`calibrate --sensitivity kl`), else scored by `scout`, for which a
 // part of the prompts is enough. Losses under 1e-9, which are rounding, become 1e-9.
 // REQUIRES: scout and table are of the same model.
-LayerLosses MeasureLayerLosses(const SensitivityTable& table, PlanEvaluator& scout);
+// `should_stop`, asked before every batch, ends it with nothing.
+LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& scout,
+                               const std::function<bool()>& should_stop = nullptr);
 
 // Sum over the layers, nats per token; an exact pair loses nothing. REQUIRES: as many layers, and
 // every other pair of the plan is one of losses.pairs.
@@ -49,14 +52,7 @@ LayerLosses FitLayerLosses(const LayerLosses& prior, std::span<const PrecisionPl
                            std::span<const double> losses);
 
 // The plans of losses.pairs that no other one beats in predicted loss and bytes, by ascending
-// bytes: exact for layers' bytes rounded to 1/1024 byte per token.
-//
-// Partial plans of the first layers are extended by one layer at a time, and dominated ones are
-// dropped, which is safe because both sums grow alike for every extension. With S distinct sizes
-// (481 for 80 equal layers of 8, 4 and 2 bits), L layers and P pairs: O(L P S log(P S)) time and
-// O(L S) memory. Partial fronts of over 16384 members are thinned to the best in each 16384th of
-// their range, which is then the resolution. REQUIRES: the cost of a plan is the sum of its
-// layers' costs.
+// bytes: KnapsackFront over layers. REQUIRES: the cost of a plan is the sum of its layers' costs.
 std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost);
 
 // At most `count` plans of `plans`, by ascending bytes, the smallest and the largest among them and

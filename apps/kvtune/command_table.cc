@@ -48,7 +48,8 @@ void DeclareEvaluate(CLI::App& app, EvaluateArguments& arguments) {
   AddChoice(app, "--uniform", arguments.uniform, {"all"}, "Also every uniform plan of the target")
       ->default_str("");
   app.add_flag("--stdin", arguments.read_stdin,
-               "Read JSON plans from stdin, one a line; write one JSON score a line");
+               "Read JSON plans from stdin, one a line or an array of them; answer each line");
+  AddKnownScores(app, arguments.known_scores);
 }
 
 void DeclareParetoList(CLI::App& app, FrontArguments& arguments) {

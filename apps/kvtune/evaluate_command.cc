@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/kvtune/commands.h"
+#include "apps/kvtune/logged_scores.h"
 #include "apps/kvtune/model_session.h"
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/plan_argument.h"
@@ -44,14 +45,17 @@ std::vector<NamedPlan> PlansOf(const EvaluateArguments& arguments, size_t layer_
   return plans;
 }
 
-std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, PlanEvaluator& evaluator,
+std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, EvaluationCache& evaluator,
                               const CostFunction& cost) {
   std::vector<PrecisionPlan> plans;
   for (const NamedPlan& plan : named) plans.push_back(plan.plan);
   const std::vector<PlanScore> scores = evaluator.Evaluate(plans);
   std::vector<ScoredPlan> scored;
   for (size_t i = 0; i < named.size(); ++i) {
-    scored.push_back({named[i].name, plans[i], cost(plans[i]), scores[i], std::nullopt});
+    scored.push_back({.name = named[i].name,
+                      .plan = plans[i],
+                      .cost = cost(plans[i]),
+                      .calibration = scores[i]});
   }
   return scored;
 }
@@ -65,24 +69,40 @@ void Print(const std::vector<ScoredPlan>& scored, double noise_floor, OutputForm
   PrintJson(document);
 }
 
-// A PLAN object, or {"error": "..."} for a line that cannot be scored.
-Json AnswerLine(const std::string& line, const std::string& source, ModelSession& model,
-                PlanEvaluator& evaluator) {
+NamedPlan PlanOfJson(const Json& json, const std::string& source, const ModelSession& model) {
+  const PrecisionPlan layers = PlanFromJson(json, source, model.layer_count(), model.target());
+  RequireFormatsOf(model.target(), layers, source);
+  NamedPlan plan{PlanSpec(layers), layers};
+  if (json.contains("name") && json["name"].is_string()) plan.name = json["name"];
+  return plan;
+}
+
+// A PLAN object for a plan, an array of them for an array, scored together; {"error": "..."} for a
+// line that cannot be scored.
+Json AnswerLine(const std::string& line, const std::string& source, const ModelSession& model,
+                EvaluationCache& evaluator) {
   try {
     const Json json = ParseJson(line, source);
-    const PrecisionPlan layers =
-        PlanFromJson(json, source, model.layer_count(), model.target());
-    RequireFormatsOf(model.target(), layers, source);
-    NamedPlan plan{PlanSpec(layers), layers};
-    if (json.contains("name") && json["name"].is_string()) plan.name = json["name"];
-    return ToJson(Score(std::span(&plan, 1), evaluator, model.cost()).front());
+    std::vector<NamedPlan> plans;
+    if (json.is_array()) {
+      for (size_t i = 0; i < json.size(); ++i) {
+        plans.push_back(PlanOfJson(json[i], fmt::format("{}: plan {}", source, i), model));
+      }
+    } else {
+      plans.push_back(PlanOfJson(json, source, model));
+    }
+    Json answers = Json::array();
+    for (const ScoredPlan& plan : Score(plans, evaluator, model.cost())) {
+      answers.push_back(ToJson(plan));
+    }
+    return json.is_array() ? answers : answers.front();
   } catch (const Error& error) {
     return {{"error", error.what()}};
   }
 }
 
 // One line at a time, so that another program can ask, read the answer and ask again.
-void AnswerLines(std::istream& input, ModelSession& model, PlanEvaluator& evaluator) {
+void AnswerLines(std::istream& input, const ModelSession& model, EvaluationCache& evaluator) {
   std::string line;
   for (int64_t number = 1; std::getline(input, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
@@ -116,6 +136,9 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   ModelSession model(arguments.model, "none");
   ModelEvaluator scorer(model.runner(), model.prompts().calibration.prompts);
   EvaluationCache evaluator(scorer);
+  if (!arguments.known_scores.empty()) {
+    AddKnownScores(evaluator, arguments.known_scores, model.run(), scorer.prompt_count());
+  }
   const double noise_floor = model.MeasureNoiseFloor();
   if (arguments.read_stdin) {
     AnswerLines(std::cin, model, evaluator);

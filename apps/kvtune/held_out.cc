@@ -2,18 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <span>
 #include <vector>
 
 #include "lib/base/log.h"
 #include "lib/base/random.h"
 #include "lib/base/statistics.h"
-#include "lib/calib/model_evaluator.h"
-#include "search/evaluation_cache.h"
 
 namespace kvtune {
 namespace {
 
-HeldOutScore WithInterval(PlanScore score, uint64_t seed) {
+Interval IntervalOf(const PlanScore& score, uint64_t seed) {
   std::vector<double> kl_sums;
   std::vector<double> tokens;
   for (const PromptScore& prompt : score.per_prompt) {
@@ -22,8 +22,7 @@ HeldOutScore WithInterval(PlanScore score, uint64_t seed) {
   }
   BootstrapOptions options;
   options.seed = DeriveSeed(seed, SeedPurpose::kBootstrap);
-  const Interval interval = BootstrapRatioInterval(kl_sums, tokens, options);
-  return {.score = std::move(score), .kl_mean_interval = interval};
+  return BootstrapRatioInterval(kl_sums, tokens, options);
 }
 
 std::vector<ScoredPlan*> AllPlans(ParetoFront& front) {
@@ -36,18 +35,31 @@ std::vector<ScoredPlan*> AllPlans(ParetoFront& front) {
 
 }  // namespace
 
-void AddHeldOutScores(ParetoFront& front, ModelRunner& runner, std::span<const TokenIds> prompts) {
-  if (prompts.empty()) return;
+void AddCalibrationIntervals(ParetoFront& front) {
+  for (ScoredPlan* plan : AllPlans(front)) {
+    if (plan->calibration.per_prompt.empty()) continue;
+    plan->calibration_interval = IntervalOf(plan->calibration, front.run.seed);
+  }
+}
+
+bool AddHeldOutScores(ParetoFront& front, EvaluationCache& evaluator,
+                      const std::function<bool()>& should_stop) {
+  if (evaluator.prompt_count() == 0) return true;
   const std::vector<ScoredPlan*> scored = AllPlans(front);
-  LogInfo(fmt::format("held out: scoring {} plans on {} prompts", scored.size(), prompts.size()));
+  LogInfo(fmt::format("held out: scoring {} plans on {} prompts", scored.size(),
+                      evaluator.prompt_count()));
   std::vector<PrecisionPlan> plans;
   for (const ScoredPlan* plan : scored) plans.push_back(plan->plan);
-  ModelEvaluator evaluator(runner, prompts);
-  EvaluationCache distinct(evaluator);  // uniform plans may be on the front too
-  std::vector<PlanScore> scores = distinct.Evaluate(plans);
-  for (size_t i = 0; i < scored.size(); ++i) {
-    scored[i]->held_out = WithInterval(std::move(scores[i]), front.run.seed);
+  constexpr size_t kBatch = 16;
+  for (size_t begin = 0; begin < plans.size(); begin += kBatch) {
+    if (should_stop()) return false;
+    evaluator.Evaluate(std::span(plans).subspan(begin, std::min(kBatch, plans.size() - begin)));
   }
+  for (ScoredPlan* plan : scored) {
+    const PlanScore& score = evaluator.ScoreOf(plan->plan);
+    plan->held_out = HeldOutScore{score, IntervalOf(score, front.run.seed)};
+  }
+  return true;
 }
 
 }  // namespace kvtune

@@ -149,13 +149,36 @@ void AddClusterOptions(CLI::App& app, ClusterOptionsArguments& cluster) {
   app.add_flag("--no-cluster", cluster.no_cluster, "Every layer is its own group");
 }
 
+void AddKnownScores(CLI::App& app, std::filesystem::path& file) {
+  app.add_option("--known-scores", file,
+                 "evaluations.jsonl of another run with this model, prompts and target: its plans "
+                 "are not scored again")
+      ->type_name("FILE");
+}
+
 void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
+  AddChoice(app, "--algorithm", search.algorithm, {"nsga2", "moead", "random", "greedy", "ilp"},
+            "What searches the groups; random, greedy and ilp are baselines");
+  app.add_flag("--exact", search.exact,
+               "Score every plan of the groups on all prompts, or refuse when they are too many");
   app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")
       ->type_name("N")->check(WholeNumber(1))->capture_default_str();
   app.add_option("--generations", search.generations, "Generations")
       ->type_name("N")->check(WholeNumber(1))->capture_default_str();
   app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
       ->type_name("N")->check(WholeNumber(1));
+  app.add_option("--max-seconds", search.max_seconds,
+                 "Stop the search after so long; the same command goes on from there")
+      ->type_name("S")->check(CLI::PositiveNumber);
+  app.add_option("--stall-generations", search.stall_generations,
+                 "End the grouped search after N generations in a row that added nothing")
+      ->type_name("N")->check(WholeNumber(1));
+  app.add_flag("--no-racing", search.no_racing,
+               "Score every plan on all prompts, also those that others clearly beat");
+  app.add_option("--search-seed", search.search_seed,
+                 "Seed of the search alone, where prompts shall stay (default: --seed)")
+      ->type_name("N")->check(WholeNumber(0));
+  AddKnownScores(app, search.known_scores);
   CLI::Option* refine =
       app.add_option("--refine-evaluations", search.refine_evaluations,
                      "Plans of the layer-wise refinement after the grouped search, at most")

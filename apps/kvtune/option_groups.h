@@ -33,6 +33,7 @@ void AddSensitivity(CLI::App& app, std::string& sensitivity);
 void AddCalibrateOptions(CLI::App& app, CalibrateOptionsArguments& calibrate);
 void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune);
 void AddClusterOptions(CLI::App& app, ClusterOptionsArguments& cluster);
+void AddKnownScores(CLI::App& app, std::filesystem::path& file);
 void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search);
 
 }  // namespace kvtune

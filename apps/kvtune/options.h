@@ -62,7 +62,14 @@ struct ClusterOptionsArguments {
 struct SearchOptionsArguments {
   int population = 16;
   int generations = 8;
+  std::string algorithm = "nsga2";
+  bool exact = false;
   int64_t max_evaluations = 0;  // 0: no limit but the generations' and the refinement's
+  double max_seconds = 0;       // 0: no limit
+  int stall_generations = 0;    // 0: no limit
+  bool no_racing = false;
+  std::optional<uint64_t> search_seed;  // default: --seed
+  std::filesystem::path known_scores;   // empty: none
   int64_t refine_evaluations = 50;
   bool no_refine = false;
 };
@@ -97,6 +104,7 @@ struct EvaluateArguments {
   std::vector<std::string> plans;
   std::string uniform;           // "all" or empty
   bool read_stdin = false;
+  std::filesystem::path known_scores;  // empty: none
 };
 
 struct FrontArguments {

@@ -75,8 +75,9 @@ RunSession::RunSession(fs::path root, const Provenance& wanted,
     : directory_(std::move(root)), run_(wanted), command_line_(std::move(command_line)) {
   if (!fs::exists(directory_.run())) {
     CreateWritableDirectory(directory_.root());
-    return;
   }
+  lock_.emplace(directory_.lock(), directory_.root());
+  if (!fs::exists(directory_.run())) return;
   Load();
   const std::string differences = DifferenceText(run_, wanted);
   if (!differences.empty()) FailResume(directory_.root(), differences);
@@ -85,6 +86,7 @@ RunSession::RunSession(fs::path root, const Provenance& wanted,
 
 RunSession::RunSession(fs::path root, std::vector<std::string> command_line)
     : directory_(std::move(root)), command_line_(std::move(command_line)) {
+  if (fs::exists(directory_.run())) lock_.emplace(directory_.lock(), directory_.root());
   Load();
 }
 

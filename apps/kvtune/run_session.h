@@ -2,16 +2,19 @@
 // options.
 //
 // run.json records the inputs once and every stage's options. A directory that was made from other
-// inputs or options is refused with the difference, so that its files always belong together.
+// inputs or options is refused with the difference, so that its files always belong together; so is one in
+// which another process works.
 #pragma once
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "apps/kvtune/options.h"
+#include "lib/base/file_lock.h"
 #include "lib/base/json_fields.h"
 #include "lib/core/artifacts.h"
 #include "lib/core/provenance.h"
@@ -64,6 +67,7 @@ class RunSession {
   bool AnyLaterRecorded(Stage stage) const;
 
   RunDirectory directory_;
+  std::optional<FileLock> lock_;
   Provenance run_;
   std::vector<std::string> command_line_;
   Json stages_ = Json::object();

@@ -22,7 +22,8 @@ void RequireSameOptions(const RunSession& session, const ModelSession& model,
 
 void PrintFront(const ParetoFront& front, const RunSession& session, OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
-  PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) + TieSentence(front) +
+  PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
+            TieSentence(front) + SearchSentences(front) +
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 
@@ -40,7 +41,11 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   ClusterStep(session, arguments.cluster);
   const SearchOutcome outcome = SearchStep(session, model, arguments.search);
   PrintFront(outcome.front, session, invocation.format);
-  if (!outcome.interrupted) return ExitCode::kOk;
+  if (!outcome.unfinished) return ExitCode::kOk;
+  if (!outcome.interrupted) {
+    LogInfo("--max-seconds are over; the same command goes on from here");
+    return ExitCode::kOk;
+  }
   LogWarning(fmt::format("stopped: {} holds the front so far; the same command goes on from here",
                          session.directory().root().string()));
   return ExitCode::kInterrupted;

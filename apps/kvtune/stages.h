@@ -13,6 +13,9 @@
 
 namespace kvtune {
 
+// sensitivity.json of the run.
+SensitivityTable ReadSensitivity(const RunSession& session);
+
 // The options of a stage by flag, as run.json keeps them.
 Json OptionsOf(const CalibrateOptionsArguments& arguments);
 Json OptionsOf(const PruneOptionsArguments& arguments);
@@ -26,10 +29,12 @@ LayerGroups ClusterStep(RunSession& session, const ClusterOptionsArguments& argu
 
 struct SearchOutcome {
   ParetoFront front;
-  bool interrupted = false;
+  bool interrupted = false;  // by the user
+  bool unfinished = false;   // by the user or --max-seconds
 };
 
-// Scored plans go to evaluations.jsonl batch by batch; an unfinished search goes on where it was.
+// Scored plans go to a log batch by batch; an unfinished search goes on where it was
+// (search_step.cc).
 SearchOutcome SearchStep(RunSession& session, ModelSession& model,
                          const SearchOptionsArguments& arguments);
 

@@ -1,7 +1,6 @@
 // Scores plans by running the model: the PlanEvaluator of every real search.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,12 +15,14 @@ class ModelEvaluator : public PlanEvaluator {
   ModelEvaluator(ModelRunner& runner, std::span<const TokenIds> prompts);
 
   size_t layer_count() const override;
-  std::vector<PlanScore> Evaluate(std::span<const PrecisionPlan> plans) override;
+  size_t prompt_count() const override { return prompts_.size(); }
+  std::vector<std::vector<PromptScore>> ScorePrompts(std::span<const PrecisionPlan> plans,
+                                                     PromptRange range) override;
 
  private:
   ModelRunner& runner_;
   std::span<const TokenIds> prompts_;
-  std::optional<double> exact_nll_;  // nats per token, once known
+  std::vector<double> exact_nll_;  // nats, of every prompt; empty until the first call
 };
 
 }  // namespace kvtune

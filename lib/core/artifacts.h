@@ -26,6 +26,10 @@ class RunDirectory {
   std::filesystem::path candidates() const { return root_ / "candidates.json"; }
   std::filesystem::path groups() const { return root_ / "groups.json"; }
   std::filesystem::path evaluations() const { return root_ / "evaluations.jsonl"; }
+  // Scores of single layers, and on held-out prompts; as evaluations.jsonl.
+  std::filesystem::path scouting() const { return root_ / "scouting.jsonl"; }
+  std::filesystem::path held_out() const { return root_ / "held_out.jsonl"; }
+  std::filesystem::path lock() const { return root_ / "run.lock"; }
   std::filesystem::path front() const { return root_ / "front.json"; }
 
  private:

@@ -10,20 +10,25 @@
 namespace kvtune {
 namespace {
 
+Json IntervalToJson(const Interval& interval) { return {interval.low, interval.high}; }
+
+Interval IntervalFromJson(JsonFields& fields, std::string_view key) {
+  const std::vector<double> interval = fields.Numbers(key);
+  if (interval.size() != 2 || interval[0] > interval[1]) {
+    fields.Fail(key, fmt::format("found [{}], expected [low, high]", fmt::join(interval, ", ")));
+  }
+  return {interval[0], interval[1]};
+}
+
 Json HeldOutToJson(const HeldOutScore& held_out) {
   Json json = ToJson(held_out.score);
-  json["kl_mean_interval"] = {held_out.kl_mean_interval.low, held_out.kl_mean_interval.high};
+  json["kl_mean_interval"] = IntervalToJson(held_out.kl_mean_interval);
   return json;
 }
 
 HeldOutScore HeldOutFromJson(JsonFields fields) {
   HeldOutScore held_out;
-  const std::vector<double> interval = fields.Numbers("kl_mean_interval");
-  if (interval.size() != 2 || interval[0] > interval[1]) {
-    fields.Fail("kl_mean_interval",
-                fmt::format("found [{}], expected [low, high]", fmt::join(interval, ", ")));
-  }
-  held_out.kl_mean_interval = {interval[0], interval[1]};
+  held_out.kl_mean_interval = IntervalFromJson(fields, "kl_mean_interval");
   held_out.score = PlanScoreFromJson(std::move(fields));
   return held_out;
 }
@@ -93,6 +98,9 @@ Json ToJson(const ScoredPlan& plan) {
   Json json = {{"name", plan.name}};
   WritePlan(json, plan.plan, plan.cost);
   json["calibration"] = ToJson(plan.calibration);
+  if (plan.calibration_interval) {
+    json["calibration_interval"] = IntervalToJson(*plan.calibration_interval);
+  }
   json["held_out"] = plan.held_out ? HeldOutToJson(*plan.held_out) : Json(nullptr);
   RequireFinite(json, "writing the plan " + plan.name);
   return json;
@@ -106,6 +114,9 @@ ScoredPlan ScoredPlanFromJson(JsonFields fields) {
   plan.plan = std::move(costed.plan);
   plan.cost = costed.cost;
   plan.calibration = CalibrationFromJson(fields.Object("calibration"));
+  if (fields.Has("calibration_interval")) {
+    plan.calibration_interval = IntervalFromJson(fields, "calibration_interval");
+  }
   fields.Value("held_out");  // must be there, null when nothing was held out
   if (fields.Has("held_out")) plan.held_out = HeldOutFromJson(fields.Object("held_out"));
   fields.RequireNoOthers();
@@ -113,11 +124,13 @@ ScoredPlan ScoredPlanFromJson(JsonFields fields) {
 }
 
 Json ToJson(const ParetoFront& front) {
-  return {{"schema_version", kSchemaVersion},
-          {"run", ToJson(front.run)},
-          {"plans", PlansToJson(front.plans)},
-          {"uniform", PlansToJson(front.uniform)},
-          {"reference", ToJson(front.reference)}};
+  Json json = {{"schema_version", kSchemaVersion},
+               {"run", ToJson(front.run)},
+               {"plans", PlansToJson(front.plans)},
+               {"uniform", PlansToJson(front.uniform)},
+               {"reference", ToJson(front.reference)}};
+  if (front.search) json["search"] = ToJson(*front.search);
+  return json;
 }
 
 ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
@@ -127,6 +140,7 @@ ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
   front.plans = PlansFromJson(fields, "plans");
   front.uniform = PlansFromJson(fields, "uniform");
   front.reference = ScoredPlanFromJson(fields.Object("reference"));
+  if (fields.Has("search")) front.search = SearchSummaryFromJson(fields.Object("search"));
   fields.RequireNoOthers();
 
   std::set<std::string> names;

@@ -11,6 +11,7 @@
 #include "lib/core/plan_score.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/provenance.h"
+#include "lib/core/search_summary.h"
 
 namespace kvtune {
 
@@ -33,7 +34,9 @@ struct ScoredPlan {
   PrecisionPlan plan;
   PlanCost cost;
   PlanScore calibration;
-  std::optional<HeldOutScore> held_out;
+  std::optional<HeldOutScore> held_out = std::nullopt;
+  // Of calibration.kl_mean, bootstrap over prompts.
+  std::optional<Interval> calibration_interval = std::nullopt;
 };
 
 struct ParetoFront {
@@ -41,6 +44,7 @@ struct ParetoFront {
   std::vector<ScoredPlan> plans;    // non-dominated, most bytes first
   std::vector<ScoredPlan> uniform;  // always scored, on the front or not
   ScoredPlan reference;             // the exact plan
+  std::optional<SearchSummary> search = std::nullopt;
 };
 
 // Adds "spec", "layers" and the costs: what a plan is, without its name and scores.

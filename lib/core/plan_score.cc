@@ -2,7 +2,37 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/base/error.h"
+#include "lib/base/statistics.h"
+
 namespace kvtune {
+
+PlanScore Summarize(std::vector<PromptScore> prompts) {
+  PlanScore score;
+  std::vector<double> token_kl;
+  double kl_sum = 0, nll_sum = 0, exact_nll_sum = 0;
+  int64_t top1_matches = 0;
+  for (PromptScore& prompt : prompts) {
+    token_kl.insert(token_kl.end(), prompt.token_kl.begin(), prompt.token_kl.end());
+    prompt.token_kl = {};
+    score.tokens += prompt.tokens;
+    kl_sum += prompt.kl_sum;
+    nll_sum += prompt.nll_sum;
+    exact_nll_sum += prompt.exact_nll_sum;
+    top1_matches += prompt.top1_matches;
+  }
+  score.prompts = static_cast<int64_t>(prompts.size());
+  if (score.tokens == 0) throw Error("scoring plans: found no prompts, expected at least 1");
+  const auto tokens = static_cast<double>(score.tokens);
+  score.kl_mean = kl_sum / tokens;
+  score.kl_p99 = Quantile(token_kl, 0.99);
+  score.kl_p999 = Quantile(token_kl, 0.999);
+  score.top1_agreement = static_cast<double>(top1_matches) / tokens;
+  score.nll = nll_sum / tokens;
+  score.delta_nll = score.nll - exact_nll_sum / tokens;
+  score.per_prompt = std::move(prompts);
+  return score;
+}
 
 Json ToJson(const PlanScore& score) {
   return {{"prompts", score.prompts},

@@ -2,18 +2,22 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "lib/base/json_fields.h"
 
 namespace kvtune {
 
-// One prompt's share, kept so that intervals can be made over prompts.
+// One plan on one prompt. Kept beside the summary, so that intervals can be made over prompts and
+// two plans compared prompt by prompt.
 struct PromptScore {
   int64_t tokens = 0;           // scored positions: those with a next token in the prompt
   double kl_sum = 0;            // nats, >= 0, lower is better
   double nll_sum = 0;           // nats, the plan's own negative log-likelihood of the next token
+  double exact_nll_sum = 0;     // nats, the exact model's
   int64_t top1_matches = 0;     // positions where plan and exact model prefer the same token
+  std::vector<float> token_kl;  // nats by scored position; empty once it is summarized
 };
 
 // Joint score: all layers quantized at once. KL is the forward KL from the exact to the quantized
@@ -28,7 +32,17 @@ struct PlanScore {
   double nll = 0;             // nats per scored token
   double delta_nll = 0;       // nll minus the exact model's
   std::vector<PromptScore> per_prompt;
+  // Of a plan that racing stopped (search/racing.h): the kl_mean to expect over all prompts. The
+  // other figures are over the prompts that it was scored on.
+  std::optional<double> expected_kl;
+
+  bool complete() const { return !expected_kl.has_value(); }
+  double kl_of_all_prompts() const { return expected_kl.value_or(kl_mean); }
 };
+
+// The score over all of `prompts`, which stay as per_prompt without their token_kl.
+// Throws Error when there are no prompts.
+PlanScore Summarize(std::vector<PromptScore> prompts);
 
 // The fields of docs/artifacts.md, without per_prompt.
 Json ToJson(const PlanScore& score);

@@ -70,7 +70,7 @@ Provenance ProvenanceFromJson(JsonFields fields) {
   return provenance;
 }
 
-std::vector<std::string> Differences(const Provenance& stored, const Provenance& wanted) {
+std::vector<std::string> ScoreDifferences(const Provenance& stored, const Provenance& wanted) {
   std::vector<std::string> differences;
   Compare("kvtune's version", stored.version, wanted.version, differences);
   // The hashes decide: paths may be spelled otherwise, and sizes and counts follow from the
@@ -91,6 +91,11 @@ std::vector<std::string> Differences(const Provenance& stored, const Provenance&
   Compare("--device", stored.device, wanted.device, differences);
   Compare("--dtype", stored.dtype, wanted.dtype, differences);
   Compare("--prefill", stored.prefill, wanted.prefill, differences);
+  return differences;
+}
+
+std::vector<std::string> Differences(const Provenance& stored, const Provenance& wanted) {
+  std::vector<std::string> differences = ScoreDifferences(stored, wanted);
   Compare("--seed", stored.seed, wanted.seed, differences);
   Compare("--context", stored.context, wanted.context, differences);
   return differences;

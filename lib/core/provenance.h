@@ -38,6 +38,10 @@ struct Provenance {
 Json ToJson(const Provenance& provenance);
 Provenance ProvenanceFromJson(JsonFields fields);
 
+// One sentence per difference that makes scores of the same plans incomparable: content of model and
+// prompts, target, arithmetic.
+std::vector<std::string> ScoreDifferences(const Provenance& stored, const Provenance& wanted);
+
 // One sentence per difference that makes results incomparable ("--seed: found 1 there, expected
 // 0"), empty when there is none. The model's path may differ when its hash does not.
 std::vector<std::string> Differences(const Provenance& stored, const Provenance& wanted);

@@ -28,9 +28,14 @@ bool IsUniform(const PrecisionPlan& plan) {
 std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
   if (!plan.held_out) return "-";
   const HeldOutScore& held_out = *plan.held_out;
-  if (detail > Detail::kAll) return fmt::format("{:.3g}", held_out.score.kl_mean);
-  return fmt::format("{:.3g} [{:.3g}, {:.3g}]", held_out.score.kl_mean,
-                     held_out.kl_mean_interval.low, held_out.kl_mean_interval.high);
+  // Beside the number, where it is read: the calibration loss promised something else.
+  const double loss = held_out.score.kl_mean;
+  const std::optional<Interval>& promised = plan.calibration_interval;
+  const bool leaves = promised && (loss < promised->low || loss > promised->high);
+  const char* mark = leaves ? " !" : "";
+  if (detail > Detail::kAll) return fmt::format("{:.3g}{}", loss, mark);
+  return fmt::format("{:.3g} [{:.3g}, {:.3g}]{}", loss, held_out.kl_mean_interval.low,
+                     held_out.kl_mean_interval.high, mark);
 }
 
 TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
@@ -161,6 +166,30 @@ std::string TieSentence(const ParetoFront& front) {
   if (!any) return "";
   return fmt::format("=: a smaller plan whose KL differs by less than {:.2g}, which rounding in {} makes of any score.\n",
                      *front.run.noise_floor, front.run.dtype);
+}
+
+std::string SearchSentences(const ParetoFront& front) {
+  if (!front.search) return "";
+  const SearchSummary& search = *front.search;
+  const int64_t wanted = search.prompt_scores + search.prompt_scores_saved;
+  std::string text = fmt::format(
+      "Searched with {}: {} plans, {} of {} prompt-scores ({:.0f} % saved by racing); {}.\n",
+      search.algorithm, search.distinct_plans, search.prompt_scores, wanted,
+      wanted > 0 ? 100.0 * static_cast<double>(search.prompt_scores_saved) /
+                       static_cast<double>(wanted)
+                 : 0.0,
+      search.stop_reason);
+  std::vector<std::string> volumes;
+  for (const GenerationReport& report : search.generations) {
+    volumes.push_back(fmt::format("{:.5g}", report.hypervolume));
+  }
+  text += fmt::format("Hypervolume by generation: {}", fmt::join(volumes, ", "));
+  if (search.surrogate_hypervolume.value_or(0) > 0 && !search.generations.empty()) {
+    text += fmt::format("; the last is {:.1f} % of the surrogate's exact front",
+                        100 * search.generations.back().hypervolume /
+                            *search.surrogate_hypervolume);
+  }
+  return text + ".\n";
 }
 
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width) {

@@ -46,4 +46,8 @@ const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
 // What the ties of FrontTable mean; empty without any.
 std::string TieSentence(const ParetoFront& front);
 
+// How the search went: plans scored, what racing saved, hypervolume by generation and its share of
+// the surrogate's. Empty without a summary.
+std::string SearchSentences(const ParetoFront& front);
+
 }  // namespace kvtune

@@ -1,4 +1,5 @@
 """The whole chain, resuming it, and refusing to mix runs."""
+import fcntl
 import json
 import os
 import shutil
@@ -32,10 +33,11 @@ class SearchTest(CliTestCase):
 
     def test_front_has_the_fields_that_scripts_read(self):
         self.assertEqual(set(self.front),
-                         {"schema_version", "run", "plans", "uniform", "reference"})
+                         {"schema_version", "run", "plans", "uniform", "reference", "search"})
         plan = self.front["plans"][0]
         self.assertEqual(set(plan), {"name", "spec", "layers", "nominal_bits", "effective_bits",
-                                     "bytes_per_token", "calibration", "held_out"})
+                                     "bytes_per_token", "calibration",
+                                     "calibration_interval", "held_out"})
         self.assertEqual(len(plan["layers"]), 3)
         self.assertEqual(set(plan["calibration"]),
                          {"prompts", "tokens", "kl_mean", "kl_p99", "kl_p999", "top1_agreement",
@@ -158,6 +160,53 @@ class HeldOutTest(CliTestCase):
     def test_lossless_pick_needs_held_out_scores(self):
         self.search("none", "--held-out", "none")
         self.assertIn("held-out", self.run_error("pareto", "pick", "none", "--lossless"))
+
+
+class KnownScoresTest(CliTestCase):
+
+    def test_known_plans_cost_nothing_and_others_are_refused(self):
+        groups = ["--max-groups", "2", "--held-out", "none", "--no-refine"]
+        self.run_kvtune("search", *self.model_arguments(), "--out", "all", *groups, "--exact")
+        known = self.folder / "all" / "evaluations.jsonl"
+        best = self.read_json("all", "front.json")
+        self.assertTrue(best["search"]["exhaustive"])
+        for algorithm in ("nsga2", "moead", "random", "greedy", "ilp"):
+            done = self.run_kvtune("search", *self.model_arguments(), "--out", algorithm, *groups,
+                                   "--algorithm", algorithm, "--known-scores", known,
+                                   "--search-seed", "5", *QUICK_SEARCH)
+            front = self.read_json(algorithm, "front.json")
+            self.assertEqual(front["search"]["algorithm"], algorithm)
+            self.assertNotIn("scoring", done.stderr)
+            self.assertIn("known scores", done.stderr)
+            scores = {plan["spec"]: plan["calibration"] for plan in best["plans"]}
+            for plan in front["plans"]:
+                self.assertEqual(scores.get(plan["spec"], plan["calibration"]), plan["calibration"])
+        message = self.run_error("search", *self.model_arguments(), "--prefill", "exact", "--out",
+                                 "other", *groups, "--known-scores", known)
+        self.assertIn("--prefill: found quantized there, expected exact", message)
+        message = self.run_error("search", *self.model_arguments(), "--out", "nsga2", *groups,
+                                 "--algorithm", "random", "--known-scores", known,
+                                 "--search-seed", "5", *QUICK_SEARCH)
+        self.assertIn("--algorithm: found nsga2 there, expected random", message)
+
+    def test_array_of_plans_is_answered_by_an_array(self):
+        text = json.dumps([{"spec": "KV8"}, {"spec": "KV4"}]) + "\n" + json.dumps({"spec": "KV8"})
+        done = self.run_kvtune("evaluate", *self.model_arguments(), "--stdin", text=text + "\n[3]\n")
+        pair, single, wrong = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([plan["name"] for plan in pair], ["KV8", "KV4"])
+        self.assertEqual(pair[0]["calibration"], single["calibration"])
+        self.assertIn("error", wrong)
+
+
+class LockTest(CliTestCase):
+
+    def test_second_process_is_refused(self):
+        self.search("locked", "--held-out", "none")
+        with open(self.folder / "locked" / "run.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = self.search("locked", "--held-out", "none", exit_code=1)
+        self.assertIn("opening locked: found another kvtune at work in it, expected none",
+                      done.stderr)
 
 
 class InterruptTest(CliTestCase):

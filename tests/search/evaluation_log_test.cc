@@ -167,7 +167,7 @@ TEST(EvaluationLogTest, StoppedSearchIsContinued) {
   stopped.should_stop = [&] { return ++asked == 3; };
   const SearchResult first = LoggedSearch(directory / "parts.jsonl").Run(stopped);
   EXPECT_TRUE(first.interrupted);
-  EXPECT_EQ(first.stop_reason, "stopped after generation 2 of 5");
+  EXPECT_EQ(first.summary.stop_reason, "stopped after generation 2 of 5");
   const SearchResult second = LoggedSearch(directory / "parts.jsonl").Run(SmallSearch());
   EXPECT_FALSE(second.interrupted);
   EXPECT_EQ(FrontText(second), expected);

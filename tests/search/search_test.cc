@@ -46,6 +46,11 @@ SensitivityTable PlainTable(size_t layer_count) {
   return TableOf(NinePairs(), std::vector(layer_count, std::vector<double>(9, 0.0)));
 }
 
+LayerLosses Scouted(size_t layer_count, FakeEvaluator& fake) {
+  EvaluationCache scout(fake);
+  return MeasureLayerLosses(PlainTable(layer_count), scout);
+}
+
 std::vector<std::string> Names(const std::vector<ScoredPlan>& plans) {
   std::vector<std::string> names;
   for (const ScoredPlan& plan : plans) names.push_back(plan.name);
@@ -59,9 +64,9 @@ TEST(SearchTest, TwoLayersAreEnumeratedAndTheFrontIsKnown) {
   EvaluationCache cache(fake);
   const SearchResult result = Search(OneLayerGroups(2, {kKV8, kKV4}), std::vector{kKV8, kKV4},
                                      cache, FakeCost, {}, nullptr);
-  EXPECT_TRUE(result.exhaustive);
+  EXPECT_TRUE(result.summary.exhaustive);
   EXPECT_FALSE(result.interrupted);
-  EXPECT_EQ(result.stop_reason, "the grouped space of 4 plans is scored whole");
+  EXPECT_EQ(result.summary.stop_reason, "the grouped space of 4 plans is scored whole");
   EXPECT_THAT(Names(result.front), ElementsAre("p00", "p01", "p02"));
   EXPECT_THAT(result.front[0].plan.layers, ElementsAre(kKV8, kKV8));
   EXPECT_THAT(result.front[1].plan.layers, ElementsAre(kKV8, kKV4));
@@ -136,22 +141,22 @@ TEST(SearchTest, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
       options.enumerate_up_to = enumerate_up_to;
       const SearchResult result =
           Search(OneLayerGroups(7, three), three, cache, FakeCost, options, nullptr);
-      EXPECT_EQ(result.exhaustive, enumerate_up_to > 0);
-      return result.generations.back().hypervolume;
+      EXPECT_EQ(result.summary.exhaustive, enumerate_up_to > 0);
+      return result.summary.generations.back().hypervolume;
     };
     const double best = hypervolume(3 * 3 * 3 * 3 * 3 * 3 * 3);
     EXPECT_GE(hypervolume(0), 0.96 * best) << "seed " << seed;
   }
 }
 
-TEST(SearchTest, DefaultBudgetScoresAboutAHundredAndFiftyPlans) {
+TEST(SearchTest, DefaultBudgetScoresAHundredToAHundredAndEightyPlans) {
   for (const size_t groups : {8, 12, 16}) {
     FakeEvaluator fake(RandomWeights(groups, groups), 2);
     EvaluationCache cache(fake);
     SearchOptions options;
-    options.layer_losses = MeasureLayerLosses(PlainTable(groups), fake);
+    options.scout = [&] { return Scouted(groups, fake); };
     Search(OneLayerGroups(groups, kFive), NinePairs(), cache, FakeCost, options, nullptr);
-    EXPECT_GE(cache.distinct_plans(), 130) << groups << " groups";
+    EXPECT_GE(cache.distinct_plans(), 100) << groups << " groups";
     EXPECT_LE(cache.distinct_plans(), 180) << groups << " groups";
   }
 }
@@ -166,7 +171,7 @@ TEST(SearchTest, ReportsGrowAndEndWithTheFront) {
       Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options,
              [&](const GenerationReport& report) { reports.push_back(report); });
   ASSERT_THAT(reports, SizeIs(8));
-  EXPECT_THAT(result.generations, SizeIs(8));
+  EXPECT_THAT(result.summary.generations, SizeIs(8));
   for (size_t i = 0; i < reports.size(); ++i) {
     EXPECT_EQ(reports[i].generation, static_cast<int>(i));
     if (i == 0) continue;
@@ -176,7 +181,7 @@ TEST(SearchTest, ReportsGrowAndEndWithTheFront) {
   EXPECT_EQ(reports[0].distinct_plans, 10);
   EXPECT_EQ(reports.back().front_size, result.front.size());
   EXPECT_EQ(reports.back().distinct_plans, cache.distinct_plans());
-  EXPECT_EQ(result.stop_reason, "7 generations are done");
+  EXPECT_EQ(result.summary.stop_reason, "7 generations are done");
 }
 
 TEST(SearchTest, LimitOfEvaluationsIsNeverExceeded) {
@@ -188,7 +193,7 @@ TEST(SearchTest, LimitOfEvaluationsIsNeverExceeded) {
     const SearchResult result =
         Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
     EXPECT_EQ(cache.distinct_plans(), limit);
-    EXPECT_EQ(result.stop_reason,
+    EXPECT_EQ(result.summary.stop_reason,
               "the limit of " + std::to_string(limit) + " evaluations is reached");
     EXPECT_FALSE(result.interrupted);
     EXPECT_FALSE(result.front.empty());
@@ -215,7 +220,7 @@ TEST(SearchTest, WholeSpaceIsScoredOnlyWhenItFitsTheLimit) {
   const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
   const SearchResult result =
       Search(OneLayerGroups(3, three), three, cache, FakeCost, options, nullptr);
-  EXPECT_FALSE(result.exhaustive);
+  EXPECT_FALSE(result.summary.exhaustive);
   EXPECT_LE(cache.distinct_plans(), 25);
 }
 
@@ -228,8 +233,8 @@ TEST(SearchTest, StopIsAskedBetweenGenerationsAndKeepsWhatIsScored) {
   const SearchResult result =
       Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
   EXPECT_TRUE(result.interrupted);
-  EXPECT_EQ(result.stop_reason, "stopped after generation 3 of 8");
-  EXPECT_THAT(result.generations, SizeIs(4));
+  EXPECT_EQ(result.summary.stop_reason, "stopped after generation 3 of 8");
+  EXPECT_THAT(result.summary.generations, SizeIs(4));
   EXPECT_FALSE(result.front.empty());
 }
 
@@ -243,8 +248,8 @@ TEST(SearchTest, EnumerationCanBeStoppedToo) {
   const SearchResult result =
       Search(OneLayerGroups(4, three), three, cache, FakeCost, options, nullptr);
   EXPECT_TRUE(result.interrupted);
-  EXPECT_FALSE(result.exhaustive);
-  EXPECT_EQ(result.stop_reason, "stopped after 40 of 81 plans of the grouped space");
+  EXPECT_FALSE(result.summary.exhaustive);
+  EXPECT_EQ(result.summary.stop_reason, "stopped after 40 of 81 plans of the grouped space");
 }
 
 TEST(SearchTest, StopAfterTheUniformPlans) {
@@ -254,7 +259,7 @@ TEST(SearchTest, StopAfterTheUniformPlans) {
   options.should_stop = [] { return true; };
   const SearchResult result =
       Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr);
-  EXPECT_EQ(result.stop_reason, "stopped after the uniform plans");
+  EXPECT_EQ(result.summary.stop_reason, "stopped after the uniform plans");
   EXPECT_THAT(fake.batches(), SizeIs(1));
   EXPECT_THAT(result.uniform, SizeIs(9));
 }
@@ -268,7 +273,7 @@ TEST(SearchTest, GroupsWithoutAChoiceAreOnePlan) {
   options.enumerate_up_to = 0;
   const SearchResult result =
       Search(groups, std::vector{kKV8, kKV4}, cache, FakeCost, options, nullptr);
-  EXPECT_TRUE(result.exhaustive);
+  EXPECT_TRUE(result.summary.exhaustive);
   EXPECT_EQ(cache.distinct_plans(), 4);
   ASSERT_THAT(result.front, SizeIs(3));
   EXPECT_THAT(result.front[1].plan.layers, ElementsAre(kKV8, kKV4));
@@ -363,7 +368,7 @@ Refined SearchHidden(SearchOptions options, double interaction = 2) {
   FakeEvaluator scout(kTenLayers, interaction);
   FakeEvaluator fake(kTenLayers, interaction);
   EvaluationCache cache(fake);
-  options.layer_losses = MeasureLayerLosses(PlainTable(kTenLayers.size()), scout);
+  options.scout = [&] { return Scouted(kTenLayers.size(), scout); };
   Refined refined;
   refined.result = Search(HidingGroups(), NinePairs(), cache, FakeCost, options, nullptr);
   refined.batches = fake.batches();
@@ -382,9 +387,9 @@ TEST(RefinementSearchTest, FindsPlansThatTheGroupsCannotExpress) {
   grouped_only.refinement_evaluations = 0;
   const Refined grouped = SearchHidden(grouped_only);
   const Refined refined = SearchHidden({});
-  EXPECT_TRUE(grouped.result.exhaustive);
-  EXPECT_GT(refined.result.generations.back().hypervolume,
-            1.05 * grouped.result.generations.back().hypervolume);
+  EXPECT_TRUE(grouped.result.summary.exhaustive);
+  EXPECT_GT(refined.result.summary.generations.back().hypervolume,
+            1.05 * grouped.result.summary.generations.back().hypervolume);
   // Every grouped plan that mixes is beaten by far at its own size.
   for (const ScoredPlan& plan : grouped.result.front) {
     if (plan.plan == PrecisionPlan::Uniform(kKV8, 10) ||
@@ -413,7 +418,7 @@ TEST(RefinementSearchTest, BudgetsAreHardCaps) {
     options.refinement_evaluations = budget;
     const Refined refined = SearchHidden(options);
     EXPECT_LE(refined.distinct_plans, grouped + budget);
-    EXPECT_EQ(refined.result.generations.back().stage, SearchStage::kRefinement);
+    EXPECT_EQ(refined.result.summary.generations.back().stage, SearchStage::kRefinement);
   }
   for (const int64_t limit : {10, 11, 12, 13, 20, 40}) {
     SearchOptions options;
@@ -431,17 +436,17 @@ TEST(RefinementSearchTest, SmallLimitLeavesAThirdForTheRefinement) {
   options.generations = 50;
   const Refined refined = SearchHidden(options);
   int64_t grouped = 0;
-  for (const GenerationReport& report : refined.result.generations) {
+  for (const GenerationReport& report : refined.result.summary.generations) {
     if (report.stage == SearchStage::kGroupedSearch) grouped = report.distinct_plans;
   }
   EXPECT_LE(grouped, 30);
   EXPECT_EQ(refined.distinct_plans, 40);
-  EXPECT_EQ(refined.result.stop_reason, "the limit of 40 evaluations is reached");
+  EXPECT_EQ(refined.result.summary.stop_reason, "the limit of 40 evaluations is reached");
 }
 
 TEST(RefinementSearchTest, RoundsAreReportedAfterTheGenerations) {
   const Refined refined = SearchHidden({});
-  const std::vector<GenerationReport>& reports = refined.result.generations;
+  const std::vector<GenerationReport>& reports = refined.result.summary.generations;
   EXPECT_EQ(reports.front().stage, SearchStage::kUniformPlans);
   int round = 0;
   for (size_t i = 1; i < reports.size(); ++i) {
@@ -451,17 +456,17 @@ TEST(RefinementSearchTest, RoundsAreReportedAfterTheGenerations) {
     EXPECT_EQ(reports[i].generation, ++round);
   }
   EXPECT_GE(round, 2);
-  EXPECT_THAT(refined.result.stop_reason,
+  EXPECT_THAT(refined.result.summary.stop_reason,
               HasSubstr("the grouped space of 16 plans is scored whole, then "));
 }
 
 TEST(RefinementSearchTest, CanBeStoppedBetweenRounds) {
   SearchOptions options;
   int asked = 0;
-  options.should_stop = [&] { return ++asked == 3; };  // uniform plans, grouped space, round 1
+  options.should_stop = [&] { return ++asked == 4; };  // uniform plans, scouting, grouped space, round 1
   const Refined refined = SearchHidden(options);
   EXPECT_TRUE(refined.result.interrupted);
-  EXPECT_EQ(refined.result.stop_reason, "stopped after round 1 of the refinement");
+  EXPECT_EQ(refined.result.summary.stop_reason, "stopped after round 1 of the refinement");
 }
 
 TEST(RefinementSearchTest, EndsByItselfWhenNothingImproves) {
@@ -469,10 +474,10 @@ TEST(RefinementSearchTest, EndsByItselfWhenNothingImproves) {
   FakeEvaluator fake({1});
   EvaluationCache cache(fake);
   SearchOptions options;
-  options.layer_losses = MeasureLayerLosses(PlainTable(1), fake);
+  options.scout = [&] { return Scouted(1, fake); };
   const SearchResult result =
       Search(OneLayerGroups(1, kFive), NinePairs(), cache, FakeCost, options, nullptr);
-  EXPECT_EQ(result.stop_reason,
+  EXPECT_EQ(result.summary.stop_reason,
             "the grouped space of 5 plans is scored whole, then nothing that the refinement would "
             "try is left");
   EXPECT_EQ(cache.distinct_plans(), 10);
@@ -483,7 +488,7 @@ TEST(RefinementSearchTest, LossesOfAnotherModelAreRefused) {
     FakeEvaluator fake({1, 1});
     EvaluationCache cache(fake);
     SearchOptions options;
-    options.layer_losses = std::move(losses);
+    options.scout = [&] { return losses; };
     try {
       Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr);
     } catch (const Error& error) {
@@ -495,6 +500,127 @@ TEST(RefinementSearchTest, LossesOfAnotherModelAreRefused) {
             "searching: found losses of 1 layers, expected 2 as the model has");
   EXPECT_EQ(message({{kKV8}, {{1.0}, {1.0}}}),
             "searching: found no layer losses of K8V4, expected them of every pair");
+}
+
+// Whatever searches: no plan of a front is dominated by a scored one, every uniform plan is scored on
+// all prompts, and the summary counts what was done.
+class EveryAlgorithmTest : public ::testing::TestWithParam<Algorithm> {};
+
+TEST_P(EveryAlgorithmTest, FrontsAreUndominatedAndUniformPlansScored) {
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    const size_t layers = 3 + seed % 4;
+    FakeEvaluator fake(RandomWeights(layers, seed), static_cast<double>(seed), 40);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.algorithm = GetParam();
+    options.seed = seed;
+    options.generations = 4;
+    options.enumerate_up_to = 0;
+    if (seed % 2 == 1) options.racing.reset();
+    options.scout = [&] { return Scouted(layers, fake); };
+    options.sensitivities = Scouted(layers, fake);
+    const SearchResult result =
+        Search(OneLayerGroups(layers, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    ASSERT_FALSE(result.front.empty());
+    for (const ScoredPlan& member : result.front) {
+      EXPECT_EQ(member.calibration.prompts, 40);
+      for (const PrecisionPlan& plan : cache.plans()) {
+        EXPECT_FALSE(
+            Dominates({cache.ScoreOf(plan).kl_of_all_prompts(), FakeCost(plan).bytes_per_token},
+                      ObjectivesOf(member)));
+      }
+    }
+    ASSERT_THAT(result.uniform, SizeIs(9));
+    for (const ScoredPlan& uniform : result.uniform) EXPECT_TRUE(uniform.calibration.complete());
+    const SearchSummary& summary = result.summary;
+    EXPECT_EQ(summary.algorithm, AlgorithmName(GetParam()));
+    EXPECT_EQ(summary.distinct_plans, cache.distinct_plans());
+    EXPECT_EQ(summary.prompt_scores + summary.prompt_scores_saved, 40 * cache.distinct_plans());
+    if (seed % 2 == 1) {
+      EXPECT_EQ(summary.prompt_scores_saved, 0);
+    }
+    EXPECT_GT(summary.surrogate_hypervolume.value_or(0), 0);
+  }
+}
+
+TEST_P(EveryAlgorithmTest, SameSeedGivesTheSameBatches) {
+  const auto batches = [] {
+    FakeEvaluator fake(RandomWeights(6, 3), 2);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.algorithm = GetParam();
+    options.generations = 3;
+    options.enumerate_up_to = 0;
+    options.scout = [] {
+      FakeEvaluator scout(RandomWeights(6, 3), 2);
+      return Scouted(6, scout);
+    };
+    options.sensitivities = options.scout();
+    Search(OneLayerGroups(6, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    return fake.batches();
+  };
+  EXPECT_EQ(batches(), batches());
+}
+
+INSTANTIATE_TEST_SUITE_P(Algorithms, EveryAlgorithmTest,
+                         ::testing::Values(Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom,
+                                           Algorithm::kGreedy, Algorithm::kIlp),
+                         [](const auto& of) { return std::string(AlgorithmName(of.param)); });
+
+TEST(ExactSearchTest, ScoresTheWholeSpaceOnAllPromptsOrRefuses) {
+  FakeEvaluator fake(RandomWeights(4, 1), 0, 40);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.exact = true;
+  options.enumerate_up_to = 0;
+  const SearchResult result =
+      Search(OneLayerGroups(4, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+  EXPECT_TRUE(result.summary.exhaustive);
+  EXPECT_EQ(result.summary.prompt_scores_saved, 0);
+  EXPECT_GE(cache.distinct_plans(), 625);
+  options.max_evaluations = 634;
+  EXPECT_THAT(
+      [&] { Search(OneLayerGroups(4, kFive), NinePairs(), cache, FakeCost, options, nullptr); },
+      ThrowsMessage<Error>(HasSubstr("searching exactly: found 625 plans in the grouped space, "
+                                     "expected at most 624")));
+}
+
+TEST(StopSearchTest, StallingAndTimeEndTheSearch) {
+  FakeEvaluator fake({1, 1, 1});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.enumerate_up_to = 0;
+  options.generations = 1000;
+  options.stall_generations = 3;
+  options.refinement_evaluations = 0;
+  const auto search = [&] {
+    return Search(OneLayerGroups(3, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+  };
+  EXPECT_EQ(search().summary.stop_reason, "3 generations in a row added nothing");
+  options.out_of_time = [] { return true; };
+  const SearchResult result = search();
+  EXPECT_TRUE(result.out_of_time);
+  EXPECT_FALSE(result.interrupted);
+  EXPECT_EQ(result.summary.stop_reason, "the time is over after the uniform plans");
+}
+
+TEST(ConformTest, RefinementScoresOnlyWhatTheTargetCanExpress) {
+  FakeEvaluator fake(RandomWeights(6, 2));
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.scout = [&] { return Scouted(6, fake); };
+  options.enumerate_up_to = 0;
+  options.generations = 2;
+  options.conform = [](const PrecisionPlan& plan) {  // layers in twos
+    PrecisionPlan paired = plan;
+    for (size_t i = 0; i + 1 < 6; i += 2) paired.layers[i + 1] = paired.layers[i];
+    return paired;
+  };
+  LayerGroups twos;
+  twos.groups = {{{0, 1}, kFive}, {{2, 3}, kFive}, {{4, 5}, kFive}};
+  const SearchResult result = Search(twos, NinePairs(), cache, FakeCost, options, nullptr);
+  EXPECT_EQ(result.summary.generations.back().stage, SearchStage::kRefinement);
+  for (const PrecisionPlan& plan : cache.plans()) EXPECT_EQ(options.conform(plan), plan);
 }
 
 }  // namespace

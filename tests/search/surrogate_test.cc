@@ -100,7 +100,8 @@ TEST(SurrogateTest, MeasuresWhatTheTableLacks) {
   table.layers[1].errors[0].kl = 0.25;
   table.layers[1].errors[1].kl = 0;
   FakeEvaluator scout({1, 1, 10});
-  const LayerLosses losses = MeasureLayerLosses(table, scout);
+  EvaluationCache cache(scout);
+  const LayerLosses losses = MeasureLayerLosses(table, cache);
   EXPECT_EQ(losses.pairs, table.pairs);
   EXPECT_THAT(losses.losses, ElementsAre(ElementsAre(FakePairError(kKV8), FakePairError(kKV4)),
                                          ElementsAre(0.25, 1e-9),

@@ -24,43 +24,66 @@ inline double FakePairError(PrecisionPair pair) {
 // next: with 0 the best plan for a size is a knapsack, otherwise layers have to be judged together.
 class FakeEvaluator : public PlanEvaluator {
  public:
-  explicit FakeEvaluator(std::vector<double> layer_weights, double interaction = 0)
-      : layer_weights_(std::move(layer_weights)), interaction_(interaction) {}
+  explicit FakeEvaluator(std::vector<double> layer_weights, double interaction = 0,
+                         size_t prompt_count = 4)
+      : layer_weights_(std::move(layer_weights)),
+        interaction_(interaction),
+        prompt_count_(prompt_count) {}
 
   size_t layer_count() const override { return layer_weights_.size(); }
+  size_t prompt_count() const override { return prompt_count_; }
 
-  std::vector<PlanScore> Evaluate(std::span<const PrecisionPlan> plans) override {
-    batches_.emplace_back(plans.begin(), plans.end());
-    std::vector<PlanScore> scores;
-    for (const PrecisionPlan& plan : plans) scores.push_back(ScoreOf(plan));
+  std::vector<std::vector<PromptScore>> ScorePrompts(std::span<const PrecisionPlan> plans,
+                                                     PromptRange range) override {
+    if (range.begin == 0) batches_.emplace_back(plans.begin(), plans.end());
+    prompt_scores_ += plans.size() * (range.end - range.begin);
+    std::vector<std::vector<PromptScore>> scores;
+    for (const PrecisionPlan& plan : plans) {
+      const std::vector<PromptScore> all = PromptsOf(plan);
+      scores.emplace_back(all.begin() + static_cast<ptrdiff_t>(range.begin),
+                          all.begin() + static_cast<ptrdiff_t>(range.end));
+    }
     return scores;
   }
 
-  PlanScore ScoreOf(const PrecisionPlan& plan) const {
+  PlanScore ScoreOf(const PrecisionPlan& plan) const { return Summarize(PromptsOf(plan)); }
+
+  // The plans of every call that began with the first prompt, in order.
+  const std::vector<std::vector<PrecisionPlan>>& batches() const { return batches_; }
+  // Plans times prompts of all calls.
+  size_t prompt_scores() const { return prompt_scores_; }
+
+ private:
+  // A loss of its own on every prompt: prompts differ by a factor of four, and each likes some plans
+  // a tenth more than others.
+  std::vector<PromptScore> PromptsOf(const PrecisionPlan& plan) const {
     double loss = 0, previous = 0;
     for (size_t i = 0; i < plan.layers.size(); ++i) {
       const double error = layer_weights_[i] * FakePairError(plan.layers[i]);
       loss += error + interaction_ * error * previous;
       previous = error;
     }
-    PlanScore score;
-    score.prompts = 4;
-    score.tokens = 1000;
-    score.kl_mean = loss;
-    score.kl_p99 = 10 * loss;
-    score.kl_p999 = 50 * loss;
-    score.top1_agreement = 1 / (1 + loss);
-    score.nll = 1.5 + loss / 3;
-    score.delta_nll = loss / 3;
-    return score;
+    std::vector<PromptScore> prompts(prompt_count_);
+    for (size_t i = 0; i < prompt_count_; ++i) {
+      constexpr int64_t kTokens = 250;
+      const auto wave = [&](double phase) { return std::sin(phase + static_cast<double>(i)); };
+      const double liking = prompt_count_ > 4 ? 0.1 * wave(1e4 * loss) : 0;
+      const double kl = loss * std::pow(2.0, prompt_count_ > 4 ? wave(0) : 0) * (1 + liking);
+      PromptScore& prompt = prompts[i];
+      prompt.tokens = kTokens;
+      prompt.kl_sum = kl * static_cast<double>(kTokens);
+      prompt.exact_nll_sum = 1.5 * static_cast<double>(kTokens);
+      prompt.nll_sum = prompt.exact_nll_sum + prompt.kl_sum / 3;
+      prompt.top1_matches = static_cast<int64_t>(static_cast<double>(kTokens) / (1 + kl));
+      prompt.token_kl = {static_cast<float>(kl / 2), static_cast<float>(3 * kl / 2)};
+    }
+    return prompts;
   }
 
-  // The plans of every call, in order.
-  const std::vector<std::vector<PrecisionPlan>>& batches() const { return batches_; }
-
- private:
   std::vector<double> layer_weights_;
   double interaction_;
+  size_t prompt_count_;
+  size_t prompt_scores_ = 0;
   std::vector<std::vector<PrecisionPlan>> batches_;
 };
 

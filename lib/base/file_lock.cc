@@ -1,0 +1,29 @@
+#include "lib/base/file_lock.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+
+FileLock::FileLock(const std::filesystem::path& path, const std::filesystem::path& folder)
+    : descriptor_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+  if (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+  const int reason = errno;
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (reason == EWOULDBLOCK) {
+    throw Error(fmt::format("opening {}: found another kvtune at work in it, expected none",
+                            folder.string()));
+  }
+  throw Error(fmt::format("locking {}: {}", path.string(), std::strerror(reason)));
+}
+
+FileLock::~FileLock() { ::close(descriptor_); }
+
+}  // namespace kvtune

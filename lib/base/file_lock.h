@@ -1,0 +1,22 @@
+// A lock on a file, so that two processes do not work in one folder.
+#pragma once
+
+#include <filesystem>
+
+namespace kvtune {
+
+// Held until destruction or the end of the process, however it ends. The file stays.
+class FileLock {
+ public:
+  // Creates the file when it is not there. `folder` names what is locked in messages. Throws Error
+  // when another process holds it.
+  FileLock(const std::filesystem::path& path, const std::filesystem::path& folder);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace kvtune

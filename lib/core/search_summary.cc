@@ -1,0 +1,84 @@
+#include "lib/core/search_summary.h"
+
+#include <nlohmann/json.hpp>
+
+#include "lib/core/artifacts.h"
+
+namespace kvtune {
+namespace {
+
+std::string_view StageName(SearchStage stage) {
+  switch (stage) {
+    case SearchStage::kUniformPlans: return "uniform";
+    case SearchStage::kGroupedSearch: return "grouped";
+    case SearchStage::kRefinement: return "refinement";
+  }
+  return "";
+}
+
+SearchStage ReadStage(JsonFields& fields) {
+  const std::string name = fields.String("stage");
+  for (const SearchStage stage :
+       {SearchStage::kUniformPlans, SearchStage::kGroupedSearch, SearchStage::kRefinement}) {
+    if (StageName(stage) == name) return stage;
+  }
+  fields.Fail("stage", "found \"" + name + "\", expected uniform, grouped or refinement");
+}
+
+GenerationReport GenerationFromJson(JsonFields fields) {
+  GenerationReport report;
+  report.stage = ReadStage(fields);
+  report.generation = static_cast<int>(ReadCount(fields, "generation"));
+  report.distinct_plans = fields.Integer("distinct_plans");
+  report.repeated_plans = fields.Integer("repeated_plans");
+  report.front_size = ReadCount(fields, "front_size");
+  report.hypervolume = fields.Number("hypervolume");
+  fields.RequireNoOthers();
+  return report;
+}
+
+}  // namespace
+
+Json ToJson(const SearchSummary& summary) {
+  Json json = {{"algorithm", summary.algorithm},
+               {"exhaustive", summary.exhaustive},
+               {"stop_reason", summary.stop_reason},
+               {"distinct_plans", summary.distinct_plans},
+               {"prompt_scores", summary.prompt_scores},
+               {"prompt_scores_saved", summary.prompt_scores_saved},
+               {"surrogate_hypervolume", nullptr},
+               {"generations", Json::array()}};
+  if (summary.surrogate_hypervolume) {
+    json["surrogate_hypervolume"] = *summary.surrogate_hypervolume;
+  }
+  for (const GenerationReport& report : summary.generations) {
+    json["generations"].push_back({{"stage", StageName(report.stage)},
+                                   {"generation", report.generation},
+                                   {"distinct_plans", report.distinct_plans},
+                                   {"repeated_plans", report.repeated_plans},
+                                   {"front_size", report.front_size},
+                                   {"hypervolume", report.hypervolume}});
+  }
+  return json;
+}
+
+SearchSummary SearchSummaryFromJson(JsonFields fields) {
+  SearchSummary summary;
+  summary.algorithm = fields.String("algorithm");
+  summary.exhaustive = fields.Bool("exhaustive");
+  summary.stop_reason = fields.String("stop_reason");
+  summary.distinct_plans = fields.Integer("distinct_plans");
+  summary.prompt_scores = fields.Integer("prompt_scores");
+  summary.prompt_scores_saved = fields.Integer("prompt_scores_saved");
+  fields.Value("surrogate_hypervolume");  // must be there, null without a surrogate
+  if (fields.Has("surrogate_hypervolume")) {
+    summary.surrogate_hypervolume = fields.Number("surrogate_hypervolume");
+  }
+  for (JsonFields& generation : fields.Objects("generations")) {
+    summary.generations.push_back(GenerationFromJson(std::move(generation)));
+  }
+  fields.RequireNoOthers();
+  return summary;
+}
+
+}  // namespace kvtune

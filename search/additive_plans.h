@@ -1,0 +1,29 @@
+// Plans of the grouped space that look best when losses of layers are believed to add up: what tools
+// do that measure layers one at a time and never score a plan jointly.
+#pragma once
+
+#include <vector>
+
+#include "lib/core/pareto_front.h"
+#include "lib/core/precision_plan.h"
+#include "lib/core/sensitivity.h"
+#include "search/genome.h"
+#include "search/surrogate.h"
+
+namespace kvtune {
+
+// e_o of every layer and pair as a LayerLosses.
+LayerLosses SensitivityLosses(const SensitivityTable& table);
+
+// From the plan of all zero genes (most bits) down: every step changes one gene to the smaller
+// choice that adds the least loss per byte saved. All plans on the way, by descending bytes.
+std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& losses,
+                                       const CostFunction& cost);
+
+// The additive integer program "least loss at no more than B bytes" for every B: KnapsackFront over
+// genes, by ascending bytes. A gene's loss and bytes are what it changes in the plan of all zeros,
+// which is exact where genes are groups of layers.
+std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses& losses,
+                                         const CostFunction& cost);
+
+}  // namespace kvtune

@@ -1,0 +1,86 @@
+#include "search/moead.h"
+
+#include <algorithm>
+#include <cmath>
+#include <pagmo/algorithm.hpp>
+#include <pagmo/algorithms/moead.hpp>
+#include <pagmo/population.hpp>
+#include <pagmo/problem.hpp>
+#include <pagmo/threading.hpp>
+#include <utility>
+
+namespace kvtune {
+namespace {
+
+// Passes through pagmo2's evolve, which has no other way to be left early.
+struct ScorerStopped {};
+
+class PlanProblem {
+ public:
+  PlanProblem() = default;  // pagmo2 requires it
+  PlanProblem(std::vector<int> choices, std::shared_ptr<const Moead::ScoreOne> score)
+      : choices_(std::move(choices)), score_(std::move(score)) {}
+
+  pagmo::vector_double fitness(const pagmo::vector_double& numbers) const {
+    Genes genes;
+    for (size_t i = 0; i < choices_.size(); ++i) {
+      genes.push_back(std::clamp(static_cast<int>(std::floor(numbers[i])), 0, choices_[i] - 1));
+    }
+    Objectives objectives;
+    if (!(*score_)(genes, objectives)) throw ScorerStopped();
+    return {objectives.loss, objectives.bytes};
+  }
+
+  std::pair<pagmo::vector_double, pagmo::vector_double> get_bounds() const {
+    return {pagmo::vector_double(choices_.size(), 0),
+            pagmo::vector_double(choices_.begin(), choices_.end())};
+  }
+  pagmo::vector_double::size_type get_nobj() const { return 2; }
+  pagmo::thread_safety get_thread_safety() const { return pagmo::thread_safety::none; }
+
+ private:
+  std::vector<int> choices_ = {2};
+  std::shared_ptr<const Moead::ScoreOne> score_;
+};
+
+pagmo::algorithm MakeAlgorithm(size_t population, uint64_t seed) {
+  // pagmo2's defaults but for the number of generations and what a small population allows.
+  constexpr size_t kNeighbours = 20;
+  return pagmo::algorithm(pagmo::moead(1, "grid", "tchebycheff",
+                                       std::min(kNeighbours, population - 1), 1.0, 0.5, 20.0, 0.9,
+                                       2, true, static_cast<unsigned>(seed)));
+}
+
+}  // namespace
+
+struct Moead::State {
+  pagmo::algorithm algorithm;  // carries its random engine from one generation to the next
+  pagmo::population population;
+};
+
+Moead::Moead(const std::vector<int>& choices, std::span<const Genes> first_generation,
+             std::span<const Objectives> objectives, ScoreOne score, uint64_t seed) {
+  const pagmo::problem problem(
+      PlanProblem(choices, std::make_shared<const ScoreOne>(std::move(score))));
+  pagmo::population population(problem, 0, static_cast<unsigned>(seed));
+  for (size_t i = 0; i < first_generation.size(); ++i) {
+    pagmo::vector_double numbers;
+    for (const int gene : first_generation[i]) numbers.push_back(gene + 0.5);
+    population.push_back(numbers, {objectives[i].loss, objectives[i].bytes});
+  }
+  state_ = std::make_unique<State>(
+      State{MakeAlgorithm(first_generation.size(), seed), std::move(population)});
+}
+
+Moead::~Moead() = default;
+
+bool Moead::Evolve() {
+  try {
+    state_->population = state_->algorithm.evolve(state_->population);
+    return true;
+  } catch (const ScorerStopped&) {
+    return false;
+  }
+}
+
+}  // namespace kvtune

@@ -1,0 +1,50 @@
+// Racing: a plan that other plans clearly beat is not scored on all prompts.
+//
+// Prompts are scored in rounds, in the order that was drawn for the run: the first 8 (an eighth of
+// them where there are more than 64), then as many again, and so on. After a round every plan is
+// compared with the best rival of at most its bytes, prompt by prompt. It stops when the ratio R of
+// their summed losses is above 1 with the stated confidence:
+//
+//   ln R  >  t * sqrt((1 - n/N) * sum e_i^2 / (n (n - 1))),    e_i = p_i / mean(p) - f_i / mean(f)
+//
+// p_i and f_i are the losses of plan and rival on prompt i, n of N prompts are scored, and t is the
+// one-sided quantile of Student's t with n - 1 degrees of freedom: the delta method for a ratio of
+// sums, corrected for a finite population, because the score that racing stands for is the one on
+// these N prompts. A plan is tested once a round against one rival, so a plan that belongs on the
+// front is lost with a chance of about (rounds * (1 - confidence)).
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "lib/core/plan_evaluator.h"
+
+namespace kvtune {
+
+struct RacingOptions {
+  double confidence = 0.999;  // of one comparison, in (0.5, 1)
+};
+
+// The prompts after which plans may stop, ascending, the last one is all of them.
+std::vector<size_t> RacingRounds(size_t prompt_count);
+
+// Whether losses `plan` are larger than `rival` in sum over `prompt_count` prompts, judged by the
+// first ones. REQUIRES: equal sizes of at most prompt_count.
+bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, size_t prompt_count,
+                  const RacingOptions& options);
+
+// A plan in a race, or one that was scored on all prompts before.
+struct Racer {
+  double bytes = 0;                // per token
+  const PlanScore* score = nullptr;  // complete; null for the plans of the race
+};
+
+// Scores plans of `bytes` each; those that stop have an expected_kl: the rival's loss on all prompts
+// times R. A plan that a rival dominates by its expected_kl is never the best of its size, so what
+// is left complete holds the front. REQUIRES: as many bytes as plans; rivals have per_prompt.
+std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
+                            std::span<const double> bytes, std::span<const Racer> rivals,
+                            const RacingOptions& options);
+
+}  // namespace kvtune
