@@ -138,5 +138,24 @@ TEST(ModelEvaluatorTest, FewerBitsLoseMoreOnATrainedModel) {
   EXPECT_LT(scores[0].nll, 4);
 }
 
+TEST(ModelEvaluatorTest, RangesOfPromptsAreThoseOfTheWhole) {
+  TinyRunner tiny({}, DataType::kFloat64);
+  const std::vector<TokenIds> prompts = RandomPrompts(5);
+  ModelEvaluator evaluator(tiny.runner(), prompts);
+  EXPECT_EQ(evaluator.prompt_count(), 5u);
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kKV4, 3),
+                                            PrecisionPlan::Uniform(kExactPair, 3)};
+  const auto whole = evaluator.ScorePrompts(plans, {0, 5});
+  const auto part = evaluator.ScorePrompts(plans, {2, 4});
+  for (size_t plan = 0; plan < plans.size(); ++plan) {
+    ASSERT_THAT(part[plan], SizeIs(2));
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(part[plan][i].kl_sum, whole[plan][i + 2].kl_sum);
+      EXPECT_EQ(part[plan][i].exact_nll_sum, whole[plan][i + 2].exact_nll_sum);
+      EXPECT_EQ(part[plan][i].token_kl, whole[plan][i + 2].token_kl);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvtune

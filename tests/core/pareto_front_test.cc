@@ -156,5 +156,33 @@ TEST(ParetoFrontTest, PlansAreFoundByName) {
   EXPECT_EQ(FindPlan(front, "p02"), nullptr);
 }
 
+TEST(ParetoFrontTest, SearchSummaryAndIntervalsReadBack) {
+  ParetoFront front = SmallFront();
+  front.plans[0].calibration_interval = Interval{0.1, 1.0 / 3};
+  front.search = SearchSummary{.algorithm = "moead",
+                               .exhaustive = true,
+                               .stop_reason = "done",
+                               .distinct_plans = 12,
+                               .prompt_scores = 90,
+                               .prompt_scores_saved = 6,
+                               .surrogate_hypervolume = 1.0 / 7};
+  front.search->generations = {
+      {},
+      {SearchStage::kGroupedSearch, 1, 12, 3, 5, 2.0 / 3},
+      {SearchStage::kRefinement, 1, 14, 3, 6, 0.7}};
+  const std::string text = DumpJson(ToJson(front));
+  const ParetoFront read = ReadBack(ParseJson(text, "text"));
+  EXPECT_EQ(DumpJson(ToJson(read)), text);
+  EXPECT_EQ(read.plans[0].calibration_interval, front.plans[0].calibration_interval);
+  ASSERT_TRUE(read.search);
+  EXPECT_EQ(read.search->generations[2].stage, SearchStage::kRefinement);
+  EXPECT_EQ(read.search->surrogate_hypervolume, 1.0 / 7);
+  Json json = ToJson(front);
+  json["search"]["generations"][1]["stage"] = "other";
+  EXPECT_THAT([&] { ReadBack(json); },
+              ThrowsMessage<Error>(HasSubstr(
+                  "found \"other\", expected uniform, grouped or refinement")));
+}
+
 }  // namespace
 }  // namespace kvtune

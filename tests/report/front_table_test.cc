@@ -131,5 +131,31 @@ TEST(FrontTableTest, HeldOutColumnOnlyWhereThereIsOne) {
   EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04]"));
 }
 
+TEST(FrontTableTest, HeldOutLossThatLeavesTheCalibrationIntervalIsMarked) {
+  ParetoFront front = SmallFront();
+  AddHeldOut(front.plans[0], 0.02);
+  front.plans[0].calibration_interval = Interval{0.01, 0.02};
+  EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("!")));
+  front.plans[0].calibration_interval = Interval{0.005, 0.015};
+  EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04] !"));
+}
+
+TEST(FrontTableTest, SearchSentencesSayWhatWasDone) {
+  ParetoFront front = SmallFront();
+  EXPECT_EQ(SearchSentences(front), "");
+  front.search = SearchSummary{.algorithm = "nsga2",
+                               .stop_reason = "2 generations are done",
+                               .distinct_plans = 40,
+                               .prompt_scores = 300,
+                               .prompt_scores_saved = 100,
+                               .surrogate_hypervolume = 50};
+  front.search->generations = {{.hypervolume = 30}, {.generation = 1, .hypervolume = 45}};
+  EXPECT_EQ(SearchSentences(front),
+            "Searched with nsga2: 40 plans, 300 of 400 prompt-scores (25 % saved by racing); 2 "
+            "generations are done.\n"
+            "Hypervolume by generation: 30, 45; the last is 90.0 % of the surrogate's exact "
+            "front.\n");
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -86,6 +86,10 @@ TEST(EvaluationLogTest, ScoresReadBackBitForBit) {
     EXPECT_EQ(read.score.kl_p999, score.kl_p999);
     EXPECT_EQ(read.score.top1_agreement, score.top1_agreement);
     EXPECT_EQ(read.score.delta_nll, score.delta_nll);
+    ASSERT_EQ(read.score.per_prompt.size(), score.per_prompt.size());
+    EXPECT_EQ(read.score.per_prompt[1].kl_sum, score.per_prompt[1].kl_sum);
+    EXPECT_EQ(read.score.per_prompt[1].tokens, score.per_prompt[1].tokens);
+    EXPECT_TRUE(read.score.complete());
   }
 }
 
