@@ -32,20 +32,18 @@ std::vector<std::vector<PromptScore>> ModelEvaluator::ScorePrompts(
     std::span<const PrecisionPlan> plans, PromptRange range) {
   if (exact_nll_.empty()) {
     const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, layer_count());
-    for (const PromptLosses& losses :
-         runner_.ScorePlans(std::span(&exact, 1), prompts_, nullptr).front()) {
-      exact_nll_.push_back(losses.nll_sum);
-    }
+    const auto by_plan = runner_.ScorePlans(std::span(&exact, 1), prompts_, nullptr);
+    for (const PromptLosses& losses : by_plan.front()) exact_nll_.push_back(losses.nll_sum);
   }
   const size_t count = range.end - range.begin;
   Progress progress(fmt::format("scoring {} plans", plans.size()), static_cast<int64_t>(count),
                     "prompts");
-  std::vector<std::vector<PromptLosses>> by_plan =
+  std::vector<std::vector<PromptLosses>> scored =
       runner_.ScorePlans(plans, prompts_.subspan(range.begin, count),
                          [&](int64_t finished) { progress.Advance(finished); });
   progress.Dismiss();
   std::vector<std::vector<PromptScore>> scores;
-  for (std::vector<PromptLosses>& prompts : by_plan) {
+  for (std::vector<PromptLosses>& prompts : scored) {
     scores.emplace_back();
     for (size_t i = 0; i < count; ++i) {
       scores.back().push_back(ScoreOf(std::move(prompts[i]), exact_nll_[range.begin + i]));

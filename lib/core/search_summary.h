@@ -35,7 +35,7 @@ struct SearchSummary {
   // Of the surrogate's exact front over all layer-wise plans, by its fit to all scores, in the units
   // of GenerationReport: a guess at the best possible. Empty without a surrogate.
   std::optional<double> surrogate_hypervolume;
-  std::vector<GenerationReport> generations;
+  std::vector<GenerationReport> generations = {};
 };
 
 // "search" of front.json (docs/artifacts.md).

@@ -59,8 +59,8 @@ class SearchTest(CliTestCase):
     def test_table_is_on_stdout_and_progress_is_not(self):
         self.assertIn("bytes/token", self.first.stdout)
         self.assertIn("uniform plans", self.first.stdout)
-        self.assertNotIn("generation", self.first.stdout)
-        self.assertIn("generation", self.first.stderr)
+        self.assertNotIn("search: generation", self.first.stdout)
+        self.assertIn("search: generation", self.first.stderr)
 
     def test_second_run_resumes_with_the_same_front(self):
         before = self.file("first", "front.json")
