@@ -1,7 +1,5 @@
 #include "lib/runner/device_memory.h"
 
-#include <c10/core/CachingDeviceAllocator.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>

@@ -1,6 +1,5 @@
 #include "lib/runner/layer_stream.h"
 
-#include <c10/core/StreamGuard.h>
 #include <omp.h>
 
 #include <utility>
