@@ -74,7 +74,9 @@ class FakeEvaluator : public PlanEvaluator {
       prompt.kl_sum = kl * static_cast<double>(kTokens);
       prompt.exact_nll_sum = 1.5 * static_cast<double>(kTokens);
       prompt.nll_sum = prompt.exact_nll_sum + prompt.kl_sum / 3;
-      prompt.top1_matches = static_cast<int64_t>(static_cast<double>(kTokens) / (1 + kl));
+      // A loss that is not a number has no whole number of matches.
+      const double matches = static_cast<double>(kTokens) / (1 + kl);
+      prompt.top1_matches = std::isfinite(matches) ? static_cast<int64_t>(matches) : 0;
       prompt.token_kl = {static_cast<float>(kl / 2), static_cast<float>(3 * kl / 2)};
     }
     return prompts;
