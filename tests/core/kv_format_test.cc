@@ -2,6 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "lib/base/file.h"
+
 namespace kvtune {
 namespace {
 
@@ -53,6 +60,34 @@ TEST(KvFormatTest, EffectiveBitsAreTheEngines) {
       {"q4_0", 4.5},     {"iq4_nl", 4.5},               {"ik_q6_0", 6.5},             {"mlx_int3", 3.5},
       {"hqq_int4", 4.5}, {"quanto_int2", 2.5},          {"exl3_int5", 5.5}};
   for (const auto& [name, effective] : expected) EXPECT_DOUBLE_EQ(bits(name), effective) << name;
+}
+
+// As scripts/oracles/quantizer_parity.py writes them.
+std::string BitsText(const KvFormat& format, int64_t head_dim) {
+  const auto text = [&](KvSide side) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%.5g", EffectiveBits(format, side, head_dim));
+    return std::string(digits);
+  };
+  const std::string key = text(KvSide::kKey), value = text(KvSide::kValue);
+  return key == value ? key : key + " / " + value;
+}
+
+TEST(KvFormatTest, TableOfTheDocumentIsCurrent) {
+  std::istringstream document(ReadFile(KVTUNE_SOURCE_DIR "/docs/targets.md"));
+  std::string line;
+  while (std::getline(document, line) && line != "<!-- formats: begin -->") {
+  }
+  std::vector<std::string> found, expected;
+  while (std::getline(document, line) && line != "<!-- formats: end -->") {
+    if (line.starts_with("| `")) found.push_back(line.substr(0, line.find('|', line.find('|', line.find('|', 1) + 1) + 1) + 1));
+  }
+  for (const KvFormat& format : Formats()) {
+    if (format.is_exact()) continue;
+    expected.push_back("| `" + std::string(format.name) + "` | " + BitsText(format, 64) + " | " +
+                       BitsText(format, 128) + " |");
+  }
+  EXPECT_EQ(found, expected);
 }
 
 TEST(KvFormatTest, HeadsThatDoNotFillABlockAreNotRotated) {
