@@ -61,3 +61,20 @@ if(KVTUNE_LINK_CUDA)
     "LINKER:--pop-state")
 endif()
 message(STATUS "libtorch CUDA backend: ${KVTUNE_LINK_CUDA}")
+
+# Kernels of our own need nvcc, so only -DKVTUNE_CUDA=ON asks for them. The language is switched on here,
+# in the top directory's scope, since every program that links the kernels needs it.
+set(KVTUNE_CUDA_KERNELS OFF)
+if(KVTUNE_LINK_CUDA AND NOT KVTUNE_CUDA STREQUAL "auto")
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80 90)  # with PTX, which newer devices compile
+  endif()
+  enable_language(CUDA)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    # CMake 3.25 does not know that nvcc 13 has this dialect.
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  endif()
+  set(KVTUNE_CUDA_KERNELS ON)
+endif()
+message(STATUS "CUDA kernels: ${KVTUNE_CUDA_KERNELS}")

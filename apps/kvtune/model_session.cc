@@ -4,6 +4,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/calib/cache_scales.h"
 
 namespace kvtune {
 namespace {
@@ -62,6 +63,7 @@ ModelSession::ModelSession(const ModelArguments& arguments, const std::string& h
   LogInfo(fmt::format("model: {} of {} layers on {} in {}{}", config().architecture,
                       config().layer_count(), run_.device, run_.dtype,
                       runner_.streams_weights() ? ", its layers read in every pass" : ""));
+  if (NeedCalibratedScales(target_.pairs)) CalibrateScales(runner_, prompts_.calibration.prompts);
 }
 
 double ModelSession::MeasureNoiseFloor() {

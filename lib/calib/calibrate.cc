@@ -107,6 +107,7 @@ SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
     }
     layer.key_outlier_ratio = OutlierRatio(observation.key_channel_max);
     layer.key_bias_norm = observation.key_bias_norm;
+    layer.maxima = observation.maxima;
     for (const double sum : observation.concentration_sum) {
       layer.attention_concentration.push_back(Ratio(sum, observation.concentration_count));
     }

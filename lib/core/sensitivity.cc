@@ -38,6 +38,8 @@ Json LayerToJson(const LayerSensitivity& layer, const std::vector<PrecisionPair>
           {"per_head", std::move(per_head)},
           {"key_outlier_ratio", layer.key_outlier_ratio},
           {"key_bias_norm", layer.key_bias_norm},
+          {"key_max", layer.maxima.key},
+          {"value_max", layer.maxima.value},
           {"attention_concentration", layer.attention_concentration}};
 }
 
@@ -49,6 +51,11 @@ std::vector<double> ReadHeads(JsonFields& fields, std::string_view key, int64_t 
         key, fmt::format("found {} numbers, expected {}, one per KV head", heads.size(), kv_heads));
   }
   return heads;
+}
+
+std::vector<float> ReadMaxima(JsonFields& fields, std::string_view key, int64_t kv_heads) {
+  const std::vector<double> heads = ReadHeads(fields, key, kv_heads);
+  return {heads.begin(), heads.end()};
 }
 
 PairErrors ErrorsFromJson(JsonFields fields, JsonFields heads, int64_t kv_heads) {
@@ -86,6 +93,8 @@ LayerSensitivity LayerFromJson(JsonFields fields, size_t expected_index,
   per_head.RequireNoOthers();
   layer.key_outlier_ratio = fields.Number("key_outlier_ratio");
   layer.key_bias_norm = fields.Number("key_bias_norm");
+  layer.maxima.key = ReadMaxima(fields, "key_max", table.run.kv_heads);
+  layer.maxima.value = ReadMaxima(fields, "value_max", table.run.kv_heads);
   layer.attention_concentration = fields.Numbers("attention_concentration");
   fields.RequireNoOthers();
   return layer;

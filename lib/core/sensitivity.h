@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/core/cache_maxima.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/provenance.h"
 
@@ -34,6 +35,7 @@ struct LayerSensitivity {
   // max |K| over a channel, divided by the median over channels, of the channel where it is
   // largest.
   double key_outlier_ratio = 0;
+  LayerMaxima maxima;        // of the exact keys and values: calibrated scales are made from them
   double key_bias_norm = 0;  // L2 norm of the k_proj bias, 0 without one
   // Per query head: mean over queries of the largest softmax weight, in (0, 1]. Concentrated heads
   // are robust (KVTuner, lemma 1).

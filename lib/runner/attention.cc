@@ -84,8 +84,9 @@ at::Tensor SoftmaxWithSinks(const at::Tensor& scores, const at::Tensor& sinks) {
 
 }  // namespace
 
-CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, KvSide side) {
-  return {FakeQuantize(exact, format, side), exact, format.residual_window_tokens};
+CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, KvSide side,
+                        std::span<const float> head_maxima) {
+  return {FakeQuantize(exact, format, side, head_maxima), exact, format.residual_window_tokens};
 }
 
 CacheSide ExactCacheSide(const at::Tensor& exact) { return {exact, exact, 0}; }

@@ -5,8 +5,10 @@
 // pass.
 #pragma once
 
+#include <span>
 #include <vector>
 
+#include "lib/core/cache_maxima.h"
 #include "lib/runner/attention.h"
 #include "lib/runner/rotary.h"
 #include "lib/runner/torch.h"
@@ -35,6 +37,12 @@ class Decoder {
   LayerWeights ReadLayer(size_t layer) const { return LoadLayer(checkpoint_, options_, layer); }
   void PlaceLayer(size_t layer, LayerWeights weights) { weights_.layers[layer] = std::move(weights); }
 
+  // What formats with calibrated scales need; empty until it is set.
+  void SetCacheMaxima(std::vector<LayerMaxima> maxima) { cache_maxima_ = std::move(maxima); }
+  std::span<const float> CacheMaxima(size_t layer, KvSide side) const {
+    return cache_maxima_.empty() ? std::span<const float>() : cache_maxima_[layer].side(side);
+  }
+
   // On the decoder's device, [tokens] of int64.
   at::Tensor IdsOf(const std::vector<int32_t>& prompt) const;
   // ids: [rows] of int64 -> [rows, hidden]
@@ -55,6 +63,7 @@ class Decoder {
   at::Tensor Mlp(size_t layer, const at::Tensor& rows) const;
 
   const Checkpoint& checkpoint_;
+  std::vector<LayerMaxima> cache_maxima_;
   ModelConfig config_;
   at::TensorOptions options_;
   ModelWeights weights_;

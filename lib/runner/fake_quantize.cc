@@ -1,10 +1,15 @@
 #include "lib/runner/fake_quantize.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "lib/base/error.h"
+#include "lib/core/cache_maxima.h"
 #include "lib/runner/fake_quantize_cpu.h"
+#if defined(KVTUNE_CUDA_KERNELS)
+#include "lib/runner/cuda/fake_quantize.h"
+#endif
 
 namespace kvtune {
 namespace {
@@ -76,6 +81,37 @@ at::Tensor RoundTripOnCpu(const at::Tensor& x, const HeadArithmetic& arithmetic,
   return values.to(x.options());
 }
 
+#if defined(KVTUNE_CUDA_KERNELS)
+std::optional<ElementType> ElementTypeOf(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat: return ElementType::kFloat32;
+    case at::kBFloat16: return ElementType::kBFloat16;
+    case at::kHalf: return ElementType::kFloat16;
+    default: return std::nullopt;
+  }
+}
+#endif
+
+// Undefined where there is no kernel for x's device and type.
+at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x, [[maybe_unused]] const HeadArithmetic& arithmetic,
+                             [[maybe_unused]] QuantAxis axis, [[maybe_unused]] std::span<const float> static_scales) {
+#if defined(KVTUNE_CUDA_KERNELS)
+  const auto type = ElementTypeOf(x.scalar_type());
+  if (!x.is_cuda() || !type) return {};
+  at::Tensor out = at::empty_like(x);
+  const CudaHeads heads{x.const_data_ptr(), out.mutable_data_ptr(), *type, x.get_device()};
+  const HeadsShape shape{x.numel() / (x.size(-2) * x.size(-1)), x.size(-2), x.size(-1)};
+  if (axis == QuantAxis::kPerChannel) {
+    RoundTripColumnsOnCuda(heads, shape, arithmetic);
+  } else {
+    RoundTripHeadsOnCuda(heads, shape, arithmetic, static_scales);
+  }
+  return out;
+#else
+  return {};
+#endif
+}
+
 // One scale a KV head, or none where rows have their own.
 std::vector<float> StaticScales(const KvFormat& format, KvSide side, std::span<const float> head_maxima) {
   if (format.scale != ScaleKind::kCalibrated) return {};
@@ -83,13 +119,7 @@ std::vector<float> StaticScales(const KvFormat& format, KvSide side, std::span<c
     throw Error("quantizing a cache as " + std::string(format.name) +
                 ": found no calibrated scales, expected the largest keys and values of an exact pass");
   }
-  const float largest = *std::max_element(head_maxima.begin(), head_maxima.end());
-  std::vector<float> scales;
-  for (const float maximum : head_maxima) {
-    const bool is_per_head = format.layout(side).axis == QuantAxis::kPerHead;
-    scales.push_back(CalibratedScale(format, is_per_head ? maximum : largest));
-  }
-  return scales;
+  return CalibratedScales(format, side, head_maxima);
 }
 
 }  // namespace
@@ -112,7 +142,9 @@ at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, KvSide side
   if (format.numerics == Numerics::kKvtunerAsymmetric && arithmetic.rotation_block == 0) {
     return QuantizeKvtuner(x, arithmetic, layout.axis);
   }
-  return RoundTripOnCpu(x, arithmetic, layout.axis, StaticScales(format, side, head_maxima));
+  const std::vector<float> static_scales = StaticScales(format, side, head_maxima);
+  const at::Tensor on_device = RoundTripOnDevice(x, arithmetic, layout.axis, static_scales);
+  return on_device.defined() ? on_device : RoundTripOnCpu(x, arithmetic, layout.axis, static_scales);
 }
 
 }  // namespace kvtune

@@ -87,12 +87,19 @@ LayerObservation EmptyObservation(const LayerConfig& layer, int64_t query_heads,
   observation.pairs.resize(pair_count);
   for (PairErrorSums& pair : observation.pairs) pair.kv_heads.resize(static_cast<size_t>(layer.kv_heads));
   observation.concentration_sum.assign(static_cast<size_t>(query_heads), 0);
+  observation.maxima.key.assign(static_cast<size_t>(layer.kv_heads), 0);
+  observation.maxima.value.assign(static_cast<size_t>(layer.kv_heads), 0);
   observation.key_channel_max.assign(static_cast<size_t>(layer.kv_width(KvSide::kKey)), 0);
   return observation;
 }
 
 void AddTo(std::vector<double>& total, const std::vector<double>& part) {
   for (size_t i = 0; i < total.size(); ++i) total[i] += part[i];
+}
+
+template <typename T>
+void KeepLarger(std::vector<T>& total, const std::vector<T>& part) {
+  for (size_t i = 0; i < total.size(); ++i) total[i] = std::max(total[i], part[i]);
 }
 
 void AddObservation(const LayerObservation& part, LayerObservation& total) {
@@ -104,9 +111,9 @@ void AddObservation(const LayerObservation& part, LayerObservation& total) {
   AddTo(total.concentration_sum, part.concentration_sum);
   total.concentration_count += part.concentration_count;
   total.key_bias_norm = part.key_bias_norm;
-  for (size_t c = 0; c < total.key_channel_max.size(); ++c) {
-    total.key_channel_max[c] = std::max(total.key_channel_max[c], part.key_channel_max[c]);
-  }
+  KeepLarger(total.key_channel_max, part.key_channel_max);
+  KeepLarger(total.maxima.key, part.maxima.key);
+  KeepLarger(total.maxima.value, part.maxima.value);
 }
 
 }  // namespace
@@ -224,6 +231,10 @@ std::string ModelRunner::data_type_name() const {
 }
 
 bool ModelRunner::streams_weights() const { return state_->decoder.streams(); }
+
+void ModelRunner::SetCacheMaxima(std::vector<LayerMaxima> maxima) {
+  state_->decoder.SetCacheMaxima(std::move(maxima));
+}
 
 std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const TokenIds> prompts,
                                                             std::span<const PrecisionPair> pairs,

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/core/cache_maxima.h"
 #include "lib/core/model_config.h"
 #include "lib/core/precision_plan.h"
 #include "lib/io/checkpoint.h"
@@ -75,6 +76,7 @@ struct LayerObservation {
   std::vector<double> concentration_sum;       // per query head: sum over queries of the largest weight
   double concentration_count = 0;              // queries
   std::vector<double> key_channel_max;         // per key channel of all KV heads: max |K|
+  LayerMaxima maxima;                          // what calibrated scales are made from
   double key_bias_norm = 0;                    // L2 norm of the layer's key bias, 0 without one
 };
 
@@ -106,6 +108,10 @@ class ModelRunner {
   std::string device_name() const;      // "cpu", "cuda:0"
   std::string data_type_name() const;   // "float32", ...
   bool streams_weights() const;
+
+  // For formats with calibrated scales: one entry a layer, from ObserveAttention with any pairs or none.
+  // Scoring or observing such a format before is an Error.
+  void SetCacheMaxima(std::vector<LayerMaxima> maxima);
 
   // Called with the number of prompts finished since the last call, one call at a time.
   using ProgressCallback = std::function<void(int64_t prompts)>;

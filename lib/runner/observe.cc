@@ -38,7 +38,8 @@ at::Tensor ByKvHead(const at::Tensor& x, int64_t kv_heads) {
 class LayerObserver {
  public:
   // Of one sequence.
-  LayerObserver(const QueryKeyValue& qkv, std::span<const PrecisionPair> pairs, LayerObservation& observation)
+  LayerObserver(const Decoder& decoder, size_t layer, const QueryKeyValue& qkv,
+                std::span<const PrecisionPair> pairs, LayerObservation& observation)
       : query_(qkv.query),
         rule_(qkv.rule),
         exact_key_(ExactCacheSide(qkv.key)),
@@ -46,10 +47,12 @@ class LayerObserver {
         observation_(observation) {
     for (size_t i = 0; i < pairs.size(); ++i) {
       if (!keys_.contains(pairs[i].key)) {
-        keys_[pairs[i].key] = MakeCacheSide(qkv.key, FormatOf(pairs[i].key), KvSide::kKey);
+        keys_[pairs[i].key] = MakeCacheSide(qkv.key, FormatOf(pairs[i].key), KvSide::kKey,
+                                              decoder.CacheMaxima(layer, KvSide::kKey));
       }
       if (!values_.contains(pairs[i].value)) {
-        values_[pairs[i].value] = MakeCacheSide(qkv.value, FormatOf(pairs[i].value), KvSide::kValue);
+        values_[pairs[i].value] = MakeCacheSide(qkv.value, FormatOf(pairs[i].value), KvSide::kValue,
+                                                  decoder.CacheMaxima(layer, KvSide::kValue));
       }
       pairs_of_key_[pairs[i].key].push_back({i, pairs[i].value});
     }
@@ -91,6 +94,8 @@ class LayerObserver {
     const std::vector<double> channel_max = PerHead(at::abs(exact_key_.exact).amax(2).flatten());
     auto& maxima = observation_.key_channel_max;
     for (size_t c = 0; c < maxima.size(); ++c) maxima[c] = std::max(maxima[c], channel_max[c]);
+    KeepLarger(exact_key_.exact, observation_.maxima.key);
+    KeepLarger(exact_value_.exact, observation_.maxima.value);
   }
 
   // Queries before `first_counted` attend exactly in the mode that is measured: they show no error.
@@ -128,6 +133,12 @@ class LayerObserver {
   }
 
  private:
+  // x: [1, kv_heads, tokens, head_dim]
+  static void KeepLarger(const at::Tensor& x, std::vector<float>& head_maxima) {
+    const std::vector<double> largest = PerHead(at::abs(x.squeeze(0)).flatten(1).amax(1));
+    for (size_t h = 0; h < largest.size(); ++h) head_maxima[h] = std::max(head_maxima[h], static_cast<float>(largest[h]));
+  }
+
   // (query, key) pairs of one head that the queries [begin, end) see.
   int64_t VisiblePairs(int64_t begin, int64_t end) const {
     int64_t pairs = 0;
@@ -174,7 +185,7 @@ void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std:
   const int64_t tokens = hidden.size(0);
   const int64_t max_elements = MaxWeightElements(decoder.options().device());
   const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), {0, tokens});
-  LayerObserver observer(qkv, pairs, observation);
+  LayerObserver observer(decoder, layer, qkv, pairs, observation);
   observer.ObserveCache();
   const int64_t alignment = observer.alignment();
   for (const QueryBlock& block : QueryBlocks(exact_queries / alignment * alignment, tokens, alignment,

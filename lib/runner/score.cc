@@ -25,12 +25,14 @@ int64_t LogitRows(const at::Device& device, int64_t variants, int64_t vocab) {
 class CacheSides {
  public:
   // exact: [parents, kv_heads, tokens, head_dim]
-  CacheSides(at::Tensor exact, KvSide side) : exact_(std::move(exact)), side_(side) {}
+  CacheSides(at::Tensor exact, KvSide side, std::span<const float> head_maxima)
+      : exact_(std::move(exact)), side_(side), head_maxima_(head_maxima) {}
 
   const CacheSide& Of(size_t parent, KvFormatId format) {
     auto [entry, added] = sides_.try_emplace({parent, format});
     if (added) {
-      entry->second = MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(parent), 1), FormatOf(format), side_);
+      entry->second = MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(parent), 1), FormatOf(format), side_,
+                                    head_maxima_);
     }
     return entry->second;
   }
@@ -41,6 +43,7 @@ class CacheSides {
  private:
   at::Tensor exact_;
   KvSide side_;
+  std::span<const float> head_maxima_;
   std::map<std::pair<size_t, KvFormatId>, CacheSide> sides_;
 };
 
@@ -48,14 +51,14 @@ class CacheSides {
 class LayerAttention {
  public:
   LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes, const PlanPass& pass)
-      : decoder_(decoder), shape_(decoder.config().layers[layer]), nodes_(nodes), pass_(pass) {}
+      : decoder_(decoder), shape_(decoder.config().layers[layer]), layer_(layer), nodes_(nodes), pass_(pass) {}
 
   at::Tensor Run(const QueryKeyValue& qkv) {
     const int64_t tokens = qkv.query.size(2);
     query_ = qkv.query;
     rule_ = qkv.rule;
-    CacheSides keys(qkv.key, KvSide::kKey);
-    CacheSides values(qkv.value, KvSide::kValue);
+    CacheSides keys(qkv.key, KvSide::kKey, decoder_.CacheMaxima(layer_, KvSide::kKey));
+    CacheSides values(qkv.value, KvSide::kValue, decoder_.CacheMaxima(layer_, KvSide::kValue));
     const ModelConfig& config = decoder_.config();
     output_ = at::empty({static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
                         decoder_.options());
@@ -133,6 +136,7 @@ class LayerAttention {
 
   const Decoder& decoder_;
   const LayerConfig& shape_;
+  size_t layer_;
   const PlanTreeLayer& nodes_;
   const PlanPass& pass_;
   at::Tensor query_;

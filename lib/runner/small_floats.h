@@ -5,6 +5,7 @@
 // conversion that hardware does (IEEE 754; OCP 8-bit and microscaling formats for FP8 and FP4).
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -40,7 +41,7 @@ KVTUNE_HOST_DEVICE inline float Clamp(float x, float low, float high) {
   return x < low ? low : (x > high ? high : x);
 }
 
-KVTUNE_HOST_DEVICE inline float RoundHalfToEven(float x) { return __builtin_rintf(x); }
+KVTUNE_HOST_DEVICE inline float RoundHalfToEven(float x) { return rintf(x); }
 
 KVTUNE_HOST_DEVICE inline float RoundMantissa(float x, int mantissa_bits, int smallest_exponent) {
   const int exponent = Exponent(x);

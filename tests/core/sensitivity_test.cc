@@ -37,6 +37,7 @@ TEST(SensitivityTest, RoundTripIsBitForBit) {
     ASSERT_EQ(read.layers.size(), table.layers.size());
     for (size_t layer = 0; layer < table.layers.size(); ++layer) {
       EXPECT_EQ(read.layers[layer].key_outlier_ratio, table.layers[layer].key_outlier_ratio);
+      EXPECT_EQ(read.layers[layer].maxima, table.layers[layer].maxima);
       EXPECT_EQ(read.layers[layer].attention_concentration,
                 table.layers[layer].attention_concentration);
       for (size_t i = 0; i < table.pairs.size(); ++i) {

@@ -84,6 +84,11 @@ TEST_P(ParallelEqualsDecoding, OnEveryPosition) {
   const auto runner = tiny.Runner(test_case.prefill, DataType::kFloat64);
   for (const int64_t tokens : {1, 31, 32, 33, 100, 150}) {
     const TokenIds prompt = RandomPrompt(tokens, test_case.model.vocab, static_cast<uint64_t>(tokens));
+    std::vector<LayerMaxima> maxima;
+    for (const LayerObservation& layer : runner->ObserveAttention(std::span(&prompt, 1), {}, nullptr)) {
+      maxima.push_back(layer.maxima);
+    }
+    runner->SetCacheMaxima(std::move(maxima));
     const std::vector<float> decoded = runner->LogitsByDecoding(prompt, test_case.plan);
     const float largest = std::abs(*std::max_element(
         decoded.begin(), decoded.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
@@ -127,6 +132,7 @@ std::vector<DecodingCase> DecodingCases() {
       {"Rotated", wide, {{{kQ8_0, kQ4_0}, {kQ5_1, kIq4Nl}, {kIkQ6_0Had, kIkQ4_0Had}}}},
       {"SignedRotation", wide, {{{kInt4PerTokenHead, kInt4PerTokenHead}, {kExllamaInt4, kExllamaInt3}, kExactPair}}},
       {"StaticScale", llama, {{{kFp8E4m3, kFp8E4m3}, {kFp8E5m2, kNvfp4}, {kExact, kFp8E4m3}}}},
+      {"CalibratedScale", llama, {{{kFp8E4m3Calibrated, kNvfp4Calibrated}, {kFp8E4m3PerHead, kFp8E4m3PerHead}, kExactPair}}},
       {"BlocksOfAToken", wide, {{{kNvfp4, kMxfp4}, {kSglangFp4, kLmdeployInt4}, {kMlxInt4, kIkQ4_0}}}},
       {"LongWindow", llama, {{{kQuantoInt4, kQuantoInt2}, {kQuantoInt2, kInt4}, {kKiviInt4, kQuantoInt4}}}},
       {"ExactPrefill", llama, {{kInt4Pair, kInt8Pair, kInt4Pair}}, PrefillMode::kExact},

@@ -1,0 +1,26 @@
+#include "lib/calib/cache_scales.h"
+
+#include <algorithm>
+
+#include "lib/base/progress.h"
+
+namespace kvtune {
+
+bool NeedCalibratedScales(std::span<const PrecisionPair> pairs) {
+  return std::any_of(pairs.begin(), pairs.end(), [](PrecisionPair pair) {
+    return FormatOf(pair.key).scale == ScaleKind::kCalibrated || FormatOf(pair.value).scale == ScaleKind::kCalibrated;
+  });
+}
+
+void CalibrateScales(ModelRunner& runner, std::span<const TokenIds> prompts) {
+  Progress progress("calibrating scales", static_cast<int64_t>(prompts.size()), "prompts");
+  std::vector<LayerMaxima> maxima;
+  for (LayerObservation& layer :
+       runner.ObserveAttention(prompts, {}, [&](int64_t count) { progress.Advance(count); })) {
+    maxima.push_back(std::move(layer.maxima));
+  }
+  progress.Finish();
+  runner.SetCacheMaxima(std::move(maxima));
+}
+
+}  // namespace kvtune

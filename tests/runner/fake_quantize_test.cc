@@ -1,0 +1,85 @@
+// Fake quantization of tensors: windows, calibrated scales, types, and CUDA against the CPU.
+#include "lib/runner/fake_quantize.h"
+
+#include <ATen/ops/equal.h>
+#include <ATen/ops/randn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+// [2, 3, tokens, head_dim], with an outlier channel.
+at::Tensor RandomHeads(int64_t tokens, int64_t head_dim) {
+  at::manual_seed(7);
+  at::Tensor x = at::randn({2, 3, tokens, head_dim}, at::kFloat);
+  x.select(-1, 5).mul_(40);
+  return x;
+}
+
+const std::vector<float> kMaxima = {200, 150, 100};
+
+TEST(FakeQuantize, OnlyFullWindowsAreStored) {
+  const at::Tensor x = RandomHeads(300, 64);
+  const at::Tensor out = FakeQuantize(x, FormatOf(KvFormatId::kQuantoInt4), KvSide::kKey);
+  EXPECT_FALSE(at::equal(out.narrow(2, 128, 128), x.narrow(2, 128, 128)));
+  EXPECT_TRUE(at::equal(out.narrow(2, 256, 44), x.narrow(2, 256, 44)));
+  EXPECT_TRUE(at::equal(FakeQuantize(x, FormatOf(KvFormatId::kExact), KvSide::kKey), x));
+}
+
+TEST(FakeQuantize, CalibratedScalesAreOfTheLayerOrOfTheHead) {
+  const at::Tensor x = RandomHeads(4, 16);
+  const auto with = [&](KvFormatId id, float scale) {
+    // fp8_e4m3 has the scale 1.
+    return FakeQuantize(x / scale, FormatOf(id), KvSide::kKey, kMaxima) * scale;
+  };
+  const at::Tensor tensor = FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3Calibrated), KvSide::kKey, kMaxima);
+  const at::Tensor head = FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3PerHead), KvSide::kKey, kMaxima);
+  EXPECT_TRUE(at::equal(tensor, with(KvFormatId::kFp8E4m3, 200.0f / 448)));
+  EXPECT_TRUE(at::equal(head.select(1, 2), with(KvFormatId::kFp8E4m3, 100.0f / 448).select(1, 2)));
+  EXPECT_FALSE(at::equal(head, tensor));
+}
+
+TEST(FakeQuantize, CalibratedScalesAreAskedFor) {
+  EXPECT_THAT(([] { FakeQuantize(RandomHeads(4, 16), FormatOf(KvFormatId::kNvfp4Calibrated), KvSide::kKey); }),
+              ThrowsMessage<Error>(HasSubstr("nvfp4_calibrated: found no calibrated scales")));
+}
+
+TEST(FakeQuantize, HalfPrecisionIsFloat32RoundedOnce) {
+  for (const KvFormat& format : Formats()) {
+    if (format.numerics == Numerics::kKvtunerAsymmetric) continue;  // KVTuner computes in x's own type
+    const at::Tensor x = RandomHeads(128, 64).to(at::kBFloat16);
+    const at::Tensor wide = FakeQuantize(x.to(at::kFloat), format, KvSide::kValue, kMaxima);
+    EXPECT_TRUE(at::equal(FakeQuantize(x, format, KvSide::kValue, kMaxima), wide.to(at::kBFloat16))) << format.name;
+  }
+}
+
+class OnCuda : public ::testing::TestWithParam<at::ScalarType> {};
+
+TEST_P(OnCuda, GivesTheBitsOfTheCpu) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  for (const KvFormat& format : Formats()) {
+    for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
+      for (const int64_t head_dim : {64, 80, 128}) {
+        const at::Tensor x = RandomHeads(261, head_dim).to(GetParam());
+        const at::Tensor expected = FakeQuantize(x, format, side, kMaxima);
+        const at::Tensor found = FakeQuantize(x.to(at::kCUDA), format, side, kMaxima).to(at::kCPU);
+        const double differing = (found != expected).sum().item<double>();
+        EXPECT_EQ(differing, 0) << format.name << (side == KvSide::kKey ? " keys" : " values") << ", head_dim "
+                                << head_dim << ", largest difference "
+                                << at::abs(found.to(at::kFloat) - expected.to(at::kFloat)).max().item<double>();
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, OnCuda, ::testing::Values(at::kFloat, at::kBFloat16, at::kHalf),
+                         [](const auto& test) { return std::string(at::toString(test.param)); });
+
+}  // namespace
+}  // namespace kvtune
