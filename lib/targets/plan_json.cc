@@ -12,7 +12,8 @@ namespace {
 
 // What a PLAN object holds beside its layers.
 constexpr const char* kCostsAndScores[] = {"name",            "nominal_bits", "effective_bits",
-                                           "bytes_per_token", "calibration",  "held_out"};
+                                           "bytes_per_token", "calibration",  "held_out",
+                                           "calibration_interval"};
 
 PrecisionPlan PlanFromLayers(JsonFields& fields, size_t layer_count) {
   PrecisionPlan plan;
