@@ -16,7 +16,7 @@ namespace kvtune {
 struct Provenance {
   std::string version;               // of kvtune
   std::string model;                 // directory as given
-  std::string model_hash;            // content of config, tokenizer and weights
+  std::string model_hash;            // content of configuration and weights
   std::vector<std::string> prompts;  // files as given, or "bundled"
   std::string prompts_hash;          // of the token ids that were used
   int64_t prompt_count = 0;

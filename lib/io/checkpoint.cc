@@ -54,6 +54,14 @@ std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
   return shard_names;
 }
 
+// What the file says, however it is laid out and without what nothing is computed from.
+std::string CanonicalConfig(const fs::path& path) {
+  constexpr const char* kDescriptive[] = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"};
+  nlohmann::json config = ReadJsonFile(path);  // sorted by key
+  for (const char* key : kDescriptive) config.erase(key);
+  return config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
 struct Checkpoint::Shard {
@@ -146,10 +154,10 @@ uint64_t Checkpoint::weight_bytes() const {
 
 std::string Checkpoint::ContentHash() const {
   kvtune::ContentHash hash;
-  for (const char* name : {"config.json", "tokenizer.json"}) {
+  for (const char* name : {"config.json", "hf_quant_config.json"}) {
     if (!fs::exists(directory_ / name)) continue;
     hash.UpdateField(name);
-    hash.UpdateField(ReadFile(directory_ / name));
+    hash.UpdateField(CanonicalConfig(directory_ / name));
   }
   for (const auto& [name, shard] : shard_of_) {  // sorted by name, whatever the sharding
     const TensorContents tensor = Contents(name);

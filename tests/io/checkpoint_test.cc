@@ -5,8 +5,11 @@
 
 #include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/json_fields.h"
 #include "tests/io/safetensors_builder.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -236,7 +239,7 @@ TEST_F(CheckpointTest, ContentHashSeesEveryBitOfTheWeights) {
   EXPECT_NE(Checkpoint(single()).ContentHash(), before);
 }
 
-TEST_F(CheckpointTest, ContentHashSeesNamesShapesConfigurationAndTokenizer) {
+TEST_F(CheckpointTest, ContentHashSeesNamesShapesAndConfiguration) {
   const std::string before = Checkpoint(single()).ContentHash();
   const fs::path weights = single() / "model.safetensors";
   const std::vector<NamedTensor> tensors = ReadTensors(weights);
@@ -253,11 +256,21 @@ TEST_F(CheckpointTest, ContentHashSeesNamesShapesConfigurationAndTokenizer) {
 
   WriteTensors(weights, tensors);
   EXPECT_EQ(Checkpoint(single()).ContentHash(), before);
+  Json config = ReadJsonFile(single() / "config.json");
+  config["rms_norm_eps"] = 1e-3;
+  WriteJsonFileAtomically(single() / "config.json", config);
+  EXPECT_NE(Checkpoint(single()).ContentHash(), before);
+}
+
+TEST_F(CheckpointTest, ContentHashIgnoresWhatNothingIsComputedFrom) {
+  const std::string before = Checkpoint(single()).ContentHash();
   WriteFileAtomically(single() / "tokenizer.json", "{}");
-  const std::string with_tokenizer = Checkpoint(single()).ContentHash();
-  EXPECT_NE(with_tokenizer, before);
-  WriteFileAtomically(single() / "config.json", ReadFile(single() / "config.json") + "\n");
-  EXPECT_NE(Checkpoint(single()).ContentHash(), with_tokenizer);
+  Json config = ReadJsonFile(single() / "config.json");
+  Json reordered = {{"transformers_version", "99.0"}, {"_name_or_path", "elsewhere"}};
+  const std::vector<std::string> keys = JsonFields(config, "config").Keys();
+  for (auto key = keys.rbegin(); key != keys.rend(); ++key) reordered[*key] = config[*key];
+  WriteJsonFileAtomically(single() / "config.json", reordered);
+  EXPECT_EQ(Checkpoint(single()).ContentHash(), before);
 }
 
 TEST_F(CheckpointTest, ContentHashCoversTypesThatTheRunnerDoesNotRead) {
