@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <thread>
 
@@ -299,6 +300,45 @@ std::vector<std::vector<PromptLosses>> ModelRunner::ScorePlans(std::span<const P
     state_->walk.Run(prompts, tree.layers.back().size(), steps, progress);
   });
   return losses;
+}
+
+std::vector<ExactPass> ModelRunner::ExactPasses(std::span<const TokenIds> prompts) {
+  std::vector<ExactPass> passes;
+  WithTorchErrors("running the exact model", [&] {
+    state_->LearnReferences(prompts);
+    for (const TokenIds& prompt : prompts) {
+      const Reference& reference = state_->ReferenceOf(prompt);
+      const at::Tensor hidden = reference.hidden.cpu().contiguous();
+      ExactPass pass{.hidden = std::vector<std::byte>(hidden.nbytes()),
+                     .scored = static_cast<int64_t>(reference.losses.token_kl.size()),
+                     .nll_sum = reference.losses.nll_sum,
+                     .top1_matches = reference.losses.top1_matches};
+      std::memcpy(pass.hidden.data(), hidden.const_data_ptr(), pass.hidden.size());
+      passes.push_back(std::move(pass));
+    }
+  });
+  return passes;
+}
+
+void ModelRunner::RestoreExactPasses(std::span<const TokenIds> prompts, std::span<const ExactPass> passes) {
+  const c10::InferenceMode no_gradients;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const auto tokens = static_cast<int64_t>(prompts[i].size());
+    const at::Tensor hidden = at::empty({tokens, config().hidden_size}, state_->decoder.options().device(at::kCPU));
+    if (hidden.nbytes() != passes[i].hidden.size() || passes[i].scored < 1 || passes[i].scored >= tokens) {
+      throw Error("restoring the exact model's pass: found " + std::to_string(passes[i].hidden.size()) +
+                  " bytes for a prompt of " + std::to_string(tokens) + " tokens, expected " +
+                  std::to_string(hidden.nbytes()));
+    }
+    std::memcpy(hidden.mutable_data_ptr(), passes[i].hidden.data(), passes[i].hidden.size());
+    Reference reference;
+    WithTorchErrors("restoring the exact model's pass",
+                    [&] { reference.hidden = hidden.to(state_->decoder.options().device()); });
+    reference.losses = {.token_kl = std::vector<float>(static_cast<size_t>(passes[i].scored)),
+                        .nll_sum = passes[i].nll_sum,
+                        .top1_matches = passes[i].top1_matches};
+    state_->references.insert_or_assign(prompts[i], std::move(reference));
+  }
 }
 
 double ModelRunner::NoiseFloor(std::span<const TokenIds> prompts) {

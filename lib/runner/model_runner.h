@@ -5,6 +5,7 @@
 // the quantized cache (docs/algorithm.md, "What a decode step sees").
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -94,6 +95,16 @@ struct PromptLosses {
   int64_t top1_matches = 0;
 };
 
+// What the exact model's pass over one prompt leaves: all that scoring plans needs of it.
+struct ExactPass {
+  std::vector<std::byte> hidden;  // [tokens, hidden_size] after the final norm, in the runner's data type
+  int64_t scored = 0;             // positions
+  double nll_sum = 0;
+  int64_t top1_matches = 0;
+
+  friend bool operator==(const ExactPass&, const ExactPass&) = default;
+};
+
 class ModelRunner {
  public:
   // Loads the weights to the device. Throws Error: unknown or absent device, missing or misshapen
@@ -128,6 +139,12 @@ class ModelRunner {
   std::vector<std::vector<PromptLosses>> ScorePlans(std::span<const PrecisionPlan> plans,
                                                     std::span<const TokenIds> prompts,
                                                     const ProgressCallback& progress);
+
+  // The exact passes over these prompts, run where that was not done yet; and the way back, which spares
+  // a later runner of the same model, device and data type the pass. Throws Error when a pass has not the
+  // prompt's size. REQUIRES: as many passes as prompts.
+  std::vector<ExactPass> ExactPasses(std::span<const TokenIds> prompts);
+  void RestoreExactPasses(std::span<const TokenIds> prompts, std::span<const ExactPass> passes);
 
   // Mean KL, in nats per token, of the exact model against itself with every layer's attention output
   // off by one rounding step: what rounding alone does to a score in this data type. The least that a

@@ -1,0 +1,124 @@
+#include "lib/calib/exact_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/hash.h"
+#include "lib/base/json_fields.h"
+#include "lib/base/log.h"
+#include "lib/core/artifacts.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+Json KeyToJson(const ExactCacheKey& key) {
+  return {{"schema_version", kSchemaVersion}, {"version", key.version},
+          {"model_hash", key.model_hash},     {"prompts_hash", key.prompts_hash},
+          {"device", key.device},             {"dtype", key.dtype},
+          {"prefill", key.prefill}};
+}
+
+// One line of JSON, then the hidden states of all prompts one after another. The checksum is over the
+// header without itself and over the hidden states.
+std::string ChecksumOf(const Json& key, const Json& prompts, std::string_view hidden) {
+  ContentHash hash;
+  hash.UpdateField(key.dump());
+  hash.UpdateField(prompts.dump());
+  hash.UpdateField(hidden);
+  return hash.Digest();
+}
+
+void Write(const fs::path& file, const ExactCacheKey& key, std::span<const ExactPass> passes) {
+  Json prompts = Json::array();
+  std::string hidden;
+  for (const ExactPass& pass : passes) {
+    prompts.push_back({{"bytes", pass.hidden.size()},
+                       {"scored", pass.scored},
+                       {"nll_sum", pass.nll_sum},
+                       {"top1_matches", pass.top1_matches}});
+    hidden.append(reinterpret_cast<const char*>(pass.hidden.data()), pass.hidden.size());
+  }
+  const Json known = KeyToJson(key);
+  const Json header = {{"key", known}, {"checksum", ChecksumOf(known, prompts, hidden)}, {"prompts", prompts}};
+  WriteFileAtomically(file, header.dump() + "\n" + hidden);
+}
+
+// Throws Error for anything that Write did not write.
+std::vector<ExactPass> Read(const fs::path& file, const ExactCacheKey& key, size_t prompt_count) {
+  const std::string content = ReadFile(file);
+  const size_t line_end = content.find('\n');
+  if (line_end == std::string::npos) throw Error("it has no header");
+  const Json header = ParseJson(std::string_view(content).substr(0, line_end), file.string());
+  const std::string_view hidden = std::string_view(content).substr(line_end + 1);
+  JsonFields fields(header, file.string());
+  const Json prompts = fields.Value("prompts");
+  if (fields.Value("key") != KeyToJson(key)) throw Error("it is of other inputs");
+  if (fields.String("checksum") != ChecksumOf(KeyToJson(key), prompts, hidden)) {
+    throw Error("its checksum is wrong");
+  }
+  std::vector<ExactPass> passes;
+  size_t begin = 0;
+  for (JsonFields& prompt : fields.Objects("prompts")) {
+    const size_t bytes = ReadCount(prompt, "bytes");
+    if (bytes > hidden.size() - begin) throw Error("it ends early");
+    ExactPass pass{.hidden = std::vector<std::byte>(bytes),
+                   .scored = prompt.Integer("scored"),
+                   .nll_sum = prompt.Number("nll_sum"),
+                   .top1_matches = prompt.Integer("top1_matches")};
+    std::memcpy(pass.hidden.data(), hidden.data() + begin, bytes);
+    begin += bytes;
+    passes.push_back(std::move(pass));
+  }
+  if (passes.size() != prompt_count) throw Error("it is of other prompts");
+  return passes;
+}
+
+// Whether the runner has them now.
+bool Restore(const fs::path& file, const ExactCacheKey& key, ModelRunner& runner,
+             std::span<const TokenIds> prompts) {
+  try {
+    const std::vector<ExactPass> passes = Read(file, key, prompts.size());
+    const auto shortest = std::ranges::min_element(prompts, {}, &TokenIds::size) - prompts.begin();
+    const std::span<const TokenIds> sample = prompts.subspan(static_cast<size_t>(shortest), 1);
+    if (runner.ExactPasses(sample).front() != passes[static_cast<size_t>(shortest)]) {
+      throw Error("this machine rounds otherwise");
+    }
+    runner.RestoreExactPasses(prompts, passes);
+    return true;
+  } catch (const Error& error) {
+    LogInfo(fmt::format("cache: {} is made anew: {}", file.string(), error.what()));
+    return false;
+  }
+}
+
+}  // namespace
+
+fs::path ExactCacheFile(const fs::path& folder, const ExactCacheKey& key) {
+  std::string digest = HashOf(KeyToJson(key).dump());
+  digest.erase(0, digest.find(':') + 1);
+  return folder / ("exact-" + digest + ".bin");
+}
+
+CacheUse UseExactCache(const fs::path& folder, const ExactCacheKey& key, ModelRunner& runner,
+                       std::span<const TokenIds> prompts) {
+  CreateWritableDirectory(folder);
+  const fs::path file = ExactCacheFile(folder, key);
+  const bool known = fs::exists(file);
+  if (known && Restore(file, key, runner, prompts)) {
+    LogInfo(fmt::format("cache: the exact model's pass over {} prompts is in {}", prompts.size(), file.string()));
+    return CacheUse::kUsed;
+  }
+  Write(file, key, runner.ExactPasses(prompts));
+  return known ? CacheUse::kReplaced : CacheUse::kStored;
+}
+
+}  // namespace kvtune

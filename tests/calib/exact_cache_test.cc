@@ -1,0 +1,95 @@
+#include "lib/calib/exact_cache.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "tests/calib/tiny_runner.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+const ExactCacheKey kKey = {.version = "1", .model_hash = "m", .prompts_hash = "p", .device = "cpu",
+                            .dtype = "float32", .prefill = "quantized"};
+
+// Of a plan at 2 bits: mean KLs and the rest, prompt by prompt.
+std::vector<double> LossesOf(ModelRunner& runner, std::span<const TokenIds> prompts) {
+  const PrecisionPlan plan = PrecisionPlan::Uniform(kKV2, 3);
+  std::vector<double> losses;
+  for (const PromptLosses& prompt : runner.ScorePlans(std::span(&plan, 1), prompts, nullptr).front()) {
+    losses.insert(losses.end(), prompt.token_kl.begin(), prompt.token_kl.end());
+    losses.push_back(prompt.nll_sum);
+    losses.push_back(static_cast<double>(prompt.top1_matches));
+  }
+  return losses;
+}
+
+TEST(ExactCacheTest, ARestoredPassScoresToTheSameBits) {
+  const TemporaryDirectory folder;
+  const std::vector<TokenIds> prompts = RandomPrompts(3);
+  TinyRunner first;
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, first.runner(), prompts), CacheUse::kStored);
+  TinyRunner second;
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, second.runner(), prompts), CacheUse::kUsed);
+  EXPECT_EQ(second.runner().ExactPasses(prompts), first.runner().ExactPasses(prompts));
+  TinyRunner plain;
+  EXPECT_EQ(LossesOf(second.runner(), prompts), LossesOf(plain.runner(), prompts));
+}
+
+TEST(ExactCacheTest, EveryPartOfTheKeyHasItsOwnFile) {
+  const auto with = [](std::string ExactCacheKey::*part) {
+    ExactCacheKey key = kKey;
+    key.*part = "other";
+    return ExactCacheFile("folder", key);
+  };
+  for (const auto part : {&ExactCacheKey::version, &ExactCacheKey::model_hash, &ExactCacheKey::prompts_hash,
+                          &ExactCacheKey::device, &ExactCacheKey::dtype, &ExactCacheKey::prefill}) {
+    EXPECT_NE(with(part), ExactCacheFile("folder", kKey));
+  }
+}
+
+TEST(ExactCacheTest, ADamagedEntryIsMadeAnew) {
+  const TemporaryDirectory folder;
+  const std::vector<TokenIds> prompts = RandomPrompts(2);
+  TinyRunner tiny;
+  UseExactCache(folder.path(), kKey, tiny.runner(), prompts);
+  const std::filesystem::path file = ExactCacheFile(folder.path(), kKey);
+  const std::string whole = ReadFile(file);
+  std::string flipped = whole;
+  flipped[whole.size() - 5] ^= 1;
+  for (const std::string& damaged : {std::string(), whole.substr(0, whole.size() / 2), flipped}) {
+    WriteFileAtomically(file, damaged);
+    EXPECT_EQ(UseExactCache(folder.path(), kKey, tiny.runner(), prompts), CacheUse::kReplaced);
+    EXPECT_EQ(ReadFile(file), whole);
+  }
+}
+
+// As on a machine that rounds otherwise: the entry is whole, but of other weights.
+TEST(ExactCacheTest, AnEntryThatThisMachineDoesNotReproduceIsMadeAnew) {
+  const TemporaryDirectory folder;
+  const std::vector<TokenIds> prompts = RandomPrompts(2);
+  TinyModel other;
+  other.seed = 5;
+  TinyRunner first(other);
+  UseExactCache(folder.path(), kKey, first.runner(), prompts);
+  TinyRunner tiny;
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, tiny.runner(), prompts), CacheUse::kReplaced);
+  EXPECT_NE(tiny.runner().ExactPasses(prompts), first.runner().ExactPasses(prompts));
+}
+
+TEST(ExactCacheTest, APassOfAnotherLengthIsRefused) {
+  TinyRunner tiny;
+  const std::vector<TokenIds> prompts = RandomPrompts(2);
+  std::vector<ExactPass> passes = tiny.runner().ExactPasses(prompts);
+  std::swap(passes[0], passes[1]);
+  EXPECT_THAT([&] { tiny.runner().RestoreExactPasses(prompts, passes); },
+              ThrowsMessage<Error>(HasSubstr("bytes for a prompt of 20 tokens, expected")));
+}
+
+}  // namespace
+}  // namespace kvtune
