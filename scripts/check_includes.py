@@ -21,9 +21,10 @@ ALLOWED = {
     "lib/calib": ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/runner"],
     "lib/targets": ["lib/base", "lib/core"],
     "lib/report": ["lib/base", "lib/core"],
+    "lib/gate": ["lib/base", "lib/core", "lib/report"],
     "search": ["lib/base", "lib/core"],
     "apps/kvtune": ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/runner", "lib/calib", "lib/targets",
-                    "lib/report", "search"],
+                    "lib/report", "lib/gate", "search"],
 }
 
 # Third-party include prefix: files that may have it. A folder with a trailing slash stands for all

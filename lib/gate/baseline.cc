@@ -1,0 +1,149 @@
+#include "lib/gate/baseline.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/core/artifacts.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+Json BaselineToJson(const Baseline& baseline) {
+  Json layers = Json::array();
+  for (const PrecisionPair pair : baseline.plan.layers) layers.push_back(PairFormatsToJson(pair));
+  Json values = Json::object();
+  for (const Metric metric : kMetrics) {
+    values[std::string(MetricName(metric))] = ValueOf(baseline.measured, metric);
+  }
+  return {{"name", baseline.name},
+          {"run", ToJson(baseline.run)},
+          {"spec", PlanSpec(baseline.plan)},
+          {"layers", std::move(layers)},
+          {"values", std::move(values)},
+          {"measured", ToJson(baseline.measured)}};
+}
+
+Baseline BaselineFromJson(JsonFields fields) {
+  Baseline baseline{.name = fields.String("name"),
+                    .run = ProvenanceFromJson(fields.Object("run")),
+                    .plan = {},
+                    .measured = MeasurementFromJson(fields.Object("measured"))};
+  for (JsonFields& layer : fields.Objects("layers")) {
+    baseline.plan.layers.push_back(PairFormatsFromJson(std::move(layer)));
+  }
+  // For people who read the file; the measurement decides.
+  fields.Ignore("spec");
+  fields.Ignore("values");
+  fields.RequireNoOthers();
+  if (!baseline.run.noise_floor) fields.Fail("run", "found no noise_floor, expected it");
+  if (baseline.plan.layers.size() != static_cast<size_t>(baseline.run.layer_count)) {
+    fields.Fail("layers", fmt::format("found {} layers, expected {} as in \"run\"",
+                                      baseline.plan.layers.size(), baseline.run.layer_count));
+  }
+  return baseline;
+}
+
+template <typename T>
+void RequireSame(std::string_view name, const T& stored, const T& now, const Baseline& baseline,
+                 const fs::path& file) {
+  if (stored == now) return;
+  throw Error(fmt::format("{}: the baseline of {}: {}: found {}, expected {} as it is now "
+                          "(--update-baseline replaces it)",
+                          file.string(), baseline.name, name, stored, now));
+}
+
+void AddChange(std::string_view name, const std::string& before, const std::string& after,
+               std::vector<std::string>& changes) {
+  if (before != after) changes.push_back(fmt::format("{}: {} -> {}", name, before, after));
+}
+
+}  // namespace
+
+std::vector<Baseline> ReadBaselines(const fs::path& file) {
+  if (!fs::exists(file)) {
+    throw Error(fmt::format("reading the baseline {}: found nothing, expected a file "
+                            "(kvtune check --update-baseline writes it)",
+                            file.string()));
+  }
+  const std::string text = ReadFile(file);
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
+    throw Error(fmt::format("reading the baseline {}: found an empty file, expected a baseline",
+                            file.string()));
+  }
+  const Json json = ParseJson(text, file.string());
+  JsonFields fields = OpenArtifact(json, file.string());
+  std::vector<Baseline> baselines;
+  for (JsonFields& entry : fields.Objects("baselines")) {
+    baselines.push_back(BaselineFromJson(std::move(entry)));
+    for (size_t i = 0; i + 1 < baselines.size(); ++i) {
+      if (baselines[i].name != baselines.back().name) continue;
+      fields.Fail("baselines", fmt::format("found two of the name {}, expected one", baselines[i].name));
+    }
+  }
+  fields.RequireNoOthers();
+  if (baselines.empty()) fields.Fail("baselines", "found none, expected one at least");
+  return baselines;
+}
+
+void WriteBaseline(const fs::path& file, const Baseline& baseline) {
+  std::vector<Baseline> baselines;
+  if (fs::exists(file)) baselines = ReadBaselines(file);
+  std::erase_if(baselines, [&](const Baseline& known) { return known.name == baseline.name; });
+  baselines.push_back(baseline);
+  Json json = {{"schema_version", kSchemaVersion}, {"baselines", Json::array()}};
+  for (const Baseline& entry : baselines) json["baselines"].push_back(BaselineToJson(entry));
+  RequireFinite(json, file.string());
+  if (file.has_parent_path()) CreateWritableDirectory(file.parent_path());
+  WriteJsonFileAtomically(file, json);
+}
+
+const Baseline& FindBaseline(const std::vector<Baseline>& baselines, std::string_view name,
+                             const fs::path& file) {
+  std::string names;
+  for (const Baseline& baseline : baselines) {
+    if (baseline.name == name) return baseline;
+    names += (names.empty() ? "" : ", ") + baseline.name;
+  }
+  throw Error(fmt::format("reading the baseline {}: found only {}, expected one of {} "
+                          "(kvtune check --update-baseline adds it)",
+                          file.string(), names, name));
+}
+
+void RequireComparable(const Baseline& baseline, const Provenance& now, ModelChange change,
+                       const fs::path& file) {
+  const Provenance& stored = baseline.run;
+  if (change == ModelChange::kRefuse) {
+    RequireSame("model_hash", stored.model_hash, now.model_hash, baseline, file);
+  }
+  RequireSame("prompts_hash", stored.prompts_hash, now.prompts_hash, baseline, file);
+  RequireSame("target", stored.target, now.target, baseline, file);
+  RequireSame("prefill", stored.prefill, now.prefill, baseline, file);
+  RequireSame("context", stored.context, now.context, baseline, file);
+  RequireSame("layer_count", stored.layer_count, now.layer_count, baseline, file);
+}
+
+std::vector<std::string> ChangesOf(const Baseline& before, const Baseline& after) {
+  std::vector<std::string> changes;
+  AddChange("model_hash", before.run.model_hash, after.run.model_hash, changes);
+  AddChange("prompts_hash", before.run.prompts_hash, after.run.prompts_hash, changes);
+  AddChange("target", before.run.target, after.run.target, changes);
+  AddChange("dtype", before.run.dtype, after.run.dtype, changes);
+  AddChange("version", before.run.version, after.run.version, changes);
+  AddChange("plan", PlanSpec(before.plan), PlanSpec(after.plan), changes);
+  for (const Metric metric : kMetrics) {
+    AddChange(MetricName(metric), fmt::format("{:.6g}", ValueOf(before.measured, metric)),
+              fmt::format("{:.6g}", ValueOf(after.measured, metric)), changes);
+  }
+  return changes;
+}
+
+fs::path DefaultBaselineFile(const fs::path& config) {
+  return config.parent_path() / "baselines" / config.filename();
+}
+
+}  // namespace kvtune

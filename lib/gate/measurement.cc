@@ -1,0 +1,143 @@
+#include "lib/gate/measurement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+namespace kvtune {
+namespace {
+
+constexpr double kTailQuantile = 0.999;
+
+// As Quantile of lib/base/statistics.h over all tokens, from the largest ones alone.
+double TailQuantile(std::vector<float>& largest, int64_t tokens) {
+  const double position = kTailQuantile * static_cast<double>(tokens - 1);
+  const auto lower = static_cast<int64_t>(std::floor(position));
+  const auto from_top = static_cast<ptrdiff_t>(tokens - 1 - lower);
+  std::nth_element(largest.begin(), largest.begin() + from_top, largest.end(), std::greater<>());
+  const double low = largest[static_cast<size_t>(from_top)];
+  const double fraction = position - static_cast<double>(lower);
+  if (fraction == 0) return low;
+  const double high = *std::min_element(largest.begin(), largest.begin() + from_top);
+  return low + fraction * (high - low);
+}
+
+double SumOf(const PromptMeasurement& prompt, Metric metric) {
+  if (metric == Metric::kKlMean) return prompt.kl_sum;
+  if (metric == Metric::kDeltaNll) return prompt.delta_nll_sum;
+  return static_cast<double>(prompt.top1_matches);
+}
+
+PromptMeasurement PromptFromJson(JsonFields fields) {
+  PromptMeasurement prompt{.tokens = fields.Integer("tokens"),
+                           .kl_sum = fields.Number("kl_sum"),
+                           .delta_nll_sum = fields.Number("delta_nll_sum"),
+                           .top1_matches = fields.Integer("top1_matches"),
+                           .kl_tail = {}};
+  for (const double kl : fields.Numbers("kl_tail")) prompt.kl_tail.push_back(static_cast<float>(kl));
+  fields.RequireNoOthers();
+  if (prompt.tokens < 1) fields.Fail("tokens", fmt::format("found {}, expected at least 1", prompt.tokens));
+  if (prompt.top1_matches < 0 || prompt.top1_matches > prompt.tokens) {
+    fields.Fail("top1_matches",
+                fmt::format("found {}, expected 0 to {}", prompt.top1_matches, prompt.tokens));
+  }
+  if (!std::ranges::is_sorted(prompt.kl_tail, std::greater<>())) {
+    fields.Fail("kl_tail", "found smaller values before larger ones, expected the largest first");
+  }
+  return prompt;
+}
+
+}  // namespace
+
+std::string_view MetricName(Metric metric) {
+  switch (metric) {
+    case Metric::kKlMean: return "kl_mean";
+    case Metric::kKlP999: return "kl_p999";
+    case Metric::kTop1Agreement: return "top1_agreement";
+    case Metric::kDeltaNll: return "delta_nll";
+    case Metric::kBytesPerToken: return "bytes_per_token";
+  }
+  return "";
+}
+
+double WorseSign(Metric metric) { return metric == Metric::kTop1Agreement ? -1 : 1; }
+
+size_t TailLength(std::span<const int64_t> tokens_of_prompts) {
+  const int64_t longest =
+      tokens_of_prompts.empty() ? 0 : *std::ranges::max_element(tokens_of_prompts);
+  const double most = static_cast<double>(longest) * static_cast<double>(tokens_of_prompts.size());
+  return static_cast<size_t>(std::ceil((1 - kTailQuantile) * most)) + 2;
+}
+
+PromptMeasurement MeasurePrompt(std::span<const float> token_kl, double delta_nll,
+                                int64_t top1_matches, size_t tail) {
+  PromptMeasurement prompt{.tokens = static_cast<int64_t>(token_kl.size()),
+                           .kl_sum = std::accumulate(token_kl.begin(), token_kl.end(), 0.0),
+                           .delta_nll_sum = delta_nll,
+                           .top1_matches = top1_matches,
+                           .kl_tail = {}};
+  prompt.kl_tail.resize(std::min(tail, token_kl.size()));
+  std::ranges::partial_sort_copy(token_kl, prompt.kl_tail, std::greater<>());
+  return prompt;
+}
+
+double ValueOver(const Measurement& measurement, Metric metric, std::span<const size_t> drawn) {
+  int64_t tokens = 0;
+  double sum = 0;
+  std::vector<float> largest;
+  for (const size_t i : drawn) {
+    const PromptMeasurement& prompt = measurement.prompts[i];
+    tokens += prompt.tokens;
+    if (metric == Metric::kKlP999) {
+      largest.insert(largest.end(), prompt.kl_tail.begin(), prompt.kl_tail.end());
+    } else {
+      sum += SumOf(prompt, metric);
+    }
+  }
+  if (metric == Metric::kKlP999) return TailQuantile(largest, tokens);
+  return sum / static_cast<double>(tokens);
+}
+
+double ValueOf(const Measurement& measurement, Metric metric) {
+  if (metric == Metric::kBytesPerToken) return measurement.bytes_per_token;
+  std::vector<size_t> all(measurement.prompts.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  return ValueOver(measurement, metric, all);
+}
+
+Json ToJson(const Measurement& measurement) {
+  Json json = {{"bytes_per_token", measurement.bytes_per_token}, {"prompts", Json::array()}};
+  for (const PromptMeasurement& prompt : measurement.prompts) {
+    json["prompts"].push_back({{"tokens", prompt.tokens},
+                               {"kl_sum", prompt.kl_sum},
+                               {"delta_nll_sum", prompt.delta_nll_sum},
+                               {"top1_matches", prompt.top1_matches},
+                               {"kl_tail", prompt.kl_tail}});
+  }
+  return json;
+}
+
+Measurement MeasurementFromJson(JsonFields fields) {
+  Measurement measurement{.bytes_per_token = fields.Number("bytes_per_token"), .prompts = {}};
+  std::vector<int64_t> tokens;
+  for (JsonFields& prompt : fields.Objects("prompts")) {
+    measurement.prompts.push_back(PromptFromJson(std::move(prompt)));
+    tokens.push_back(measurement.prompts.back().tokens);
+  }
+  fields.RequireNoOthers();
+  if (tokens.empty()) fields.Fail("prompts", "found none, expected one entry a prompt");
+  const size_t tail = TailLength(tokens);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const size_t expected = std::min(tail, static_cast<size_t>(tokens[i]));
+    const size_t found = measurement.prompts[i].kl_tail.size();
+    if (found == expected) continue;
+    fields.Fail("prompts", fmt::format("found {} values in kl_tail of prompt {}, expected {}", found,
+                                       i, expected));
+  }
+  return measurement;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,127 @@
+#include "lib/gate/verdict.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/base/random.h"
+
+namespace kvtune {
+namespace {
+
+double ValueOr(const std::map<Metric, double>& values, Metric metric, double otherwise) {
+  const auto found = values.find(metric);
+  return found == values.end() ? otherwise : found->second;
+}
+
+std::optional<double> LimitOf(const Limits& limits, Metric metric) {
+  const auto found = limits.absolute.find(metric);
+  return found == limits.absolute.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool Beyond(const MetricVerdict& verdict) {
+  return verdict.limit && WorseSign(verdict.metric) * (verdict.after - *verdict.limit) > 0;
+}
+
+Interval ChangeInterval(const Measurement& before, const Measurement& after, Metric metric,
+                        const VerdictOptions& options) {
+  Random random(DeriveSeed(options.seed, SeedPurpose::kBootstrap));
+  std::vector<double> changes(static_cast<size_t>(options.resamples));
+  std::vector<size_t> drawn(after.prompts.size());
+  for (double& change : changes) {
+    for (size_t& prompt : drawn) prompt = random.Below(drawn.size());
+    change = ValueOver(after, metric, drawn) - ValueOver(before, metric, drawn);
+  }
+  const double tail = (1 - options.confidence) / 2;
+  const double low = Quantile(changes, tail);
+  return {low, Quantile(changes, 1 - tail)};
+}
+
+Outcome OutcomeOf(const MetricVerdict& verdict) {
+  const double sign = WorseSign(verdict.metric);
+  const double worsening = sign * (verdict.after - verdict.before);
+  // The ends of the interval, turned so that up is worse.
+  const double least = std::min(sign * verdict.change.low, sign * verdict.change.high);
+  const double most = std::max(sign * verdict.change.low, sign * verdict.change.high);
+  if (worsening == 0 && least == 0 && most == 0) return Outcome::kSame;
+  if (std::abs(worsening) <= verdict.allowed) return Outcome::kWithinTolerance;
+  if (worsening > 0) return least > verdict.allowed ? Outcome::kWorse : Outcome::kExplained;
+  return most < -verdict.allowed ? Outcome::kBetter : Outcome::kExplained;
+}
+
+bool Comparable(Metric metric, const VerdictOptions& options) {
+  return options.types == TypeComparison::kSame || metric == Metric::kKlMean || metric == Metric::kBytesPerToken;
+}
+
+}  // namespace
+
+double DefaultRelative(Metric metric) {
+  if (metric == Metric::kKlMean) return 0.02;
+  return metric == Metric::kKlP999 ? 0.05 : 0;
+}
+
+double DefaultTolerance(Metric metric) {
+  switch (metric) {
+    case Metric::kKlMean: return 1e-6;
+    case Metric::kKlP999: return 1e-4;
+    case Metric::kTop1Agreement: return 5e-4;
+    case Metric::kDeltaNll: return 1e-4;
+    case Metric::kBytesPerToken: return 0;
+  }
+  return 0;
+}
+
+std::string_view OutcomeName(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kSame: return "same";
+    case Outcome::kWithinTolerance: return "within tolerance";
+    case Outcome::kExplained: return "explained by the interval";
+    case Outcome::kBetter: return "better";
+    case Outcome::kWorse: return "worse";
+    case Outcome::kOverLimit: return "beyond the limit";
+    case Outcome::kNotComparable: return "not compared";
+  }
+  return "";
+}
+
+bool Fails(Outcome outcome) { return outcome == Outcome::kWorse || outcome == Outcome::kOverLimit; }
+
+std::vector<MetricVerdict> Judge(const Measurement& before, const Measurement& after,
+                                 const VerdictOptions& options) {
+  std::vector<MetricVerdict> verdicts;
+  for (const Metric metric : kMetrics) {
+    MetricVerdict verdict{.metric = metric,
+                          .before = ValueOf(before, metric),
+                          .after = ValueOf(after, metric),
+                          .change = {},
+                          .limit = LimitOf(options.limits, metric)};
+    verdict.allowed =
+        ValueOr(options.limits.tolerance, metric, DefaultTolerance(metric)) +
+        ValueOr(options.limits.relative, metric, DefaultRelative(metric)) * std::abs(verdict.before);
+    if (metric == Metric::kKlMean) verdict.allowed += options.rounding;
+    if (metric == Metric::kBytesPerToken) {
+      const double change = verdict.after - verdict.before;
+      verdict.change = {change, change};
+    } else {
+      verdict.change = ChangeInterval(before, after, metric, options);
+    }
+    verdict.outcome = Beyond(verdict)                ? Outcome::kOverLimit
+                      : !Comparable(metric, options) ? Outcome::kNotComparable
+                                                     : OutcomeOf(verdict);
+    verdicts.push_back(verdict);
+  }
+  return verdicts;
+}
+
+std::vector<MetricVerdict> JudgeLimits(const Measurement& after, const Limits& limits) {
+  std::vector<MetricVerdict> verdicts;
+  for (const Metric metric : kMetrics) {
+    const double value = ValueOf(after, metric);
+    MetricVerdict verdict{
+        .metric = metric, .before = value, .after = value, .change = {}, .limit = LimitOf(limits, metric)};
+    if (Beyond(verdict)) verdict.outcome = Outcome::kOverLimit;
+    verdicts.push_back(verdict);
+  }
+  return verdicts;
+}
+
+}  // namespace kvtune

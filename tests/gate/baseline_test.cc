@@ -1,0 +1,103 @@
+#include "lib/gate/baseline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "tests/gate/gate_test_data.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::ThrowsMessage;
+
+Baseline TestBaseline(const std::string& name) {
+  Provenance run = TestRun(2);
+  run.noise_floor = 1e-9;
+  return {.name = name,
+          .run = std::move(run),
+          .plan = PrecisionPlan::Uniform({KvFormatId::kInt4, KvFormatId::kInt4}, 2),
+          .measured = EvenMeasurement({0.1F, 0.2F, 0.3F})};
+}
+
+TEST(BaselineTest, OneFileServesSeveralConfigs) {
+  const TemporaryDirectory folder;
+  const auto file = folder / "new" ;
+  WriteBaseline(file / "b.json", TestBaseline("a"));
+  WriteBaseline(file / "b.json", TestBaseline("b"));
+  Baseline changed = TestBaseline("a");
+  changed.run.noise_floor = 0.5;
+  WriteBaseline(file / "b.json", changed);
+  const std::vector<Baseline> read = ReadBaselines(file / "b.json");
+  ASSERT_EQ(read.size(), 2u);
+  EXPECT_EQ(FindBaseline(read, "a", "b.json").run.noise_floor, 0.5);
+  EXPECT_EQ(ToJson(FindBaseline(read, "b", "b.json").measured), ToJson(TestBaseline("b").measured));
+  EXPECT_THAT([&] { FindBaseline(read, "c", "b.json"); }, ThrowsMessage<Error>(HasSubstr("found only b, a, expected one of c")));
+}
+
+TEST(BaselineTest, RefusesFilesThatAreNone) {
+  const TemporaryDirectory folder;
+  const auto file = folder / "b.json";
+  const auto read = [&] { ReadBaselines(file); };
+  EXPECT_THAT(read, ThrowsMessage<Error>(HasSubstr("found nothing, expected a file")));
+  WriteFileAtomically(file, "\n");
+  EXPECT_THAT(read, ThrowsMessage<Error>(HasSubstr("found an empty file")));
+  WriteBaseline(folder / "whole.json", TestBaseline("a"));
+  const std::string whole = ReadFile(folder / "whole.json");
+  WriteFileAtomically(file, whole.substr(0, whole.size() / 2));
+  EXPECT_THAT(read, ThrowsMessage<Error>(HasSubstr("b.json: not valid JSON at line")));
+  Json json = ReadJsonFile(folder / "whole.json");
+  json["schema_version"] = 99;
+  WriteJsonFileAtomically(file, json);
+  EXPECT_THAT(read, ThrowsMessage<Error>(AllOf(HasSubstr("99"), HasSubstr("expected 1"))));
+  json = ReadJsonFile(folder / "whole.json");
+  json["baselines"].push_back(json["baselines"][0]);
+  WriteJsonFileAtomically(file, json);
+  EXPECT_THAT(read, ThrowsMessage<Error>(HasSubstr("found two of the name a")));
+  json = ReadJsonFile(folder / "whole.json");
+  json["baselines"][0]["run"].erase("noise_floor");
+  WriteJsonFileAtomically(file, json);
+  EXPECT_THAT(read, ThrowsMessage<Error>(HasSubstr("found no noise_floor")));
+  json["baselines"].clear();
+  WriteJsonFileAtomically(file, json);
+  EXPECT_THAT(read, ThrowsMessage<Error>(HasSubstr("found none, expected one at least")));
+}
+
+TEST(BaselineTest, RefusesOtherInputsWithBothValues) {
+  const Baseline baseline = TestBaseline("a");
+  const auto comparing = [&](auto change, ModelChange model = ModelChange::kRefuse) {
+    Provenance now = baseline.run;
+    change(now);
+    return [=] { RequireComparable(baseline, now, model, "b.json"); };
+  };
+  EXPECT_NO_THROW(comparing([](Provenance&) {})());
+  EXPECT_NO_THROW(comparing([](Provenance& now) { now.version = "9"; now.device = "cuda:3"; now.model = "elsewhere"; })());
+  const auto other_model = [](Provenance& now) { now.model_hash = "xxh3:other"; };
+  EXPECT_THAT(comparing(other_model), ThrowsMessage<Error>(AllOf(HasSubstr("model_hash: found " + baseline.run.model_hash),
+                                                                 HasSubstr("expected xxh3:other"))));
+  EXPECT_NO_THROW(comparing(other_model, ModelChange::kAccept)());
+  EXPECT_THAT(comparing([](Provenance& now) { now.prompts_hash = "p"; }), ThrowsMessage<Error>(HasSubstr("prompts_hash: found")));
+  EXPECT_THAT(comparing([](Provenance& now) { now.target = "t"; }), ThrowsMessage<Error>(HasSubstr("expected t as it is now")));
+  EXPECT_THAT(comparing([](Provenance& now) { now.context = 1; }), ThrowsMessage<Error>(HasSubstr("context: found")));
+}
+
+TEST(BaselineTest, SaysWhatChanged) {
+  const Baseline before = TestBaseline("a");
+  EXPECT_THAT(ChangesOf(before, before), IsEmpty());
+  Baseline after = before;
+  after.plan.layers[1] = kExactPair;
+  after.measured.bytes_per_token = 200;
+  EXPECT_THAT(ChangesOf(before, after), ElementsAre("plan: KV4 -> KV4;1:exact", "bytes_per_token: 100 -> 200"));
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,80 @@
+#include "lib/gate/measurement.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/random.h"
+#include "lib/base/statistics.h"
+#include "tests/gate/gate_test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+Measurement ReadBack(const Json& json) { return MeasurementFromJson(JsonFields(json, "measured")); }
+
+TEST(MeasurementTest, SumsAndKeepsTheLargest) {
+  const std::vector<float> kl = {0.5F, 2, 1};
+  const PromptMeasurement prompt = MeasurePrompt(kl, 0.25, 2, 2);
+  EXPECT_EQ(prompt.tokens, 3);
+  EXPECT_EQ(prompt.kl_sum, 3.5);
+  EXPECT_THAT(prompt.kl_tail, ElementsAre(2, 1));
+  const Measurement measured{.bytes_per_token = 7, .prompts = {prompt}};
+  EXPECT_EQ(ValueOf(measured, Metric::kKlMean), 3.5 / 3);
+  EXPECT_EQ(ValueOf(measured, Metric::kDeltaNll), 0.25 / 3);
+  EXPECT_EQ(ValueOf(measured, Metric::kTop1Agreement), 2.0 / 3);
+  EXPECT_EQ(ValueOf(measured, Metric::kBytesPerToken), 7);
+}
+
+// The tails alone give what all tokens would, whichever prompts are drawn.
+TEST(MeasurementTest, PercentileOfTheTailsIsThatOfAllTokens) {
+  Random random(5);
+  std::vector<std::vector<float>> token_kl;
+  std::vector<int64_t> tokens;
+  for (const size_t count : {900u, 1500u, 40u, 2000u}) {
+    token_kl.emplace_back();
+    for (size_t i = 0; i < count; ++i) token_kl.back().push_back(static_cast<float>(random.Unit()));
+    tokens.push_back(static_cast<int64_t>(count));
+  }
+  Measurement measured;
+  for (const std::vector<float>& kl : token_kl) measured.prompts.push_back(MeasurePrompt(kl, 0, 0, TailLength(tokens)));
+  for (int repeat = 0; repeat < 100; ++repeat) {
+    std::vector<size_t> drawn;
+    std::vector<double> all;
+    for (size_t i = 0; i < 4; ++i) {
+      drawn.push_back(random.Below(4));
+      all.insert(all.end(), token_kl[drawn.back()].begin(), token_kl[drawn.back()].end());
+    }
+    EXPECT_NEAR(ValueOver(measured, Metric::kKlP999, drawn), Quantile(all, 0.999), 1e-12);
+  }
+}
+
+TEST(MeasurementTest, RoundTrip) {
+  const Json json = ToJson(EvenMeasurement({0.1F, 0.2F}));
+  EXPECT_EQ(ToJson(ReadBack(json)), json);
+}
+
+TEST(MeasurementTest, RefusesWhatCannotBe) {
+  const auto with = [](const char* key, const Json& value) {
+    Json json = ToJson(EvenMeasurement({0.1F}));
+    json["prompts"][0][key] = value;
+    return [json] { ReadBack(json); };
+  };
+  EXPECT_THAT(with("tokens", 0), ThrowsMessage<Error>(HasSubstr("\"tokens\": found 0, expected at least 1")));
+  EXPECT_THAT(with("top1_matches", 11), ThrowsMessage<Error>(HasSubstr("found 11, expected 0 to 10")));
+  EXPECT_THAT(with("kl_tail", {0.1, 0.2, 0.3}), ThrowsMessage<Error>(HasSubstr("expected the largest first")));
+  EXPECT_THAT(with("kl_tail", {0.1}),
+              ThrowsMessage<Error>(HasSubstr("found 1 values in kl_tail of prompt 0, expected 3")));
+  EXPECT_THAT(with("extra", 1), ThrowsMessage<Error>(HasSubstr("unknown key \"extra\"")));
+  EXPECT_THAT([] { ReadBack({{"bytes_per_token", 1}, {"prompts", Json::array()}}); },
+              ThrowsMessage<Error>(HasSubstr("found none, expected one entry a prompt")));
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,117 @@
+#include "lib/gate/verdict.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/gate/gate_test_data.h"
+
+namespace kvtune {
+namespace {
+
+const MetricVerdict& Of(const std::vector<MetricVerdict>& verdicts, Metric metric) {
+  return *std::ranges::find(verdicts, metric, &MetricVerdict::metric);
+}
+
+const std::vector<float> kBefore = {0.10F, 0.20F, 0.05F, 0.40F, 0.15F, 0.30F};
+
+std::vector<float> Plus(const std::vector<float>& values, const std::vector<float>& changes) {
+  std::vector<float> sums = values;
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] += changes[i];
+  return sums;
+}
+
+TEST(VerdictTest, IdenticalNumbersAreTheSame) {
+  for (const MetricVerdict& verdict : Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), {})) {
+    EXPECT_EQ(verdict.outcome, Outcome::kSame) << MetricName(verdict.metric);
+    EXPECT_EQ(verdict.change, (Interval{0, 0}));
+  }
+}
+
+// Prompts differ eightfold, so that two independent intervals of the mean would overlap; the paired
+// one does not.
+TEST(VerdictTest, ASmallChangeOfEveryPromptIsWorse) {
+  const std::vector<float> after = Plus(kBefore, {0.02F, 0.025F, 0.02F, 0.03F, 0.02F, 0.02F});
+  const MetricVerdict kl = Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
+  EXPECT_EQ(kl.outcome, Outcome::kWorse);
+  EXPECT_NEAR(kl.before, 0.2, 1e-7);
+  EXPECT_NEAR(kl.after - kl.before, 0.0225, 1e-7);
+  EXPECT_GE(kl.change.low, 0.0199);
+  EXPECT_LE(kl.change.high, 0.0301);
+  const MetricVerdict back = Of(Judge(EvenMeasurement(after), EvenMeasurement(kBefore), {}), Metric::kKlMean);
+  EXPECT_EQ(back.outcome, Outcome::kBetter);
+}
+
+TEST(VerdictTest, TheSameMeanChangeOfFewPromptsIsExplained) {
+  const std::vector<float> after = Plus(kBefore, {0.235F, -0.02F, -0.02F, -0.02F, -0.02F, -0.02F});
+  const MetricVerdict kl = Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
+  EXPECT_GT(kl.after - kl.before, kl.allowed);
+  EXPECT_LT(kl.change.low, 0);
+  EXPECT_EQ(kl.outcome, Outcome::kExplained);
+}
+
+// Every prompt by the same amount: the interval has no width, and decides nonetheless.
+TEST(VerdictTest, WithoutVarianceTheToleranceDecides) {
+  const auto outcome = [](float change, double tolerance) {
+    const std::vector<float> before(6, 0.5F);
+    const std::vector<float> after(6, 0.5F + change);
+    VerdictOptions options;
+    options.limits.relative[Metric::kKlMean] = 0;
+    options.limits.tolerance[Metric::kKlMean] = tolerance;
+    return Of(Judge(EvenMeasurement(before), EvenMeasurement(after), options), Metric::kKlMean).outcome;
+  };
+  EXPECT_EQ(outcome(0.25F, 0.26), Outcome::kWithinTolerance);
+  EXPECT_EQ(outcome(0.25F, 0.24), Outcome::kWorse);
+  EXPECT_EQ(outcome(-0.25F, 0.24), Outcome::kBetter);
+}
+
+TEST(VerdictTest, TopOneAgreementIsWorseWhenItFalls) {
+  Measurement after = EvenMeasurement(kBefore);
+  for (PromptMeasurement& prompt : after.prompts) prompt.top1_matches = 8;
+  EXPECT_EQ(Of(Judge(EvenMeasurement(kBefore), after, {}), Metric::kTop1Agreement).outcome, Outcome::kWorse);
+  EXPECT_EQ(Of(Judge(after, EvenMeasurement(kBefore), {}), Metric::kTop1Agreement).outcome, Outcome::kBetter);
+}
+
+TEST(VerdictTest, OneByteMoreIsWorse) {
+  const auto verdicts = Judge(EvenMeasurement(kBefore, 100), EvenMeasurement(kBefore, 101), {});
+  EXPECT_EQ(Of(verdicts, Metric::kBytesPerToken).outcome, Outcome::kWorse);
+  EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kSame);
+}
+
+TEST(VerdictTest, LimitsHoldWhateverTheBaselineWas) {
+  VerdictOptions options;
+  options.limits.absolute[Metric::kKlMean] = 0.1;
+  options.limits.absolute[Metric::kTop1Agreement] = 0.95;
+  options.limits.absolute[Metric::kBytesPerToken] = 100;
+  const auto verdicts = Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), options);
+  EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kOverLimit);
+  EXPECT_EQ(Of(verdicts, Metric::kTop1Agreement).outcome, Outcome::kOverLimit);
+  EXPECT_EQ(Of(verdicts, Metric::kBytesPerToken).outcome, Outcome::kSame);  // at the limit
+}
+
+TEST(VerdictTest, OtherTypesCompareTheMeanAlone) {
+  const std::vector<float> after = Plus(kBefore, std::vector<float>(6, 0.05F));
+  VerdictOptions options;
+  options.types = TypeComparison::kOther;
+  options.rounding = 0.1;
+  auto verdicts = Judge(EvenMeasurement(kBefore), EvenMeasurement(after), options);
+  EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kWithinTolerance);
+  EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kNotComparable);
+  EXPECT_EQ(Of(verdicts, Metric::kDeltaNll).outcome, Outcome::kNotComparable);
+  options.rounding = 0.01;
+  verdicts = Judge(EvenMeasurement(kBefore), EvenMeasurement(after), options);
+  EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kWorse);
+}
+
+TEST(VerdictTest, SameSeedSameInterval) {
+  const std::vector<float> after = Plus(kBefore, {0.1F, -0.02F, 0.05F, 0, 0.01F, 0.2F});
+  const auto interval = [&](uint64_t seed) {
+    VerdictOptions options;
+    options.seed = seed;
+    return Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), options), Metric::kKlMean).change;
+  };
+  EXPECT_EQ(interval(3), interval(3));
+  EXPECT_NE(interval(3), interval(4));
+}
+
+}  // namespace
+}  // namespace kvtune
