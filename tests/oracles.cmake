@@ -32,3 +32,8 @@ add_test(NAME oracle.chat_parity
 set_tests_properties(oracle.chat_parity oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_components
   oracle.tokenizer_parity oracle.weight_parity PROPERTIES
   LABELS "torch;oracle" TIMEOUT 1200)
+
+# What the gate writes is read by the parser of CI systems' reports; skipped where it is not installed.
+add_test(NAME oracle.junit_readback
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/junit_readback.py" --kvtune $<TARGET_FILE:kvtune>)
+set_tests_properties(oracle.junit_readback PROPERTIES LABELS "torch;oracle" TIMEOUT 300 SKIP_RETURN_CODE 77)

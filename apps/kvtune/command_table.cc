@@ -52,6 +52,31 @@ void DeclareEvaluate(CLI::App& app, EvaluateArguments& arguments) {
   AddKnownScores(app, arguments.known_scores);
 }
 
+void DeclareCheck(CLI::App& app, GateArguments& arguments) {
+  app.add_option("--config", arguments.configs, "Config of a plan to judge; repeatable")
+      ->type_name("FILE...");
+  app.add_option("--baseline", arguments.baseline,
+                 "Baselines to compare with (default: baselines/NAME.json beside each config)")
+      ->type_name("FILE");
+  app.add_flag("--update-baseline", arguments.update_baseline,
+               "Write the baselines anew and say what changed");
+  app.add_flag("--accept-model", arguments.accept_model,
+               "Judge another model than the config's and the baseline's, such as a new fine-tune");
+  app.add_option("--cache", arguments.cache, "Keep the exact model's pass in this folder")
+      ->type_name("DIR");
+  app.add_option("--junit", arguments.junit, "Also write JUnit XML")->type_name("FILE");
+  app.add_option("--markdown", arguments.markdown, "Also write a pull request's comment")
+      ->type_name("FILE");
+  app.add_flag("--github", arguments.github, "Also print GitHub's annotations");
+  CLI::Option* init =
+      app.add_option("--init", arguments.init, "Write a config for a plan of a run, to --out")
+          ->type_name("RUN:NAME");
+  app.add_option("--out", arguments.out, "Config to write")->type_name("FILE")->needs(init);
+  app.add_flag("--schema", arguments.schema, "Print the JSON Schema of configs");
+  AddSeed(app, arguments.model.seed);
+  AddDeviceArguments(app, arguments.model);
+}
+
 void DeclareParetoList(CLI::App& app, FrontArguments& arguments) {
   AddRunDirectory(app, arguments.run);
 }
@@ -126,6 +151,7 @@ const std::vector<Command>& Commands() {
        BindTo<DeclarePrune, RunPrune>},
       {"cluster", "group layers that share one choice", BindTo<DeclareCluster, RunCluster>},
       {"evaluate", "score plans against the exact model", BindTo<DeclareEvaluate, RunEvaluate>},
+      {"check", "judge whether served plans still hold", BindTo<DeclareCheck, RunCheck>},
       {"pareto list", "show the plans of a run's front", BindTo<DeclareParetoList, RunParetoList>},
       {"pareto show", "show one plan layer by layer", BindTo<DeclareParetoShow, RunParetoShow>},
       {"pareto pick", "choose a plan by loss, bits or bytes",

@@ -11,6 +11,7 @@ ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& inv
 ExitCode RunPrune(const PruneArguments& arguments, const Invocation& invocation);
 ExitCode RunCluster(const ClusterArguments& arguments, const Invocation& invocation);
 ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invocation);
+ExitCode RunCheck(const GateArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation);

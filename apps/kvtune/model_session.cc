@@ -22,6 +22,8 @@ WeightMode WeightModeOf(const std::string& name) {
   return WeightMode::kAuto;
 }
 
+}  // namespace
+
 RunnerOptions RunnerOptionsOf(const ModelArguments& arguments) {
   return {.device = arguments.device,
           .data_type = DataTypeOf(arguments.dtype),
@@ -31,12 +33,12 @@ RunnerOptions RunnerOptionsOf(const ModelArguments& arguments) {
           .max_activation_bytes = static_cast<int64_t>(arguments.max_activation_memory)};
 }
 
-Provenance ProvenanceOf(const ModelArguments& arguments, const Checkpoint& checkpoint,
+Provenance ProvenanceOf(const ModelArguments& arguments, std::string model_hash,
                         const PromptSet& prompts, const ModelRunner& runner) {
-  const ModelConfig& config = checkpoint.config();
+  const ModelConfig& config = runner.config();
   return {.version = KVTUNE_VERSION,
           .model = arguments.model.string(),
-          .model_hash = checkpoint.ContentHash(),
+          .model_hash = std::move(model_hash),
           .prompts = prompts.sources,
           .prompts_hash = prompts.hash,
           .prompt_count = static_cast<int64_t>(prompts.prompts.size()),
@@ -52,14 +54,12 @@ Provenance ProvenanceOf(const ModelArguments& arguments, const Checkpoint& check
           .head_dim = config.layers.front().key_head_dim};
 }
 
-}  // namespace
-
 ModelSession::ModelSession(const ModelArguments& arguments, const std::string& held_out)
     : target_(FindTarget(arguments.target)),
       checkpoint_(arguments.model),
       prompts_(LoadRunPrompts(arguments, held_out, checkpoint_.config())),
       runner_(checkpoint_, RunnerOptionsOf(arguments)),
-      run_(ProvenanceOf(arguments, checkpoint_, prompts_.calibration, runner_)) {
+      run_(ProvenanceOf(arguments, checkpoint_.ContentHash(), prompts_.calibration, runner_)) {
   LogInfo(fmt::format("model: {} of {} layers on {} in {}{}", config().architecture,
                       config().layer_count(), run_.device, run_.dtype,
                       runner_.streams_weights() ? ", its layers read in every pass" : ""));

@@ -13,6 +13,12 @@
 
 namespace kvtune {
 
+RunnerOptions RunnerOptionsOf(const ModelArguments& arguments);
+
+// What results of this model, these prompts and this runner depend on.
+Provenance ProvenanceOf(const ModelArguments& arguments, std::string model_hash,
+                        const PromptSet& prompts, const ModelRunner& runner);
+
 class ModelSession {
  public:
   // Reads, checks and loads in the order of cost, so that a wrong argument is found at once.

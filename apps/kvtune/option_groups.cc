@@ -83,6 +83,26 @@ void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
   app.add_option("RUN", run, "Run directory")->required();
 }
 
+void AddDeviceArguments(CLI::App& app, ModelArguments& model) {
+  app.add_option("--device", model.device, "auto, cpu, cuda or cuda:N")
+      ->type_name("DEVICE")->capture_default_str();
+  AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
+            "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
+  app.add_option("--threads", model.threads, "CPU threads (default: all cores)")
+      ->type_name("N")->check(WholeNumber(1));
+  AddChoice(app, "--weights", model.weights, {"auto", "resident", "stream"},
+            "In memory, or read layer by layer in every pass; auto: in memory if they fit");
+  app.add_option("--max-activation-memory", model.max_activation_memory,
+                 "Hidden states in memory at a time, the rest waits in a temporary file "
+                 "(default: a quarter of the free memory)")
+      ->type_name("SIZE")->transform(Size());
+}
+
+void AddSeed(CLI::App& app, uint64_t& seed) {
+  app.add_option("--seed", seed, "Seed of every random choice")
+      ->type_name("N")->check(WholeNumber(0))->capture_default_str();
+}
+
 // Every option that means the same in all commands that run the model.
 void AddModelArguments(CLI::App& app, ModelArguments& model) {
   AddModel(app, model.model);
@@ -97,23 +117,11 @@ void AddModelArguments(CLI::App& app, ModelArguments& model) {
       ->type_name("N")->check(WholeNumber(1))->capture_default_str();
   AddChoice(app, "--long-prompts", model.long_prompts, {"refuse", "cut"},
             "A prompt of --prompts that is longer than the model's context");
-  app.add_option("--seed", model.seed, "Seed of every random choice")
-      ->type_name("N")->check(WholeNumber(0))->capture_default_str();
+  AddSeed(app, model.seed);
   AddContext(app, model.context);
-  app.add_option("--device", model.device, "auto, cpu, cuda or cuda:N")
-      ->type_name("DEVICE")->capture_default_str();
-  AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
-            "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
-  app.add_option("--threads", model.threads, "CPU threads (default: all cores)")
-      ->type_name("N")->check(WholeNumber(1));
+  AddDeviceArguments(app, model);
   AddChoice(app, "--prefill", model.prefill, {"quantized", "exact"},
             "What attention reads during the prompt");
-  AddChoice(app, "--weights", model.weights, {"auto", "resident", "stream"},
-            "In memory, or read layer by layer in every pass; auto: in memory if they fit");
-  app.add_option("--max-activation-memory", model.max_activation_memory,
-                 "Hidden states in memory at a time, the rest waits in a temporary file "
-                 "(default: a quarter of the free memory)")
-      ->type_name("SIZE")->transform(Size());
 }
 
 void AddRunArguments(CLI::App& app, RunArguments& run) {

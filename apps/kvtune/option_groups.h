@@ -24,6 +24,9 @@ void AddModel(CLI::App& app, std::filesystem::path& model);
 void AddContext(CLI::App& app, int64_t& context);
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run);
 
+// Where and how the model runs: --device, --dtype, --threads, --weights, --max-activation-memory.
+void AddDeviceArguments(CLI::App& app, ModelArguments& model);
+void AddSeed(CLI::App& app, uint64_t& seed);
 // Every option of the commands that run the model.
 void AddModelArguments(CLI::App& app, ModelArguments& model);
 void AddRunArguments(CLI::App& app, RunArguments& run);

@@ -107,6 +107,21 @@ struct EvaluateArguments {
   std::filesystem::path known_scores;  // empty: none
 };
 
+struct GateArguments {
+  ModelArguments model;          // device, dtype, threads and seed alone; the configs say the rest
+  std::vector<std::filesystem::path> configs;
+  std::filesystem::path baseline;  // empty: each config's own
+  bool update_baseline = false;
+  bool accept_model = false;
+  std::filesystem::path cache;     // empty: none
+  std::filesystem::path junit;
+  std::filesystem::path markdown;
+  bool github = false;
+  bool schema = false;
+  std::string init;              // RUN:NAME
+  std::filesystem::path out;
+};
+
 struct FrontArguments {
   std::filesystem::path run;
   std::string plan;              // of show and export
