@@ -1,32 +1,181 @@
 #include "search/additive_plans.h"
 
+#include <algorithm>
 #include <limits>
+#include <optional>
+#include <tuple>
 #include <utility>
 
 #include "search/knapsack.h"
+#include "search/pareto.h"
 
 namespace kvtune {
 namespace {
 
-// [gene][choice], against the plan of all zeros.
-std::vector<std::vector<KnapsackChoice>> GeneChoices(const Genome& genome,
+// [gene behind the leading ones][choice], against the plan of `base`.
+std::vector<std::vector<KnapsackChoice>> GeneChoices(const Genome& genome, const Genes& base,
                                                      const LayerLosses& losses,
                                                      const CostFunction& cost) {
-  Genes genes(genome.gene_count(), 0);
-  const PrecisionPlan base = genome.Decode(genes);
-  const double base_bytes = cost(base).bytes_per_token;
-  const double base_loss = PredictLoss(losses, base);
-  std::vector<std::vector<KnapsackChoice>> choices(genes.size());
-  for (size_t gene = 0; gene < genes.size(); ++gene) {
+  Genes genes = base;
+  const PrecisionPlan plan = genome.Decode(base);
+  const double base_bytes = cost(plan).bytes_per_token;
+  const double base_loss = PredictLoss(losses, plan);
+  std::vector<std::vector<KnapsackChoice>> choices;
+  for (size_t gene = genome.leading_genes(); gene < genes.size(); ++gene) {
+    choices.emplace_back();
     for (int choice = 0; choice < genome.choices()[gene]; ++choice) {
       genes[gene] = choice;
-      const PrecisionPlan plan = genome.Decode(genes);
-      choices[gene].push_back(
-          {cost(plan).bytes_per_token - base_bytes, PredictLoss(losses, plan) - base_loss});
+      const PrecisionPlan changed = genome.Decode(genes);
+      choices.back().push_back({cost(changed).bytes_per_token - base_bytes,
+                                PredictLoss(losses, changed) - base_loss});
     }
-    genes[gene] = 0;
+    genes[gene] = base[gene];
   }
   return choices;
+}
+
+// By ascending bytes.
+std::vector<PrecisionPlan> Undominated(std::vector<PrecisionPlan> plans, const LayerLosses& losses,
+                                       const CostFunction& cost) {
+  std::vector<Objectives> objectives;
+  for (const PrecisionPlan& plan : plans) {
+    objectives.push_back({PredictLoss(losses, plan), cost(plan).bytes_per_token});
+  }
+  std::vector<PrecisionPlan> front;
+  for (const size_t i : NonDominated(objectives)) front.push_back(std::move(plans[i]));
+  return front;
+}
+
+// One knapsack for every choice of the leading gene, where there is one.
+std::vector<PrecisionPlan> FrontOfGenes(const Genome& genome, const LayerLosses& losses,
+                                        const CostFunction& cost) {
+  std::vector<PrecisionPlan> plans;
+  Genes genes(genome.gene_count(), 0);
+  const int leading_choices = genome.leading_genes() == 0 ? 1 : genome.choices().front();
+  for (int leading = 0; leading < leading_choices; ++leading) {
+    if (genome.leading_genes() > 0) genes.front() = leading;
+    for (const std::vector<size_t>& selection :
+         KnapsackFront(GeneChoices(genome, genes, losses, cost))) {
+      std::copy(selection.begin(), selection.end(),
+                genes.begin() + static_cast<ptrdiff_t>(genome.leading_genes()));
+      plans.push_back(genome.Decode(genes));
+    }
+  }
+  return leading_choices == 1 ? plans : Undominated(std::move(plans), losses, cost);
+}
+
+// One side of plans in runs, on its own: all its runs, by what they lose and store.
+class SideFront {
+ public:
+  struct Member {
+    double bytes = 0;
+    double loss = 0;
+    SideRuns runs;
+  };
+
+  SideFront(const Genome& genome, KvSide side, const LayerLosses& losses, const CostFunction& cost)
+      : formats_(genome.run_formats(side)), layers_(genome.layer_count()) {
+    PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, layers_);
+    const double exact = cost(plan).bytes_per_token;
+    for (const KvFormatId format : formats_) {
+      loss_before_.emplace_back(1, 0.0);
+      bytes_before_.emplace_back(1, 0.0);
+      for (size_t layer = 0; layer < layers_; ++layer) {
+        loss_before_.back().push_back(loss_before_.back().back() + LossOf(format, side, layer, losses));
+        (side == KvSide::kKey ? plan.layers[layer].key : plan.layers[layer].value) = format;
+        bytes_before_.back().push_back(bytes_before_.back().back() + cost(plan).bytes_per_token - exact);
+        plan.layers[layer] = kExactPair;
+      }
+    }
+  }
+
+  std::vector<Member> Members() const {
+    std::vector<Member> members;
+    for (size_t first = 0; first < layers_; ++first) {
+      for (size_t last = 0; first + last < layers_; ++last) AddAll(first, last, members);
+    }
+    return Thinned(std::move(members));
+  }
+
+  // By ascending bytes.
+  static std::vector<Member> Thinned(std::vector<Member> members) {
+    std::ranges::sort(members, [](const Member& a, const Member& b) {
+      return std::tie(a.bytes, a.loss) < std::tie(b.bytes, b.loss);
+    });
+    std::vector<Member> front;
+    for (const Member& member : members) {
+      if (front.empty() || member.loss < front.back().loss) front.push_back(member);
+    }
+    return front;
+  }
+
+ private:
+  // With the format of the other side that spares the layer most.
+  static double LossOf(KvFormatId format, KvSide side, size_t layer, const LayerLosses& losses) {
+    double least = std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < losses.pairs.size(); ++i) {
+      const PrecisionPair pair = losses.pairs[i];
+      if ((side == KvSide::kKey ? pair.key : pair.value) == format) {
+        least = std::min(least, losses.losses[layer][i]);
+      }
+    }
+    return least;
+  }
+
+  void AddAll(size_t first, size_t last, std::vector<Member>& members) const {
+    const size_t of_first = first == 0 ? 1 : formats_.size(), of_last = last == 0 ? 1 : formats_.size();
+    for (size_t middle = 0; middle < formats_.size(); ++middle) {
+      for (size_t begin = 0; begin < of_first; ++begin) {
+        if (first > 0 && begin == middle) continue;  // fewer runs
+        for (size_t end = 0; end < of_last; ++end) {
+          if (last > 0 && end == middle) continue;
+          const auto sum = [&](const std::vector<std::vector<double>>& before) {
+            return before[begin][first] + before[middle][layers_ - last] - before[middle][first] +
+                   before[end][layers_] - before[end][layers_ - last];
+          };
+          members.push_back({sum(bytes_before_), sum(loss_before_),
+                             {formats_[begin], formats_[middle], formats_[end], first, last}});
+        }
+      }
+    }
+  }
+
+  const std::vector<KvFormatId>& formats_;
+  size_t layers_;
+  std::vector<std::vector<double>> loss_before_, bytes_before_;  // [format][layers before]
+};
+
+// Sides are enumerated apart and joined: what a pair loses is taken for the sum of what its sides do.
+std::vector<PrecisionPlan> FrontOfRuns(const Genome& genome, const LayerLosses& losses,
+                                       const CostFunction& cost) {
+  const std::vector<SideFront::Member> keys = SideFront(genome, KvSide::kKey, losses, cost).Members();
+  const std::vector<SideFront::Member> values = SideFront(genome, KvSide::kValue, losses, cost).Members();
+  struct Joined {
+    double bytes, loss;
+    size_t key, value;
+  };
+  std::vector<Joined> joined;
+  for (size_t key = 0; key < keys.size(); ++key) {
+    for (size_t value = 0; value < values.size(); ++value) {
+      joined.push_back({keys[key].bytes + values[value].bytes, keys[key].loss + values[value].loss, key, value});
+    }
+  }
+  std::ranges::sort(joined, [](const Joined& a, const Joined& b) {
+    return std::tie(a.bytes, a.loss, a.key, a.value) < std::tie(b.bytes, b.loss, b.key, b.value);
+  });
+  const size_t layers = genome.layer_count();
+  std::vector<PrecisionPlan> plans;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Joined& each : joined) {
+    if (each.loss >= least) continue;
+    least = each.loss;
+    plans.emplace_back();
+    for (size_t layer = 0; layer < layers; ++layer) {
+      plans.back().layers.push_back({keys[each.key].runs.at(layer, layers),
+                                     values[each.value].runs.at(layer, layers)});
+    }
+  }
+  return Undominated(std::move(plans), losses, cost);
 }
 
 }  // namespace
@@ -43,36 +192,43 @@ LayerLosses SensitivityLosses(const SensitivityTable& table) {
 
 std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& losses,
                                        const CostFunction& cost) {
-  const std::vector<std::vector<KnapsackChoice>> choices = GeneChoices(genome, losses, cost);
-  Genes genes(genome.gene_count(), 0);
-  std::vector<PrecisionPlan> plans = {genome.Decode(genes)};
+  struct Step {
+    Genes genes;
+    double bytes = 0;
+    double loss = 0;
+  };
+  const auto step_to = [&](Genes genes) {
+    const PrecisionPlan plan = genome.Decode(genes);
+    return Step{std::move(genes), cost(plan).bytes_per_token, PredictLoss(losses, plan)};
+  };
+  Step now = step_to(Genes(genome.gene_count(), 0));
+  std::vector<PrecisionPlan> plans = {genome.Decode(now.genes)};
   while (true) {
     double cheapest = std::numeric_limits<double>::infinity();
-    std::pair<size_t, int> step = {choices.size(), 0};
-    for (size_t gene = 0; gene < choices.size(); ++gene) {
-      const KnapsackChoice& now = choices[gene][static_cast<size_t>(genes[gene])];
-      for (size_t choice = 0; choice < choices[gene].size(); ++choice) {
-        const KnapsackChoice& next = choices[gene][choice];
-        if (next.bytes >= now.bytes) continue;
+    std::optional<Step> best;
+    for (size_t gene = 0; gene < now.genes.size(); ++gene) {
+      Genes genes = now.genes;
+      for (int choice = 0; choice < genome.choices()[gene]; ++choice) {
+        genes[gene] = choice;
+        Step next = step_to(genes);
+        // Sums of equal bytes may differ in the last place.
+        if (next.bytes >= now.bytes * (1 - 1e-12)) continue;
         const double loss_per_byte = (next.loss - now.loss) / (now.bytes - next.bytes);
         if (loss_per_byte >= cheapest) continue;
         cheapest = loss_per_byte;
-        step = {gene, static_cast<int>(choice)};
+        best = std::move(next);
       }
     }
-    if (step.first == choices.size()) return plans;
-    genes[step.first] = step.second;
-    plans.push_back(genome.Decode(genes));
+    if (!best) return plans;
+    now = *std::move(best);
+    plans.push_back(genome.Decode(now.genes));
   }
 }
 
 std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses& losses,
                                          const CostFunction& cost) {
-  std::vector<PrecisionPlan> plans;
-  for (const std::vector<size_t>& selection : KnapsackFront(GeneChoices(genome, losses, cost))) {
-    plans.push_back(genome.Decode(Genes(selection.begin(), selection.end())));
-  }
-  return plans;
+  return genome.shape().kind == ShapeKind::kRuns ? FrontOfRuns(genome, losses, cost)
+                                                 : FrontOfGenes(genome, losses, cost);
 }
 
 }  // namespace kvtune

@@ -20,9 +20,9 @@ LayerLosses SensitivityLosses(const SensitivityTable& table);
 std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& losses,
                                        const CostFunction& cost);
 
-// The additive integer program "least loss at no more than B bytes" for every B: KnapsackFront over
-// genes, by ascending bytes. A gene's loss and bytes are what it changes in the plan of all zeros,
-// which is exact where genes are groups of layers.
+// The additive integer program "least loss at no more than B bytes" for every B, by ascending bytes.
+// Where genes are layers' pairs or their exactness: KnapsackFront, one for every pair of a shape that
+// has one pair, which is exact. Runs are enumerated, keys apart from values, and joined.
 std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses& losses,
                                          const CostFunction& cost);
 

@@ -9,13 +9,17 @@
 namespace kvtune {
 namespace {
 
-// Around a level of their own, from most to fewest bits: genes drawn apart would give plans of
-// middling size only.
-Genes DrawGenes(const std::vector<int>& choices_of_gene, Random& random) {
+// Genes of layers around a level of their own, from most to fewest bits: drawn apart they would give
+// plans of middling size only.
+Genes DrawGenes(const Genome& genome, Random& random) {
   constexpr double kSpread = 0.5;  // of the choices
   Genes genes;
   const double level = random.Unit();
-  for (const int choices : choices_of_gene) {
+  for (const int choices : genome.choices()) {
+    if (genes.size() < genome.leading_genes()) {
+      genes.push_back(static_cast<int>(random.Below(static_cast<uint64_t>(choices))));
+      continue;
+    }
     const double position = level + kSpread * (random.Unit() - 0.5);
     genes.push_back(std::clamp(static_cast<int>(std::floor(position * choices)), 0, choices - 1));
   }
@@ -38,9 +42,9 @@ std::vector<Genes> FirstGeneration(const Genome& genome, std::span<const Precisi
   Random random(random_seed);
   constexpr size_t kTriesPerPlan = 16;
   for (size_t tries = 0; tries < kTriesPerPlan * size && generation.size() < size; ++tries) {
-    add_if_new(DrawGenes(genome.choices(), random));
+    add_if_new(DrawGenes(genome, random));
   }
-  while (generation.size() < size) generation.push_back(DrawGenes(genome.choices(), random));
+  while (generation.size() < size) generation.push_back(DrawGenes(genome, random));
   return generation;
 }
 

@@ -114,7 +114,7 @@ std::vector<Objectives> SearchRun::ScoreChildren(std::span<const Genes> children
     }
   }
   const size_t own = plans.size();
-  const std::vector<PrecisionPlan> proposed = NewConforming(AdditiveFront(genome_, fitted, cost_));
+  const std::vector<PrecisionPlan> proposed = NewPlans(AdditiveFront(genome_, fitted, cost_));
   for (PrecisionPlan& plan : ThinOverBytes(proposed, cost_, children.size() - own)) {
     plans.push_back(std::move(plan));
   }
@@ -245,7 +245,7 @@ void SearchRun::SearchGroups() {
     case Algorithm::kMoead: return RunMoead();
     case Algorithm::kRandom: return RunRandom();
     case Algorithm::kGreedy:
-      return ScoreList(GreedyPlans(genome_, options_.sensitivities, cost_),
+      return ScoreList(GreedyPlans(genome_, WithExactPair(options_.sensitivities), cost_),
                        "plans of the greedy descent");
     case Algorithm::kIlp:
       if (layer_losses_.empty()) {

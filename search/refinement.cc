@@ -95,7 +95,7 @@ std::vector<Candidate> Proposer::SurrogateCandidates() const {
   // More sizes than a batch could tell apart only take time.
   constexpr size_t kSizes = 256;
   std::vector<Candidate> candidates;
-  for (PrecisionPlan& plan : ThinOverBytes(SurrogateFront(losses_, cost_), cost_, kSizes)) {
+  for (PrecisionPlan& plan : ThinOverBytes(SurrogateFront(losses_, cost_, scored_.shape), cost_, kSizes)) {
     const Objectives predicted = {std::log10(PredictLoss(losses_, plan)),
                                   cost_(plan).bytes_per_token};
     if (!known_.contains(plan) && Promising(predicted)) {
@@ -163,7 +163,7 @@ std::vector<Candidate> Proposer::MoveCandidates() const {
       if (!Promising(predicted)) return;
       PrecisionPlan moved = plan;
       for (const Move* move : moves) moved.layers[move->layer] = move->pair;
-      if (known_.contains(moved)) return;
+      if (known_.contains(moved) || WhyNot(scored_.shape, moved)) return;
       best_by_size.insert_or_assign(size, Candidate{std::move(moved), predicted});
     };
 

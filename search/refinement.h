@@ -6,20 +6,22 @@
 #include <vector>
 
 #include "lib/core/pareto_front.h"
+#include "lib/core/plan_shape.h"
 #include "lib/core/precision_plan.h"
 #include "search/pareto.h"
 #include "search/surrogate.h"
 
 namespace kvtune {
 
-// Every plan scored so far. Losses are log10 nats per token.
+// Every plan scored so far, and the shape of those that may be. Losses are log10 nats per token.
 struct ScoredSpace {
   std::span<const PrecisionPlan> plans;
   std::span<const Objectives> objectives;  // of each plan
   Objectives reference;                    // as in Hypervolume
+  const PlanShape& shape;
 };
 
-// At most `count` plans that were not scored, those first that promise the largest gain in
+// At most `count` plans of the shape that were not scored, those first that promise the largest gain in
 // hypervolume over the scored plans and the proposals before them; a wide gap in the front promises
 // most. Proposals come by turns from
 //  - the surrogate's exact front (SurrogateFront), which may lie far from every scored plan, and

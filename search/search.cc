@@ -90,7 +90,7 @@ std::string_view AlgorithmName(Algorithm algorithm) {
 SearchRun::SearchRun(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
                      EvaluationCache& evaluator, const CostFunction& cost,
                      const SearchOptions& options, const OnGeneration& on_generation)
-    : genome_(groups),
+    : genome_(groups, options.shape),
       uniform_pairs_(uniform_pairs),
       evaluator_(evaluator),
       cost_(cost),
@@ -180,6 +180,7 @@ void SearchRun::ReserveForRefinement() {
 void SearchRun::Scout() {
   if (!options_.scout) return;
   layer_losses_ = options_.scout();
+  if (options_.shape.mixes_exact_layers()) layer_losses_ = WithExactPair(std::move(layer_losses_));
   CheckLayerLosses(layer_losses_, groups_, layer_count(), uniform_pairs_);
 }
 
@@ -192,15 +193,12 @@ LayerLosses SearchRun::FittedLosses() const {
   return FitLayerLosses(layer_losses_, plans, losses);
 }
 
-std::vector<PrecisionPlan> SearchRun::NewConforming(std::span<const PrecisionPlan> plans) const {
-  std::vector<PrecisionPlan> conforming;
-  for (const PrecisionPlan& proposed : plans) {
-    PrecisionPlan plan = options_.conform ? options_.conform(proposed) : proposed;
-    if (evaluator_.CountNew(std::span(&plan, 1)) == 0) continue;
-    if (std::find(conforming.begin(), conforming.end(), plan) != conforming.end()) continue;
-    conforming.push_back(std::move(plan));
+std::vector<PrecisionPlan> SearchRun::NewPlans(std::span<const PrecisionPlan> plans) const {
+  std::vector<PrecisionPlan> unscored;
+  for (const PrecisionPlan& plan : plans) {
+    if (evaluator_.CountNew(std::span(&plan, 1)) > 0) unscored.push_back(plan);
   }
-  return conforming;
+  return unscored;
 }
 
 void SearchRun::Report(SearchStage stage, int generation) {
@@ -242,13 +240,7 @@ void SearchRun::StopAtLimit() {
 
 std::vector<PrecisionPlan> SearchRun::ProposeRound(size_t count) const {
   const std::vector<Objectives> objectives = ObjectivesOfAll();
-  // Some of what the target cannot express becomes what is known already.
-  constexpr size_t kSpare = 4;
-  std::vector<PrecisionPlan> plans = NewConforming(
-      ProposePlans(FittedLosses(), cost_, {evaluator_.plans(), objectives, worst_},
-                   options_.conform ? kSpare * count : count));
-  if (plans.size() > count) plans.resize(count);
-  return plans;
+  return ProposePlans(FittedLosses(), cost_, {evaluator_.plans(), objectives, worst_, options_.shape}, count);
 }
 
 void SearchRun::Refine() {
@@ -316,7 +308,7 @@ std::optional<double> SearchRun::SurrogateHypervolume() const {
   if (layer_losses_.empty()) return std::nullopt;
   const LayerLosses fitted = FittedLosses();
   std::vector<Objectives> front;
-  for (const PrecisionPlan& plan : SurrogateFront(fitted, cost_)) {
+  for (const PrecisionPlan& plan : SurrogateFront(fitted, cost_, options_.shape)) {
     front.push_back({LogLoss(PredictLoss(fitted, plan)), cost_(plan).bytes_per_token});
   }
   return Hypervolume(front, worst_);

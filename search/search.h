@@ -10,6 +10,7 @@
 
 #include "lib/core/layer_groups.h"
 #include "lib/core/pareto_front.h"
+#include "lib/core/plan_shape.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/search_summary.h"
 #include "search/evaluation_cache.h"
@@ -65,9 +66,8 @@ struct SearchOptions {
   int64_t refinement_evaluations = 50;
   // Plans that others clearly beat are not scored on all prompts. Empty: all are.
   std::optional<RacingOptions> racing = RacingOptions{};
-  // The nearest plan that the target can express, through which everything goes that does not come
-  // from the groups. Empty: it can express all.
-  std::function<PrecisionPlan(const PrecisionPlan&)> conform;
+  // What the target can run: no other plan is scored, but the exact one, which is the reference.
+  PlanShape shape;
   // Asked after every generation and round; true ends the search with what is scored so far.
   std::function<bool()> should_stop;
   std::function<bool()> out_of_time;
@@ -87,9 +87,9 @@ struct SearchResult {
 };
 
 // Scores the exact plan and all uniform plans, then the whole grouped space when it is small, else
-// runs the algorithm over one integer gene a group with more than one candidate, the first
+// runs the algorithm over the genes of the shape (search/genome.h), the first
 // generation seeded with the uniform plans and the surrogate's front over the groups.
-// Then refines: any pair in any layer, in rounds of up to a population. Each fits the surrogate to
+// Then refines: any plan of the shape, without groups, in rounds of up to a population. Each fits the surrogate to
 // all scores so far and scores what ProposePlans finds; it ends after two rounds in a row that
 // added nothing to the front. Objectives: mean forward KL (nats per token) and bytes per token. The
 // front is taken over every plan scored, so that it never holds a dominated one; the exact plan is
@@ -98,7 +98,7 @@ struct SearchResult {
 //
 // Throws Error for groups or layer losses of another layer count, for a pair without a layer loss
 // and for options out of range (kUsage).
-// REQUIRES: uniform_pairs is not empty; a plan costs the sum of its layers' bytes.
+// REQUIRES: uniform_pairs is not empty and the shape allows them; a plan costs the sum of its layers' bytes.
 SearchResult Search(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
                     EvaluationCache& evaluator, const CostFunction& cost,
                     const SearchOptions& options, const OnGeneration& on_generation);

@@ -42,8 +42,8 @@ class SearchRun {
   int64_t EvaluationsLeft() const;
   // The surrogate fitted to all scores so far. REQUIRES: a scout that gave losses.
   LayerLosses FittedLosses() const;
-  // What of `plans` the target can express and was not scored yet, each once.
-  std::vector<PrecisionPlan> NewConforming(std::span<const PrecisionPlan> plans) const;
+  // Those that were not scored yet. REQUIRES: none is there twice.
+  std::vector<PrecisionPlan> NewPlans(std::span<const PrecisionPlan> plans) const;
 
   Objectives ObjectivesOf(const PrecisionPlan& plan) const;
   std::vector<Objectives> ObjectivesOfAll() const;

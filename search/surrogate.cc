@@ -4,7 +4,8 @@
 #include <cmath>
 #include <utility>
 
-#include "search/knapsack.h"
+#include "search/additive_plans.h"
+#include "search/genome.h"
 
 namespace kvtune {
 namespace {
@@ -166,26 +167,20 @@ LayerLosses FitLayerLosses(const LayerLosses& prior, std::span<const PrecisionPl
   return Fit(prior, plans, losses).Solve();
 }
 
-std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost) {
-  // What a pair adds to the size of a plan that is exact otherwise.
-  PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses.layer_count());
-  const double exact = cost(plan).bytes_per_token;
-  std::vector<std::vector<KnapsackChoice>> layers(losses.layer_count());
-  for (size_t layer = 0; layer < layers.size(); ++layer) {
-    for (size_t i = 0; i < losses.pairs.size(); ++i) {
-      plan.layers[layer] = losses.pairs[i];
-      layers[layer].push_back({cost(plan).bytes_per_token - exact, losses.losses[layer][i]});
-    }
-    plan.layers[layer] = kExactPair;
+LayerLosses WithExactPair(LayerLosses losses) {
+  if (losses.empty() || std::ranges::count(losses.pairs, kExactPair) > 0) return losses;
+  losses.pairs.insert(losses.pairs.begin(), kExactPair);
+  for (std::vector<double>& layer : losses.losses) layer.insert(layer.begin(), kSmallestLoss);
+  return losses;
+}
+
+std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost,
+                                          const PlanShape& shape) {
+  LayerGroups layers;
+  for (size_t layer = 0; layer < losses.layer_count(); ++layer) {
+    layers.groups.push_back({{layer}, losses.pairs});
   }
-  std::vector<PrecisionPlan> plans;
-  for (const std::vector<size_t>& choices : KnapsackFront(layers)) {
-    for (size_t layer = 0; layer < layers.size(); ++layer) {
-      plan.layers[layer] = losses.pairs[choices[layer]];
-    }
-    plans.push_back(plan);
-  }
-  return plans;
+  return AdditiveFront(Genome(layers, shape), losses, cost);
 }
 
 std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,

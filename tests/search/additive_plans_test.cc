@@ -46,6 +46,40 @@ TEST(AdditivePlansTest, AdditiveFrontIsTheEnumeratedOne) {
   EXPECT_EQ(AdditiveFront(genome, kLosses, FakeCost), expected);
 }
 
+std::vector<PrecisionPlan> Enumerated(const Genome& genome, const LayerLosses& losses) {
+  std::vector<PrecisionPlan> all;
+  std::vector<Objectives> objectives;
+  Genes genes(genome.gene_count(), 0);
+  do {
+    all.push_back(genome.Decode(genes));
+    objectives.push_back({PredictLoss(losses, all.back()), FakeCost(all.back()).bytes_per_token});
+  } while (genome.Next(genes));
+  std::vector<PrecisionPlan> front;
+  for (const size_t i : NonDominated(objectives)) front.push_back(all[i]);
+  return front;
+}
+
+TEST(AdditivePlansTest, FrontOfEveryShapeIsTheEnumeratedOne) {
+  // What a layer loses is what its keys and its values do.
+  LayerLosses losses = {{kKV8, kK8V4, kK4V8, kKV4}, {}};
+  for (const double weight : {1.0, 7.0, 3.0}) {
+    losses.losses.push_back({2.5 * weight, 6.0 * weight, 11.25 * weight, 14.75 * weight});
+  }
+  LayerGroups layers;
+  for (size_t i = 0; i < 3; ++i) layers.groups.push_back({{i}, losses.pairs});
+  for (const ShapeKind kind : {ShapeKind::kOnePair, ShapeKind::kOnePairAndExact, ShapeKind::kRuns}) {
+    const Genome genome(layers, {kind, losses.pairs});
+    const LayerLosses known = genome.shape().mixes_exact_layers() ? WithExactPair(losses) : losses;
+    const std::vector<PrecisionPlan> expected = Enumerated(genome, known);
+    const std::vector<PrecisionPlan> found = AdditiveFront(genome, known, FakeCost);
+    ASSERT_EQ(found.size(), expected.size()) << DescribeShape(genome.shape());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_NEAR(PredictLoss(known, found[i]), PredictLoss(known, expected[i]), 1e-9);
+      EXPECT_EQ(FakeCost(found[i]).bytes_per_token, FakeCost(expected[i]).bytes_per_token);
+    }
+  }
+}
+
 TEST(AdditivePlansTest, SensitivitiesAreTheTablesErrors) {
   const LayerLosses losses = SensitivityLosses(TableOf({kKV8, kKV4}, {{1, 2}, {3, 4}}));
   EXPECT_THAT(losses.losses, ElementsAre(ElementsAre(1, 2), ElementsAre(3, 4)));

@@ -97,5 +97,60 @@ TEST(GenomeTest, PlansOfTheSpaceKeepTheirGenes) {
   }
 }
 
+TEST(GenomeShapeTest, ExactLayersJoinTheCandidates) {
+  std::vector<PrecisionPair> pairs = NinePairs();
+  pairs.insert(pairs.begin(), kExactPair);
+  const Genome genome(SmallGroups(), {ShapeKind::kAnyPair, pairs});
+  EXPECT_THAT(genome.choices(), ElementsAre(4, 2, 3));
+  EXPECT_TRUE(genome.Decode(Genes{0, 0, 0}).is_exact());
+  EXPECT_THAT(genome.Decode(Genes{3, 1, 0}).layers, ElementsAre(kKV2, kKV8, kKV2, kExactPair));
+}
+
+TEST(GenomeShapeTest, OnePairIsOneGene) {
+  const Genome genome(SmallGroups(), {ShapeKind::kOnePair, {kExactPair, kKV8, kK8V4, kK8V2, kKV4}});
+  EXPECT_THAT(genome.choices(), ElementsAre(3));  // K8V2 was pruned everywhere
+  EXPECT_THAT(genome.Decode(Genes{1}).layers, ElementsAre(kK8V4, kK8V4, kK8V4, kK8V4));
+}
+
+TEST(GenomeShapeTest, ExactGroupsAreHonoured) {
+  const Genome genome(SmallGroups(), {ShapeKind::kOnePairAndExact, {kKV8, kKV4}});
+  EXPECT_THAT(genome.choices(), ElementsAre(2, 2, 2, 2));
+  EXPECT_EQ(genome.leading_genes(), 1u);
+  EXPECT_THAT(genome.Decode(Genes{1, 0, 1, 1}).layers, ElementsAre(kExactPair, kKV4, kExactPair, kKV4));
+  EXPECT_THAT(genome.Project({{kExactPair, kKV4, kExactPair, kKV2}}), ElementsAre(1, 0, 1, 1));
+}
+
+TEST(GenomeShapeTest, RunsAreFormatsAndCounts) {
+  LayerGroups groups;
+  groups.groups = {{{0, 1, 2, 3}, {kKV8, kK4V8}}};  // one value format: no genes
+  const Genome genome(groups, {ShapeKind::kRuns, {kKV8, kK4V8}});
+  EXPECT_THAT(genome.choices(), ElementsAre(2, 2, 2, 5, 5));  // middle, first, last, counts
+  EXPECT_THAT(genome.Decode(Genes{1, 0, 0, 1, 2}).layers, ElementsAre(kKV8, kK4V8, kKV8, kKV8));
+  // The first run goes before the last where they meet.
+  EXPECT_THAT(genome.Decode(Genes{1, 1, 0, 3, 4}).layers, ElementsAre(kK4V8, kK4V8, kK4V8, kKV8));
+}
+
+TEST(GenomeShapeTest, DecodesOnlyAllowedPlansAndProjectsThemOntoThemselves) {
+  std::vector<PrecisionPair> nine_and_exact = NinePairs();
+  nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
+  const std::vector<PlanShape> shapes = {{ShapeKind::kAnyPair, nine_and_exact},
+                                         {ShapeKind::kOnePair, nine_and_exact},
+                                         {ShapeKind::kOnePairAndExact, NinePairs()},
+                                         {ShapeKind::kRuns, NinePairs()}};
+  Random random(5);
+  for (const PlanShape& shape : shapes) {
+    const Genome genome(SmallGroups(), shape);
+    for (int trial = 0; trial < 200; ++trial) {
+      Genes genes;
+      for (const int choices : genome.choices()) {
+        genes.push_back(static_cast<int>(random.Below(static_cast<uint64_t>(choices))));
+      }
+      const PrecisionPlan plan = genome.Decode(genes);
+      EXPECT_EQ(WhyNot(shape, plan), std::nullopt) << PlanSpec(plan);
+      EXPECT_EQ(genome.Decode(genome.Project(plan)), plan) << PlanSpec(plan);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvtune

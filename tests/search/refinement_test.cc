@@ -39,9 +39,10 @@ struct Space {
     objectives.push_back(
         {std::log10(fake.ScoreOf(plan).kl_mean), FakeCost(plan).bytes_per_token});
   }
-  ScoredSpace scored() const { return {plans, objectives, {1, 1e6}}; }
+  ScoredSpace scored() const { return {plans, objectives, {1, 1e6}, shape}; }
 
   FakeEvaluator fake;
+  PlanShape shape;
   std::vector<PrecisionPlan> plans;
   std::vector<Objectives> objectives;
 };

@@ -604,23 +604,80 @@ TEST(StopSearchTest, StallingAndTimeEndTheSearch) {
   EXPECT_EQ(result.summary.stop_reason, "the time is over after the uniform plans");
 }
 
-TEST(ConformTest, RefinementScoresOnlyWhatTheTargetCanExpress) {
-  FakeEvaluator fake(RandomWeights(6, 2));
+// Every shape, over pairs that FakePairError tells apart.
+std::vector<PlanShape> AllShapes() {
+  std::vector<PrecisionPair> nine_and_exact = NinePairs();
+  nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
+  return {{ShapeKind::kAnyPair, NinePairs()},        {ShapeKind::kAnyPair, nine_and_exact},
+          {ShapeKind::kAnyPair, {kKV8, kKV4, kKV2}}, {ShapeKind::kOnePair, nine_and_exact},
+          {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}}, {ShapeKind::kRuns, NinePairs()}};
+}
+
+std::vector<PrecisionPair> QuantizedPairs(const PlanShape& shape) {
+  std::vector<PrecisionPair> pairs = shape.pairs;
+  std::erase(pairs, kExactPair);
+  return pairs;
+}
+
+TEST(ShapeTest, OnlyPlansOfTheShapeAreScored) {
+  for (const PlanShape& shape : AllShapes()) {
+    for (const Algorithm algorithm : {Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom,
+                                      Algorithm::kGreedy, Algorithm::kIlp}) {
+      FakeEvaluator fake(RandomWeights(7, 3), 2);
+      EvaluationCache cache(fake);
+      FakeEvaluator scout(RandomWeights(7, 3), 2);
+      SearchOptions options;
+      options.algorithm = algorithm;
+      options.shape = shape;
+      options.enumerate_up_to = 0;
+      options.generations = 3;
+      options.scout = [&] { return Scouted(7, scout); };
+      options.sensitivities = Scouted(7, scout);
+      LayerGroups groups;  // some layers share a choice
+      groups.groups = {{{0, 3}, QuantizedPairs(shape)}, {{1, 2}, QuantizedPairs(shape)},
+                       {{4}, QuantizedPairs(shape)}, {{5}, {QuantizedPairs(shape).back()}},
+                       {{6}, QuantizedPairs(shape)}};
+      const SearchResult result = Search(groups, QuantizedPairs(shape), cache, FakeCost, options, nullptr);
+      EXPECT_FALSE(result.front.empty());
+      for (const std::vector<PrecisionPlan>& batch : fake.batches()) {
+        for (const PrecisionPlan& plan : batch) {
+          if (plan.is_exact()) continue;  // the reference
+          EXPECT_EQ(WhyNot(shape, plan), std::nullopt)
+              << DescribeShape(shape) << ", " << AlgorithmName(algorithm) << ": " << PlanSpec(plan);
+        }
+      }
+    }
+  }
+}
+
+// One layer is far more fragile than the others: two formats cannot help, an exact layer can.
+TEST(ShapeTest, AFragileLayerStaysExactWhereItMay) {
+  FakeEvaluator fake({1, 1, 1000, 1, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
-  options.scout = [&] { return Scouted(6, fake); };
-  options.enumerate_up_to = 0;
-  options.generations = 2;
-  options.conform = [](const PrecisionPlan& plan) {  // layers in twos
-    PrecisionPlan paired = plan;
-    for (size_t i = 0; i + 1 < 6; i += 2) paired.layers[i + 1] = paired.layers[i];
-    return paired;
-  };
-  LayerGroups twos;
-  twos.groups = {{{0, 1}, kFive}, {{2, 3}, kFive}, {{4, 5}, kFive}};
-  const SearchResult result = Search(twos, NinePairs(), cache, FakeCost, options, nullptr);
-  EXPECT_EQ(result.summary.generations.back().stage, SearchStage::kRefinement);
-  for (const PrecisionPlan& plan : cache.plans()) EXPECT_EQ(options.conform(plan), plan);
+  options.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}};
+  options.scout = [&] { return Scouted(5, fake); };
+  const SearchResult result =
+      Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4}, cache, FakeCost, options, nullptr);
+  const auto spared = std::ranges::find_if(result.front, [](const ScoredPlan& plan) {
+    return plan.plan.layers == std::vector{kKV4, kKV4, kExactPair, kKV4, kKV4};
+  });
+  EXPECT_NE(spared, result.front.end());
+}
+
+// Where the surrogate is right (losses add up), its front over runs is the one of all plans.
+TEST(ShapeTest, FragileEndsGetRunsOfTheirOwn) {
+  FakeEvaluator fake({100, 100, 1, 1, 1, 1, 1, 100});
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.shape = {ShapeKind::kRuns, {kKV8, kK8V4, kK4V8, kKV4}};
+  options.scout = [&] { return Scouted(8, fake); };
+  const SearchResult result = Search(OneLayerGroups(8, options.shape.pairs), options.shape.pairs, cache, FakeCost,
+                                     options, nullptr);
+  const auto spared = std::ranges::find_if(result.front, [](const ScoredPlan& plan) {
+    return PlanSpec(plan.plan) == "KV4;0-1:KV8;7:KV8";
+  });
+  EXPECT_NE(spared, result.front.end());
 }
 
 }  // namespace
