@@ -1,0 +1,45 @@
+#include "lib/io/safetensors_writer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "lib/base/error.h"
+#include "lib/io/safetensors.h"
+#include "tests/support/temporary_directory.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+TEST(SafetensorsWriterTest, ReadsBack) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path path = directory / "scales.safetensors";
+  const std::vector<NamedTensor> tensors = {{"b", {}, {0.25f}}, {"a", {2, 1}, {3.0f, -4.5f}}};
+  WriteSafetensors(path, tensors);
+  const SafetensorsFile file(path);
+  EXPECT_THAT(file.names(), ElementsAre("a", "b"));
+  EXPECT_THAT(file.Get("b").shape, IsEmpty());
+  for (const NamedTensor& tensor : tensors) {
+    const TensorView read = file.Get(tensor.name);
+    EXPECT_EQ(read.type, TensorType::kFloat32);
+    EXPECT_EQ(read.shape, tensor.shape);
+    std::vector<float> values(tensor.values.size());
+    ASSERT_EQ(read.bytes.size(), values.size() * sizeof(float));
+    std::memcpy(values.data(), read.bytes.data(), read.bytes.size());
+    EXPECT_EQ(values, tensor.values);
+  }
+  // Tensors begin at a multiple of 8.
+  EXPECT_EQ((file.Get("b").bytes.data() - file.bytes().data()) % 8, 0);
+}
+
+TEST(SafetensorsWriterTest, AFolderThatIsNotThereIsAnError) {
+  const TemporaryDirectory directory;
+  EXPECT_THROW(WriteSafetensors(directory / "no" / "scales.safetensors", {}), Error);
+}
+
+}  // namespace
+}  // namespace kvtune
