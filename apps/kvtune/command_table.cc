@@ -105,7 +105,11 @@ void DeclareParetoExport(CLI::App& app, ExportArguments& arguments) {
       ->type_name("NAME")->required();
   app.add_option("--format", arguments.format, "Format (see `kvtune targets`)")
       ->type_name("X")->required();
-  app.add_option("--out", arguments.out, "File to write (default: stdout)")->type_name("FILE");
+  app.add_option("--out", arguments.out,
+                 "File to write (default: stdout); calibrated scales go beside it, as .safetensors")
+      ->type_name("FILE");
+  app.add_flag("--project", arguments.project,
+               "Take the nearest plan where the format cannot express this one");
 }
 
 void DeclareInspect(CLI::App& app, InspectArguments& arguments) {
@@ -123,6 +127,8 @@ void DeclareTokenize(CLI::App& app, TokenizeArguments& arguments) {
 
 void DeclareTargets(CLI::App& app, TargetsArguments& arguments) {
   app.add_option("NAME", arguments.name, "Only this target");
+  app.add_option("--model", arguments.model, "Effective bits for this model, and whether it can be stored")
+      ->type_name("DIR");
 }
 
 // Owns a command's arguments between parsing and running.

@@ -3,6 +3,7 @@
 
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/logged_scores.h"
@@ -10,6 +11,7 @@
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/plan_argument.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/calib/model_evaluator.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
@@ -69,6 +71,16 @@ void Print(const std::vector<ScoredPlan>& scored, double noise_floor, OutputForm
   PrintJson(document);
 }
 
+// Of a model with sliding windows: an engine's pages may take away some of the saving.
+void WarnOfPadding(const std::vector<ScoredPlan>& scored, const ModelSession& model, int64_t context) {
+  for (const ScoredPlan& plan : scored) {
+    const std::optional<double> padded = PaddedBytesPerToken(model.target(), plan.plan, model.config(), context);
+    if (!padded || *padded <= plan.cost.bytes_per_token) continue;
+    LogWarning(fmt::format("{}: {:.0f} bytes per token, up to {:.0f} where {} pads all layers' pages to one size",
+                           plan.name, plan.cost.bytes_per_token, *padded, model.target().name));
+  }
+}
+
 NamedPlan PlanOfJson(const Json& json, const std::string& source, const ModelSession& model) {
   const PrecisionPlan layers = PlanFromJson(json, source, model.layer_count(), model.target());
   RequireFormatsOf(model.target(), layers, source);
@@ -124,8 +136,9 @@ void CheckArguments(const EvaluateArguments& arguments) {
 // Before the model is loaded: mistyped plans are found at once.
 std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
   const std::filesystem::path config_file = arguments.model.model / "config.json";
-  const auto layers = static_cast<size_t>(ReadModelConfig(config_file).layer_count());
-  return PlansOf(arguments, layers, FindTarget(arguments.model.target));
+  const Target& target = FindTarget(arguments.model.target);
+  const ModelConfig config = ReadModelConfig(config_file);
+  return PlansOf(arguments, static_cast<size_t>(config.layer_count()), TargetFor(target, config));
 }
 
 }  // namespace
@@ -143,7 +156,9 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   if (arguments.read_stdin) {
     AnswerLines(std::cin, model, evaluator);
   } else {
-    Print(Score(plans, evaluator, model.cost()), noise_floor, invocation.format);
+    const std::vector<ScoredPlan> scored = Score(plans, evaluator, model.cost());
+    WarnOfPadding(scored, model, arguments.model.context);
+    Print(scored, noise_floor, invocation.format);
   }
   return ExitCode::kOk;
 }

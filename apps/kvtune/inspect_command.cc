@@ -78,8 +78,9 @@ CacheCost CostOfPair(PrecisionPair pair, const ModelConfig& config, int64_t cont
 Inspection Inspect(const InspectArguments& arguments) {
   Inspection inspection;
   inspection.name = ModelName(arguments.model);
-  const Target& target = FindTarget(arguments.target);
+  const Target& any_model = FindTarget(arguments.target);
   inspection.config = ReadModelConfig(arguments.model / "config.json");
+  const Target target = TargetFor(any_model, inspection.config);
   inspection.parameters = ParameterCount(inspection.config);
   if (HasWeightFiles(arguments.model)) {
     const Checkpoint checkpoint(arguments.model);

@@ -55,8 +55,8 @@ Provenance ProvenanceOf(const ModelArguments& arguments, std::string model_hash,
 }
 
 ModelSession::ModelSession(const ModelArguments& arguments, const std::string& held_out)
-    : target_(FindTarget(arguments.target)),
-      checkpoint_(arguments.model),
+    : checkpoint_(arguments.model),
+      target_(TargetFor(FindTarget(arguments.target), checkpoint_.config())),
       prompts_(LoadRunPrompts(arguments, held_out, checkpoint_.config())),
       runner_(checkpoint_, RunnerOptionsOf(arguments)),
       run_(ProvenanceOf(arguments, checkpoint_.ContentHash(), prompts_.calibration, runner_)) {

@@ -25,6 +25,7 @@ class ModelSession {
   // `held_out` as in LoadRunPrompts. Throws Error.
   ModelSession(const ModelArguments& arguments, const std::string& held_out);
 
+  // With the pairs that the engine can store of this model.
   const Target& target() const { return target_; }
   const ModelConfig& config() const { return checkpoint_.config(); }
   const RunPrompts& prompts() const { return prompts_; }
@@ -38,8 +39,8 @@ class ModelSession {
   CostFunction cost() const;
 
  private:
-  const Target& target_;
   Checkpoint checkpoint_;
+  Target target_;
   RunPrompts prompts_;
   ModelRunner runner_;
   Provenance run_;

@@ -140,6 +140,7 @@ struct ExportArguments {
   std::string plan;
   std::string format;
   std::filesystem::path out;     // empty: stdout
+  bool project = false;          // the nearest plan that the format can express
 };
 
 struct InspectArguments {
@@ -157,6 +158,7 @@ struct TokenizeArguments {
 
 struct TargetsArguments {
   std::string name;              // empty: all
+  std::filesystem::path model;   // empty: none in particular
 };
 
 }  // namespace kvtune

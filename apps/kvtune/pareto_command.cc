@@ -6,11 +6,9 @@
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/plan_argument.h"
-#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
-#include "lib/targets/target.h"
 #include "search/pick.h"
 
 namespace kvtune {
@@ -63,27 +61,6 @@ ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocat
     PrintJson(ToJson(picked.plan));
   } else {
     PrintText(PlanTable(std::span(&picked.plan, 1), TerminalWidth()));
-  }
-  return ExitCode::kOk;
-}
-
-ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
-  const ParetoFront front = ReadFront(arguments.run);
-  const ScoredPlan& plan = RequirePlan(front, arguments.plan, arguments.run);
-  const std::string exported = ExportPlan(plan, front, arguments.format);
-  if (!arguments.out.empty()) {
-    WriteFileAtomically(arguments.out, exported);
-    LogInfo(fmt::format("wrote {} ({})", arguments.out.string(), PlanSpec(plan.plan)));
-  }
-  if (invocation.format == OutputFormat::kJson) {
-    Json document = NewDocument();
-    document["plan"] = plan.name;
-    document["format"] = arguments.format;
-    document["out"] = arguments.out.empty() ? Json(nullptr) : Json(arguments.out.string());
-    document["content"] = exported;
-    PrintJson(document);
-  } else if (arguments.out.empty()) {
-    PrintText(exported);
   }
   return ExitCode::kOk;
 }

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 bool LooksLikeFile(const std::string& text) {
   std::error_code ignored;
   if (fs::is_regular_file(text, ignored)) return true;
-  return text.ends_with(".json") || text.ends_with(".yaml") || text.ends_with(".yml");
+  return text.ends_with(".json") || text.ends_with(".yaml") || text.ends_with(".yml") || text.ends_with(".py");
 }
 
 bool LooksLikeRunAndName(const std::string& text) {
@@ -43,7 +43,7 @@ PrecisionPlan ReadPlanArgument(const std::string& text, size_t layer_count, cons
   if (LooksLikeFile(text)) return ImportPlan(ReadFile(text), text, layer_count, target);
   const PrecisionPlan plan = LooksLikeRunAndName(text)
                                  ? PlanOfRun(text, layer_count)
-                                 : ParsePlanSpec(text, layer_count, target.pairs);
+                                 : ParsePlanSpec(text, layer_count, target.shape.pairs);
   RequireFormatsOf(target, plan, fmt::format("reading the plan \"{}\"", text));
   return plan;
 }

@@ -94,6 +94,7 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
     AddKnownScores(scores.cache(), arguments.known_scores, session.run(), prompts.size());
   }
   SearchOptions options = SearchOptionsOf(arguments, session.run().seed);
+  options.shape = model.target().shape;
   options.sensitivities = SensitivityLosses(ReadSensitivity(session));
   const auto should_stop = [&options] {
     return options.should_stop() || (options.out_of_time && options.out_of_time());

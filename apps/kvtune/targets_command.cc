@@ -1,10 +1,14 @@
-// kvtune targets: which serving engines there are and what they can store.
+// kvtune targets: which serving engines there are, what they can store and which plans they can run.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
+#include "lib/base/error.h"
+#include "lib/core/model_config.h"
 #include "lib/report/text_table.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/target.h"
@@ -12,7 +16,23 @@
 namespace kvtune {
 namespace {
 
-constexpr int64_t kHeadDim = 128;  // at which effective bits are shown
+constexpr int64_t kHeadDim = 128;  // at which effective bits are shown without a model
+
+// A target as it is for the model that was asked for.
+struct Listed {
+  Target target;
+  std::string refusal;  // why the model cannot be stored; empty: it can
+};
+
+std::vector<KvFormatId> QuantizedFormats(const Target& target, KvSide side) {
+  std::vector<KvFormatId> formats = FormatsOf(target, side);
+  std::erase(formats, KvFormatId::kExact);
+  return formats;
+}
+
+bool Searches(const Target& target, KvFormatId id) {
+  return std::ranges::any_of(target.pairs, [&](PrecisionPair pair) { return pair.key == id || pair.value == id; });
+}
 
 std::string PairLabels(const Target& target) {
   std::string labels;
@@ -23,45 +43,79 @@ std::string PairLabels(const Target& target) {
   return labels;
 }
 
-std::string FormatTable(const Target& target) {
+std::string ExportNames(const Target& target) {
+  std::string names;
+  for (const ExportSummary& summary : target.exports) {
+    names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", summary.name, summary.description);
+  }
+  return names;
+}
+
+std::string FormatTable(const Target& target, int64_t key_head_dim, int64_t value_head_dim) {
   TextTable table({{"format", Align::kLeft},
                    {"bits", Align::kRight},
                    {"keys, eff. bits", Align::kRight},
                    {"values, eff. bits", Align::kRight},
-                   {"exact tokens", Align::kRight}});
-  for (const KvFormatId id : FormatsOf(target, KvSide::kKey)) {
+                   {"exact tokens", Align::kRight},
+                   {"searched", Align::kLeft}});
+  for (const KvFormatId id : QuantizedFormats(target, KvSide::kKey)) {
     const KvFormat& format = FormatOf(id);
     table.AddRow({std::string(format.name), fmt::format("{}", format.bits),
-                  fmt::format("{:.2f}", EffectiveBits(format, KvSide::kKey, kHeadDim)),
-                  fmt::format("{:.2f}", EffectiveBits(format, KvSide::kValue, kHeadDim)),
-                  fmt::format("{}", format.residual_window_tokens)});
+                  fmt::format("{:.2f}", EffectiveBits(format, KvSide::kKey, key_head_dim)),
+                  fmt::format("{:.2f}", EffectiveBits(format, KvSide::kValue, value_head_dim)),
+                  fmt::format("{}", format.residual_window_tokens), Searches(target, id) ? "yes" : "no"});
   }
   return table.Render(TerminalWidth());
 }
 
-std::string TargetText(const Target& target) {
-  return fmt::format("{}: {}\n  plans:   {}\n  pairs:   {}\n  exports: {}\n\n{}", target.name,
-                     target.description, target.shape, PairLabels(target), target.exports,
-                     FormatTable(target));
+std::string TargetText(const Listed& listed, int64_t key_head_dim, int64_t value_head_dim) {
+  const Target& target = listed.target;
+  std::string text = fmt::format("{}: {}\n  plans:   {}\n  pairs:   {}\n  exports: {}\n", target.name,
+                                 target.description, DescribeShape(target.shape), PairLabels(target),
+                                 ExportNames(target));
+  if (!target.pending.empty()) text += fmt::format("  pending upstream: {}\n", target.pending);
+  if (!listed.refusal.empty()) return text + fmt::format("  {}\n", listed.refusal);
+  return text + "\n" + FormatTable(target, key_head_dim, value_head_dim);
 }
 
-Json TargetJson(const Target& target) {
+Json TargetJson(const Listed& listed, int64_t key_head_dim, int64_t value_head_dim) {
+  const Target& target = listed.target;
   Json formats = Json::array();
-  for (const KvFormatId id : FormatsOf(target, KvSide::kKey)) {
+  for (const KvFormatId id : QuantizedFormats(target, KvSide::kKey)) {
     const KvFormat& format = FormatOf(id);
     formats.push_back(
         {{"name", format.name},
          {"nominal_bits", format.bits},
-         {"key_effective_bits", EffectiveBits(format, KvSide::kKey, kHeadDim)},
-         {"value_effective_bits", EffectiveBits(format, KvSide::kValue, kHeadDim)},
-         {"residual_window_tokens", format.residual_window_tokens}});
+         {"key_effective_bits", EffectiveBits(format, KvSide::kKey, key_head_dim)},
+         {"value_effective_bits", EffectiveBits(format, KvSide::kValue, value_head_dim)},
+         {"residual_window_tokens", format.residual_window_tokens},
+         {"searched", Searches(target, id)}});
   }
   Json pairs = Json::array();
   for (const PrecisionPair pair : target.pairs) pairs.push_back(PairLabel(pair));
-  return {{"name", target.name},     {"description", target.description},
-          {"shape", target.shape},   {"exports", target.exports},
-          {"head_dim", kHeadDim},    {"pairs", std::move(pairs)},
+  Json exports = Json::array();
+  for (const ExportSummary& summary : target.exports) {
+    exports.push_back({{"name", summary.name}, {"description", summary.description}});
+  }
+  return {{"name", target.name},
+          {"description", target.description},
+          {"shape", DescribeShape(target.shape)},
+          {"exports", ExportNames(target)},
+          {"export_formats", std::move(exports)},
+          {"pending", target.pending.empty() ? Json(nullptr) : Json(target.pending)},
+          {"refusal", listed.refusal.empty() ? Json(nullptr) : Json(listed.refusal)},
+          {"head_dim", key_head_dim},
+          {"pairs", std::move(pairs)},
           {"formats", std::move(formats)}};
+}
+
+Listed ListedFor(const Target& target, const std::optional<ModelConfig>& model) {
+  if (!model) return {target, ""};
+  try {
+    return {TargetFor(target, *model), ""};
+  } catch (const Error& error) {
+    return {target, error.what()};
+  }
 }
 
 }  // namespace
@@ -69,17 +123,24 @@ Json TargetJson(const Target& target) {
 ExitCode RunTargets(const TargetsArguments& arguments, const Invocation& invocation) {
   const std::span<const Target> targets =
       arguments.name.empty() ? Targets() : std::span(&FindTarget(arguments.name), 1);
+  std::optional<ModelConfig> model;
+  if (!arguments.model.empty()) model = ReadModelConfig(arguments.model / "config.json");
+  const int64_t key_head_dim = model ? model->layers.front().key_head_dim : kHeadDim;
+  const int64_t value_head_dim = model ? model->layers.front().value_head_dim : kHeadDim;
   if (invocation.format == OutputFormat::kJson) {
     Json document = NewDocument();
     document["targets"] = Json::array();
-    for (const Target& target : targets) document["targets"].push_back(TargetJson(target));
+    for (const Target& target : targets) {
+      document["targets"].push_back(TargetJson(ListedFor(target, model), key_head_dim, value_head_dim));
+    }
     PrintJson(document);
     return ExitCode::kOk;
   }
   std::string text;
-  for (const Target& target : targets) text += (text.empty() ? "" : "\n") + TargetText(target);
-  PrintText(text + fmt::format("\nEffective bits count scales and zeros, at a head_dim of {}.\n",
-                               kHeadDim));
+  for (const Target& target : targets) {
+    text += (text.empty() ? "" : "\n") + TargetText(ListedFor(target, model), key_head_dim, value_head_dim);
+  }
+  PrintText(text + fmt::format("\nEffective bits count scales and zeros, at a head_dim of {}.\n", key_head_dim));
   return ExitCode::kOk;
 }
 

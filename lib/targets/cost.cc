@@ -42,4 +42,21 @@ PlanCost CostOf(const PrecisionPlan& plan, const ModelConfig& model, int64_t con
   return cost;
 }
 
+std::optional<double> PaddedBytesPerToken(const Target& target, const PrecisionPlan& plan,
+                                          const ModelConfig& model, int64_t context_tokens) {
+  const bool is_hybrid = std::ranges::any_of(
+      model.layers, [](const LayerConfig& layer) { return layer.window_tokens > 0; });
+  if (!target.pads_pages || !is_hybrid) return std::nullopt;
+  double largest = 0, cached_tokens = 0;
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    const LayerConfig& layer = model.layers[i];
+    const auto bits = [&](KvFormatId id, KvSide side) {
+      return EffectiveBits(FormatOf(id), side, layer.head_dim(side)) * static_cast<double>(layer.kv_width(side));
+    };
+    largest = std::max(largest, bits(plan.layers[i].key, KvSide::kKey) + bits(plan.layers[i].value, KvSide::kValue));
+    cached_tokens += static_cast<double>(layer.cached_tokens(context_tokens));
+  }
+  return largest * cached_tokens / 8 / static_cast<double>(context_tokens);
+}
+
 }  // namespace kvtune

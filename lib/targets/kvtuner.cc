@@ -5,7 +5,6 @@
 
 #include "lib/targets/engine.h"
 #include "lib/targets/kvtuner_yaml.h"
-#include "lib/targets/plan_json.h"
 
 namespace kvtune {
 namespace {
@@ -15,7 +14,7 @@ constexpr std::array kFormats = {KvFormatId::kInt8, KvFormatId::kInt4, KvFormatI
 constexpr KvtunerCacheSettings kSettings = {
     .axis_key = 0, .axis_value = 0, .q_group_size = -1, .residual_length = 0};
 
-std::string WriteYaml(const ScoredPlan& plan, const Target&) {
+std::string WriteYaml(const ScoredPlan& plan, const Provenance&, const Target&) {
   return WriteKvtunerYaml(plan, kSettings);
 }
 
@@ -25,10 +24,10 @@ Engine KvtunerEngine() {
   return {
       .target = {.name = "kvtuner",
                  .description = "KVTuner's cache, per token: a scale and zero a token and KV head",
-                 .shape = "any of the pairs in every layer",
-                 .exports = "kvtuner (per-layer YAML), json",
+                 .shape = {ShapeKind::kAnyPair, AllPairs(kFormats)},
                  .pairs = AllPairs(kFormats)},
-      .exports = {{"kvtuner", WriteYaml}, {"json", WritePlanJson}},
+      .exports = {{.summary = {"kvtuner", "YAML of per_layer_config_path"},
+                   .write = WriteYaml, .recognizes = IsKvtunerYaml, .read = ReadKvtunerYaml}},
   };
 }
 

@@ -4,7 +4,6 @@
 
 #include "lib/targets/engine.h"
 #include "lib/targets/kvtuner_yaml.h"
-#include "lib/targets/plan_json.h"
 
 namespace kvtune {
 namespace {
@@ -15,7 +14,7 @@ constexpr std::array kFormats = {KvFormatId::kKiviInt8, KvFormatId::kKiviInt4,
 constexpr KvtunerCacheSettings kSettings = {
     .axis_key = 1, .axis_value = 0, .q_group_size = 32, .residual_length = 32};
 
-std::string WriteYaml(const ScoredPlan& plan, const Target&) {
+std::string WriteYaml(const ScoredPlan& plan, const Provenance&, const Target&) {
   return WriteKvtunerYaml(plan, kSettings);
 }
 
@@ -25,10 +24,10 @@ Engine KvtunerKiviEngine() {
   return {
       .target = {.name = "kvtuner-kivi",
                  .description = "KVTuner's cache, KIVI: keys per channel, newest 32 tokens exact",
-                 .shape = "any of the pairs in every layer",
-                 .exports = "kvtuner (per-layer YAML), json",
+                 .shape = {ShapeKind::kAnyPair, AllPairs(kFormats)},
                  .pairs = AllPairs(kFormats)},
-      .exports = {{"kvtuner", WriteYaml}, {"json", WritePlanJson}},
+      .exports = {{.summary = {"kvtuner", "YAML of per_layer_config_path"},
+                   .write = WriteYaml, .recognizes = IsKvtunerYaml, .read = ReadKvtunerYaml}},
   };
 }
 

@@ -7,6 +7,7 @@
 
 #include "lib/base/error.h"
 #include "lib/targets/engine.h"
+#include "lib/targets/yaml_text.h"
 
 namespace kvtune {
 namespace {
@@ -14,15 +15,13 @@ namespace {
 constexpr const char* kKeyBits = "nbits_key";
 constexpr const char* kValueBits = "nbits_value";
 
-int BitsOf(KvFormatId id, KvSide side, size_t layer, const ScoredPlan& plan) {
-  const KvFormat& format = FormatOf(id);
-  if (format.is_exact()) {
-    throw Error(fmt::format(
-        "exporting {} as KVTuner YAML: found exact {} in layer {}, expected 8, 4 or 2 bits "
-        "(KVTuner's cache quantizes every layer; --format json holds exact layers)",
-        plan.name, side == KvSide::kKey ? "keys" : "values", layer));
-  }
-  return format.bits;
+// Python writes a dict behind its name; without it, it is YAML in flow style.
+std::string_view WithoutPythonName(std::string_view content) {
+  const size_t brace = content.find('{');
+  const size_t equals = content.find('=');
+  return equals < brace && brace != std::string_view::npos && content.substr(0, equals).find(':') == std::string_view::npos
+             ? content.substr(brace)
+             : content;
 }
 
 // One file while it is read: knows its name for messages.
@@ -31,7 +30,7 @@ class YamlReader {
   YamlReader(const std::string& source, const Target& target) : source_(source), target_(target) {}
 
   PrecisionPlan Read(std::string_view content, size_t layer_count) const {
-    const YAML::Node root = Load(content);
+    const YAML::Node root = LoadYaml(WithoutPythonName(content), source_);
     if (!root.IsMap()) Fail(root, "found no mapping, expected layer indices with their bits");
     std::vector<std::optional<PrecisionPair>> layers(layer_count);
     for (const auto& entry : root) {
@@ -50,15 +49,6 @@ class YamlReader {
   }
 
  private:
-  YAML::Node Load(std::string_view content) const {
-    try {
-      return YAML::Load(std::string(content));
-    } catch (const YAML::ParserException& error) {
-      throw Error(fmt::format("{}: not valid YAML at line {}, column {}: {}", source_,
-                              error.mark.line + 1, error.mark.column + 1, error.msg));
-    }
-  }
-
   size_t LayerIndex(const YAML::Node& key, size_t layer_count) const {
     size_t layer = 0;
     if (!key.IsScalar() || !YAML::convert<size_t>::decode(key, layer) || layer >= layer_count) {
@@ -111,12 +101,14 @@ std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings&
       settings.residual_length);
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
     const PrecisionPair pair = plan.plan.layers[layer];
-    const int key_bits = BitsOf(pair.key, KvSide::kKey, layer, plan);
-    const int value_bits = BitsOf(pair.value, KvSide::kValue, layer, plan);
-    yaml += fmt::format("{}:\n  {}: {}\n  {}: {}\n", layer, kKeyBits, key_bits, kValueBits,
-                        value_bits);
+    yaml += fmt::format("{}:\n  {}: {}\n  {}: {}\n", layer, kKeyBits, FormatOf(pair.key).bits, kValueBits,
+                        FormatOf(pair.value).bits);
   }
   return yaml;
+}
+
+bool IsKvtunerYaml(std::string_view content) {
+  return content.find(kKeyBits) != std::string_view::npos || content.find(kValueBits) != std::string_view::npos;
 }
 
 PrecisionPlan ReadKvtunerYaml(std::string_view content, const std::string& source,

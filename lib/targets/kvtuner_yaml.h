@@ -25,10 +25,14 @@ struct KvtunerCacheSettings {
   int residual_length = 0;
 };
 
-// Throws Error when a layer is exact on a side: KVTuner's cache has 8, 4 and 2 bits only.
+// REQUIRES: no side is exact.
 std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings& settings);
 
-// Reads what WriteKvtunerYaml writes, with the formats of `target`.
+// Entries with nbits_key or nbits_value.
+bool IsKvtunerYaml(std::string_view content);
+
+// Reads what WriteKvtunerYaml writes, KVTuner's published presets and the same mapping as a Python dict
+// (`per_layer_config = {0: {'nbits_key': 8, ...}, ...}`), with the formats of `target`.
 // Throws Error: not YAML, a layer that is missing, twice or too high, other keys, other bits.
 PrecisionPlan ReadKvtunerYaml(std::string_view content, const std::string& source,
                               size_t layer_count, const Target& target);

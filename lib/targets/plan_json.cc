@@ -6,6 +6,8 @@
 
 #include "lib/base/error.h"
 #include "lib/core/artifacts.h"
+#include "lib/targets/engine.h"
+#include "lib/targets/plan_text.h"
 
 namespace kvtune {
 namespace {
@@ -40,7 +42,7 @@ void CheckHeader(JsonFields& fields, const Target& target) {
 
 }  // namespace
 
-std::string WritePlanJson(const ScoredPlan& plan, const Target& target) {
+std::string WritePlanJson(const ScoredPlan& plan, const Provenance&, const Target& target) {
   Json json = {{"schema_version", kSchemaVersion}, {"target", target.name}};
   json.update(ToJson(plan));
   return DumpJson(json);
@@ -57,18 +59,37 @@ PrecisionPlan PlanFromJson(const Json& json, const std::string& source, size_t l
   if (!fields.Has("layers")) {
     const std::string spec = fields.String("spec");
     fields.RequireNoOthers();
-    return ParsePlanSpec(spec, layer_count, target.pairs);
+    return ParsePlanSpec(spec, layer_count, target.shape.pairs);
   }
   const PrecisionPlan plan = PlanFromLayers(fields, layer_count);
   if (fields.Has("spec")) {
     const std::string spec = fields.String("spec");
-    if (ParsePlanSpec(spec, layer_count, target.pairs) != plan) {
+    if (ParsePlanSpec(spec, layer_count, target.shape.pairs) != plan) {
       fields.Fail("spec", fmt::format("found \"{}\", expected what the layers say, \"{}\"", spec,
                                       PlanSpec(plan)));
     }
   }
   fields.RequireNoOthers();
   return plan;
+}
+
+namespace {
+
+bool IsPlanJson(std::string_view content) {
+  return IsJsonWith(content, "layers") || IsJsonWith(content, "spec") || IsJsonWith(content, "schema_version");
+}
+
+PrecisionPlan ReadPlanJson(std::string_view content, const std::string& source, size_t layer_count,
+                           const Target& target) {
+  return PlanFromJson(ParseJson(content, source), source, layer_count, target);
+}
+
+}  // namespace
+
+ExportFormat PlanJsonFormat() {
+  return {.summary = {"json", "kvtune's own plan file"},
+          .write = WritePlanJson, .recognizes = IsPlanJson, .read = ReadPlanJson,
+          .shape = PlanShape{}};
 }
 
 }  // namespace kvtune

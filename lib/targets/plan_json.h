@@ -8,7 +8,7 @@
 
 namespace kvtune {
 
-std::string WritePlanJson(const ScoredPlan& plan, const Target& target);
+std::string WritePlanJson(const ScoredPlan& plan, const Provenance& run, const Target& target);
 
 // Needs "layers" or "spec", and refuses two that disagree; so it reads plan files, the PLAN objects
 // of a front and the short form {"spec": "KV4;0:KV8"}. Costs and scores are not read.

@@ -1,7 +1,9 @@
-// A target is a serving engine's KV cache as kvtune sees it: which formats exist, what they cost in
-// bytes, and how a plan is written down. One file per target; this header is all that others see.
+// A target is a serving engine's KV cache as kvtune sees it: which formats exist, which plans it can
+// run, what they cost in bytes, and how a plan is written down. One file per target; this header is all
+// that others see.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,16 +11,27 @@
 
 #include "lib/core/model_config.h"
 #include "lib/core/pareto_front.h"
+#include "lib/core/plan_shape.h"
 #include "lib/core/precision_plan.h"
 
 namespace kvtune {
 
+// One format of `pareto export`.
+struct ExportSummary {
+  std::string_view name;         // "vllm"
+  std::string_view description;  // "arguments of vllm serve"
+};
+
 struct Target {
   std::string_view name;         // "kvtuner"
   std::string_view description;  // one line
-  std::string_view shape;        // which plans it can express, one line
-  std::string_view exports;      // formats of `pareto export`, one line
-  std::vector<PrecisionPair> pairs;  // every pair a layer may take, most bits first
+  PlanShape shape;               // which plans it can run
+  std::vector<PrecisionPair> pairs;  // of them those that the search tries, most bits first
+  std::string_view pending = {};  // what of it waits upstream, one line; empty: nothing
+  // Whether the engine gives all layers' pages one size, so that small layers of a hybrid model may be
+  // padded to large ones.
+  bool pads_pages = false;
+  std::vector<ExportSummary> exports = {};
 };
 
 // All targets, in the order in which `kvtune targets` lists them.
@@ -27,11 +40,29 @@ std::span<const Target> Targets();
 // Throws Error (kUsage) naming the targets that exist.
 const Target& FindTarget(std::string_view name);
 
+// The target with the pairs that it can store of this model (an engine's blocks have to fit the heads).
+// Throws Error with the reason when none is left.
+Target TargetFor(const Target& target, const ModelConfig& model);
+
 // Costs of a plan at a context of `context_tokens`: data, scales, zeros and the residual window's
 // exact tokens; layers with a sliding window hold no more tokens than that. Bits are weighted by the
 // width of each layer and side. REQUIRES: plan.layers.size() == model.layer_count(),
 // context_tokens > 0.
 PlanCost CostOf(const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens);
+
+// What page padding can take away of a plan's saving: bytes per token when every layer's pages are as
+// large as the plan's largest. nullopt where the engine or the model gives no cause: pages of one size,
+// or no sliding windows.
+std::optional<double> PaddedBytesPerToken(const Target& target, const PrecisionPlan& plan,
+                                          const ModelConfig& model, int64_t context_tokens);
+
+// Why `format` cannot express the plan, with the nearest plan that it can.
+struct Misfit {
+  std::string reason;
+  PrecisionPlan nearest;
+};
+// Throws Error (kUsage) for an unknown format.
+std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target, std::string_view format);
 
 // A plan as text in the format `format` of `pareto export`. Throws Error (kUsage) for an unknown
 // format, Error when the format cannot express the plan, with the reason.

@@ -2,19 +2,27 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/kvtuner_yaml.h"
-#include "lib/targets/plan_json.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
 namespace {
 
 const std::vector<Engine>& Engines() {
-  static const std::vector<Engine> engines = {KvtunerEngine(), KvtunerKiviEngine()};
+  static const std::vector<Engine> engines = [] {
+    std::vector<Engine> list = {KvtunerEngine(), KvtunerKiviEngine(), VllmEngine(),     ModeloptEngine(),
+                                TensorrtLlmEngine(), SglangEngine(),  SglangPerLayerEngine(), LmdeployEngine(),
+                                LlamaCppEngine(),  IkLlamaCppEngine(),  MlxOptiqEngine(), HfEngine(),
+                                HfQuantoEngine(),  Exllamav3Engine()};
+    for (Engine& engine : list) {
+      engine.exports.push_back(PlanJsonFormat());
+      for (const ExportFormat& format : engine.exports) engine.target.exports.push_back(format.summary);
+    }
+    return list;
+  }();
   return engines;
 }
 
@@ -38,9 +46,14 @@ const Engine& FindEngine(std::string_view name) {
               ExitCode::kUsage);
 }
 
-bool StartsJsonObject(std::string_view content) {
-  const size_t first = content.find_first_not_of(" \t\r\n");
-  return first != std::string_view::npos && content[first] == '{';
+const ExportFormat& FindExport(std::string_view target, std::string_view format) {
+  const Engine& engine = FindEngine(target);
+  for (const ExportFormat& candidate : engine.exports) {
+    if (candidate.summary.name == format) return candidate;
+  }
+  throw Error(fmt::format("exporting for the target {}: found the format \"{}\", expected one of {}",
+                          target, format, Names(engine.target.exports)),
+              ExitCode::kUsage);
 }
 
 void RequireFormat(const Target& target, KvFormatId id, KvSide side, size_t layer,
@@ -48,10 +61,19 @@ void RequireFormat(const Target& target, KvFormatId id, KvSide side, size_t laye
   const std::vector<KvFormatId> formats = FormatsOf(target, side);
   if (FormatOf(id).is_exact() || std::ranges::count(formats, id) > 0) return;
   std::string expected;
-  for (const KvFormatId format : formats) expected += fmt::format("{}, ", FormatOf(format).name);
+  for (const KvFormatId format : formats) {
+    if (!FormatOf(format).is_exact()) expected += fmt::format("{}, ", FormatOf(format).name);
+  }
   throw Error(fmt::format("{}: layer {}: found {} {}, expected what the target {} has: {}exact",
                           source, layer, FormatOf(id).name,
                           side == KvSide::kKey ? "keys" : "values", target.name, expected));
+}
+
+const ExportFormat* Recognize(std::string_view content, const Engine& engine) {
+  for (const ExportFormat& format : engine.exports) {
+    if (format.recognizes(content)) return &format;
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -75,14 +97,18 @@ std::vector<PrecisionPair> AllPairs(std::span<const KvFormatId> formats) {
   return pairs;
 }
 
-std::vector<KvFormatId> FormatsOf(const Target& target, KvSide side) {
-  std::vector<KvFormatId> formats;
-  for (const PrecisionPair pair : target.pairs) {
-    const KvFormatId id = side == KvSide::kKey ? pair.key : pair.value;
-    if (std::ranges::count(formats, id) == 0) formats.push_back(id);
-  }
-  return formats;
+std::vector<PrecisionPair> TiedPairs(std::span<const KvFormatId> formats) {
+  std::vector<PrecisionPair> pairs;
+  for (const KvFormatId format : formats) pairs.push_back({format, format});
+  return pairs;
 }
+
+std::vector<PrecisionPair> AndExact(std::vector<PrecisionPair> pairs) {
+  pairs.insert(pairs.begin(), kExactPair);
+  return pairs;
+}
+
+std::vector<KvFormatId> FormatsOf(const Target& target, KvSide side) { return target.shape.formats(side); }
 
 void RequireFormatsOf(const Target& target, const PrecisionPlan& plan, const std::string& source) {
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
@@ -91,23 +117,40 @@ void RequireFormatsOf(const Target& target, const PrecisionPlan& plan, const std
   }
 }
 
+std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target, std::string_view format) {
+  const PlanShape shape = FindExport(target.name, format).shape.value_or(target.shape);
+  std::optional<std::string> reason = WhyNot(shape, plan);
+  if (!reason) return std::nullopt;
+  return Misfit{*std::move(reason), NearestPlan(shape, plan)};
+}
+
 std::string ExportPlan(const ScoredPlan& plan, const ParetoFront& front, std::string_view format) {
-  const Engine& engine = FindEngine(front.run.target);
-  for (const ExportFormat& candidate : engine.exports) {
-    if (candidate.name == format) return candidate.write(plan, engine.target);
+  const Target& target = FindTarget(front.run.target);
+  const ExportFormat& chosen = FindExport(target.name, format);
+  if (const std::optional<Misfit> misfit = FindMisfit(plan.plan, target, format)) {
+    throw Error(fmt::format("exporting {} as {}: {} (the nearest plan that it can express: {})", plan.name, format,
+                            misfit->reason, PlanSpec(misfit->nearest)));
   }
-  throw Error(fmt::format("exporting {} for the target {}: found the format \"{}\", "
-                          "expected one of {}",
-                          plan.name, engine.target.name, format, Names(engine.exports)),
-              ExitCode::kUsage);
+  return chosen.write(plan, front.run, target);
 }
 
 PrecisionPlan ImportPlan(std::string_view content, const std::string& source, size_t layer_count,
                          const Target& target) {
-  const PrecisionPlan plan =
-      StartsJsonObject(content)
-          ? PlanFromJson(ParseJson(content, source), source, layer_count, target)
-          : ReadKvtunerYaml(content, source, layer_count, target);
+  const Engine& engine = FindEngine(target.name);
+  const ExportFormat* format = Recognize(content, engine);
+  for (const Engine& other : Engines()) {
+    if (format) break;
+    if (const ExportFormat* found = Recognize(content, other)) {
+      throw Error(fmt::format("{}: found a plan of the form {}, expected one for the target {} ({}; another one: "
+                              "--target {})",
+                              source, found->summary.name, target.name, Names(target.exports), other.target.name));
+    }
+  }
+  // Nothing speaks for it; the errors of the likeliest format say most.
+  const bool is_json = content.find_first_not_of(" \t\r\n") != std::string_view::npos &&
+                       content[content.find_first_not_of(" \t\r\n")] == '{';
+  if (!format) format = is_json ? &engine.exports.back() : &engine.exports.front();
+  const PrecisionPlan plan = format->read(content, source, layer_count, target);
   RequireFormatsOf(target, plan, source);
   return plan;
 }

@@ -17,20 +17,20 @@ BOS = 256
 VOCAB = 257
 
 
-def config(layers=3):
+def config(layers=3, head_dim=HEAD_DIM):
     return {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
         "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE, "num_hidden_layers": layers,
-        "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM,
+        "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": head_dim,
         "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
         "vocab_size": VOCAB, "tie_word_embeddings": True, "attention_bias": False,
         "mlp_bias": False, "torch_dtype": "float32",
     }
 
 
-def shapes(layers=3):
+def shapes(layers=3, head_dim=HEAD_DIM):
     """Tensor names and their shapes."""
-    query, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    query, kv = HEADS * head_dim, KV_HEADS * head_dim
     tensors = {"model.embed_tokens.weight": [VOCAB, HIDDEN], "model.norm.weight": [HIDDEN]}
     for i in range(layers):
         layer = f"model.layers.{i}."
@@ -46,11 +46,11 @@ def shapes(layers=3):
     return tensors
 
 
-def weights(layers=3, seed=7):
+def weights(layers=3, seed=7, head_dim=HEAD_DIM):
     """Values by tensor name: (shape, floats)."""
     draw = random.Random(seed)
     tensors = {}
-    for name, shape in shapes(layers).items():
+    for name, shape in shapes(layers, head_dim).items():
         count = shape[0] * (shape[1] if len(shape) == 2 else 1)
         if len(shape) == 1:
             tensors[name] = (shape, [1.0] * count)
@@ -109,12 +109,12 @@ def tokenizer():
     }
 
 
-def write_model(directory, layers=3, shards=1, tensors=None):
+def write_model(directory, layers=3, shards=1, tensors=None, head_dim=HEAD_DIM):
     """Writes a checkpoint; more than one shard comes with an index, as published models do."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(config(layers), indent=1))
+    (directory / "config.json").write_text(json.dumps(config(layers, head_dim), indent=1))
     (directory / "tokenizer.json").write_text(json.dumps(tokenizer(), ensure_ascii=False))
-    tensors = tensors or weights(layers)
+    tensors = tensors or weights(layers, head_dim=head_dim)
     if shards == 1:
         write_safetensors(directory / "model.safetensors", tensors)
         return directory

@@ -81,7 +81,7 @@ TEST(ExportTest, KvtunerYamlRefusesExactLayers) {
     FAIL() << "expected an error";
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::kError);
-    EXPECT_THAT(error.what(), HasSubstr("exact keys in layer 1"));
+    EXPECT_THAT(error.what(), HasSubstr("layer 1 takes exact, expected one of KV8"));
   }
 }
 

@@ -25,9 +25,17 @@ TEST(TargetsTest, ListsKvtunerFirst) {
 TEST(TargetsTest, EveryTargetDescribesItself) {
   for (const Target& target : Targets()) {
     EXPECT_FALSE(target.description.empty()) << target.name;
-    EXPECT_FALSE(target.shape.empty()) << target.name;
+    EXPECT_FALSE(DescribeShape(target.shape).empty()) << target.name;
     EXPECT_FALSE(target.exports.empty()) << target.name;
     EXPECT_FALSE(target.pairs.empty()) << target.name;
+  }
+}
+
+TEST(TargetsTest, ThePairsThatAreSearchedAreOfTheShape) {
+  for (const Target& target : Targets()) {
+    for (const PrecisionPair pair : target.pairs) {
+      EXPECT_TRUE(target.shape.has(pair)) << target.name << ", " << PairLabel(pair);
+    }
   }
 }
 

@@ -1,0 +1,139 @@
+// kvtune pareto export: a plan of a run, written for a serving engine.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/kvtune/commands.h"
+#include "apps/kvtune/output.h"
+#include "apps/kvtune/plan_argument.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/core/artifacts.h"
+#include "lib/core/cache_maxima.h"
+#include "lib/core/sensitivity.h"
+#include "lib/io/safetensors_writer.h"
+#include "lib/targets/target.h"
+#include "search/evaluation_log.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+// As far as a run tells: heads of one size.
+Target TargetOfRun(const Provenance& run) {
+  ModelConfig model;
+  model.layers.assign(static_cast<size_t>(run.layer_count), {.kv_heads = run.kv_heads,
+                                                             .key_head_dim = run.head_dim,
+                                                             .value_head_dim = run.head_dim});
+  return TargetFor(FindTarget(run.target), model);
+}
+
+// Mean KL of a plan on the calibration prompts; nullopt when the run has not scored it on all of them.
+std::optional<double> MeasuredLoss(const PrecisionPlan& plan, const ParetoFront& front, const fs::path& run) {
+  const auto is_it = [&](const auto& scored) { return scored.plan == plan; };
+  for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
+    const auto found = std::ranges::find_if(*plans, is_it);
+    if (found != plans->end()) return found->calibration.kl_mean;
+  }
+  if (plan.is_exact()) return front.reference.calibration.kl_mean;
+  const LogContent log = ReadEvaluationLog(RunDirectory(run).evaluations(), plan.layers.size());
+  const auto found = std::ranges::find_if(log.evaluations, is_it);
+  if (found == log.evaluations.end() || !found->score.complete()) return std::nullopt;
+  return found->score.kl_mean;
+}
+
+// "KV8, which loses 0.0012 nats per token", or how to find that out.
+std::string Described(const PrecisionPlan& plan, const ParetoFront& front, const fs::path& run) {
+  const std::string spec = PlanSpec(plan);
+  if (const std::optional<double> loss = MeasuredLoss(plan, front, run)) {
+    return fmt::format("{}, which loses {:.3g} nats per token", spec, *loss);
+  }
+  return fmt::format("{}, not measured in this run (kvtune evaluate --model {} --target {} --plan \"{}\")", spec,
+                     front.run.model, front.run.target, spec);
+}
+
+// The plan itself where the format can express it.
+ScoredPlan Expressible(const ScoredPlan& plan, const ParetoFront& front, const ExportArguments& arguments) {
+  const std::optional<Misfit> misfit = FindMisfit(plan.plan, TargetOfRun(front.run), arguments.format);
+  if (!misfit) return plan;
+  const std::string nearest = Described(misfit->nearest, front, arguments.run);
+  if (!arguments.project) {
+    throw Error(fmt::format("exporting {} as {}: {}; the nearest plan that it can express (--project): {}", plan.name,
+                            arguments.format, misfit->reason, nearest));
+  }
+  LogWarning(fmt::format("{} cannot express {} ({}); exported is {}", arguments.format, plan.name, misfit->reason,
+                         nearest));
+  ScoredPlan projected;
+  projected.name = plan.name + "-projected";
+  projected.plan = misfit->nearest;
+  return projected;
+}
+
+// k_scale and v_scale of the layers whose formats have calibrated ones, by the names of a checkpoint's
+// modules (as ModelOpt writes and vLLM reads them).
+std::vector<NamedTensor> ScaleTensors(const PrecisionPlan& plan, const fs::path& run) {
+  const auto is_calibrated = [](KvFormatId id) { return FormatOf(id).scale == ScaleKind::kCalibrated; };
+  std::vector<NamedTensor> scales;
+  std::optional<SensitivityTable> table;
+  for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    const auto [key, value] = plan.layers[layer];
+    if (!is_calibrated(key) && !is_calibrated(value)) continue;
+    const fs::path file = RunDirectory(run).sensitivity();
+    if (!table) table = SensitivityTableFromJson(ReadArtifact(file, "kvtune calibrate"), file.string());
+    const LayerMaxima& maxima = table->layers.at(layer).maxima;
+    const auto add = [&](KvFormatId id, KvSide side, const char* name) {
+      if (!is_calibrated(id)) return;
+      scales.push_back({fmt::format("model.layers.{}.self_attn.{}", layer, name), {},
+                        {CalibratedScales(FormatOf(id), side, maxima.side(side)).front()}});
+    };
+    add(key, KvSide::kKey, "k_proj.k_scale");
+    add(value, KvSide::kValue, "v_proj.v_scale");
+  }
+  return scales;
+}
+
+// Beside the plan; returns their file, empty where the plan needs none.
+fs::path WriteScales(const PrecisionPlan& plan, const ExportArguments& arguments) {
+  const std::vector<NamedTensor> scales = ScaleTensors(plan, arguments.run);
+  if (scales.empty()) return {};
+  if (arguments.out.empty()) {
+    LogWarning("the plan needs calibrated scales; --out FILE writes them beside it, as .safetensors");
+    return {};
+  }
+  const fs::path file = fs::path(arguments.out).replace_extension(".safetensors");
+  WriteSafetensors(file, scales);
+  LogInfo(fmt::format("wrote {} ({} scales)", file.string(), scales.size()));
+  return file;
+}
+
+}  // namespace
+
+ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFront(arguments.run);
+  const ScoredPlan plan = Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);
+  const std::string exported = ExportPlan(plan, front, arguments.format);
+  if (!arguments.out.empty()) {
+    WriteFileAtomically(arguments.out, exported);
+    LogInfo(fmt::format("wrote {} ({})", arguments.out.string(), PlanSpec(plan.plan)));
+  }
+  const fs::path scales = WriteScales(plan.plan, arguments);
+  if (invocation.format == OutputFormat::kJson) {
+    Json document = NewDocument();
+    document["plan"] = plan.name;
+    document["spec"] = PlanSpec(plan.plan);
+    document["format"] = arguments.format;
+    document["out"] = arguments.out.empty() ? Json(nullptr) : Json(arguments.out.string());
+    document["scales"] = scales.empty() ? Json(nullptr) : Json(scales.string());
+    document["content"] = exported;
+    PrintJson(document);
+  } else if (arguments.out.empty()) {
+    PrintText(exported);
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,52 @@
+// exllamav3: 2 to 8 bits for each side of each layer, set by replacing layers of its cache
+// (exllamav3/cache).
+#include <array>
+
+#include "lib/targets/engine.h"
+#include "lib/targets/plan_text.h"
+
+namespace kvtune {
+namespace {
+
+constexpr std::array kFormats = {KvFormatId::kExllamaInt8, KvFormatId::kExllamaInt7, KvFormatId::kExllamaInt6,
+                                 KvFormatId::kExllamaInt5, KvFormatId::kExllamaInt4, KvFormatId::kExllamaInt3,
+                                 KvFormatId::kExllamaInt2};
+
+std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
+  return PlanComment(plan.name, plan.plan) +
+         "# Call set_kv_bits(cache) behind cache = Cache(model, max_num_tokens = ...), before model.load().\n"
+         "from exllamav3.cache import CacheLayer_fp16, CacheLayer_quant\n\n"
+         "# Bits of keys and values of every layer; 16: half precision.\n" +
+         PythonBits(plan.plan) +
+         "\n\n"
+         "def set_kv_bits(cache):\n"
+         "    cache.detach_from_model()\n"
+         "    for module in cache.model.get_cache_layers():\n"
+         "        key_bits, value_bits = KV_BITS[module.layer_idx]\n"
+         "        arguments = (cache.config, module, id(cache), cache.max_num_tokens)\n"
+         "        cache.layers[module.layer_idx] = (\n"
+         "            CacheLayer_fp16(*arguments) if key_bits == 16\n"
+         "            else CacheLayer_quant(*arguments, k_bits=key_bits, v_bits=value_bits))\n"
+         "    cache.attach_to_model()\n";
+}
+
+bool Recognizes(std::string_view content) { return content.find("CacheLayer_quant") != std::string_view::npos; }
+
+PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+  return ReadPythonBits(content, source, layer_count, kFormats);
+}
+
+}  // namespace
+
+Engine Exllamav3Engine() {
+  return {
+      .target = {.name = "exllamav3",
+                 .description = "exllamav3: 2 to 8 bits for each side of each layer",
+                 .shape = {ShapeKind::kAnyPair, AndExact(AllPairs(kFormats))},
+                 .pairs = AllPairs(kFormats)},
+      .exports = {{.summary = {"exllamav3", "Python that sets the layers of its cache"},
+                   .write = Write, .recognizes = Recognizes, .read = Read}},
+  };
+}
+
+}  // namespace kvtune

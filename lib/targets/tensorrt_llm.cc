@@ -1,0 +1,82 @@
+// TensorRT-LLM: one type a layer for keys and values, as ranges of layers in the YAML of its options.
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <array>
+
+#include "lib/base/error.h"
+#include "lib/targets/engine.h"
+#include "lib/targets/plan_text.h"
+#include "lib/targets/yaml_text.h"
+
+namespace kvtune {
+namespace {
+
+constexpr std::array kFormats = {KvFormatId::kFp8E4m3Calibrated, KvFormatId::kNvfp4Calibrated};
+constexpr std::array<FormatWord, 2> kWords = {
+    {{"fp8", KvFormatId::kFp8E4m3Calibrated}, {"nvfp4", KvFormatId::kNvfp4Calibrated}}};
+
+std::string WriteYaml(const ScoredPlan& plan, const Provenance&, const Target&) {
+  const std::vector<PrecisionPair>& layers = plan.plan.layers;
+  std::string ranges;
+  for (size_t first = 0; first < layers.size();) {
+    size_t last = first;
+    while (last + 1 < layers.size() && layers[last + 1] == layers[first]) ++last;
+    ranges += fmt::format("{}{}:{}", ranges.empty() ? "" : ",",
+                          first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last),
+                          WordOf(kWords, layers[first].key));
+    first = last + 1;
+  }
+  return PlanComment(plan.name, plan.plan) + fmt::format("kv_cache_config:\n  dtype: \"{}\"\n", ranges);
+}
+
+bool IsYaml(std::string_view content) { return IsYamlWith(content, "kv_cache_config"); }
+
+PrecisionPlan ReadYaml(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+  const YAML::Node config = LoadYaml(content, source)["kv_cache_config"];
+  const std::string where = source + ": kv_cache_config: dtype";
+  if (!config.IsMap() || !config["dtype"] || !config["dtype"].IsScalar()) {
+    throw Error(where + ": found none, expected ranges of layers such as \"0-3:fp8,4-35:nvfp4\"");
+  }
+  const std::string ranges = config["dtype"].Scalar();
+  PrecisionPlan plan;
+  for (size_t begin = 0; begin <= ranges.size();) {
+    const size_t end = std::min(ranges.find(',', begin), ranges.size());
+    const std::string range = ranges.substr(begin, end - begin);
+    const size_t colon = range.find(':');
+    const std::string layers = range.substr(0, colon);
+    const size_t dash = layers.find('-');
+    const size_t first = LayerIndexOf(layers.substr(0, dash), layer_count, where);
+    const size_t last = dash == std::string::npos ? first : LayerIndexOf(layers.substr(dash + 1), layer_count, where);
+    const std::string word = colon == std::string::npos ? "" : range.substr(colon + 1);
+    const std::optional<KvFormatId> format = FormatOfWord(kWords, word);
+    if (!format) throw Error(fmt::format("{}: found \"{}\", expected one of {}", where, word, WordsOf(kWords)));
+    if (first != plan.layers.size() || last < first) {
+      throw Error(fmt::format("{}: found the layers {}, expected ranges from layer {} on", where, layers,
+                              plan.layers.size()));
+    }
+    plan.layers.resize(last + 1, {*format, *format});
+    begin = end + 1;
+  }
+  if (plan.layers.size() != layer_count) {
+    throw Error(fmt::format("{}: found {} layers, expected {}", where, plan.layers.size(), layer_count));
+  }
+  return plan;
+}
+
+}  // namespace
+
+Engine TensorrtLlmEngine() {
+  return {
+      .target = {.name = "tensorrt-llm",
+                 .description = "TensorRT-LLM: FP8 or NVFP4 in every layer",
+                 .shape = {ShapeKind::kAnyPair, TiedPairs(kFormats)},
+                 .pairs = TiedPairs(kFormats),
+                 .pending = "types by layer; uniform ones run today",
+                 .pads_pages = true},
+      .exports = {{.summary = {"tensorrt-llm", "YAML of its options, with the scales as safetensors"},
+                   .write = WriteYaml, .recognizes = IsYaml, .read = ReadYaml}},
+  };
+}
+
+}  // namespace kvtune

@@ -1,0 +1,138 @@
+// vLLM: one format for the whole model, but for layers that stay in the model's type
+// (--kv-cache-dtype, --kv-cache-dtype-skip-layers; vllm/config/cache.py).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/targets/engine.h"
+#include "lib/targets/plan_text.h"
+
+namespace kvtune {
+namespace {
+
+constexpr std::array kFormats = {
+    KvFormatId::kInt8PerTokenHead, KvFormatId::kFp8PerTokenHead, KvFormatId::kFp8E4m3Calibrated,
+    KvFormatId::kFp8E4m3,          KvFormatId::kFp8E5m2,         KvFormatId::kNvfp4Calibrated,
+    KvFormatId::kNvfp4,            KvFormatId::kInt4PerTokenHead};
+
+constexpr std::array<FormatWord, 10> kWords = {{
+    {"auto", KvFormatId::kExact},
+    {"int8_per_token_head", KvFormatId::kInt8PerTokenHead},
+    {"fp8_per_token_head", KvFormatId::kFp8PerTokenHead},
+    {"fp8_e4m3", KvFormatId::kFp8E4m3},
+    {"fp8_e4m3", KvFormatId::kFp8E4m3Calibrated},
+    {"fp8", KvFormatId::kFp8E4m3},
+    {"fp8_e5m2", KvFormatId::kFp8E5m2},
+    {"nvfp4", KvFormatId::kNvfp4},
+    {"nvfp4", KvFormatId::kNvfp4Calibrated},
+    {"int4_per_token_head", KvFormatId::kInt4PerTokenHead},
+}};
+
+constexpr const char* kDtypeFlag = "--kv-cache-dtype";
+constexpr const char* kSkipFlag = "--kv-cache-dtype-skip-layers";
+constexpr const char* kDtypeKey = "kv_cache_dtype";
+constexpr const char* kSkipKey = "kv_cache_dtype_skip_layers";
+
+struct Arguments {
+  std::string dtype = "auto";
+  std::vector<std::string> skipped_layers = {};
+};
+
+Arguments ArgumentsOf(const PrecisionPlan& plan) {
+  Arguments arguments;
+  for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    if (plan.layers[layer].is_exact()) {
+      arguments.skipped_layers.push_back(fmt::format("{}", layer));
+    } else {
+      arguments.dtype = WordOf(kWords, plan.layers[layer].key);
+    }
+  }
+  if (plan.is_exact()) arguments.skipped_layers.clear();
+  return arguments;
+}
+
+PrecisionPlan PlanOf(const Arguments& arguments, ScaleNote note, const std::string& source, size_t layer_count) {
+  const std::optional<KvFormatId> format = FormatOfWord(kWords, arguments.dtype, note);
+  if (!format) {
+    throw Error(fmt::format("{}: {}: found {}, expected one of {}", source, kDtypeFlag, arguments.dtype,
+                            WordsOf(kWords)));
+  }
+  PrecisionPlan plan = PrecisionPlan::Uniform({*format, *format}, layer_count);
+  for (const std::string& layer : arguments.skipped_layers) {
+    plan.layers[LayerIndexOf(layer, layer_count, fmt::format("{}: {}", source, kSkipFlag))] = kExactPair;
+  }
+  return plan;
+}
+
+std::string WriteCommandLine(const ScoredPlan& plan, const Provenance&, const Target&) {
+  const Arguments arguments = ArgumentsOf(plan.plan);
+  std::string text;
+  if (HasCalibratedScales(plan.plan)) text = fmt::format("{}, of the checkpoint\n", kCalibratedNote);
+  text += fmt::format("{} {}", kDtypeFlag, arguments.dtype);
+  if (!arguments.skipped_layers.empty()) {
+    text += fmt::format(" {} {}", kSkipFlag, fmt::join(arguments.skipped_layers, " "));
+  }
+  return text + "\n";
+}
+
+bool IsCommandLine(std::string_view content) {
+  return CommandLine(content, "").Has(kDtypeFlag) || CommandLine(content, "").Has(kSkipFlag);
+}
+
+PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source, size_t layer_count,
+                              const Target&) {
+  const CommandLine line(content, source);
+  return PlanOf({line.WordAfter(kDtypeFlag).value_or("auto"), line.WordsAfter(kSkipFlag)}, ScaleNoteOf(content),
+                source, layer_count);
+}
+
+std::string WriteJson(const ScoredPlan& plan, const Provenance&, const Target&) {
+  const Arguments arguments = ArgumentsOf(plan.plan);
+  Json json = {{kDtypeKey, arguments.dtype}};
+  if (!arguments.skipped_layers.empty()) json[kSkipKey] = arguments.skipped_layers;
+  return DumpJson(json);
+}
+
+bool IsJson(std::string_view content) { return IsJsonWith(content, kDtypeKey); }
+
+// Of an engine's other arguments nothing is said here.
+PrecisionPlan ReadJson(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+  const Json json = ParseJson(content, source);
+  JsonFields fields(json, source);
+  Arguments arguments{.dtype = fields.String(kDtypeKey)};
+  if (json.contains(kSkipKey)) {
+    for (const Json& layer : json[kSkipKey]) {
+      arguments.skipped_layers.push_back(layer.is_string() ? layer.get<std::string>() : layer.dump());
+    }
+  }
+  return PlanOf(arguments, ScaleNote::kNone, source, layer_count);
+}
+
+// JSON has no place for the note.
+PlanShape WithoutCalibrated(PlanShape shape) {
+  std::erase_if(shape.pairs, [](PrecisionPair pair) { return FormatOf(pair.key).scale == ScaleKind::kCalibrated; });
+  return shape;
+}
+
+}  // namespace
+
+Engine VllmEngine() {
+  const PlanShape shape{ShapeKind::kOnePairAndExact, TiedPairs(kFormats)};
+  return {
+      .target = {.name = "vllm",
+                 .description = "vLLM: one format for all layers, but for a list of exact ones",
+                 .shape = shape,
+                 .pairs = TiedPairs(kFormats),
+                 .pads_pages = true},
+      .exports = {{.summary = {"vllm", "arguments of vllm serve"},
+                   .write = WriteCommandLine, .recognizes = IsCommandLine, .read = ReadCommandLine},
+                  {.summary = {"vllm-json", "the same as JSON of engine arguments, unit scales only"},
+                   .write = WriteJson, .recognizes = IsJson, .read = ReadJson,
+                   .shape = WithoutCalibrated(shape)}},
+  };
+}
+
+}  // namespace kvtune

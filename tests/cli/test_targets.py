@@ -1,0 +1,104 @@
+"""Every target: its search ends with plans that it can run, and its exports read back."""
+import json
+import struct
+import unittest
+
+import tiny_model
+from cli_test_case import CliTestCase
+
+ONE_SHOT = ["--population", "8", "--generations", "1", "--refine-evaluations", "8"]
+
+
+def read_safetensors(path):
+    raw = path.read_bytes()
+    length = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8:8 + length])
+    data = raw[8 + length:]
+    return {name: struct.unpack("<f", data[slice(*entry["data_offsets"])])[0]
+            for name, entry in header.items() if name != "__metadata__"}
+
+
+class TargetsTest(CliTestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # Heads that every engine's blocks fit.
+        cls.model = tiny_model.write_model(cls.folder / "wide", head_dim=64)
+        cls.prompts = tiny_model.write_prompts(cls.folder / "two.jsonl", 2)
+
+    def search_target(self, target):
+        run = self.folder / f"run-{target}"
+        if not run.exists():
+            self.run_kvtune("search", *self.model_arguments(), "--target", target, "--out", run,
+                            "--held-out", "none", *ONE_SHOT)
+        return run, self.read_json(run, "front.json")
+
+    def test_searches_end_with_plans_that_the_target_reads_back(self):
+        for target in self.run_json("targets", "--model", self.model)["targets"]:
+            with self.subTest(target["name"]):
+                self.assertIsNone(target["refusal"])
+                self.check_target(target["name"], [f["name"] for f in target["export_formats"]])
+
+    def check_target(self, target, formats):
+        run, front = self.search_target(target)
+        arguments, expected = [], []
+        for number, plan in enumerate(front["plans"] + front["uniform"]):
+            for form in formats:
+                # What the search found is what the first format and kvtune's own can express.
+                options = [] if form in (formats[0], "json") else ["--project"]
+                file = self.folder / f"{target}-{number}.{form}"
+                answer = self.run_json("pareto", "export", run, "--plan", plan["name"], "--format",
+                                       form, "--out", file, *options)
+                if not options:
+                    self.assertEqual(answer["spec"], plan["spec"])
+                arguments += ["--plan", file]
+                expected.append(answer["spec"])
+        plans = self.run_json("evaluate", *self.model_arguments(), "--target", target,
+                              *arguments)["plans"]
+        self.assertEqual([plan["spec"] for plan in plans], expected)
+
+    def test_calibrated_scales_go_beside_the_plan(self):
+        run, front = self.search_target("modelopt")
+        file = self.folder / "hf_quant_config.json"
+        for plan in front["uniform"]:
+            answer = self.run_json("pareto", "export", run, "--plan", plan["name"], "--format",
+                                   "modelopt", "--out", file)
+            scales = read_safetensors(file.with_suffix(".safetensors"))
+            self.assertEqual(answer["scales"], str(file.with_suffix(".safetensors")))
+            self.assertEqual(len(scales), 2 * len(plan["layers"]))
+            for layer in self.read_json(run, "sensitivity.json")["layers"]:
+                formats = plan["layers"][layer["index"]]
+                for side, name in (("key", "k_proj.k_scale"), ("value", "v_proj.v_scale")):
+                    largest = 448 if formats[side].startswith("fp8") else 6 * 448
+                    self.assertAlmostEqual(
+                        scales[f"model.layers.{layer['index']}.self_attn.{name}"],
+                        max(layer[f"{side}_max"]) / largest, places=7)
+        answer = self.run_json("pareto", "export", run, "--plan", "exact", "--format", "modelopt")
+        self.assertIsNone(answer["scales"])
+
+    def test_plans_that_a_format_cannot_express(self):
+        run, front = self.search_target("kvtuner")
+        export = ["pareto", "export", run, "--plan", "exact", "--format", "kvtuner"]
+        message = self.run_error(*export)
+        loss = next(plan for plan in front["uniform"] if plan["name"] == "KV8")["calibration"]["kl_mean"]
+        self.assertIn(f"the nearest plan that it can express (--project): KV8, which loses {loss:.3g}",
+                      message)
+        done = self.run_kvtune(*export, "--project")
+        self.assertIn("cannot express exact", done.stderr)
+        self.assertEqual(done.stdout.count("nbits_key: 8"), 3)
+
+    def test_heads_that_do_not_fit(self):
+        narrow = tiny_model.write_model(self.folder / "narrow", head_dim=16)
+        targets = {target["name"]: target
+                   for target in self.run_json("targets", "--model", narrow)["targets"]}
+        self.assertIn("expected a multiple of 32", targets["llama.cpp"]["refusal"])
+        self.assertIsNone(targets["kvtuner"]["refusal"])
+        message = self.run_error("search", *self.model_arguments(model=narrow), "--target",
+                                 "llama.cpp", "--out", self.folder / "none")
+        self.assertIn("the target llama.cpp cannot store this model's cache", message)
+        self.assertFalse((self.folder / "none").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
