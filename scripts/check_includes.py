@@ -44,7 +44,7 @@ THIRD_PARTY = {
 FMT_FORBIDDEN = "lib/runner"
 
 # The runner's headers that others may include: all torch-free.
-PUBLIC_RUNNER_HEADERS = {"lib/runner/model_runner.h"}
+PUBLIC_RUNNER_HEADERS = {"lib/runner/device.h", "lib/runner/model_runner.h"}
 
 
 def folder_of(path: str) -> str | None:

@@ -10,10 +10,13 @@ endif()
 set(oracles "${PROJECT_SOURCE_DIR}/scripts/oracles")
 set(shared "${PROJECT_SOURCE_DIR}/../shared/data")
 
-# Model families: what they compute.
+# Model families: what they compute, and what inspect says of published configurations.
 add_test(NAME oracle.family_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/family_parity.py" --tool $<TARGET_FILE:oracle_tool>)
-set_tests_properties(oracle.family_parity PROPERTIES LABELS "torch;oracle" TIMEOUT 1200)
+add_test(NAME oracle.inspect_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/inspect_parity.py" --kvtune $<TARGET_FILE:kvtune>
+    --configs "${shared}/hf_configs")
+set_tests_properties(oracle.family_parity oracle.inspect_parity PROPERTIES LABELS "torch;oracle" TIMEOUT 1200)
 
 add_test(NAME oracle.logits_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>

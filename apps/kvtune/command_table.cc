@@ -116,6 +116,7 @@ void DeclareInspect(CLI::App& app, InspectArguments& arguments) {
   AddModel(app, arguments.model);
   AddTarget(app, arguments.target);
   AddContext(app, arguments.context);
+  AddDevice(app, arguments.device);
 }
 
 void DeclareTokenize(CLI::App& app, TokenizeArguments& arguments) {

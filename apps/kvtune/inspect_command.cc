@@ -11,6 +11,7 @@
 #include "lib/core/model_config.h"
 #include "lib/io/checkpoint.h"
 #include "lib/report/text_table.h"
+#include "lib/runner/device.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
@@ -37,23 +38,53 @@ struct Inspection {
   ModelConfig config;
   int64_t parameters = 0;
   std::optional<Weights> weights;  // nullopt: only config.json is there
+  DeviceDescription device;
   std::vector<CacheCost> caches;
 };
 
+int64_t MlpParameters(const ModelConfig& config, const LayerConfig& layer) {
+  if (!layer.has_experts) {
+    const int64_t biases = config.mlp_bias ? 2 * config.intermediate_size + config.hidden_size : 0;
+    return 3 * config.hidden_size * config.intermediate_size + biases;
+  }
+  const ExpertConfig& experts = config.experts;
+  const bool biased = experts.layout == ExpertLayout::kGptOss;
+  const int64_t expert = 3 * config.hidden_size * experts.intermediate_size +
+                         (biased ? 2 * experts.intermediate_size + config.hidden_size : 0);
+  const int64_t router = config.hidden_size + (biased ? 1 : 0);
+  return experts.count * (expert + router);
+}
+
+int64_t NormParameters(const ModelConfig& config, const LayerConfig& layer) {
+  const int64_t blocks = config.norm_placement == NormPlacement::kAround ? 4 : 2;
+  const int64_t norms = blocks * config.hidden_size;
+  switch (config.query_key_norm) {
+    case QueryKeyNorm::kNone: return norms;
+    case QueryKeyNorm::kPerHead: return norms + 2 * layer.key_head_dim;
+    case QueryKeyNorm::kWholeWidth:
+      return norms + config.query_heads * layer.key_head_dim + layer.kv_width(KvSide::kKey);
+  }
+  return norms;
+}
+
+int64_t AttentionParameters(const ModelConfig& config, const LayerConfig& layer) {
+  const int64_t projected = config.query_heads * layer.key_head_dim +
+                            layer.kv_width(KvSide::kKey) + layer.kv_width(KvSide::kValue);
+  int64_t count = config.hidden_size * (projected + config.query_heads * layer.value_head_dim);
+  if (config.query_key_value_bias) count += projected;
+  if (config.output_bias) count += config.hidden_size;
+  if (config.attention_sinks) count += config.query_heads;
+  return count;
+}
+
 int64_t ParameterCount(const ModelConfig& config) {
-  const LayerConfig& layer = config.layers.front();
-  const int64_t query_width = config.query_heads * layer.key_head_dim;
-  const int64_t kv_width = layer.kv_width(KvSide::kKey);
-  int64_t attention = config.hidden_size * (2 * query_width + 2 * kv_width);
-  if (config.query_key_value_bias) attention += query_width + 2 * kv_width;
-  if (config.output_bias) attention += config.hidden_size;
-  int64_t mlp = 3 * config.hidden_size * config.intermediate_size;
-  if (config.mlp_bias) mlp += 2 * config.intermediate_size + config.hidden_size;
-  const int64_t norms = 2 * config.hidden_size;
   const int64_t embedding = config.vocab_size * config.hidden_size;
-  const int64_t final_norm = config.hidden_size;
-  return config.layer_count() * (attention + mlp + norms) + final_norm +
-         embedding * (config.tied_embeddings ? 1 : 2);
+  int64_t count = embedding * (config.tied_embeddings ? 1 : 2) + config.hidden_size;
+  for (const LayerConfig& layer : config.layers) {
+    count += AttentionParameters(config, layer) + MlpParameters(config, layer) +
+             NormParameters(config, layer);
+  }
+  return count;
 }
 
 bool HasWeightFiles(const fs::path& model) {
@@ -75,15 +106,19 @@ CacheCost CostOfPair(PrecisionPair pair, const ModelConfig& config, int64_t cont
   return cost;
 }
 
+// --model is a checkpoint directory, or a config.json without one.
 Inspection Inspect(const InspectArguments& arguments) {
   Inspection inspection;
-  inspection.name = ModelName(arguments.model);
-  const Target& any_model = FindTarget(arguments.target);
-  inspection.config = ReadModelConfig(arguments.model / "config.json");
-  const Target target = TargetFor(any_model, inspection.config);
+  const bool is_file = fs::is_regular_file(arguments.model);
+  const fs::path directory =
+      is_file ? fs::absolute(arguments.model).parent_path() : arguments.model;
+  inspection.name = ModelName(directory);
+  inspection.config = ReadModelConfig(is_file ? arguments.model : directory / "config.json");
+  const Target target = TargetFor(FindTarget(arguments.target), inspection.config);
   inspection.parameters = ParameterCount(inspection.config);
-  if (HasWeightFiles(arguments.model)) {
-    const Checkpoint checkpoint(arguments.model);
+  inspection.device = DescribeDevice(arguments.device);
+  if (!is_file && HasWeightFiles(directory)) {
+    const Checkpoint checkpoint(directory);
     inspection.weights = {checkpoint.weight_bytes(), checkpoint.shard_count()};
   }
   inspection.caches.push_back(CostOfPair(kExactPair, inspection.config, arguments.context));
@@ -93,9 +128,42 @@ Inspection Inspect(const InspectArguments& arguments) {
   return inspection;
 }
 
+bool FitsDevice(const Inspection& inspection) {
+  return inspection.parameters * inspection.device.bytes_per_weight < inspection.device.free_bytes;
+}
+
 uint64_t MemoryBytes() {
   return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
          static_cast<uint64_t>(::sysconf(_SC_PAGE_SIZE));
+}
+
+// The shortest list of windows that, repeated, gives those of all layers.
+std::vector<int64_t> RepeatedWindows(const ModelConfig& config) {
+  std::vector<int64_t> windows;
+  for (const LayerConfig& layer : config.layers) windows.push_back(layer.window_tokens);
+  for (size_t period = 1; period < windows.size(); ++period) {
+    const auto shifted = windows.begin() + static_cast<ptrdiff_t>(period);
+    if (std::equal(shifted, windows.end(), windows.begin())) {
+      windows.resize(period);
+      return windows;
+    }
+  }
+  return windows;
+}
+
+// "all layers full", "5 layers of 512 tokens, 1 full, and so on".
+std::string WindowText(const ModelConfig& config) {
+  const std::vector<int64_t> windows = RepeatedWindows(config);
+  const auto kind = [](int64_t window) {
+    return window == 0 ? std::string("full") : fmt::format("sliding over {} tokens", window);
+  };
+  if (windows.size() == 1) return "all layers " + kind(windows[0]);
+  std::string text;
+  for (size_t begin = 0, end = 0; begin < windows.size(); begin = end) {
+    while (end < windows.size() && windows[end] == windows[begin]) ++end;
+    text += fmt::format("{}{} {}", begin == 0 ? "" : ", ", end - begin, kind(windows[begin]));
+  }
+  return windows.size() < config.layers.size() ? text + ", and so on" : text;
 }
 
 // "1.50 GiB" with three digits.
@@ -118,7 +186,8 @@ std::string CountText(double count) {
     count /= 1000;
     ++unit;
   }
-  return fmt::format("{:.3g}{}", count, kUnits[unit]);
+  const int decimals = unit == 0 || count >= 100 ? 0 : count >= 10 ? 1 : 2;
+  return fmt::format("{:.{}f}{}", count, decimals, kUnits[unit]);
 }
 
 std::string ModelText(const Inspection& inspection) {
@@ -130,19 +199,27 @@ std::string ModelText(const Inspection& inspection) {
                           SizeText(static_cast<double>(inspection.weights->bytes)),
                           inspection.weights->shards, inspection.weights->shards == 1 ? "" : "s");
   }
-  const bool fits = 4 * parameters < static_cast<double>(MemoryBytes());
+  const LayerConfig& layer = config.layers.front();
+  std::string experts;
+  if (config.experts.count > 0) {
+    experts = fmt::format("  experts:    {} of {} a token, of width {}\n", config.experts.per_token,
+                          config.experts.count, config.experts.intermediate_size);
+  }
   return fmt::format(
       "{}: {}, {} layers\n"
       "  attention:  {} query heads, {} KV heads, head_dim {}\n"
+      "  windows:    {}\n"
       "  sizes:      hidden {}, intermediate {}, vocabulary {}, context {}\n"
+      "{}"
       "  parameters: {}\n"
       "  weights:    {}\n"
-      "  memory:     {} in float32, {} in bfloat16; this machine has {}: float32 {}\n",
+      "  memory:     {} in float32, {} in bfloat16; {} has {} free: {} {}\n",
       inspection.name, config.architecture, config.layer_count(), config.query_heads,
-      config.layers.front().kv_heads, config.layers.front().key_head_dim, config.hidden_size, config.intermediate_size,
-      config.vocab_size, config.max_position_embeddings, CountText(parameters), weights,
-      SizeText(4 * parameters), SizeText(2 * parameters),
-      SizeText(static_cast<double>(MemoryBytes())), fits ? "fits" : "does not fit");
+      layer.kv_heads, layer.key_head_dim, WindowText(config), config.hidden_size,
+      config.intermediate_size, config.vocab_size, config.max_position_embeddings, experts,
+      CountText(parameters), weights, SizeText(4 * parameters), SizeText(2 * parameters),
+      inspection.device.name, SizeText(static_cast<double>(inspection.device.free_bytes)),
+      inspection.device.data_type_name, FitsDevice(inspection) ? "fits" : "does not fit");
 }
 
 std::string CacheText(const Inspection& inspection, const InspectArguments& arguments) {
@@ -176,6 +253,8 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                       {"bytes_per_token", cache.cost.bytes_per_token},
                       {"bytes_at_context", std::move(bytes)}});
   }
+  Json windows = Json::array();
+  for (const LayerConfig& layer : config.layers) windows.push_back(layer.window_tokens);
   Json document = NewDocument();
   document.update(Json{{"model", inspection.name},
                        {"architecture", config.architecture},
@@ -183,6 +262,7 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                        {"query_heads", config.query_heads},
                        {"kv_heads", config.layers.front().kv_heads},
                        {"head_dim", config.layers.front().key_head_dim},
+                       {"window_tokens", std::move(windows)},
                        {"hidden_size", config.hidden_size},
                        {"intermediate_size", config.intermediate_size},
                        {"vocab_size", config.vocab_size},
@@ -191,6 +271,9 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                        {"weight_bytes", nullptr},
                        {"shards", nullptr},
                        {"memory_bytes", MemoryBytes()},
+                       {"device", inspection.device.name},
+                       {"device_free_bytes", inspection.device.free_bytes},
+                       {"fits_device", FitsDevice(inspection)},
                        {"target", arguments.target},
                        {"context", arguments.context},
                        {"kv_cache", std::move(caches)}});

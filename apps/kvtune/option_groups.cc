@@ -79,13 +79,17 @@ void AddContext(CLI::App& app, int64_t& context) {
       ->type_name("TOKENS")->check(WholeNumber(1))->capture_default_str();
 }
 
+void AddDevice(CLI::App& app, std::string& device) {
+  app.add_option("--device", device, "auto, cpu, cuda or cuda:N")
+      ->type_name("DEVICE")->capture_default_str();
+}
+
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
   app.add_option("RUN", run, "Run directory")->required();
 }
 
 void AddDeviceArguments(CLI::App& app, ModelArguments& model) {
-  app.add_option("--device", model.device, "auto, cpu, cuda or cuda:N")
-      ->type_name("DEVICE")->capture_default_str();
+  AddDevice(app, model.device);
   AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
             "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
   app.add_option("--threads", model.threads, "CPU threads (default: all cores)")

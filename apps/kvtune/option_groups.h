@@ -22,6 +22,7 @@ CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& valu
 void AddTarget(CLI::App& app, std::string& target);
 void AddModel(CLI::App& app, std::filesystem::path& model);
 void AddContext(CLI::App& app, int64_t& context);
+void AddDevice(CLI::App& app, std::string& device);
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run);
 
 // Where and how the model runs: --device, --dtype, --threads, --weights, --max-activation-memory.

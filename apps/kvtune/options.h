@@ -144,9 +144,10 @@ struct ExportArguments {
 };
 
 struct InspectArguments {
-  std::filesystem::path model;
+  std::filesystem::path model;  // a checkpoint directory or a config.json
   std::string target = "kvtuner";
   int64_t context = 8192;
+  std::string device = "auto";
 };
 
 struct TokenizeArguments {

@@ -59,7 +59,8 @@ Activation ReadActivation(JsonFields& fields, const Family& family) {
   const std::string activation = fields.String(key);
   if (activation == "silu") return Activation::kSilu;
   if (activation == "gelu_pytorch_tanh") return Activation::kGeluTanh;
-  fields.Fail(key, fmt::format("found \"{}\", expected \"silu\" or \"gelu_pytorch_tanh\"", activation));
+  fields.Fail(key, fmt::format("found \"{}\", expected \"silu\" or \"gelu_pytorch_tanh\"",
+                               activation));
 }
 
 // Tokens of a sliding window; 0: none, or one that the context never fills.
@@ -79,7 +80,8 @@ std::vector<bool> ReadLayerTypes(JsonFields& fields, size_t layer_count) {
   for (const std::string& type : fields.Strings(kKey)) {
     if (type != "full_attention" && type != "sliding_attention") {
       fields.Fail(kKey, fmt::format("found \"{}\", expected \"full_attention\" or "
-                                    "\"sliding_attention\"", type));
+                                    "\"sliding_attention\"",
+                                    type));
     }
     sliding.push_back(type == "sliding_attention");
   }
@@ -96,7 +98,8 @@ std::vector<bool> ReadSlidingLayers(JsonFields& fields, const Family& family,
   std::vector<bool> sliding(layers.size(), false);
   const bool asked = BoolOr(fields, "use_sliding_window", false);
   const auto by_layer_types = [&](const auto& rule) {
-    if (std::vector<bool> types = ReadLayerTypes(fields, layers.size()); !types.empty()) return types;
+    const std::vector<bool> types = ReadLayerTypes(fields, layers.size());
+    if (!types.empty()) return types;
     for (size_t i = 0; i < layers.size(); ++i) sliding[i] = rule(static_cast<int64_t>(i));
     return sliding;
   };
@@ -106,14 +109,17 @@ std::vector<bool> ReadSlidingLayers(JsonFields& fields, const Family& family,
     case WindowRule::kEveryLayerIfAsked: return std::vector<bool>(layers.size(), asked);
     case WindowRule::kFromLayerIfAsked: {
       if (!asked) return sliding;
-      const int64_t first = fields.Has("max_window_layers") ? fields.Integer("max_window_layers") : 28;
+      constexpr std::string_view kFirst = "max_window_layers";
+      const int64_t first = fields.Has(kFirst) ? fields.Integer(kFirst) : 28;
       return by_layer_types([&](int64_t layer) { return layer >= first; });
     }
     case WindowRule::kUnrotatedIfAsked:
       if (!asked) return sliding;
-      return by_layer_types([&](int64_t layer) { return !layers[static_cast<size_t>(layer)].rope; });
+      return by_layer_types(
+          [&](int64_t layer) { return !layers[static_cast<size_t>(layer)].rope; });
     case WindowRule::kAllButEveryNth: {
-      const int64_t period = PositiveIntegerOr(fields, "sliding_window_pattern", family.window_period);
+      const int64_t period =
+          PositiveIntegerOr(fields, "sliding_window_pattern", family.window_period);
       return by_layer_types([&](int64_t layer) { return (layer + 1) % period != 0; });
     }
   }
@@ -155,7 +161,8 @@ void ReadRopes(JsonFields& fields, const Family& family, ModelConfig& model) {
 }
 
 void ReadExperts(JsonFields& fields, ExpertLayout layout, ModelConfig& model) {
-  const std::string_view count_key = fields.Has("num_experts") ? "num_experts" : "num_local_experts";
+  const std::string_view count_key =
+      fields.Has("num_experts") ? "num_experts" : "num_local_experts";
   ExpertConfig& experts = model.experts;
   experts.layout = layout;
   experts.count = PositiveInteger(fields, count_key);
@@ -228,7 +235,9 @@ void ReadScalesAndCaps(JsonFields& fields, const Family& family, ModelConfig& mo
   constexpr std::string_view kKey = "query_pre_attn_scalar";
   if (family.has_query_scalar && fields.Has(kKey)) {
     scalar = fields.Number(kKey);
-    if (!(scalar > 0)) fields.Fail(kKey, fmt::format("found {}, expected a positive number", scalar));
+    if (!(scalar > 0)) {
+      fields.Fail(kKey, fmt::format("found {}, expected a positive number", scalar));
+    }
   }
   model.attention_scale = 1 / std::sqrt(scalar);
   if (family.has_soft_caps) {
@@ -237,12 +246,15 @@ void ReadScalesAndCaps(JsonFields& fields, const Family& family, ModelConfig& mo
     model.logit_soft_cap =
         SoftCap(fields, "final_logit_softcapping", family.default_logit_soft_cap);
   }
-  if (family.scales_embedding) model.embedding_scale = std::sqrt(static_cast<double>(model.hidden_size));
+  if (family.scales_embedding) {
+    model.embedding_scale = std::sqrt(static_cast<double>(model.hidden_size));
+  }
   model.attention_sinks = family.has_sinks;
 }
 
 void ReadBiases(JsonFields& fields, const Family& family, ModelConfig& model) {
-  const bool of_config = family.bias == BiasRule::kOfConfig && BoolOr(fields, "attention_bias", family.has_sinks);
+  const bool of_config = family.bias == BiasRule::kOfConfig &&
+                         BoolOr(fields, "attention_bias", family.biased_by_default);
   model.query_key_value_bias = family.bias == BiasRule::kQueryKeyValue || of_config;
   model.output_bias = of_config;
   model.mlp_bias = BoolOr(fields, "mlp_bias", false);

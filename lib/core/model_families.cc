@@ -75,6 +75,7 @@ constexpr std::array kFamilies = {
            .default_rope_theta = 2e6,
            .tied_by_default = true},
     Family{.architecture = "GptOssForCausalLM",
+           .biased_by_default = true,
            .windows = WindowRule::kAllButEveryNth,
            .default_window = 128,
            .window_period = 2,

@@ -30,6 +30,7 @@ enum class BiasRule {
 struct Family {
   std::string_view architecture;
   BiasRule bias = BiasRule::kOfConfig;
+  bool biased_by_default = false;  // of kOfConfig, where config.json does not say it
   WindowRule windows = WindowRule::kNever;
   // What an older config.json without the field means. nullopt: no window.
   std::optional<int64_t> default_window = std::nullopt;

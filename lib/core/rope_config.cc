@@ -80,7 +80,9 @@ std::vector<double> ReadFactors(JsonFields& scaling, std::string_view key, int64
                                   factors.size(), count));
   }
   for (const double factor : factors) {
-    if (!(factor > 0)) scaling.Fail(key, fmt::format("found {}, expected positive numbers", factor));
+    if (!(factor > 0)) {
+      scaling.Fail(key, fmt::format("found {}, expected positive numbers", factor));
+    }
   }
   return factors;
 }

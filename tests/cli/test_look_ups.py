@@ -48,6 +48,44 @@ class InspectTest(CliTestCase):
         self.assertIn("only config.json", self.run_kvtune("inspect", "--model", model).stdout)
         self.assertIsNone(self.run_json("inspect", "--model", model)["weight_bytes"])
 
+    def test_a_config_file_without_a_checkpoint(self):
+        path = self.folder / "config.json"
+        path.write_text(json.dumps(tiny_model.config()))
+        result = self.run_json("inspect", "--model", path)
+        self.assertEqual(result["model"], self.folder.name)
+        self.assertIsNone(result["weight_bytes"])
+
+    def test_windows(self):
+        model = self.folder / "sliding"
+        model.mkdir()
+        config = tiny_model.config() | {
+            "architectures": ["Gemma2ForCausalLM"], "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 24}
+        (model / "config.json").write_text(json.dumps(config))
+        result = self.run_json("inspect", "--model", model)
+        self.assertEqual(result["window_tokens"], [24, 0, 24])
+        elements = 2 * tiny_model.KV_HEADS * tiny_model.HEAD_DIM
+        exact = result["kv_cache"][0]
+        self.assertEqual(exact["bytes_at_context"]["8192"], 2 * elements * (8192 + 2 * 24))
+        text = self.run_kvtune("inspect", "--model", model).stdout
+        self.assertIn("1 sliding over 24 tokens, 1 full, and so on", text)
+        self.assertIn("all layers full", self.run_kvtune("inspect", "--model", self.model).stdout)
+
+    def test_device(self):
+        result = self.run_json("inspect", "--model", self.model, "--device", "cpu")
+        self.assertEqual(result["device"], "cpu")
+        self.assertTrue(result["fits_device"])
+        self.assertGreater(result["device_free_bytes"], 0)
+        self.assertIn("cpu has", self.run_kvtune("inspect", "--model", self.model, "--device", "cpu").stdout)
+        self.assertIn("found \"tpu\"", self.run_error("inspect", "--model", self.model, "--device", "tpu",
+                                                      exit_code=2))
+
+    def test_refused_architecture(self):
+        model = self.folder / "refused"
+        model.mkdir()
+        config = tiny_model.config() | {"architectures": ["DeepseekV3ForCausalLM"]}
+        (model / "config.json").write_text(json.dumps(config))
+        self.assertIn("multi-head latent attention", self.run_error("inspect", "--model", model))
+
     def test_shards(self):
         model = tiny_model.write_model(self.folder / "sharded", shards=3)
         self.assertEqual(self.run_json("inspect", "--model", model)["shards"], 3)
