@@ -1,7 +1,7 @@
 """Checks that quantized weights are dequantized as the formats' own definitions say.
 
 A tiny random Llama is saved once in every stored form and once more, beside it, as the float32
-weights that the definition makes of it: transformers' own code for FP8, the package
+weights that the definition makes of it: transformers' own code for FP8 and MXFP4, the package
 compressed-tensors for its formats, NumPy from the layouts of AWQ and GPTQ. Both go through kvtune,
 whose logits must be the same bit for bit.
 
@@ -17,11 +17,13 @@ import types
 
 import numpy as np
 import torch
+import transformers
 from compressed_tensors.compressors.naive_quantized import FloatQuantizationCompressor, IntQuantizationCompressor
 from compressed_tensors.compressors.pack_quantized import PackedQuantizationCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from safetensors.torch import save_file
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize, Fp8Quantize
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from logits_parity import kvtune_logits
 
@@ -196,6 +198,27 @@ def save(folder: pathlib.Path, config: dict, tensors: dict[str, torch.Tensor]) -
     return folder
 
 
+def gpt_oss() -> tuple[dict, dict, dict]:
+    """A tiny gpt-oss: its config, its tensors with MXFP4 experts, and with transformers' floats of them."""
+    config = transformers.GptOssConfig(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=16, vocab_size=VOCAB, num_local_experts=4, num_experts_per_tok=2, max_position_embeddings=64,
+        sliding_window=16, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, dtype="float32")
+    torch.manual_seed(4)
+    twins = transformers.GptOssForCausalLM(config).state_dict()
+    stored = {}
+    for name, values in twins.items():
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            stored[name] = values
+            continue
+        experts, columns, rows = values.shape
+        stored[name + "_blocks"] = torch.randint(0, 256, (experts, rows, columns // 32, 16), dtype=torch.uint8)
+        stored[name + "_scales"] = torch.randint(121, 125, (experts, rows, columns // 32), dtype=torch.uint8)
+        twins[name] = convert_moe_packed_tensors(
+            stored[name + "_blocks"], stored[name + "_scales"], dtype=torch.float32)
+    return json.loads(config.to_json_string()) | {"architectures": ["GptOssForCausalLM"]}, stored, twins
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tool", required=True)
@@ -222,6 +245,14 @@ def main() -> int:
             # Quantization that moves nothing, or everything, has not tested a thing.
             failed |= not (difference == 0 and 0 < moved < np.abs(plain).max())
             print(f"{name:<30}{np.abs(expected).max():>14.4f}{moved:>18.4f}{difference:>20.3e}")
+        config, stored, twins = gpt_oss()
+        settings = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
+        place = pathlib.Path(temporary, "gpt_oss")
+        found = kvtune_logits(tool, save(place / "stored", config | {"quantization_config": settings}, stored), ids)
+        expected = kvtune_logits(tool, save(place / "twin", config, twins), ids)
+        difference = np.abs(found - expected).max()
+        failed |= not (difference == 0 and np.abs(expected).max() > 0)
+        print(f"{'mxfp4':<30}{np.abs(expected).max():>14.4f}{'':>18}{difference:>20.3e}")
     print("FAILED" if failed else "ok (stored weights give the logits of their definition bit for bit)")
     return int(failed)
 
