@@ -1,8 +1,11 @@
 // kvtune calibrate: the first stage alone.
+#include <nlohmann/json.hpp>
+
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/stages.h"
 #include "lib/report/candidates_table.h"
+#include "lib/report/diagnosis_text.h"
 #include "lib/report/text_table.h"
 
 namespace kvtune {
@@ -14,10 +17,14 @@ ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& inv
   RunSession session(out, model.run(), invocation.command_line);
   session.RequireSameOptions(Stage::kCalibrate, OptionsOf(arguments.calibrate));
   const SensitivityTable table = CalibrateStep(session, model, arguments.calibrate);
+  const Diagnosis diagnosis = DiagnoseStep(session, table);
   if (invocation.format == OutputFormat::kJson) {
-    PrintJson(ToJson(table));
+    Json document = ToJson(table);
+    document["diagnosis"] = ToJson(diagnosis);
+    PrintJson(document);
   } else {
-    PrintText(SensitivityText(table, TerminalWidth()));
+    const size_t width = TerminalWidth();
+    PrintText(SensitivityText(table, width) + "\n" + DiagnosisText(diagnosis, width));
   }
   return ExitCode::kOk;
 }

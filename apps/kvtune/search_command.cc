@@ -5,6 +5,7 @@
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/stages.h"
 #include "lib/base/log.h"
+#include "lib/report/diagnosis_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 
@@ -20,10 +21,11 @@ void RequireSameOptions(const RunSession& session, const ModelSession& model,
   session.RequireSameOptions(Stage::kSearch, OptionsOf(arguments.search, model.prompts()));
 }
 
-void PrintFront(const ParetoFront& front, const RunSession& session, OutputFormat format) {
+void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunSession& session,
+                OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
-            TieSentence(front) + SearchSentences(front) +
+            TieSentence(front) + SearchSentences(front) + DiagnosisSentence(diagnosis) +
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 
@@ -36,11 +38,12 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   RunSession session(out, model.run(), invocation.command_line);
   RequireSameOptions(session, model, arguments);
 
-  CalibrateStep(session, model, arguments.calibrate);
+  const SensitivityTable table = CalibrateStep(session, model, arguments.calibrate);
+  const Diagnosis diagnosis = DiagnoseStep(session, table);
   PruneStep(session, arguments.prune);
   ClusterStep(session, arguments.cluster);
   const SearchOutcome outcome = SearchStep(session, model, arguments.search);
-  PrintFront(outcome.front, session, invocation.format);
+  PrintFront(outcome.front, diagnosis, session, invocation.format);
   if (!outcome.unfinished) return ExitCode::kOk;
   if (!outcome.interrupted) {
     LogInfo("--max-seconds are over; the same command goes on from here");

@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/calib/calibrate.h"
 #include "search/cluster.h"
+#include "search/diagnose.h"
 #include "search/prune.h"
 
 namespace kvtune {
@@ -69,6 +70,12 @@ SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
         return Calibrate(model.runner(), model.prompts().calibration, model.target().pairs,
                          options);
       });
+}
+
+Diagnosis DiagnoseStep(const RunSession& session, const SensitivityTable& table) {
+  Diagnosis diagnosis = Diagnose(table);
+  WriteJsonFileAtomically(session.directory().diagnosis(), ToJson(diagnosis));
+  return diagnosis;
 }
 
 CandidateSet PruneStep(RunSession& session, const PruneOptionsArguments& arguments) {

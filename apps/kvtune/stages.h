@@ -7,6 +7,7 @@
 #include "apps/kvtune/options.h"
 #include "apps/kvtune/run_session.h"
 #include "lib/core/candidates.h"
+#include "lib/core/diagnosis.h"
 #include "lib/core/layer_groups.h"
 #include "lib/core/pareto_front.h"
 #include "lib/core/sensitivity.h"
@@ -24,6 +25,8 @@ Json OptionsOf(const SearchOptionsArguments& arguments, const RunPrompts& prompt
 
 SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
                                const CalibrateOptionsArguments& arguments);
+// Names the fragile layers and writes them beside the table.
+Diagnosis DiagnoseStep(const RunSession& session, const SensitivityTable& table);
 CandidateSet PruneStep(RunSession& session, const PruneOptionsArguments& arguments);
 LayerGroups ClusterStep(RunSession& session, const ClusterOptionsArguments& arguments);
 

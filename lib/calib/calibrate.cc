@@ -44,8 +44,24 @@ double BitsOfPair(PrecisionPair pair, const LayerConfig& layer) {
          (key_width + value_width);
 }
 
-PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair,
-                          const LayerConfig& layer, MetricReduction reduction) {
+// One number a KV head: the median over its channels of their relative errors.
+std::vector<double> MedianChannelErrors(const std::vector<double>& error,
+                                        const std::vector<double>& total, size_t kv_heads) {
+  std::vector<double> medians;
+  const size_t channels = error.size() / kv_heads;
+  for (size_t head = 0; head < kv_heads; ++head) {
+    std::vector<double> ratios;
+    for (size_t c = head * channels; c < (head + 1) * channels; ++c) {
+      ratios.push_back(Ratio(error[c], total[c]));
+    }
+    medians.push_back(Quantile(ratios, 0.5));
+  }
+  return medians;
+}
+
+PairErrors MakePairErrors(const PairErrorSums& sums, const std::vector<double>& key_channel_total,
+                          PrecisionPair pair, const LayerConfig& layer,
+                          MetricReduction reduction) {
   PairErrors errors;
   const Errors all = Reduce(Total(sums.kv_heads), reduction);
   errors.e_k = all.e_k;
@@ -59,6 +75,8 @@ PairErrors MakePairErrors(const PairErrorSums& sums, PrecisionPair pair,
     errors.head_e_v.push_back(of_head.e_v);
     errors.head_e_o.push_back(of_head.e_o);
   }
+  errors.head_e_k_median =
+      MedianChannelErrors(sums.key_channel_error, key_channel_total, sums.kv_heads.size());
   return errors;
 }
 
@@ -102,8 +120,9 @@ SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
     LayerSensitivity layer;
     layer.index = index;
     for (size_t i = 0; i < pairs.size(); ++i) {
-      layer.errors.push_back(MakePairErrors(observation.pairs[i], pairs[i],
-                                            runner.config().layers[index], options.reduction));
+      layer.errors.push_back(MakePairErrors(observation.pairs[i], observation.key_channel_total,
+                                            pairs[i], runner.config().layers[index],
+                                            options.reduction));
     }
     layer.key_outlier_ratio = OutlierRatio(observation.key_channel_max);
     layer.key_bias_norm = observation.key_bias_norm;

@@ -23,6 +23,7 @@ class RunDirectory {
   const std::filesystem::path& root() const { return root_; }
   std::filesystem::path run() const { return root_ / "run.json"; }
   std::filesystem::path sensitivity() const { return root_ / "sensitivity.json"; }
+  std::filesystem::path diagnosis() const { return root_ / "diagnosis.json"; }
   std::filesystem::path candidates() const { return root_ / "candidates.json"; }
   std::filesystem::path groups() const { return root_ / "groups.json"; }
   std::filesystem::path evaluations() const { return root_ / "evaluations.jsonl"; }

@@ -31,7 +31,10 @@ Json LayerToJson(const LayerSensitivity& layer, const std::vector<PrecisionPair>
     const PairErrors& of_pair = layer.errors[i];
     errors[PairLabel(pairs[i])] = ErrorsToJson(of_pair);
     per_head[PairLabel(pairs[i])] = {
-        {"e_k", of_pair.head_e_k}, {"e_v", of_pair.head_e_v}, {"e_o", of_pair.head_e_o}};
+        {"e_k", of_pair.head_e_k},
+        {"e_k_median", of_pair.head_e_k_median},
+        {"e_v", of_pair.head_e_v},
+        {"e_o", of_pair.head_e_o}};
   }
   return {{"index", layer.index},
           {"errors", std::move(errors)},
@@ -69,6 +72,8 @@ PairErrors ErrorsFromJson(JsonFields fields, JsonFields heads, int64_t kv_heads)
   if (fields.Has("kl")) errors.kl = fields.Number("kl");
   fields.RequireNoOthers();
   errors.head_e_k = ReadHeads(heads, "e_k", kv_heads);
+  // Tables of earlier versions have none.
+  if (heads.Has("e_k_median")) errors.head_e_k_median = ReadHeads(heads, "e_k_median", kv_heads);
   errors.head_e_v = ReadHeads(heads, "e_v", kv_heads);
   errors.head_e_o = ReadHeads(heads, "e_o", kv_heads);
   heads.RequireNoOthers();

@@ -25,6 +25,9 @@ struct PairErrors {
   double bits = 0;  // effective bits, the mean of both sides
   std::optional<double> kl;      // isolated forward KL of the logits, nats per token
   std::vector<double> head_e_k;  // the same per KV head
+  // Per KV head: sum|K-K^| / sum|K| of each key channel, the median over channels. A few large
+  // channels that take the resolution of all others show here; in e_k their own size hides it.
+  std::vector<double> head_e_k_median;
   std::vector<double> head_e_v;
   std::vector<double> head_e_o;  // over the query heads that share the KV head
 };

@@ -62,11 +62,16 @@ void KeepFreedMemory() {
 LayerObservation EmptyObservation(const LayerConfig& layer, int64_t query_heads, size_t pair_count) {
   LayerObservation observation;
   observation.pairs.resize(pair_count);
-  for (PairErrorSums& pair : observation.pairs) pair.kv_heads.resize(static_cast<size_t>(layer.kv_heads));
+  const auto key_channels = static_cast<size_t>(layer.kv_width(KvSide::kKey));
+  for (PairErrorSums& pair : observation.pairs) {
+    pair.kv_heads.resize(static_cast<size_t>(layer.kv_heads));
+    pair.key_channel_error.assign(key_channels, 0);
+  }
   observation.concentration_sum.assign(static_cast<size_t>(query_heads), 0);
   observation.maxima.key.assign(static_cast<size_t>(layer.kv_heads), 0);
   observation.maxima.value.assign(static_cast<size_t>(layer.kv_heads), 0);
-  observation.key_channel_max.assign(static_cast<size_t>(layer.kv_width(KvSide::kKey)), 0);
+  observation.key_channel_max.assign(key_channels, 0);
+  observation.key_channel_total.assign(key_channels, 0);
   return observation;
 }
 
@@ -84,7 +89,9 @@ void AddObservation(const LayerObservation& part, LayerObservation& total) {
     for (size_t head = 0; head < total.pairs[pair].kv_heads.size(); ++head) {
       total.pairs[pair].kv_heads[head] += part.pairs[pair].kv_heads[head];
     }
+    AddTo(total.pairs[pair].key_channel_error, part.pairs[pair].key_channel_error);
   }
+  AddTo(total.key_channel_total, part.key_channel_total);
   AddTo(total.concentration_sum, part.concentration_sum);
   total.concentration_count += part.concentration_count;
   total.key_bias_norm = part.key_bias_norm;

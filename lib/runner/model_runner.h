@@ -70,6 +70,7 @@ struct HeadErrorSums {
 
 struct PairErrorSums {
   std::vector<HeadErrorSums> kv_heads;
+  std::vector<double> key_channel_error;   // per key channel of all KV heads: sum |K-K^|
 };
 
 struct LayerObservation {
@@ -77,6 +78,7 @@ struct LayerObservation {
   std::vector<double> concentration_sum;       // per query head: sum over queries of the largest weight
   double concentration_count = 0;              // queries
   std::vector<double> key_channel_max;         // per key channel of all KV heads: max |K|
+  std::vector<double> key_channel_total;       // the same: sum |K|
   LayerMaxima maxima;                          // what calibrated scales are made from
   double key_bias_norm = 0;                    // L2 norm of the layer's key bias, 0 without one
 };

@@ -8,7 +8,7 @@
 namespace kvtune {
 namespace {
 
-// Sums over one KV head each: [kv_heads] of float64 on the CPU.
+// One number a KV head, or a channel of all KV heads: float64 on the CPU.
 std::vector<double> PerHead(const at::Tensor& sums) {
   const at::Tensor values = sums.to(at::kDouble).cpu().contiguous();
   return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
@@ -27,6 +27,15 @@ HeadSums CompareHeads(const at::Tensor& x, const at::Tensor& approximation) {
   const at::Tensor ratio = at::where(counted, error / magnitude, at::zeros({}, error.options()));
   return {PerHead(error.sum(1, false, at::kDouble)), PerHead(magnitude.sum(1, false, at::kDouble)),
           PerHead(ratio.sum(1, false, at::kDouble)), PerHead(counted.sum(1))};
+}
+
+void AddTo(std::vector<double>& total, const std::vector<double>& part) {
+  for (size_t i = 0; i < total.size(); ++i) total[i] += part[i];
+}
+
+// Sum |x| over the tokens of each channel. x: [kv_heads, tokens, head_dim] -> [kv_heads * head_dim]
+std::vector<double> PerChannel(const at::Tensor& x) {
+  return PerHead(at::abs(x.to(at::kFloat)).sum(1, false, at::kDouble).flatten());
 }
 
 // The queries of one KV head beside each other: [batch=1, query_heads, rows, n] -> [kv_heads, ...].
@@ -74,7 +83,10 @@ class LayerObserver {
       value_sums[id] = CompareHeads(exact_value_.exact.squeeze(0), side.stored.squeeze(0));
     }
     for (const auto& [key, pairs] : pairs_of_key_) {
+      const std::vector<double> channel_error =
+          PerChannel((exact_key_.exact.to(at::kFloat) - keys_.at(key).stored).squeeze(0));
       for (const auto& [index, value] : pairs) {
+        AddTo(observation_.pairs[index].key_channel_error, channel_error);
         auto& heads = observation_.pairs[index].kv_heads;
         for (size_t h = 0; h < heads.size(); ++h) {
           const HeadSums& k = key_sums[key];
@@ -90,6 +102,7 @@ class LayerObserver {
         }
       }
     }
+    AddTo(observation_.key_channel_total, PerChannel(exact_key_.exact.squeeze(0)));
     // [1, kv_heads, tokens, head_dim] -> [kv_heads * head_dim]
     const std::vector<double> channel_max = PerHead(at::abs(exact_key_.exact).amax(2).flatten());
     auto& maxima = observation_.key_channel_max;

@@ -4,13 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "lib/base/file.h"
-#include "lib/base/json_fields.h"
 #include "lib/calib/model_evaluator.h"
+#include "tests/calib/scaled_keys.h"
 #include "tests/calib/tiny_runner.h"
 #include "tests/support/test_data.h"
 
@@ -36,42 +33,6 @@ SensitivityTable CalibrateTiny(const TinyModel& model, const CalibrateOptions& o
                                const TinyRunner::Edit& edit = nullptr) {
   TinyRunner tiny(model, DataType::kFloat32, edit);
   return Calibrate(tiny.runner(), SmallPromptSet(), kPairs, options);
-}
-
-// Multiplies rows of a matrix of `row_size` float32 in a single-file checkpoint.
-void ScaleRows(const fs::path& model_directory, const std::string& tensor,
-               const std::vector<int>& rows, int row_size, float factor) {
-  const fs::path path = model_directory / "model.safetensors";
-  std::string content = ReadFile(path);
-  uint64_t header_size = 0;
-  std::memcpy(&header_size, content.data(), sizeof(header_size));
-  const Json header = ParseJson(std::string_view(content).substr(8, header_size), path.string());
-  const size_t begin = 8 + header_size + header[tensor]["data_offsets"][0].get<size_t>();
-  for (const int row : rows) {
-    for (int column = 0; column < row_size; ++column) {
-      char* place =
-          content.data() + begin + sizeof(float) * static_cast<size_t>(row * row_size + column);
-      float value = 0;
-      std::memcpy(&value, place, sizeof(value));
-      value *= factor;
-      std::memcpy(place, &value, sizeof(value));
-    }
-  }
-  WriteFileAtomically(path, content);
-}
-
-// Multiplies both channels of rotary pair 3 of one layer's first KV head by 30 and divides the
-// queries that read them by as much: what the model computes stays the same.
-void ScaleKeyPair(const TinyModel& model, int layer, const fs::path& directory) {
-  const std::string attention = "model.layers." + std::to_string(layer) + ".self_attn.";
-  std::vector<int> query_rows;
-  for (int head = 0; head < model.query_heads / model.kv_heads; ++head) {
-    for (const int channel : {3, 3 + model.head_dim / 2})
-      query_rows.push_back(head * model.head_dim + channel);
-  }
-  ScaleRows(directory, attention + "k_proj.weight", {3, 3 + model.head_dim / 2}, model.hidden,
-            30.0f);
-  ScaleRows(directory, attention + "q_proj.weight", query_rows, model.hidden, 1 / 30.0f);
 }
 
 TEST(CalibrateTest, TableHasEveryLayerPairAndHead) {
@@ -207,7 +168,9 @@ TEST(CalibrateTest, AScaledKeyPairIsSeenInItsLayerOnly) {
   const TinyModel model;
   const SensitivityTable before = CalibrateTiny(model, {});
   const SensitivityTable after = CalibrateTiny(
-      model, {}, [&](const fs::path& directory) { ScaleKeyPair(model, 1, directory); });
+      model, {}, [&](const fs::path& directory) {
+        ScaleKeyPair(model, {.layer = 1, .kv_head = 0, .rotary_pair = 3}, directory);
+      });
   for (const size_t layer : {0, 2}) {
     EXPECT_NEAR(after.layers[layer].key_outlier_ratio, before.layers[layer].key_outlier_ratio,
                 1e-3 * before.layers[layer].key_outlier_ratio);

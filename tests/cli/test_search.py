@@ -11,8 +11,8 @@ import unittest
 import tiny_model
 from cli_test_case import BINARY, QUICK_SEARCH, CliTestCase
 
-STAGE_FILES = ("run.json", "sensitivity.json", "candidates.json", "groups.json",
-               "evaluations.jsonl", "front.json")
+STAGE_FILES = ("run.json", "sensitivity.json", "diagnosis.json", "candidates.json",
+               "groups.json", "evaluations.jsonl", "front.json")
 
 
 class SearchTest(CliTestCase):

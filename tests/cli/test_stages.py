@@ -44,6 +44,16 @@ class StagesTest(CliTestCase):
         self.assertIn("kept", self.run_kvtune("prune", "tables").stdout)
         self.assertIn("candidates", self.run_kvtune("cluster", "tables").stdout)
 
+    def test_calibrate_names_fragile_layers(self):
+        done = self.run_kvtune("calibrate", *self.model_arguments(), "--out", "named")
+        self.assertIn("No layer stands out; int", done.stdout)
+        diagnosis = self.read_json("named", "diagnosis.json")
+        self.assertEqual(diagnosis["fragile"], [])
+        # A second run reuses the table and says the same.
+        document = self.run_json("calibrate", *self.model_arguments(), "--out", "named")
+        self.assertEqual(document.pop("diagnosis"), diagnosis)
+        self.assertEqual(document, self.read_json("named", "sensitivity.json"))
+
     def test_json(self):
         self.copy("json")
         self.assertEqual(self.run_json("prune", "json"), self.read_json("json", "candidates.json"))

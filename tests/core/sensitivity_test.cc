@@ -14,6 +14,8 @@ namespace kvtune {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
 
@@ -49,6 +51,7 @@ TEST(SensitivityTest, RoundTripIsBitForBit) {
         EXPECT_EQ(after.e_o, before.e_o);
         EXPECT_EQ(after.bits, before.bits);
         EXPECT_EQ(after.kl, before.kl);
+        EXPECT_EQ(after.head_e_k_median, before.head_e_k_median);
         EXPECT_EQ(after.head_e_o, before.head_e_o);
       }
     }
@@ -71,6 +74,16 @@ TEST(SensitivityTest, IsolatedKlIsOptional) {
   const SensitivityTable read = ReadBack(ToJson(table));
   EXPECT_EQ(read.layers[0].errors[0].kl, std::nullopt);
   EXPECT_EQ(read.layers[0].errors[1].kl, 0.5);
+}
+
+TEST(SensitivityTest, TablesOfEarlierVersionsHaveNoMedianErrors) {
+  Json json = RandomJson(1);
+  for (Json& layer : json["layers"]) {
+    for (Json& heads : layer["per_head"]) heads.erase("e_k_median");
+  }
+  const SensitivityTable read = ReadBack(json);
+  EXPECT_THAT(read.layers[0].errors[0].head_e_k_median, IsEmpty());
+  EXPECT_THAT(read.layers[0].errors[0].head_e_k, SizeIs(2));
 }
 
 TEST(SensitivityTest, MistakesNameFieldAndLayer) {

@@ -88,6 +88,7 @@ inline SensitivityTable RandomTable(Random& random, size_t layer_count) {
       errors.bits = 2 + 7 * random.Unit();
       errors.kl = random.Unit();
       errors.head_e_k = {random.Unit(), random.Unit()};
+      errors.head_e_k_median = {random.Unit(), random.Unit()};
       errors.head_e_v = {random.Unit(), random.Unit()};
       errors.head_e_o = {random.Unit(), random.Unit()};
       sensitivity.errors.push_back(errors);
