@@ -55,7 +55,8 @@ void WriteGateConfig(const std::string& run_and_name, const fs::path& out) {
   const fs::path folder = run_and_name.substr(0, colon);
   const ParetoFront front = ReadFront(folder);
   const Provenance& run = front.run;
-  const ScoredPlan& plan = RequirePlan(front, run_and_name.substr(colon + 1), folder);
+  const std::string plan_name = run_and_name.substr(colon + 1);
+  const ScoredPlan& plan = RequirePlan(front, plan_name, folder);
   if (!fs::exists(run.model)) {
     throw Error(fmt::format("writing the config {}: found no model {}, expected it where the run was made",
                             out.string(), run.model));

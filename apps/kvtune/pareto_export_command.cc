@@ -75,9 +75,9 @@ ScoredPlan Expressible(const ScoredPlan& plan, const ParetoFront& front, const E
 
 // k_scale and v_scale of the layers whose formats have calibrated ones, by the names of a checkpoint's
 // modules (as ModelOpt writes and vLLM reads them).
-std::vector<NamedTensor> ScaleTensors(const PrecisionPlan& plan, const fs::path& run) {
+std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::path& run) {
   const auto is_calibrated = [](KvFormatId id) { return FormatOf(id).scale == ScaleKind::kCalibrated; };
-  std::vector<NamedTensor> scales;
+  std::vector<Float32Tensor> scales;
   std::optional<SensitivityTable> table;
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     const auto [key, value] = plan.layers[layer];
@@ -98,7 +98,7 @@ std::vector<NamedTensor> ScaleTensors(const PrecisionPlan& plan, const fs::path&
 
 // Beside the plan; returns their file, empty where the plan needs none.
 fs::path WriteScales(const PrecisionPlan& plan, const ExportArguments& arguments) {
-  const std::vector<NamedTensor> scales = ScaleTensors(plan, arguments.run);
+  const std::vector<Float32Tensor> scales = ScaleTensors(plan, arguments.run);
   if (scales.empty()) return {};
   if (arguments.out.empty()) {
     LogWarning("the plan needs calibrated scales; --out FILE writes them beside it, as .safetensors");

@@ -17,10 +17,10 @@ void Append(std::string& file, const void* bytes, size_t size) {
 
 }  // namespace
 
-void WriteSafetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors) {
+void WriteSafetensors(const std::filesystem::path& path, std::span<const Float32Tensor> tensors) {
   nlohmann::ordered_json header = {{"__metadata__", {{"format", "pt"}}}};
   std::string data;
-  for (const NamedTensor& tensor : tensors) {
+  for (const Float32Tensor& tensor : tensors) {
     const size_t begin = data.size();
     Append(data, tensor.values.data(), tensor.values.size() * sizeof(float));
     header[tensor.name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};

@@ -9,8 +9,8 @@
 
 namespace kvtune {
 
-// A float32 tensor.
-struct NamedTensor {
+// One tensor of the file.
+struct Float32Tensor {
   std::string name;
   std::vector<int64_t> shape;  // empty: one number
   std::vector<float> values;   // row-major
@@ -18,6 +18,6 @@ struct NamedTensor {
 
 // In their order, in place of a file that is there. Throws Error when it cannot be written.
 // REQUIRES: names are distinct, every tensor has as many values as its shape says.
-void WriteSafetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors);
+void WriteSafetensors(const std::filesystem::path& path, std::span<const Float32Tensor> tensors);
 
 }  // namespace kvtune

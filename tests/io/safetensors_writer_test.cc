@@ -18,12 +18,12 @@ using ::testing::IsEmpty;
 TEST(SafetensorsWriterTest, ReadsBack) {
   const TemporaryDirectory directory;
   const std::filesystem::path path = directory / "scales.safetensors";
-  const std::vector<NamedTensor> tensors = {{"b", {}, {0.25f}}, {"a", {2, 1}, {3.0f, -4.5f}}};
+  const std::vector<Float32Tensor> tensors = {{"b", {}, {0.25f}}, {"a", {2, 1}, {3.0f, -4.5f}}};
   WriteSafetensors(path, tensors);
   const SafetensorsFile file(path);
   EXPECT_THAT(file.names(), ElementsAre("a", "b"));
   EXPECT_THAT(file.Get("b").shape, IsEmpty());
-  for (const NamedTensor& tensor : tensors) {
+  for (const Float32Tensor& tensor : tensors) {
     const TensorView read = file.Get(tensor.name);
     EXPECT_EQ(read.type, TensorType::kFloat32);
     EXPECT_EQ(read.shape, tensor.shape);
