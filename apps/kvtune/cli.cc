@@ -27,7 +27,7 @@ std::string ProgramHelp() {
   return help +
          "\n"
          "`kvtune COMMAND --help` lists a command's options.\n"
-         "Exit codes: 0 ok, 1 error, 2 usage, 3 bug in kvtune, 4 gate failed, 130 stopped by the user.\n";
+         "Exit codes: 0 ok, 1 error, 2 usage, 3 bug, 4 gate failed, 130 stopped by you.\n";
 }
 
 // "--out RUN" and its meaning, one line an option.

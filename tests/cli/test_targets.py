@@ -43,7 +43,8 @@ class TargetsTest(CliTestCase):
     def check_target(self, target, formats):
         run, front = self.search_target(target)
         arguments, expected = [], []
-        for number, plan in enumerate(front["plans"] + front["uniform"]):
+        some = front["plans"][::len(front["plans"]) // 3 + 1]
+        for number, plan in enumerate(some):
             for form in formats:
                 # What the search found is what the first format and kvtune's own can express.
                 options = [] if form in (formats[0], "json") else ["--project"]
