@@ -20,8 +20,9 @@ const ExactCacheKey kKey = {.version = "1", .model_hash = "m", .prompts_hash = "
 // Of a plan at 2 bits: mean KLs and the rest, prompt by prompt.
 std::vector<double> LossesOf(ModelRunner& runner, std::span<const TokenIds> prompts) {
   const PrecisionPlan plan = PrecisionPlan::Uniform(kKV2, 3);
+  const std::vector<std::vector<PromptLosses>> scored = runner.ScorePlans(std::span(&plan, 1), prompts, nullptr);
   std::vector<double> losses;
-  for (const PromptLosses& prompt : runner.ScorePlans(std::span(&plan, 1), prompts, nullptr).front()) {
+  for (const PromptLosses& prompt : scored.front()) {
     losses.insert(losses.end(), prompt.token_kl.begin(), prompt.token_kl.end());
     losses.push_back(prompt.nll_sum);
     losses.push_back(static_cast<double>(prompt.top1_matches));
