@@ -63,8 +63,9 @@ std::vector<fs::path> ReadPrompts(JsonFields& fields, const fs::path& folder) {
   return files;
 }
 
+// Absolute first: a folder that is there and one that is not cannot be compared otherwise.
 std::string RelativeTo(const fs::path& folder, const fs::path& path) {
-  return fs::relative(path, folder.empty() ? "." : folder).generic_string();
+  return fs::relative(fs::absolute(path), fs::absolute(folder.empty() ? "." : folder)).generic_string();
 }
 
 Json MetricsToJson(const std::map<Metric, double>& values) {

@@ -10,9 +10,11 @@ namespace {
 
 std::string FailureOf(const MetricVerdict& verdict) {
   std::string text = fmt::format("{} {:.4g} -> {:.4g}", MetricName(verdict.metric), verdict.before, verdict.after);
+  if (verdict.change != Interval{}) {
+    text += fmt::format(", change in [{:.3g}, {:.3g}]", verdict.change.low, verdict.change.high);
+  }
   if (verdict.outcome == Outcome::kOverLimit) return text + fmt::format(", limit {:.4g}", *verdict.limit);
-  return text + fmt::format(", change in [{:.3g}, {:.3g}], allowed {:.3g}", verdict.change.low,
-                            verdict.change.high, verdict.allowed);
+  return text + fmt::format(", allowed {:.3g}", verdict.allowed);
 }
 
 std::string PassSentence(const GateResult& result) {

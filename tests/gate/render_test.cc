@@ -38,6 +38,17 @@ TEST(GateResultTest, AFailureIsOneLineWithAllThatMatters) {
   EXPECT_EQ(Sentence(Passed()), "the same as the baseline");
 }
 
+TEST(GateResultTest, ABrokenLimitIsNamedWithTheChange) {
+  GateResult result = Failed();
+  result.blame.reset();
+  result.metrics[0].limit = 0.3;
+  result.metrics[0].outcome = Outcome::kOverLimit;
+  EXPECT_EQ(Sentence(result), "kl_mean 0.25 -> 0.5, change in [0.2, 0.3], limit 0.3");
+  result.metrics[0].before = 0.5;
+  result.metrics[0].change = {};
+  EXPECT_EQ(Sentence(result), "kl_mean 0.5 -> 0.5, limit 0.3");
+}
+
 TEST(GateResultTest, AFailedGateDecidesOverOneThatWasNotJudged) {
   const std::vector<GateResult> all = {Passed(), NotJudged(), Failed()};
   EXPECT_EQ(ExitCodeOf(all), ExitCode::kGateFailed);
