@@ -91,6 +91,7 @@ class Gate {
       RequireComparable(*before, run, ModelChangeOf(arguments_), file);
       RequireLimitsHeld(config, *before);
     }
+    model.LearnScales(target, prompts);
     if (!arguments_.cache.empty()) model.UseCache(arguments_.cache, run, prompts);
     const Measurement measured = model.Measure(std::span(&plan, 1), prompts, config.context).front();
     if (before) {

@@ -8,6 +8,7 @@
 #include "apps/kvtune/run_prompts.h"
 #include "lib/base/error.h"
 #include "lib/base/progress.h"
+#include "lib/calib/cache_scales.h"
 #include "lib/calib/exact_cache.h"
 
 namespace kvtune {
@@ -68,6 +69,10 @@ ModelRunner& GateModel::runner() {
 
 Provenance GateModel::RunOf(const GateConfig& config, const PromptSet& prompts) {
   return ProvenanceOf(ArgumentsOf(config), hash(), prompts, runner());
+}
+
+void GateModel::LearnScales(const Target& target, const PromptSet& prompts) {
+  if (NeedCalibratedScales(target.pairs)) CalibrateScales(runner(), prompts.prompts);
 }
 
 void GateModel::UseCache(const std::filesystem::path& folder, const Provenance& run, const PromptSet& prompts) {

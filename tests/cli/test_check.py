@@ -208,6 +208,12 @@ class CheckTest(CliTestCase):
             self.assertEqual(done.stdout, cold.stdout)
         self.assertIn("is in", self.check("kv8.json", "--cache", "cache").stderr)
 
+    def test_formats_with_calibrated_scales(self):
+        self.config("scaled.json", name="scaled", target="tensorrt-llm", plan="fp8_e4m3_calibrated", limits={})
+        self.check("scaled.json", "--update-baseline")
+        result, = self.check_json("scaled.json")["configs"]
+        self.assertEqual(result["message"], "the same as the baseline")
+
     def test_another_type_passes_or_says_why_not(self):
         # 8 bits lose less than bfloat16's own rounding.
         done = self.check("kv8.json", "--dtype", "bfloat16", exit_code=1)
