@@ -76,8 +76,9 @@ class Gate {
  private:
   void JudgeConfig(const GateConfig& config, GateResult& result) {
     // In the order of cost: what is mistyped is found before weights are read.
-    const Target& target = FindTarget(config.target);
+    const Target& any_model = FindTarget(config.target);
     GateModel& model = ModelOf(config);
+    const Target target = TargetFor(any_model, model.config());
     const PrecisionPlan plan = ReadPlanArgument(PlanFrom(config.plan, config.file.parent_path()),
                                                 static_cast<size_t>(model.config().layer_count()), target);
     RequireModel(config, model, result);

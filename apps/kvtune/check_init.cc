@@ -34,7 +34,7 @@ Limits LimitsOf(const ScoredPlan& plan) {
 
 std::string SpecOf(const ScoredPlan& plan, const Target& target, const std::string& text) {
   std::string spec = PlanSpec(plan.plan);
-  if (ParsePlanSpec(spec, plan.plan.layers.size(), target.pairs) == plan.plan) return spec;
+  if (ParsePlanSpec(spec, plan.plan.layers.size(), target.shape.pairs) == plan.plan) return spec;
   throw Error(fmt::format("writing a config for {}: found no spec that says the plan under the target {}, "
                           "expected one (export the plan and name its file)",
                           text, target.name));
