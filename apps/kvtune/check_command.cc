@@ -139,13 +139,23 @@ class Gate {
     result.metrics = Judge(before.measured, measured, options);
     const auto failed = std::ranges::find_if(result.metrics, [](const MetricVerdict& verdict) { return Fails(verdict.outcome); });
     result.status = failed == result.metrics.end() ? GateStatus::kPassed : GateStatus::kFailed;
-    if (failed == result.metrics.end()) return;
+    if (failed == result.metrics.end()) return RequireClear(before, run, result.metrics);
     const std::vector<Replacement> replacements = ReplacementsOf(plan, before.plan);
     std::vector<PrecisionPlan> plans;
     for (const Replacement& replacement : replacements) plans.push_back(replacement.plan);
     if (plans.empty()) return;
     result.blame = BestExplanation(plan, measured, replacements, model.Measure(plans, prompts, config.context),
                                    failed->metric);
+  }
+
+  static void RequireClear(const Baseline& before, const Provenance& run, std::span<const MetricVerdict> verdicts) {
+    for (const MetricVerdict& verdict : verdicts) {
+      if (verdict.outcome != Outcome::kUnclear) continue;
+      throw Error(fmt::format("judging {}: found {} {:.4g} in {} against {:.4g} in the {} baseline, expected a limit of "
+                              "{:.4g} to hold whatever the rounding (--dtype {} judges it)",
+                              before.name, MetricName(verdict.metric), verdict.after, run.dtype, verdict.before,
+                              before.run.dtype, *verdict.limit, before.run.dtype));
+    }
   }
 
   // A limit that the accepted plan breaks contradicts the baseline: one of the two is a mistake.

@@ -48,8 +48,15 @@ Outcome OutcomeOf(const MetricVerdict& verdict) {
   return most < -verdict.allowed ? Outcome::kBetter : Outcome::kExplained;
 }
 
-bool Comparable(Metric metric, const VerdictOptions& options) {
-  return options.types == TypeComparison::kSame || metric == Metric::kKlMean || metric == Metric::kBytesPerToken;
+// Another type's rounding moves every metric but the bytes; of the mean KL alone it is known how far.
+Outcome OutcomeInOtherType(const MetricVerdict& verdict) {
+  if (verdict.metric == Metric::kBytesPerToken) {
+    return Beyond(verdict) ? Outcome::kOverLimit : OutcomeOf(verdict);
+  }
+  const bool compared = verdict.metric == Metric::kKlMean;
+  if (compared && OutcomeOf(verdict) == Outcome::kWorse) return Outcome::kWorse;
+  if (Beyond(verdict)) return Outcome::kUnclear;
+  return compared ? OutcomeOf(verdict) : Outcome::kNotComparable;
 }
 
 }  // namespace
@@ -78,6 +85,7 @@ std::string_view OutcomeName(Outcome outcome) {
     case Outcome::kBetter: return "better";
     case Outcome::kWorse: return "worse";
     case Outcome::kOverLimit: return "beyond the limit";
+    case Outcome::kUnclear: return "beyond the limit, perhaps by rounding";
     case Outcome::kNotComparable: return "not compared";
   }
   return "";
@@ -104,9 +112,9 @@ std::vector<MetricVerdict> Judge(const Measurement& before, const Measurement& a
     } else {
       verdict.change = ChangeInterval(before, after, metric, options);
     }
-    verdict.outcome = Beyond(verdict)                ? Outcome::kOverLimit
-                      : !Comparable(metric, options) ? Outcome::kNotComparable
-                                                     : OutcomeOf(verdict);
+    verdict.outcome = options.types == TypeComparison::kOther ? OutcomeInOtherType(verdict)
+                      : Beyond(verdict)                       ? Outcome::kOverLimit
+                                                              : OutcomeOf(verdict);
     verdicts.push_back(verdict);
   }
   return verdicts;

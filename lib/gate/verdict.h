@@ -36,6 +36,7 @@ enum class Outcome {
   kBetter,           // and the interval does not explain it
   kWorse,            // and the interval does not explain it: fails
   kOverLimit,        // beyond the absolute limit: fails
+  kUnclear,          // beyond it in another type than the baseline's, which may be rounding: not judged
   kNotComparable     // measured, but not against this baseline
 };
 

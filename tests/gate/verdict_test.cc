@@ -102,6 +102,29 @@ TEST(VerdictTest, OtherTypesCompareTheMeanAlone) {
   EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kWorse);
 }
 
+TEST(VerdictTest, ALimitBrokenInAnotherTypeIsNotClear) {
+  const std::vector<float> after = Plus(kBefore, std::vector<float>(6, 0.05F));
+  VerdictOptions options;
+  options.types = TypeComparison::kOther;
+  options.rounding = 0.1;
+  const Measurement measured = EvenMeasurement(after);
+  options.limits.absolute = {{Metric::kKlMean, ValueOf(measured, Metric::kKlMean) - 0.01},
+                             {Metric::kKlP999, ValueOf(measured, Metric::kKlP999) - 0.01},
+                             {Metric::kBytesPerToken, ValueOf(measured, Metric::kBytesPerToken) - 1}};
+  auto verdicts = Judge(EvenMeasurement(kBefore), measured, options);
+  EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kUnclear);
+  EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kUnclear);
+  EXPECT_FALSE(Fails(Outcome::kUnclear));
+  // Bytes do not round, and what is worse than rounding explains fails.
+  EXPECT_EQ(Of(verdicts, Metric::kBytesPerToken).outcome, Outcome::kOverLimit);
+  options.rounding = 0.01;
+  verdicts = Judge(EvenMeasurement(kBefore), measured, options);
+  EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kWorse);
+  options.types = TypeComparison::kSame;
+  verdicts = Judge(EvenMeasurement(kBefore), measured, options);
+  EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kOverLimit);
+}
+
 TEST(VerdictTest, SameSeedSameInterval) {
   const std::vector<float> after = Plus(kBefore, {0.1F, -0.02F, 0.05F, 0, 0.01F, 0.2F});
   const auto interval = [&](uint64_t seed) {
