@@ -40,3 +40,10 @@ set_tests_properties(oracle.chat_parity oracle.logits_parity oracle.quantizer_pa
 add_test(NAME oracle.junit_readback
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/junit_readback.py" --kvtune $<TARGET_FILE:kvtune>)
 set_tests_properties(oracle.junit_readback PROPERTIES LABELS "torch;oracle" TIMEOUT 300 SKIP_RETURN_CODE 77)
+
+# A serving engine itself, the cheapest: its packages are installed once; skipped where they cannot be.
+# The other engines: scripts/check_against_engine.py --engine llama.cpp|transformers.
+add_test(NAME oracle.engine_mlx
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${PROJECT_SOURCE_DIR}/scripts/check_against_engine.py" --engine mlx
+    --kvtune $<TARGET_FILE:kvtune> --max-prompts 2 --max-prompt-tokens 200)
+set_tests_properties(oracle.engine_mlx PROPERTIES LABELS "torch;oracle" TIMEOUT 600 SKIP_RETURN_CODE 77)
