@@ -9,7 +9,7 @@ there is a false alarm.
 
 Needs torch and safetensors (scripts/oracles/requirements.txt).
 
-  scripts/gate_power.py --kvtune build/release/apps/kvtune/kvtune [--copies 50] [--max-tokens 2048]
+  scripts/gate_power.py --kvtune build/release/apps/kvtune/kvtune [--copies 50]
 """
 
 import argparse
@@ -108,7 +108,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kvtune", type=pathlib.Path, required=True)
     parser.add_argument("--copies", type=int, default=50)
-    parser.add_argument("--max-tokens", type=int, default=2048)
+    parser.add_argument("--max-tokens", type=int, default=16384)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
