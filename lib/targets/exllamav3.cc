@@ -20,13 +20,16 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
          PythonBits(plan.plan) +
          "\n\n"
          "def set_kv_bits(cache):\n"
+         "    paged = {layer.attention.layer_idx for layer in cache.layers.values()}\n"
+         "    missing = [i for i, bits in enumerate(KV_BITS) if i not in paged and bits != (16, 16)]\n"
+         "    if missing:\n"
+         "        raise ValueError(f\"exllamav3 keeps layers {missing} (sliding windows) in half precision\")\n"
          "    cache.detach_from_model()\n"
-         "    for module in cache.model.get_cache_layers():\n"
-         "        key_bits, value_bits = KV_BITS[module.layer_idx]\n"
-         "        arguments = (cache.config, module, id(cache), cache.max_num_tokens)\n"
-         "        cache.layers[module.layer_idx] = (\n"
-         "            CacheLayer_fp16(*arguments) if key_bits == 16\n"
-         "            else CacheLayer_quant(*arguments, k_bits=key_bits, v_bits=value_bits))\n"
+         "    for name, layer in cache.layers.items():\n"
+         "        key_bits, value_bits = KV_BITS[layer.attention.layer_idx]\n"
+         "        arguments = (layer.config, layer.attention, layer.cache_id, layer.max_num_tokens)\n"
+         "        cache.layers[name] = (CacheLayer_fp16(*arguments) if key_bits == 16\n"
+         "                              else CacheLayer_quant(*arguments, k_bits=key_bits, v_bits=value_bits))\n"
          "    cache.attach_to_model()\n";
 }
 

@@ -1,5 +1,6 @@
 // mlx-optiq: the same bits for keys and values of a layer, in groups of 64 channels (its kv_config.json,
-// which `optiq serve --kv-config` reads).
+// which `optiq serve --kv-config` reads). A layer that the file leaves out stays as the model computes it
+// (optiq/serve.py, install_mixed_kv).
 #include <fmt/format.h>
 
 #include <array>
@@ -19,7 +20,8 @@ constexpr int64_t kGroupSize = 64;
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   std::string entries;
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
-    entries += fmt::format("{}{{\"layer_idx\":{},\"bits\":{},\"group_size\":{}}}", layer == 0 ? "" : ", ", layer,
+    if (plan.plan.layers[layer].is_exact()) continue;
+    entries += fmt::format("{}{{\"layer_idx\":{},\"bits\":{},\"group_size\":{}}}", entries.empty() ? "" : ", ", layer,
                            FormatOf(plan.plan.layers[layer].key).bits, kGroupSize);
   }
   return fmt::format("[{}]\n", entries);
@@ -32,25 +34,21 @@ bool Recognizes(std::string_view content) {
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
   const Json json = ParseJson(content, source);
-  std::vector<std::optional<KvFormatId>> formats(layer_count);
+  PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, layer_count);
   for (size_t i = 0; i < json.size(); ++i) {
     JsonFields entry(json[i], fmt::format("{}: entry {}", source, i));
     const size_t layer = LayerIndexOf(fmt::format("{}", entry.Integer("layer_idx")), layer_count, source);
-    if (formats[layer]) throw Error(fmt::format("{}: found layer {} twice", source, layer));
+    PrecisionPair& pair = plan.layers[layer];
+    if (!pair.is_exact()) throw Error(fmt::format("{}: found layer {} twice", source, layer));
     const int64_t bits = entry.Integer("bits");
     for (const KvFormatId id : kFormats) {
-      if (FormatOf(id).bits == bits) formats[layer] = id;
+      if (FormatOf(id).bits == bits) pair = {id, id};
     }
-    if (!formats[layer]) entry.Fail("bits", fmt::format("found {}, expected 8, 6, 5, 4, 3 or 2", bits));
+    if (pair.is_exact()) entry.Fail("bits", fmt::format("found {}, expected 8, 6, 5, 4, 3 or 2", bits));
     if (const int64_t group = entry.Integer("group_size"); group != kGroupSize) {
       entry.Fail("group_size", fmt::format("found {}, expected {}", group, kGroupSize));
     }
     entry.RequireNoOthers();
-  }
-  PrecisionPlan plan;
-  for (size_t layer = 0; layer < layer_count; ++layer) {
-    if (!formats[layer]) throw Error(fmt::format("{}: found no layer {}, expected 0 to {}", source, layer, layer_count - 1));
-    plan.layers.push_back({*formats[layer], *formats[layer]});
   }
   return plan;
 }
@@ -60,8 +58,8 @@ PrecisionPlan Read(std::string_view content, const std::string& source, size_t l
 Engine MlxOptiqEngine() {
   return {
       .target = {.name = "mlx-optiq",
-                 .description = "MLX with mlx-optiq: affine, the same bits for a layer's keys and values",
-                 .shape = {ShapeKind::kAnyPair, TiedPairs(kFormats)},
+                 .description = "MLX with mlx-optiq: affine, the same bits for a layer's keys and values, or exact",
+                 .shape = {ShapeKind::kAnyPair, AndExact(TiedPairs(kFormats))},
                  .pairs = TiedPairs(kFormats)},
       .exports = {{.summary = {"mlx-optiq", "kv_config.json of optiq serve"},
                    .write = Write, .recognizes = Recognizes, .read = Read}},

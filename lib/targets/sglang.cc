@@ -13,11 +13,19 @@ namespace kvtune {
 namespace {
 
 constexpr std::array kFormats = {KvFormatId::kFp8E4m3, KvFormatId::kFp8E5m2, KvFormatId::kSglangFp4};
-constexpr std::array<FormatWord, 5> kWords = {{{"bf16", KvFormatId::kExact},
+// The choices of server_args (sglang/srt/arg_groups/fields/model.py); fp4_e2m1 is the name of
+// fp4_mx_block16 in older releases.
+constexpr std::array<FormatWord, 7> kWords = {{{"bf16", KvFormatId::kExact},
+                                               {"bfloat16", KvFormatId::kExact},
                                                {"auto", KvFormatId::kExact},
                                                {"fp8_e4m3", KvFormatId::kFp8E4m3},
                                                {"fp8_e5m2", KvFormatId::kFp8E5m2},
+                                               {"fp4_mx_block16", KvFormatId::kSglangFp4},
                                                {"fp4_e2m1", KvFormatId::kSglangFp4}}};
+constexpr std::array<FormatWord, 4> kForkWords = {{{"bf16", KvFormatId::kExact},
+                                                   {"fp8_e4m3", KvFormatId::kFp8E4m3},
+                                                   {"fp8_e5m2", KvFormatId::kFp8E5m2},
+                                                   {"fp4_e2m1", KvFormatId::kSglangFp4}}};
 
 constexpr const char* kFlag = "--kv-cache-dtype";
 constexpr const char* kMap = "kv_cache_per_layer_dtype";
@@ -44,7 +52,7 @@ PrecisionPlan ReadCommandLine(std::string_view content, const std::string& sourc
 std::string WriteMap(const ScoredPlan& plan, const Provenance&, const Target&) {
   std::string entries;
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
-    entries += fmt::format("{}{}: {}", layer == 0 ? "" : ", ", layer, WordOf(kWords, plan.plan.layers[layer].key));
+    entries += fmt::format("{}{}: {}", layer == 0 ? "" : ", ", layer, WordOf(kForkWords, plan.plan.layers[layer].key));
   }
   return fmt::format("{}: {{{}}}\n", kMap, entries);
 }

@@ -1,4 +1,5 @@
-// TensorRT-LLM: one type a layer for keys and values, as ranges of layers in the YAML of its options.
+// TensorRT-LLM: one type a layer for keys and values, as ranges of layers in the YAML of its options; one
+// type alone where all layers take it, which releases read today (tensorrt_llm/llmapi/llm_args.py).
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
@@ -27,6 +28,7 @@ std::string WriteYaml(const ScoredPlan& plan, const Provenance&, const Target&) 
                           WordOf(kWords, layers[first].key));
     first = last + 1;
   }
+  if (plan.plan == PrecisionPlan::Uniform(layers.front(), layers.size())) ranges = WordOf(kWords, layers.front().key);
   return PlanComment(plan.name, plan.plan) + fmt::format("kv_cache_config:\n  dtype: \"{}\"\n", ranges);
 }
 
@@ -39,6 +41,9 @@ PrecisionPlan ReadYaml(std::string_view content, const std::string& source, size
     throw Error(where + ": found none, expected ranges of layers such as \"0-3:fp8,4-35:nvfp4\"");
   }
   const std::string ranges = config["dtype"].Scalar();
+  if (const std::optional<KvFormatId> format = FormatOfWord(kWords, ranges)) {
+    return PrecisionPlan::Uniform({*format, *format}, layer_count);
+  }
   PrecisionPlan plan;
   for (size_t begin = 0; begin <= ranges.size();) {
     const size_t end = std::min(ranges.find(',', begin), ranges.size());

@@ -127,6 +127,7 @@ TEST(RoundTripTest, Modelopt) {
 TEST(RoundTripTest, TensorrtLlm) {
   EXPECT_THAT(Export("nvfp4_calibrated;0-3:fp8_e4m3_calibrated", "tensorrt-llm", 36),
               HasSubstr("\nkv_cache_config:\n  dtype: \"0-3:fp8,4-35:nvfp4\"\n"));
+  EXPECT_THAT(Export("fp8_e4m3_calibrated", "tensorrt-llm"), HasSubstr("\n  dtype: \"fp8\"\n"));
   const auto error = [](std::string_view ranges) {
     return ImportError(std::string("kv_cache_config: {dtype: \"") + std::string(ranges) + "\"}", "tensorrt-llm");
   };
@@ -138,6 +139,8 @@ TEST(RoundTripTest, TensorrtLlm) {
 
 TEST(RoundTripTest, Sglang) {
   EXPECT_EQ(Export("fp8_e4m3", "sglang"), "--kv-cache-dtype fp8_e4m3\n");
+  EXPECT_EQ(Export("fp4_e2m1", "sglang"), "--kv-cache-dtype fp4_mx_block16\n");
+  EXPECT_EQ(Import("--kv-cache-dtype fp4_e2m1", "sglang"), "fp4_e2m1");
   EXPECT_EQ(Export("fp4_e2m1;0:exact", "sglang-per-layer", 3),
             "kv_cache_per_layer_dtype: {0: bf16, 1: fp4_e2m1, 2: fp4_e2m1}\n");
   EXPECT_THAT(ImportError("kv_cache_per_layer_dtype: {0: bf16}", "sglang-per-layer"),
@@ -171,16 +174,23 @@ TEST(RoundTripTest, IkLlamaCpp) {
 TEST(RoundTripTest, MlxOptiq) {
   EXPECT_EQ(Export("KV4;1:KV8", "mlx-optiq", 2),
             "[{\"layer_idx\":0,\"bits\":4,\"group_size\":64}, {\"layer_idx\":1,\"bits\":8,\"group_size\":64}]\n");
+  // What the file leaves out stays exact.
+  EXPECT_EQ(Export("KV4;0:exact", "mlx-optiq", 2), "[{\"layer_idx\":1,\"bits\":4,\"group_size\":64}]\n");
+  EXPECT_EQ(Export("exact", "mlx-optiq", 2), "[]\n");
+  EXPECT_EQ(Import("[]", "mlx-optiq", 2), "exact");
   EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":7,"group_size":64}])", "mlx-optiq"), HasSubstr("\"bits\": found 7"));
   EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":4,"group_size":32}])", "mlx-optiq"),
               HasSubstr("\"group_size\": found 32, expected 64"));
-  EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":4,"group_size":64}])", "mlx-optiq"), HasSubstr("found no layer 1"));
+  EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":4,"group_size":64}, {"layer_idx":0,"bits":4,"group_size":64}])",
+                          "mlx-optiq"),
+              HasSubstr("found layer 0 twice"));
 }
 
 TEST(RoundTripTest, PythonSnippets) {
   EXPECT_THAT(Export("K8V4;1:exact", "hf", 3), HasSubstr("KV_BITS = [\n    (8, 4), (16, 16), (8, 4),\n]\n"));
   EXPECT_THAT(Export("K4V2", "hf-quanto"), HasSubstr("class QuantizedLayer(QuantoQuantizedLayer)"));
   EXPECT_THAT(Export("K6V5", "exllamav3"), HasSubstr("CacheLayer_quant(*arguments, k_bits=key_bits, v_bits=value_bits)"));
+  EXPECT_THAT(Export("K6V5", "exllamav3"), HasSubstr("for name, layer in cache.layers.items():"));
   EXPECT_THAT(ImportError("CacheLayer_quant\nKV_BITS = [(8, 9), (8, 8), (8, 8), (8, 8)]", "exllamav3"),
               HasSubstr("KV_BITS: layer 0: found 9 bits"));
   EXPECT_THAT(ImportError("CacheLayer_quant\nKV_BITS = [(8, 9)]", "exllamav3"), HasSubstr("found 2 numbers, expected 8"));
