@@ -32,7 +32,9 @@ add_test(NAME oracle.weight_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/weight_parity.py" --tool $<TARGET_FILE:oracle_tool>)
 add_test(NAME oracle.chat_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/chat_parity.py" --kvtune $<TARGET_FILE:kvtune> --shared "${shared}")
-set_tests_properties(oracle.chat_parity oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_components
+add_test(NAME oracle.export_parity
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/export_parity.py" --kvtune $<TARGET_FILE:kvtune>)
+set_tests_properties(oracle.chat_parity oracle.export_parity oracle.logits_parity oracle.quantizer_parity oracle.tokenizer_components
   oracle.tokenizer_parity oracle.weight_parity PROPERTIES
   LABELS "torch;oracle" TIMEOUT 1200)
 
