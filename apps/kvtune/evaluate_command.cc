@@ -3,7 +3,6 @@
 
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/logged_scores.h"
@@ -11,7 +10,6 @@
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/plan_argument.h"
 #include "lib/base/file.h"
-#include "lib/base/log.h"
 #include "lib/calib/model_evaluator.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
@@ -62,23 +60,15 @@ std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, EvaluationCache&
   return scored;
 }
 
-void Print(const std::vector<ScoredPlan>& scored, double noise_floor, OutputFormat format) {
-  if (format == OutputFormat::kText) return PrintText(PlanTable(scored, TerminalWidth()));
+void Print(const std::vector<ScoredPlan>& scored, std::string_view target, double noise_floor, OutputFormat format) {
+  if (format == OutputFormat::kText) {
+    return PrintText(PlanTable(scored, TerminalWidth()) + PaddingSentence(scored, target));
+  }
   Json document = NewDocument();
   document["noise_floor"] = noise_floor;
   document["plans"] = Json::array();
   for (const ScoredPlan& plan : scored) document["plans"].push_back(ToJson(plan));
   PrintJson(document);
-}
-
-// Of a model with sliding windows: an engine's pages may take away some of the saving.
-void WarnOfPadding(const std::vector<ScoredPlan>& scored, const ModelSession& model, int64_t context) {
-  for (const ScoredPlan& plan : scored) {
-    const std::optional<double> padded = PaddedBytesPerToken(model.target(), plan.plan, model.config(), context);
-    if (!padded || *padded <= plan.cost.bytes_per_token) continue;
-    LogWarning(fmt::format("{}: {:.0f} bytes per token, up to {:.0f} where {} pads all layers' pages to one size",
-                           plan.name, plan.cost.bytes_per_token, *padded, model.target().name));
-  }
 }
 
 NamedPlan PlanOfJson(const Json& json, const std::string& source, const ModelSession& model) {
@@ -157,8 +147,7 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
     AnswerLines(std::cin, model, evaluator);
   } else {
     const std::vector<ScoredPlan> scored = Score(plans, evaluator, model.cost());
-    WarnOfPadding(scored, model, arguments.model.context);
-    Print(scored, noise_floor, invocation.format);
+    Print(scored, model.target().name, noise_floor, invocation.format);
   }
   return ExitCode::kOk;
 }

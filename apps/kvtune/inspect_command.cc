@@ -10,6 +10,7 @@
 #include "apps/kvtune/output.h"
 #include "lib/core/model_config.h"
 #include "lib/io/checkpoint.h"
+#include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 #include "lib/runner/device.h"
 #include "lib/targets/target.h"
@@ -28,8 +29,7 @@ struct Weights {
 
 // What one way to store the cache costs.
 struct CacheCost {
-  std::string name;  // "exact", "KV4"
-  PlanCost cost;     // at the context that was asked for
+  ScoredPlan plan;            // named "exact", "KV4"; costs at the context that was asked for, no scores
   std::vector<double> bytes;  // of a whole sequence, by kContexts
 };
 
@@ -95,10 +95,12 @@ bool HasWeightFiles(const fs::path& model) {
   });
 }
 
-CacheCost CostOfPair(PrecisionPair pair, const ModelConfig& config, int64_t context) {
+CacheCost CostOfPair(PrecisionPair pair, const Target& target, const ModelConfig& config, int64_t context) {
   const PrecisionPlan plan =
       PrecisionPlan::Uniform(pair, static_cast<size_t>(config.layer_count()));
-  CacheCost cost{PairLabel(pair), CostOf(plan, config, context), {}};
+  CacheCost cost;
+  cost.plan = {.name = PairLabel(pair), .plan = plan, .cost = CostOf(plan, config, context), .calibration = {}};
+  cost.plan.cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);
   for (const int64_t tokens : kContexts) {
     cost.bytes.push_back(CostOf(plan, config, tokens).bytes_per_token *
                          static_cast<double>(tokens));
@@ -121,9 +123,9 @@ Inspection Inspect(const InspectArguments& arguments) {
     const Checkpoint checkpoint(directory);
     inspection.weights = {checkpoint.weight_bytes(), checkpoint.shard_count()};
   }
-  inspection.caches.push_back(CostOfPair(kExactPair, inspection.config, arguments.context));
+  inspection.caches.push_back(CostOfPair(kExactPair, target, inspection.config, arguments.context));
   for (const PrecisionPair pair : target.pairs) {
-    inspection.caches.push_back(CostOfPair(pair, inspection.config, arguments.context));
+    inspection.caches.push_back(CostOfPair(pair, target, inspection.config, arguments.context));
   }
   return inspection;
 }
@@ -226,17 +228,20 @@ std::string CacheText(const Inspection& inspection, const InspectArguments& argu
   std::vector<Column> columns = {{"KV cache", Align::kLeft}, {"eff. bits"}, {"bytes/token"}};
   for (const int64_t tokens : kContexts) columns.push_back({fmt::format("{}k", tokens / 1024)});
   TextTable table(std::move(columns));
+  std::vector<ScoredPlan> plans;
   for (const CacheCost& cache : inspection.caches) {
-    std::vector<std::string> cells = {cache.name == "exact" ? "bf16" : cache.name,
-                                      fmt::format("{:.2f}", cache.cost.effective_bits),
-                                      fmt::format("{:.0f}", cache.cost.bytes_per_token)};
+    plans.push_back(cache.plan);
+    std::vector<std::string> cells = {cache.plan.plan.is_exact() ? "bf16" : cache.plan.name,
+                                      fmt::format("{:.2f}", cache.plan.cost.effective_bits),
+                                      fmt::format("{:.0f}", cache.plan.cost.bytes_per_token)};
     for (const double bytes : cache.bytes) cells.push_back(SizeText(bytes));
     table.AddRow(std::move(cells));
   }
   return table.Render(TerminalWidth()) +
          fmt::format("Target {}; bytes per token at a context of {} tokens, the rest for one "
                      "sequence.\n",
-                     arguments.target, arguments.context);
+                     arguments.target, arguments.context) +
+         PaddingSentence(plans, arguments.target);
 }
 
 Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
@@ -247,11 +252,13 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
     for (size_t i = 0; i < cache.bytes.size(); ++i) {
       bytes[fmt::format("{}", kContexts[i])] = cache.bytes[i];
     }
-    caches.push_back({{"name", cache.name},
-                      {"nominal_bits", cache.cost.nominal_bits},
-                      {"effective_bits", cache.cost.effective_bits},
-                      {"bytes_per_token", cache.cost.bytes_per_token},
+    const PlanCost& cost = cache.plan.cost;
+    caches.push_back({{"name", cache.plan.name},
+                      {"nominal_bits", cost.nominal_bits},
+                      {"effective_bits", cost.effective_bits},
+                      {"bytes_per_token", cost.bytes_per_token},
                       {"bytes_at_context", std::move(bytes)}});
+    if (cost.padded_bytes_per_token) caches.back()["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
   }
   Json windows = Json::array();
   for (const LayerConfig& layer : config.layers) windows.push_back(layer.window_tokens);

@@ -74,8 +74,10 @@ double ModelSession::MeasureNoiseFloor() {
 }
 
 CostFunction ModelSession::cost() const {
-  return [config = config(), context = run_.context](const PrecisionPlan& plan) {
-    return CostOf(plan, config, context);
+  return [config = config(), target = target_, context = run_.context](const PrecisionPlan& plan) {
+    PlanCost cost = CostOf(plan, config, context);
+    cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);
+    return cost;
   };
 }
 

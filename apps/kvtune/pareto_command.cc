@@ -34,7 +34,8 @@ ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invoca
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(front));
   } else {
-    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) + TieSentence(front));
+    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) + TieSentence(front) +
+              PaddingSentence(front));
   }
   return ExitCode::kOk;
 }
@@ -45,7 +46,8 @@ ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invoca
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(plan));
   } else {
-    PrintText(PlanTable(std::span(&plan, 1), TerminalWidth()) + "\n" + LayerTable(plan.plan));
+    PrintText(PlanTable(std::span(&plan, 1), TerminalWidth()) + PaddingSentence(std::span(&plan, 1), front.run.target) +
+              "\n" + LayerTable(plan.plan));
   }
   return ExitCode::kOk;
 }
@@ -55,12 +57,14 @@ ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocat
                                     .max_bits = arguments.max_bits,
                                     .max_bytes = arguments.max_bytes,
                                     .lossless = arguments.lossless};
-  const PickedPlan picked = PickPlan(ReadFront(arguments.run), constraints);
+  const ParetoFront front = ReadFront(arguments.run);
+  const PickedPlan picked = PickPlan(front, constraints);
   LogInfo(fmt::format("{}: {}", picked.plan.name, picked.reason));
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(picked.plan));
   } else {
-    PrintText(PlanTable(std::span(&picked.plan, 1), TerminalWidth()));
+    PrintText(PlanTable(std::span(&picked.plan, 1), TerminalWidth()) +
+              PaddingSentence(std::span(&picked.plan, 1), front.run.target));
   }
   return ExitCode::kOk;
 }

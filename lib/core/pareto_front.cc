@@ -75,6 +75,7 @@ void WritePlan(Json& object, const PrecisionPlan& plan, const PlanCost& cost) {
   object["nominal_bits"] = cost.nominal_bits;
   object["effective_bits"] = cost.effective_bits;
   object["bytes_per_token"] = cost.bytes_per_token;
+  if (cost.padded_bytes_per_token) object["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
 }
 
 CostedPlan ReadPlan(JsonFields& fields) {
@@ -91,6 +92,7 @@ CostedPlan ReadPlan(JsonFields& fields) {
   read.cost.nominal_bits = fields.Number("nominal_bits");
   read.cost.effective_bits = fields.Number("effective_bits");
   read.cost.bytes_per_token = fields.Number("bytes_per_token");
+  if (fields.Has("padded_bytes_per_token")) read.cost.padded_bytes_per_token = fields.Number("padded_bytes_per_token");
   return read;
 }
 

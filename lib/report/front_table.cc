@@ -168,6 +168,31 @@ std::string TieSentence(const ParetoFront& front) {
                      *front.run.noise_floor, front.run.dtype);
 }
 
+std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view engine) {
+  const auto growth = [](const ScoredPlan& plan) {
+    return plan.cost.padded_bytes_per_token.value_or(0) / plan.cost.bytes_per_token;
+  };
+  if (plans.empty() || !plans.front().cost.padded_bytes_per_token) return "";
+  const ScoredPlan& most = *std::ranges::max_element(plans, {}, growth);
+  const auto growing = std::ranges::count_if(plans, [&](const ScoredPlan& plan) { return growth(plan) > 1 + 1e-9; });
+  std::string consequence = "a plan of several formats takes more bytes per token; no plan here does";
+  if (growing > 0) {
+    consequence = fmt::format("{} takes {:.0f} bytes per token, not {:.0f}", most.name, *most.cost.padded_bytes_per_token,
+                              most.cost.bytes_per_token);
+  }
+  if (growing > 1) consequence += fmt::format(", the most of {} such plans", growing);
+  return fmt::format("Some layers have sliding windows: {} may pad the pages of all layers to one size, and then {}.\n",
+                     engine, consequence);
+}
+
+std::string PaddingSentence(const ParetoFront& front) {
+  std::vector<ScoredPlan> plans = front.plans;
+  for (const ScoredPlan& plan : front.uniform) {
+    if (std::ranges::find(plans, plan.plan, &ScoredPlan::plan) == plans.end()) plans.push_back(plan);
+  }
+  return PaddingSentence(plans, front.run.target);
+}
+
 std::string SearchSentences(const ParetoFront& front) {
   if (!front.search) return "";
   const SearchSummary& search = *front.search;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/core/pareto_front.h"
@@ -45,6 +46,11 @@ const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
 
 // What the ties of FrontTable mean; empty without any.
 std::string TieSentence(const ParetoFront& front);
+
+// What page padding may take away of the plans' savings, `engine` by its target's name; empty where
+// nothing is padded.
+std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view engine);
+std::string PaddingSentence(const ParetoFront& front);
 
 // How the search went: plans scored, what racing saved, hypervolume by generation and its share of
 // the surrogate's. Empty without a summary.

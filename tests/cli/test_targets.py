@@ -89,6 +89,36 @@ class TargetsTest(CliTestCase):
         self.assertIn("cannot express exact", done.stderr)
         self.assertEqual(done.stdout.count("nbits_key: 8"), 3)
 
+    def test_page_padding_is_said_with_every_saving(self):
+        model = tiny_model.write_model(self.folder / "windows", head_dim=64)
+        config = json.loads((model / "config.json").read_text())
+        config |= {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 24}
+        (model / "config.json").write_text(json.dumps(config))
+        of_model = ["--model", model, "--prompts", self.prompts, "--threads", "1"]
+        note = "Some layers have sliding windows: vllm may pad the pages of all layers to one size, and then "
+
+        evaluate = ["evaluate", *of_model, "--target", "vllm", "--plan", "fp8_e4m3;0:exact"]
+        plan, = self.run_json(*evaluate)["plans"]
+        # One layer of 16 bits, two of 8.
+        self.assertAlmostEqual(plan["padded_bytes_per_token"] / plan["bytes_per_token"], 3 * 16 / (16 + 8 + 8))
+        self.assertIn(note + f"fp8_e4m3;0:exact takes {plan['padded_bytes_per_token']:.0f} bytes per token, not "
+                      f"{plan['bytes_per_token']:.0f}.\n", self.run_kvtune(*evaluate).stdout)
+
+        run = self.folder / "run-windows"
+        done = self.run_kvtune("search", *of_model, "--target", "vllm", "--out", run, "--held-out", "none", *ONE_SHOT)
+        self.assertIn(note, done.stdout)
+        self.assertIn(note, self.run_kvtune("pareto", "list", run).stdout)
+        self.assertIn(note, self.run_kvtune("pareto", "show", run, "exact").stdout)
+        self.assertIn(note, self.run_kvtune("pareto", "pick", run, "--max-bits", "9").stdout)
+        for uniform in self.run_json("pareto", "list", run)["uniform"]:
+            self.assertAlmostEqual(uniform["padded_bytes_per_token"], uniform["bytes_per_token"])
+
+        inspect = ["inspect", "--model", model, "--target"]
+        self.assertIn(note + "a plan of several formats takes more", self.run_kvtune(*inspect, "vllm").stdout)
+        self.assertNotIn("sliding windows:", self.run_kvtune(*inspect, "llama.cpp").stdout)
+        self.assertNotIn("padded_bytes_per_token", self.run_json(*inspect, "llama.cpp")["kv_cache"][0])
+        self.assertNotIn("sliding windows:", self.run_kvtune("inspect", "--model", self.model, "--target", "vllm").stdout)
+
     def test_heads_that_do_not_fit(self):
         narrow = tiny_model.write_model(self.folder / "narrow", head_dim=16)
         targets = {target["name"]: target

@@ -36,13 +36,16 @@ ParetoFront SmallFront() {
 ParetoFront ReadBack(const Json& json) { return ParetoFrontFromJson(json, "front.json"); }
 
 TEST(ParetoFrontTest, RoundTripIsBitForBit) {
-  const ParetoFront front = SmallFront();
+  ParetoFront front = SmallFront();
+  front.plans[1].cost.padded_bytes_per_token = 1.0 / 3;
   const std::string text = DumpJson(ToJson(front));
   const ParetoFront read = ReadBack(ParseJson(text, "text"));
   EXPECT_EQ(DumpJson(ToJson(read)), text);
   EXPECT_EQ(read.plans[0].plan, front.plans[0].plan);
   EXPECT_EQ(read.plans[0].calibration.kl_mean, front.plans[0].calibration.kl_mean);
   EXPECT_EQ(read.plans[0].cost.bytes_per_token, front.plans[0].cost.bytes_per_token);
+  EXPECT_EQ(read.plans[0].cost.padded_bytes_per_token, std::nullopt);
+  EXPECT_EQ(read.plans[1].cost.padded_bytes_per_token, 1.0 / 3);
   EXPECT_EQ(read.plans[0].held_out, std::nullopt);
   ASSERT_TRUE(read.plans[1].held_out);
   EXPECT_EQ(read.plans[1].held_out->kl_mean_interval, front.plans[1].held_out->kl_mean_interval);

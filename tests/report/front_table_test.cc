@@ -44,6 +44,25 @@ TEST(FrontTableTest, ComparesAtEqualOrFewerBytes) {
   EXPECT_EQ(comparisons[1].beaten_by, nullptr);
 }
 
+TEST(FrontTableTest, PagePaddingIsSaidWhereThereIsSome) {
+  ParetoFront front = SmallFront();
+  front.run.target = "vllm";
+  EXPECT_EQ(PaddingSentence(front), "");
+  for (std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
+    for (ScoredPlan& plan : *plans) plan.cost.padded_bytes_per_token = plan.cost.bytes_per_token;
+  }
+  const std::string begin = "Some layers have sliding windows: vllm may pad the pages of all layers to one size, and then ";
+  EXPECT_EQ(PaddingSentence(front), begin + "a plan of several formats takes more bytes per token; no plan here does.\n");
+  front.plans[0].cost.padded_bytes_per_token = 500;
+  EXPECT_EQ(PaddingSentence(front), begin + "p00 takes 500 bytes per token, not 400.\n");
+  // p01 is KV2 of the uniform plans, which counts once.
+  front.plans[1].cost.padded_bytes_per_token = front.uniform[1].cost.padded_bytes_per_token = 260;
+  EXPECT_EQ(PaddingSentence(front), begin + "p01 takes 260 bytes per token, not 200, the most of 2 such plans.\n");
+  EXPECT_EQ(PaddingSentence(std::span(&front.plans[0], 1), "modelopt"),
+            "Some layers have sliding windows: modelopt may pad the pages of all layers to one size, and then p00 takes "
+            "500 bytes per token, not 400.\n");
+}
+
 TEST(FrontTableTest, MorePlansWithMoreBytesDoNotBeat) {
   ParetoFront front = SmallFront();
   front.plans[0].cost.bytes_per_token = 421;
