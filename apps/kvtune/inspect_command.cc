@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "apps/kvtune/commands.h"
+#include "apps/kvtune/model_size.h"
 #include "apps/kvtune/output.h"
 #include "lib/core/model_config.h"
 #include "lib/io/checkpoint.h"
@@ -31,61 +32,23 @@ struct Weights {
 struct CacheCost {
   ScoredPlan plan;            // named "exact", "KV4"; costs at the context that was asked for, no scores
   std::vector<double> bytes;  // of a whole sequence, by kContexts
+  int64_t fitting_tokens = 0;  // that the device holds beside the weights
 };
 
 struct Inspection {
   std::string name;
   ModelConfig config;
-  int64_t parameters = 0;
+  ModelSize size;
   std::optional<Weights> weights;  // nullopt: only config.json is there
   DeviceDescription device;
   std::vector<CacheCost> caches;
+
+  // As an engine has them: as they are stored, or in bfloat16 where they are not here.
+  double served_bytes() const {
+    return weights ? static_cast<double>(weights->bytes) : 2 * static_cast<double>(size.parameters());
+  }
+  WeightPlace place() const { return PlaceOfWeights(size, device); }
 };
-
-int64_t MlpParameters(const ModelConfig& config, const LayerConfig& layer) {
-  if (!layer.has_experts) {
-    const int64_t biases = config.mlp_bias ? 2 * config.intermediate_size + config.hidden_size : 0;
-    return 3 * config.hidden_size * config.intermediate_size + biases;
-  }
-  const ExpertConfig& experts = config.experts;
-  const bool biased = experts.layout == ExpertLayout::kGptOss;
-  const int64_t expert = 3 * config.hidden_size * experts.intermediate_size +
-                         (biased ? 2 * experts.intermediate_size + config.hidden_size : 0);
-  const int64_t router = config.hidden_size + (biased ? 1 : 0);
-  return experts.count * (expert + router);
-}
-
-int64_t NormParameters(const ModelConfig& config, const LayerConfig& layer) {
-  const int64_t blocks = config.norm_placement == NormPlacement::kAround ? 4 : 2;
-  const int64_t norms = blocks * config.hidden_size;
-  switch (config.query_key_norm) {
-    case QueryKeyNorm::kNone: return norms;
-    case QueryKeyNorm::kPerHead: return norms + 2 * layer.key_head_dim;
-    case QueryKeyNorm::kWholeWidth:
-      return norms + config.query_heads * layer.key_head_dim + layer.kv_width(KvSide::kKey);
-  }
-  return norms;
-}
-
-int64_t AttentionParameters(const ModelConfig& config, const LayerConfig& layer) {
-  const int64_t projected = config.query_heads * layer.key_head_dim +
-                            layer.kv_width(KvSide::kKey) + layer.kv_width(KvSide::kValue);
-  int64_t count = config.hidden_size * (projected + config.query_heads * layer.value_head_dim);
-  if (config.query_key_value_bias) count += projected;
-  if (config.output_bias) count += config.hidden_size;
-  if (config.attention_sinks) count += config.query_heads;
-  return count;
-}
-
-int64_t ParameterCount(const ModelConfig& config) {
-  const int64_t embedding = config.vocab_size * config.hidden_size;
-  int64_t count = embedding * (config.tied_embeddings ? 1 : 2) + config.hidden_size;
-  for (const LayerConfig& layer : config.layers) {
-    count += AttentionParameters(config, layer) + MlpParameters(config, layer) +
-             NormParameters(config, layer);
-  }
-  return count;
-}
 
 bool HasWeightFiles(const fs::path& model) {
   const auto entries = fs::directory_iterator(model);
@@ -117,7 +80,7 @@ Inspection Inspect(const InspectArguments& arguments) {
   inspection.name = ModelName(directory);
   inspection.config = ReadModelConfig(is_file ? arguments.model : directory / "config.json");
   const Target target = TargetFor(FindTarget(arguments.target), inspection.config);
-  inspection.parameters = ParameterCount(inspection.config);
+  inspection.size = SizeOf(inspection.config);
   inspection.device = DescribeDevice(arguments.device);
   if (!is_file && HasWeightFiles(directory)) {
     const Checkpoint checkpoint(directory);
@@ -127,11 +90,11 @@ Inspection Inspect(const InspectArguments& arguments) {
   for (const PrecisionPair pair : target.pairs) {
     inspection.caches.push_back(CostOfPair(pair, target, inspection.config, arguments.context));
   }
+  const double left = static_cast<double>(inspection.device.free_bytes) - inspection.served_bytes();
+  for (CacheCost& cache : inspection.caches) {
+    cache.fitting_tokens = static_cast<int64_t>(std::max(left, 0.0) / cache.plan.cost.bytes_per_token);
+  }
   return inspection;
-}
-
-bool FitsDevice(const Inspection& inspection) {
-  return inspection.parameters * inspection.device.bytes_per_weight < inspection.device.free_bytes;
 }
 
 uint64_t MemoryBytes() {
@@ -192,9 +155,23 @@ std::string CountText(double count) {
   return fmt::format("{:.{}f}{}", count, decimals, kUnits[unit]);
 }
 
+// "float32 fits", or what streaming takes.
+std::string PlaceText(const Inspection& inspection) {
+  const DeviceDescription& device = inspection.device;
+  const std::string streamed =
+      SizeText(static_cast<double>(device.bytes_per_weight * inspection.size.streamed_parameters()));
+  switch (inspection.place()) {
+    case WeightPlace::kResident: return device.data_type_name + " fits";
+    case WeightPlace::kStreamed:
+      return fmt::format("{} is streamed (--weights stream), which takes at least {}", device.data_type_name, streamed);
+    case WeightPlace::kNowhere: break;
+  }
+  return fmt::format("{} does not fit, nor do the {} that streaming has in memory", device.data_type_name, streamed);
+}
+
 std::string ModelText(const Inspection& inspection) {
   const ModelConfig& config = inspection.config;
-  const auto parameters = static_cast<double>(inspection.parameters);
+  const auto parameters = static_cast<double>(inspection.size.parameters());
   std::string weights = "no weight files here, only config.json";
   if (inspection.weights) {
     weights = fmt::format("{} in {} file{}",
@@ -215,18 +192,19 @@ std::string ModelText(const Inspection& inspection) {
       "{}"
       "  parameters: {}\n"
       "  weights:    {}\n"
-      "  memory:     {} in float32, {} in bfloat16; {} has {} free: {} {}\n",
+      "  memory:     {} in float32, {} in bfloat16; {} has {} free: {}\n",
       inspection.name, config.architecture, config.layer_count(), config.query_heads,
       layer.kv_heads, layer.key_head_dim, WindowText(config), config.hidden_size,
       config.intermediate_size, config.vocab_size, config.max_position_embeddings, experts,
       CountText(parameters), weights, SizeText(4 * parameters), SizeText(2 * parameters),
       inspection.device.name, SizeText(static_cast<double>(inspection.device.free_bytes)),
-      inspection.device.data_type_name, FitsDevice(inspection) ? "fits" : "does not fit");
+      PlaceText(inspection));
 }
 
 std::string CacheText(const Inspection& inspection, const InspectArguments& arguments) {
   std::vector<Column> columns = {{"KV cache", Align::kLeft}, {"eff. bits"}, {"bytes/token"}};
   for (const int64_t tokens : kContexts) columns.push_back({fmt::format("{}k", tokens / 1024)});
+  columns.push_back({"tokens"});
   TextTable table(std::move(columns));
   std::vector<ScoredPlan> plans;
   for (const CacheCost& cache : inspection.caches) {
@@ -235,13 +213,20 @@ std::string CacheText(const Inspection& inspection, const InspectArguments& argu
                                       fmt::format("{:.2f}", cache.plan.cost.effective_bits),
                                       fmt::format("{:.0f}", cache.plan.cost.bytes_per_token)};
     for (const double bytes : cache.bytes) cells.push_back(SizeText(bytes));
+    cells.push_back(CountText(static_cast<double>(cache.fitting_tokens)));
     table.AddRow(std::move(cells));
   }
   return table.Render(TerminalWidth()) +
-         fmt::format("Target {}; bytes per token at a context of {} tokens, the rest for one "
-                     "sequence.\n",
-                     arguments.target, arguments.context) +
+         fmt::format("Target {}; bytes per token at a context of {} tokens, sizes of one sequence; tokens: that fit on {} "
+                     "beside {} of weights{}.\n",
+                     arguments.target, arguments.context, inspection.device.name, SizeText(inspection.served_bytes()),
+                     inspection.weights ? "" : " (bfloat16)") +
          PaddingSentence(plans, arguments.target);
+}
+
+Json ModeToJson(WeightPlace place) {
+  if (place == WeightPlace::kNowhere) return nullptr;
+  return place == WeightPlace::kResident ? "resident" : "stream";
 }
 
 Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
@@ -257,7 +242,8 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                       {"nominal_bits", cost.nominal_bits},
                       {"effective_bits", cost.effective_bits},
                       {"bytes_per_token", cost.bytes_per_token},
-                      {"bytes_at_context", std::move(bytes)}});
+                      {"bytes_at_context", std::move(bytes)},
+                      {"fitting_tokens", cache.fitting_tokens}});
     if (cost.padded_bytes_per_token) caches.back()["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
   }
   Json windows = Json::array();
@@ -274,13 +260,15 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                        {"intermediate_size", config.intermediate_size},
                        {"vocab_size", config.vocab_size},
                        {"max_position_embeddings", config.max_position_embeddings},
-                       {"parameters", inspection.parameters},
+                       {"parameters", inspection.size.parameters()},
                        {"weight_bytes", nullptr},
                        {"shards", nullptr},
                        {"memory_bytes", MemoryBytes()},
                        {"device", inspection.device.name},
                        {"device_free_bytes", inspection.device.free_bytes},
-                       {"fits_device", FitsDevice(inspection)},
+                       {"fits_device", inspection.place() == WeightPlace::kResident},
+                       {"weights_mode", ModeToJson(inspection.place())},
+                       {"streamed_bytes", inspection.device.bytes_per_weight * inspection.size.streamed_parameters()},
                        {"target", arguments.target},
                        {"context", arguments.context},
                        {"kv_cache", std::move(caches)}});

@@ -39,4 +39,6 @@ DeviceDescription DescribeDevice(const std::string& device) {
   return {resolved.str(), FreeMemory(resolved), TypeName(type), static_cast<int64_t>(c10::elementSize(type))};
 }
 
+int64_t ResidentLayerBytes(int64_t free_bytes) { return free_bytes / 3 * 2; }
+
 }  // namespace kvtune

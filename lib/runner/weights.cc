@@ -1,5 +1,6 @@
 #include "lib/runner/weights.h"
 
+#include "lib/runner/device.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/tensor_reader.h"
 
@@ -13,9 +14,9 @@ int64_t BytesOf(const LayerWeights& weights) {
   return static_cast<int64_t>(bytes);
 }
 
-// Whether `count` layers like this one fit beside the rest: a third of the memory is for activations.
+// Whether `count` layers like this one fit beside the rest.
 bool Fit(const LayerWeights& layer, size_t count, const at::Device& device) {
-  return BytesOf(layer) * static_cast<int64_t>(count) <= FreeMemory(device) / 3 * 2;
+  return BytesOf(layer) * static_cast<int64_t>(count) <= ResidentLayerBytes(FreeMemory(device));
 }
 
 }  // namespace

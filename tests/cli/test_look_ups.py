@@ -79,6 +79,46 @@ class InspectTest(CliTestCase):
         self.assertIn("found \"tpu\"", self.run_error("inspect", "--model", self.model, "--device", "tpu",
                                                       exit_code=2))
 
+    def place(self, **sizes):
+        """What inspect says of a config.json of these sizes."""
+        path = self.folder / "place.json"
+        path.write_text(json.dumps(tiny_model.config() | {"hidden_size": 1024, "tie_word_embeddings": True} | sizes))
+        arguments = ["inspect", "--model", path, "--device", "cpu"]
+        return self.run_json(*arguments), self.run_kvtune(*arguments).stdout
+
+    def test_weights_that_fit_are_streamed_or_fit_nowhere(self):
+        wide = {"intermediate_size": 65536}  # layers of 0.8 GB
+        two, text = self.place(**wide, num_hidden_layers=2, vocab_size=257)
+        self.assertEqual(two["streamed_bytes"], 4 * two["parameters"])  # two layers are all
+        free = two["device_free_bytes"]
+        many = 2 + free // (two["streamed_bytes"] // 2)
+        result, text = self.place(**wide, num_hidden_layers=many, vocab_size=257)
+        self.assertEqual((result["fits_device"], result["weights_mode"]), (False, "stream"))
+        self.assertEqual(result["streamed_bytes"], two["streamed_bytes"])
+        self.assertIn("float32 is streamed (--weights stream), which takes at least", text)
+
+        result, text = self.place(num_hidden_layers=2, vocab_size=free // (4 * 1024) * 2)
+        self.assertEqual((result["fits_device"], result["weights_mode"]), (False, None))
+        self.assertIn("float32 does not fit, nor do the", text)
+
+        result, text = self.place(num_hidden_layers=2, vocab_size=257)
+        self.assertEqual((result["fits_device"], result["weights_mode"]), (True, "resident"))
+        self.assertIn("float32 fits", text)
+
+    def test_tokens_that_fit_beside_the_weights(self):
+        result = self.run_json("inspect", "--model", self.model, "--device", "cpu", "--target", "vllm")
+        for cache in result["kv_cache"]:
+            self.assertEqual(cache["fitting_tokens"],
+                             (result["device_free_bytes"] - result["weight_bytes"]) // cache["bytes_per_token"])
+        # Without weight files: in bfloat16, and none beside weights that do not fit.
+        result, text = self.place(num_hidden_layers=2, vocab_size=257)
+        exact = result["kv_cache"][0]
+        self.assertEqual(exact["fitting_tokens"],
+                         (result["device_free_bytes"] - 2 * result["parameters"]) // exact["bytes_per_token"])
+        self.assertIn("of weights (bfloat16).", text)
+        result, text = self.place(num_hidden_layers=2, vocab_size=result["device_free_bytes"] // 1024)
+        self.assertEqual({cache["fitting_tokens"] for cache in result["kv_cache"]}, {0})
+
     def test_refused_architecture(self):
         model = self.folder / "refused"
         model.mkdir()

@@ -1,0 +1,27 @@
+// How many parameters a model has, by its config.json alone, and whether a device has room for them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "lib/core/model_config.h"
+#include "lib/runner/device.h"
+
+namespace kvtune {
+
+struct ModelSize {
+  int64_t outside_layers = 0;   // parameters of embedding, head and last norm
+  std::vector<int64_t> layers;  // parameters by layer
+
+  int64_t parameters() const;
+  // Of those that are in memory at a time when layers are streamed: two layers and what is outside.
+  int64_t streamed_parameters() const;
+};
+
+ModelSize SizeOf(const ModelConfig& config);
+
+// Where `--weights auto` has the weights in the device's usual type; kNowhere: not even two layers fit.
+enum class WeightPlace { kResident, kStreamed, kNowhere };
+WeightPlace PlaceOfWeights(const ModelSize& size, const DeviceDescription& device);
+
+}  // namespace kvtune
