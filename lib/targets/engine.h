@@ -27,7 +27,7 @@ struct ExportFormat {
   // Throws Error naming the place in `source`.
   PrecisionPlan (*read)(std::string_view content, const std::string& source, size_t layer_count,
                         const Target& target) = nullptr;
-  // Of what the format can express, where that is not what the engine can run.
+  // Of what the format can express, where that is not what is searched.
   std::optional<PlanShape> shape = std::nullopt;
 };
 

@@ -1,6 +1,7 @@
 // mlx-optiq: the same bits for keys and values of a layer, in groups of 64 channels (its kv_config.json,
 // which `optiq serve --kv-config` reads). A layer that the file leaves out stays as the model computes it
-// (optiq/serve.py, install_mixed_kv).
+// (optiq/serve.py, install_mixed_kv); such plans are read, scored and written, but not searched: beside 8
+// bits an exact layer buys little, and more choices make the search find less in the same time.
 #include <fmt/format.h>
 
 #include <array>
@@ -58,11 +59,12 @@ PrecisionPlan Read(std::string_view content, const std::string& source, size_t l
 Engine MlxOptiqEngine() {
   return {
       .target = {.name = "mlx-optiq",
-                 .description = "MLX with mlx-optiq: affine, the same bits for a layer's keys and values, or exact",
-                 .shape = {ShapeKind::kAnyPair, AndExact(TiedPairs(kFormats))},
+                 .description = "MLX with mlx-optiq: affine, the same bits for a layer's keys and values",
+                 .shape = {ShapeKind::kAnyPair, TiedPairs(kFormats)},
                  .pairs = TiedPairs(kFormats)},
       .exports = {{.summary = {"mlx-optiq", "kv_config.json of optiq serve"},
-                   .write = Write, .recognizes = Recognizes, .read = Read}},
+                   .write = Write, .recognizes = Recognizes, .read = Read,
+                   .shape = PlanShape{ShapeKind::kAnyPair, AndExact(TiedPairs(kFormats))}}},
   };
 }
 
