@@ -211,20 +211,21 @@ def report(result):
           f"{result['run']['token_count']} tokens; the enumerated front has {len(front)} plans of "
           f"{front[0]['bytes']:.0f} to {front[-1]['bytes']:.0f} bytes per token; "
           f"at most {result['max_evaluations']} plans a search\n")
-    print(f"| algorithm | seeds | plans scored | share, median | share, worst | with {result['few']} plans, median | "
-          "plans to 99 %, median | worst |\n|---|---|---|---|---|---|---|---|")
+    print(f"| algorithm | seeds | plans scored | share, median | worst | with {result['few']} plans, median | worst | "
+          "plans to 99 %, median | worst |\n|---|---|---|---|---|---|---|---|---|")
     for name, runs in result["searches"].items():
         shares = [run["share"] for run in runs]
         cells = [name, "no chance" if name in DETERMINISTIC else len(runs),
                  f"{statistics.median(run['plans'] for run in runs):.0f}",
                  f"{statistics.median(shares):.2%}", f"{min(shares):.2%}"]
         if "plans_to_99_percent" in runs[0]:
-            cells.append(f"{statistics.median(run['share_with_few'] for run in runs):.2%}")
+            few = [run["share_with_few"] for run in runs]
+            cells += [f"{statistics.median(few):.2%}", f"{min(few):.2%}"]
             reached = sorted(run["plans_to_99_percent"] or math.inf for run in runs)
             for value in (statistics.median(reached), reached[-1]):
                 cells.append("not reached" if value == math.inf else f"{value:.0f}")
         else:
-            cells += ["", "", ""]
+            cells += ["", "", "", ""]
         print("| " + " | ".join(map(str, cells)).replace(" %", "%").replace("%", " %") + " |")
 
 

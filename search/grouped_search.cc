@@ -11,6 +11,7 @@
 #include "lib/base/random.h"
 #include "search/additive_plans.h"
 #include "search/first_generation.h"
+#include "search/grouped_proposals.h"
 #include "search/moead.h"
 #include "search/nsga2.h"
 #include "search/search_run.h"
@@ -71,6 +72,28 @@ void SearchRun::ScoreWholeSpace() {
   stop_reason_ = fmt::format("the grouped space of {} plans is scored whole", plans.size());
 }
 
+// The surrogate is refitted after every round, so that it is right where the front is. At most half of
+// the generations: it is NSGA-II that finds what an additive model cannot see.
+bool SearchRun::ScoreProposals(int& generation) {
+  if (layer_losses_.empty()) return true;
+  while (generation < options_.generations / 2) {
+    const std::vector<Objectives> objectives = ObjectivesOfAll();
+    const std::vector<PrecisionPlan> plans = ProposeGroupedPlans(
+        genome_, FittedLosses(), cost_, {evaluator_.plans(), objectives, worst_, options_.shape},
+        static_cast<size_t>(population_));
+    if (plans.empty()) return true;
+    ++generation;
+    if (Score(plans) < plans.size()) {
+      Report(SearchStage::kGroupedSearch, generation);
+      StopAtLimit();
+      return false;
+    }
+    if (EndsAfter(generation)) return false;
+    if (stalled_ > 0) return true;
+  }
+  return true;
+}
+
 // Uniform plans, the caller's, the surrogate's, and random ones.
 std::vector<Genes> SearchRun::FirstGenes() const {
   std::vector<PrecisionPlan> seeds = uniform_plans_;
@@ -78,7 +101,7 @@ std::vector<Genes> SearchRun::FirstGenes() const {
   if (!layer_losses_.empty()) {
     // Half a generation: random plans find what the surrogate is wrong about.
     const std::vector<PrecisionPlan> front =
-        ThinOverBytes(AdditiveFront(genome_, layer_losses_, cost_), cost_,
+        ThinOverBytes(AdditiveFront(genome_, FittedLosses(), cost_), cost_,
                       static_cast<size_t>(population_) / 2);
     seeds.insert(seeds.end(), front.begin(), front.end());
   }
@@ -87,14 +110,16 @@ std::vector<Genes> SearchRun::FirstGenes() const {
 }
 
 // Children that the surrogate expects to be clearly dominated are not scored; the algorithm is told
-// the expectation. As many plans of the refitted surrogate's front are scored in their place. One
-// child in four always goes through, so that what the surrogate is wrong about is found.
+// the expectation. Up to as many of its proposals are scored in their place. One child in four always
+// goes through, so that what the surrogate is wrong about is found.
 std::vector<Objectives> SearchRun::ScoreChildren(std::span<const Genes> children) {
   if (layer_losses_.empty()) return ScoreGenes(children);
   constexpr size_t kUnscreened = 4;
   constexpr double kMargin = 0.15;  // decades: about the error of a fit that goes well
   const LayerLosses fitted = FittedLosses();
-  std::vector<Objectives> front = ObjectivesOfAll();
+  std::vector<PrecisionPlan> known = evaluator_.plans();  // and the children to be scored
+  std::vector<Objectives> of_known = ObjectivesOfAll();
+  const size_t scored_before = known.size();
   std::vector<Objectives> objectives(children.size());
   std::vector<PrecisionPlan> plans;
   std::vector<size_t> places;
@@ -102,20 +127,26 @@ std::vector<Objectives> SearchRun::ScoreChildren(std::span<const Genes> children
     PrecisionPlan plan = genome_.Decode(children[i]);
     const Objectives expected = {std::log10(PredictLoss(fitted, plan)),
                                  cost_(plan).bytes_per_token};
-    const bool dominated = std::ranges::any_of(front, [&](const Objectives& member) {
+    const auto scored = std::span(of_known).first(scored_before);
+    const bool dominated = std::ranges::any_of(scored, [&](const Objectives& member) {
       return member.bytes <= expected.bytes && member.loss + kMargin <= expected.loss;
     });
     const bool is_new = evaluator_.CountNew(std::span(&plan, 1)) > 0;
     if (dominated && is_new && i % kUnscreened != 0) {
       objectives[i] = expected;
     } else {
+      if (is_new) {
+        known.push_back(plan);
+        of_known.push_back(expected);
+      }
       plans.push_back(std::move(plan));
       places.push_back(i);
     }
   }
   const size_t own = plans.size();
-  const std::vector<PrecisionPlan> proposed = NewPlans(AdditiveFront(genome_, fitted, cost_));
-  for (PrecisionPlan& plan : ThinOverBytes(proposed, cost_, children.size() - own)) {
+  for (PrecisionPlan& plan :
+       ProposeGroupedPlans(genome_, fitted, cost_, {known, of_known, worst_, options_.shape},
+                           children.size() - own)) {
     plans.push_back(std::move(plan));
   }
   const size_t scored = Score(plans);
@@ -125,13 +156,16 @@ std::vector<Objectives> SearchRun::ScoreChildren(std::span<const Genes> children
 }
 
 void SearchRun::RunNsga2() {
+  int generation = 0;
+  if (!ScoreProposals(generation)) return;
   const std::vector<Genes> first = FirstGenes();
   const std::vector<Objectives> objectives = ScoreGenes(first);
+  ++generation;
   if (objectives.size() < first.size()) {
-    Report(SearchStage::kGroupedSearch, 1);
+    Report(SearchStage::kGroupedSearch, generation);
     return StopAtLimit();
   }
-  if (EndsAfter(1)) return;
+  if (EndsAfter(generation)) return;
   Nsga2Options options;
   options.crossover_probability = options_.crossover_probability;
   options.mutation_probability = options_.mutation_probability > 0
@@ -141,7 +175,8 @@ void SearchRun::RunNsga2() {
   Nsga2 nsga2(
       genome_.choices(), first, objectives,
       [this](std::span<const Genes> children) { return ScoreChildren(children); }, options);
-  for (int generation = 2;; ++generation) {
+  while (true) {
+    ++generation;
     if (!nsga2.Evolve()) {
       Report(SearchStage::kGroupedSearch, generation);
       return StopAtLimit();

@@ -44,4 +44,24 @@ double Hypervolume(std::span<const Objectives> points, const Objectives& referen
   return pagmo::hypervolume(inside).compute({reference.loss, reference.bytes});
 }
 
+// By hand, since a difference of two hypervolumes takes a sort each and thousands of points are compared.
+double HypervolumeGain(std::span<const Objectives> front, const Objectives& point,
+                       const Objectives& reference) {
+  double gain = 0;
+  double least = reference.loss;  // of what has at most `from` bytes
+  double from = point.bytes;
+  const auto add_until = [&](double bytes) {
+    const double to = std::min(bytes, reference.bytes);
+    if (to <= from) return;
+    gain += (to - from) * std::max(0.0, least - point.loss);
+    from = to;
+  };
+  for (const Objectives& member : front) {
+    add_until(member.bytes);
+    least = std::min(least, member.loss);
+  }
+  add_until(reference.bytes);
+  return gain;
+}
+
 }  // namespace kvtune

@@ -193,14 +193,6 @@ LayerLosses SearchRun::FittedLosses() const {
   return FitLayerLosses(layer_losses_, plans, losses);
 }
 
-std::vector<PrecisionPlan> SearchRun::NewPlans(std::span<const PrecisionPlan> plans) const {
-  std::vector<PrecisionPlan> unscored;
-  for (const PrecisionPlan& plan : plans) {
-    if (evaluator_.CountNew(std::span(&plan, 1)) > 0) unscored.push_back(plan);
-  }
-  return unscored;
-}
-
 void SearchRun::Report(SearchStage stage, int generation) {
   std::vector<Objectives> objectives;
   for (const PrecisionPlan& plan : evaluator_.plans()) {

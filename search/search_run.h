@@ -42,8 +42,6 @@ class SearchRun {
   int64_t EvaluationsLeft() const;
   // The surrogate fitted to all scores so far. REQUIRES: a scout that gave losses.
   LayerLosses FittedLosses() const;
-  // Those that were not scored yet. REQUIRES: none is there twice.
-  std::vector<PrecisionPlan> NewPlans(std::span<const PrecisionPlan> plans) const;
 
   Objectives ObjectivesOf(const PrecisionPlan& plan) const;
   std::vector<Objectives> ObjectivesOfAll() const;
@@ -63,6 +61,8 @@ class SearchRun {
   void RunMoead();
   void RunRandom();
   void ScoreList(std::vector<PrecisionPlan> plans, std::string_view what);
+  // Rounds of proposals that count as generations; false when the search is to end.
+  bool ScoreProposals(int& generation);
   std::vector<Genes> FirstGenes() const;
   std::vector<Objectives> ScoreGenes(std::span<const Genes> generation);
   std::vector<Objectives> ScoreChildren(std::span<const Genes> children);

@@ -71,6 +71,36 @@ TEST(ParetoTest, PointsBeyondTheReferenceHaveNoArea) {
   EXPECT_DOUBLE_EQ(Hypervolume(points, {4, 4}), 4);
 }
 
+TEST(ParetoTest, GainIsTheAreaThatAPointAdds) {
+  const std::vector<Objectives> front = {{2, 1}, {1, 3}};
+  EXPECT_DOUBLE_EQ(HypervolumeGain({}, {1, 3}, {4, 4}), 3 * 1);
+  EXPECT_DOUBLE_EQ(HypervolumeGain(front, {1, 2}, {4, 4}), 1);
+  EXPECT_DOUBLE_EQ(HypervolumeGain(front, {0, 0}, {4, 4}), 16 - 7);
+  EXPECT_EQ(HypervolumeGain(front, {2, 1}, {4, 4}), 0);
+  EXPECT_EQ(HypervolumeGain(front, {3, 2}, {4, 4}), 0);
+  EXPECT_EQ(HypervolumeGain(front, {0, 4}, {4, 4}), 0);
+  EXPECT_EQ(HypervolumeGain(front, {4, 0}, {4, 4}), 0);
+}
+
+TEST(ParetoTest, GainIsTheDifferenceOfPagmosHypervolumes) {
+  const Objectives reference = {10, 10};
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Random random(seed);
+    const auto draw = [&] { return Objectives{12 * random.Unit() - 1, 12 * random.Unit() - 1}; };
+    std::vector<Objectives> points;
+    for (int i = 0; i < 20; ++i) points.push_back(draw());
+    std::vector<Objectives> front;
+    for (const size_t i : NonDominated(points)) front.push_back(points[i]);
+    for (int i = 0; i < 20; ++i) {
+      const Objectives point = draw();
+      std::vector<Objectives> with = points;
+      with.push_back(point);
+      EXPECT_NEAR(HypervolumeGain(front, point, reference),
+                  Hypervolume(with, reference) - Hypervolume(points, reference), 1e-12);
+    }
+  }
+}
+
 TEST(ParetoTest, LossesMayBeNegative) {
   const std::vector<Objectives> points = {{-6, 100}};
   EXPECT_DOUBLE_EQ(Hypervolume(points, {-1, 300}), 5 * 200);
