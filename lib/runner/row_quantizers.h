@@ -264,10 +264,19 @@ KVTUNE_HOST_DEVICE inline void MlxAffine(Row x, int bits) {
   }
 }
 
-// hqq/core/quantize.py and optimize.py (optimize_weights_proximal_legacy, float32 as on a CPU): the
-// zero is improved for up to 20 rounds, while the row's mean error falls. HQQ stops all rows of a call
-// together, by their common mean; here each row stops by its own, so that a row's value does not
-// depend on what is quantized beside it.
+// shrink_lp_op of hqq/core/optimize.py with p = 0.7, beta = 10: an error's part that counts as an outlier.
+KVTUNE_HOST_DEVICE inline float HqqShrunk(float error) {
+  const float magnitude = fabsf(error);
+  if (magnitude < 0.17f) return 0.0f;  // where the power is larger than the magnitude
+  // The power in double: devices agree on it.
+  const float shrunk =
+      magnitude - 0.1f * static_cast<float>(pow(static_cast<double>(magnitude), static_cast<double>(-0.3f)));
+  return shrunk > 0 ? (error < 0 ? -shrunk : shrunk) : 0.0f;
+}
+
+// hqq/core/quantize.py and optimize.py (optimize_weights_proximal_legacy, float32 as on a CPU): 20 rounds
+// that improve the zero. HQQ stops when the mean error of all rows of one call has stopped falling, with
+// the rows of a cache after 10 rounds and more; here no row depends on what is quantized beside it.
 KVTUNE_HOST_DEVICE inline void Hqq(Row x, int bits) {
   const float levels = static_cast<float>((1 << bits) - 1);
   const RowRange range = RangeOf(x);
@@ -276,24 +285,15 @@ KVTUNE_HOST_DEVICE inline void Hqq(Row x, int bits) {
   scale = scale < 2e4f ? scale : 2e4f;
   const auto size = static_cast<float>(x.size);
   float zero = -range.low * scale;
-  float best_error = FromBits(0x7f800000u);
   for (int round = 0; round < 20; ++round) {
-    float error = 0, sum = 0;
+    float sum = 0;
     for (int64_t i = 0; i < x.size; ++i) {
       const float q = Clamp(RoundHalfToEven(x[i] * scale + zero), 0, levels);
-      const float difference = x[i] - (q - zero) / scale;
-      const float magnitude = fabsf(difference);
-      error += magnitude;
-      // |e| - |e|^(p-1) / beta with p = 0.7, beta = 10; the power in double: devices agree on it.
-      const float shrunk =
-          magnitude - 0.1f * static_cast<float>(pow(static_cast<double>(magnitude), static_cast<double>(-0.3f)));
-      const float kept = shrunk > 0 ? (difference < 0 ? -shrunk : shrunk) : 0.0f;
-      sum += q - (x[i] - kept) * scale;
+      sum += q - (x[i] - HqqShrunk(x[i] - (q - zero) / scale)) * scale;
     }
+    const float before = zero;
     zero = sum / size;
-    error /= size;
-    if (!(error < best_error)) break;
-    best_error = error;
+    if (zero == before) break;  // at rest: the rounds left would repeat this one
   }
   const float inverse = 1.0f / scale;
   for (int64_t i = 0; i < x.size; ++i) {

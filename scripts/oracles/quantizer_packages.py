@@ -3,10 +3,13 @@
 Each function takes rows on the last axis and gives what the cache returns, in float32.
 """
 
+from unittest import mock
+
 import gguf
 import mlx.core as mx
 import numpy as np
 import torch
+from hqq.core.optimize import optimize_weights_proximal_legacy_step
 from hqq.core.quantize import Quantizer
 from optimum.quanto import MaxOptimizer, qint2, qint4, quantize_weight
 
@@ -46,19 +49,20 @@ def float8(x: np.ndarray, kind: torch.dtype, scale: np.ndarray) -> np.ndarray:
 
 
 def hqq(x: np.ndarray, bits: int) -> np.ndarray:
-    """As transformers' HQQQuantizedLayer (axis 1, group 64), one row a call: HQQ stops its rounds for all
-    rows of a call together."""
+    """As transformers' HQQQuantizedLayer (axis 1, group 64), with all rounds for every row: HQQ itself stops
+    them by the mean error of all rows of a call."""
     rows = torch.from_numpy(np.ascontiguousarray(x.reshape(-1, 64)))
-    values = torch.empty_like(rows)
-    for i, row in enumerate(rows):  # four copies, since HQQ packs four rows into a byte
-        values[i] = hqq_call(row.repeat(4, 1), bits)[0]
-    return values.reshape(x.shape).numpy()
-
-
-def hqq_call(rows: torch.Tensor, bits: int) -> torch.Tensor:
-    codes, meta = Quantizer.quantize(rows, nbits=bits, group_size=64, axis=1, device="cpu", compute_dtype=torch.float32)
+    with mock.patch.object(Quantizer, "optimize_weights", hqq_rounds):
+        codes, meta = Quantizer.quantize(rows, nbits=bits, group_size=64, axis=1, device="cpu",
+                                         compute_dtype=torch.float32, bitpack=False)
     meta["compute_dtype"] = torch.float32
-    return Quantizer.dequantize(codes, meta).reshape(rows.shape)
+    return Quantizer.dequantize(codes, meta).reshape(x.shape).numpy()
+
+
+def hqq_rounds(tensor, scale, zero, min_max, axis, device):
+    for _ in range(20):
+        _, _, zero, scale = optimize_weights_proximal_legacy_step(tensor, scale, zero, min_max, 10, 0.7, axis)
+    return torch.round(tensor * scale + zero).clamp(*min_max), scale, zero
 
 
 def quanto(x: np.ndarray, bits: int) -> np.ndarray:
