@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "calib_data/demo_model", metavar="DIR")
     parser.add_argument("--prompts", type=pathlib.Path, default=ROOT / "calib_data/calibration.jsonl",
                         metavar="FILE", help="JSONL with \"text\"")
-    parser.add_argument("--max-prompts", type=int, default=8)
+    parser.add_argument("--max-prompts", type=int, default=32)
     parser.add_argument("--max-prompt-tokens", type=int, default=600, help="of each prompt")
     parser.add_argument("--tolerance", type=float, default=0.15)
     parser.add_argument("--kvtune", type=pathlib.Path, default=ROOT / "build/release/apps/kvtune/kvtune")

@@ -106,6 +106,8 @@ struct KvFormat {
   int residual_window_tokens = 0;   // the newest tokens that stay exact
   ScaleKind scale = ScaleKind::kOfRow;
 
+  // Of llama.cpp and ik_llama.cpp, which cache keys as the GGUF file orders their channels.
+  bool is_ggml() const { return numerics >= Numerics::kGgmlQ8_0 && numerics <= Numerics::kGgmlIq4Nl; }
   bool is_exact() const { return id == KvFormatId::kExact; }
   bool has_numeric_label() const { return label[0] >= '0' && label[0] <= '9'; }
   const QuantLayout& layout(KvSide side) const { return side == KvSide::kKey ? key_layout : value_layout; }

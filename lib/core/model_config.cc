@@ -279,6 +279,7 @@ ModelConfig ParseModelConfig(const Json& config, const std::string& source) {
   model.norms_add_one = family.norms_add_one;
   model.query_key_norm = family.query_key_norm;
   model.fused_projections = family.fused_projections;
+  model.gguf_rotary_neighbours = family.gguf_rotary_neighbours;
   model.tied_embeddings = BoolOr(fields, "tie_word_embeddings", family.tied_by_default);
   return model;
 }

@@ -103,6 +103,7 @@ struct ModelConfig {
   bool output_bias = false;        // of the attention's output projection
   bool mlp_bias = false;
   bool fused_projections = false;  // in the checkpoint: qkv_proj and gate_up_proj
+  bool gguf_rotary_neighbours = false;  // as in Family
   bool tied_embeddings = false;    // the head is the embedding matrix
 
   int64_t layer_count() const { return static_cast<int64_t>(layers.size()); }

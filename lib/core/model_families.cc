@@ -8,11 +8,12 @@ namespace {
 
 // Defaults are those of the family's configuration class in transformers 5.17.
 constexpr std::array kFamilies = {
-    Family{.architecture = "LlamaForCausalLM"},
+    Family{.architecture = "LlamaForCausalLM", .gguf_rotary_neighbours = true},
     Family{.architecture = "MistralForCausalLM",
            .bias = BiasRule::kNever,
            .windows = WindowRule::kEveryLayer,
-           .default_window = 4096},
+           .default_window = 4096,
+           .gguf_rotary_neighbours = true},
     Family{.architecture = "Qwen2ForCausalLM",
            .bias = BiasRule::kQueryKeyValue,
            .windows = WindowRule::kFromLayerIfAsked,
@@ -35,6 +36,7 @@ constexpr std::array kFamilies = {
            .bias = BiasRule::kNever,
            .windows = WindowRule::kEveryLayer,
            .experts = ExpertLayout::kMixtral,
+           .gguf_rotary_neighbours = true,
            .default_rope_theta = 1e6},
     Family{.architecture = "Gemma2ForCausalLM",
            .windows = WindowRule::kAllButEveryNth,
@@ -71,6 +73,7 @@ constexpr std::array kFamilies = {
            .query_key_norm = QueryKeyNorm::kWholeWidth},
     Family{.architecture = "SmolLM3ForCausalLM",
            .windows = WindowRule::kUnrotatedIfAsked,
+           .gguf_rotary_neighbours = true,
            .has_unrotated_layers = true,
            .default_rope_theta = 2e6,
            .tied_by_default = true},

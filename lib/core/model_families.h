@@ -47,6 +47,9 @@ struct Family {
   std::optional<Activation> activation = std::nullopt;  // nullopt: config.json says it
   std::optional<ExpertLayout> experts = std::nullopt;
   bool fused_projections = false;
+  // A GGUF file has the two channels of a rotary pair beside each other, where a checkpoint has all first
+  // ones and then all second ones: llama.cpp's convert_hf_to_gguf.py, LlamaModel.permute.
+  bool gguf_rotary_neighbours = false;
   bool has_unrotated_layers = false;  // no_rope_layers, no_rope_layer_interval
   bool rotates_partially = false;     // partial_rotary_factor
   bool has_local_rope = false;        // sliding layers turn by a base of their own

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "lib/runner/fake_quantize.h"
 #include "lib/runner/row_kernels_cpu.h"
 #include "lib/runner/row_ops.h"
 
@@ -84,9 +83,8 @@ at::Tensor SoftmaxWithSinks(const at::Tensor& scores, const at::Tensor& sinks) {
 
 }  // namespace
 
-CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, KvSide side,
-                        std::span<const float> head_maxima) {
-  return {FakeQuantize(exact, format, side, head_maxima), exact, format.residual_window_tokens};
+CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, const LayerSide& side) {
+  return {FakeQuantize(exact, format, side), exact, format.residual_window_tokens};
 }
 
 CacheSide ExactCacheSide(const at::Tensor& exact) { return {exact, exact, 0}; }

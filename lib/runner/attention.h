@@ -7,9 +7,8 @@
 // the exact ones. Formats without a window have no such part.
 #pragma once
 
-#include <span>
-
 #include "lib/core/kv_format.h"
+#include "lib/runner/fake_quantize.h"
 #include "lib/runner/torch.h"
 
 namespace kvtune {
@@ -28,9 +27,7 @@ struct CacheSide {
   int64_t window_tokens = 0;    // size of a residual window's group; 0: none, `exact` is not read
 };
 
-// head_maxima: as in FakeQuantize.
-CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, KvSide side,
-                        std::span<const float> head_maxima);
+CacheSide MakeCacheSide(const at::Tensor& exact, const KvFormat& format, const LayerSide& side);
 // The cache of a model that is not quantized.
 CacheSide ExactCacheSide(const at::Tensor& exact);
 

@@ -39,8 +39,9 @@ class Decoder {
 
   // What formats with calibrated scales need; empty until it is set.
   void SetCacheMaxima(std::vector<LayerMaxima> maxima) { cache_maxima_ = std::move(maxima); }
-  std::span<const float> CacheMaxima(size_t layer, KvSide side) const {
-    return cache_maxima_.empty() ? std::span<const float>() : cache_maxima_[layer].side(side);
+  LayerSide SideOfLayer(size_t layer, KvSide side) const {
+    return {side, cache_maxima_.empty() ? std::span<const float>() : cache_maxima_[layer].side(side),
+            config_.gguf_rotary_neighbours};
   }
 
   // On the decoder's device, [tokens] of int64.

@@ -113,21 +113,31 @@ at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x, [[maybe_unuse
 }
 
 // One scale a KV head, or none where rows have their own.
-std::vector<float> StaticScales(const KvFormat& format, KvSide side, std::span<const float> head_maxima) {
+std::vector<float> StaticScales(const KvFormat& format, const LayerSide& side) {
   if (format.scale != ScaleKind::kCalibrated) return {};
-  if (head_maxima.empty()) {
+  if (side.head_maxima.empty()) {
     throw Error("quantizing a cache as " + std::string(format.name) +
                 ": found no calibrated scales, expected the largest keys and values of an exact pass");
   }
-  return CalibratedScales(format, side, head_maxima);
+  return CalibratedScales(format, side.side, side.head_maxima);
+}
+
+// Channels a0 a1 .. b0 b1 .. as a0 b0 a1 b1 .., and back.
+at::Tensor PairsAsNeighbours(const at::Tensor& x) {
+  return x.unflatten(-1, {2, x.size(-1) / 2}).transpose(-1, -2).flatten(-2).contiguous();
+}
+at::Tensor PairsAsHalves(const at::Tensor& x) {
+  return x.unflatten(-1, {x.size(-1) / 2, 2}).transpose(-1, -2).flatten(-2).contiguous();
 }
 
 }  // namespace
 
-at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, KvSide side,
-                        std::span<const float> head_maxima) {
+at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const LayerSide& side) {
   if (format.is_exact()) return x;
-  const QuantLayout& layout = format.layout(side);
+  if (side.gguf_rotary_neighbours && side.side == KvSide::kKey && format.is_ggml()) {
+    return PairsAsHalves(FakeQuantize(PairsAsNeighbours(x), format, {side.side, side.head_maxima}));
+  }
+  const QuantLayout& layout = format.layout(side.side);
   const int64_t tokens = x.size(-2);
   // Tokens are flushed together: in residual windows, and in whole groups along tokens.
   const int64_t group_tokens = layout.axis == QuantAxis::kPerChannel ? layout.group_size : 1;
@@ -135,14 +145,14 @@ at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, KvSide side
   const int64_t flushed = tokens / window * window;
   if (flushed == 0) return x;
   if (flushed < tokens) {
-    const at::Tensor past = FakeQuantize(x.narrow(-2, 0, flushed).contiguous(), format, side, head_maxima);
+    const at::Tensor past = FakeQuantize(x.narrow(-2, 0, flushed).contiguous(), format, side);
     return at::cat({past, x.narrow(-2, flushed, tokens - flushed)}, -2);
   }
-  const HeadArithmetic arithmetic = HeadArithmeticOf(format, side, x.size(-1));
+  const HeadArithmetic arithmetic = HeadArithmeticOf(format, side.side, x.size(-1));
   if (format.numerics == Numerics::kKvtunerAsymmetric && arithmetic.rotation_block == 0) {
     return QuantizeKvtuner(x, arithmetic, layout.axis);
   }
-  const std::vector<float> static_scales = StaticScales(format, side, head_maxima);
+  const std::vector<float> static_scales = StaticScales(format, side);
   const at::Tensor on_device = RoundTripOnDevice(x, arithmetic, layout.axis, static_scales);
   return on_device.defined() ? on_device : RoundTripOnCpu(x, arithmetic, layout.axis, static_scales);
 }

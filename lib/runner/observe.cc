@@ -56,12 +56,11 @@ class LayerObserver {
         observation_(observation) {
     for (size_t i = 0; i < pairs.size(); ++i) {
       if (!keys_.contains(pairs[i].key)) {
-        keys_[pairs[i].key] = MakeCacheSide(qkv.key, FormatOf(pairs[i].key), KvSide::kKey,
-                                              decoder.CacheMaxima(layer, KvSide::kKey));
+        keys_[pairs[i].key] = MakeCacheSide(qkv.key, FormatOf(pairs[i].key), decoder.SideOfLayer(layer, KvSide::kKey));
       }
       if (!values_.contains(pairs[i].value)) {
-        values_[pairs[i].value] = MakeCacheSide(qkv.value, FormatOf(pairs[i].value), KvSide::kValue,
-                                                  decoder.CacheMaxima(layer, KvSide::kValue));
+        values_[pairs[i].value] =
+            MakeCacheSide(qkv.value, FormatOf(pairs[i].value), decoder.SideOfLayer(layer, KvSide::kValue));
       }
       pairs_of_key_[pairs[i].key].push_back({i, pairs[i].value});
     }

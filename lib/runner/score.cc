@@ -25,14 +25,12 @@ int64_t LogitRows(const at::Device& device, int64_t variants, int64_t vocab) {
 class CacheSides {
  public:
   // exact: [parents, kv_heads, tokens, head_dim]
-  CacheSides(at::Tensor exact, KvSide side, std::span<const float> head_maxima)
-      : exact_(std::move(exact)), side_(side), head_maxima_(head_maxima) {}
+  CacheSides(at::Tensor exact, const LayerSide& side) : exact_(std::move(exact)), side_(side) {}
 
   const CacheSide& Of(size_t parent, KvFormatId format) {
     auto [entry, added] = sides_.try_emplace({parent, format});
     if (added) {
-      entry->second = MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(parent), 1), FormatOf(format), side_,
-                                    head_maxima_);
+      entry->second = MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(parent), 1), FormatOf(format), side_);
     }
     return entry->second;
   }
@@ -42,8 +40,7 @@ class CacheSides {
 
  private:
   at::Tensor exact_;
-  KvSide side_;
-  std::span<const float> head_maxima_;
+  LayerSide side_;
   std::map<std::pair<size_t, KvFormatId>, CacheSide> sides_;
 };
 
@@ -57,8 +54,8 @@ class LayerAttention {
     const int64_t tokens = qkv.query.size(2);
     query_ = qkv.query;
     rule_ = qkv.rule;
-    CacheSides keys(qkv.key, KvSide::kKey, decoder_.CacheMaxima(layer_, KvSide::kKey));
-    CacheSides values(qkv.value, KvSide::kValue, decoder_.CacheMaxima(layer_, KvSide::kValue));
+    CacheSides keys(qkv.key, decoder_.SideOfLayer(layer_, KvSide::kKey));
+    CacheSides values(qkv.value, decoder_.SideOfLayer(layer_, KvSide::kValue));
     const ModelConfig& config = decoder_.config();
     output_ = at::empty({static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
                         decoder_.options());

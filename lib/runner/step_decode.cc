@@ -11,13 +11,13 @@ namespace {
 // ones that wait for their group.
 class StepCache {
  public:
-  StepCache(const KvFormat& format, KvSide side, int64_t window_tokens, std::span<const float> head_maxima)
-      : format_(format), side_(side), window_tokens_(window_tokens), head_maxima_(head_maxima) {}
+  StepCache(const KvFormat& format, const LayerSide& side, int64_t window_tokens)
+      : format_(format), side_(side), window_tokens_(window_tokens) {}
 
   // token: [kv_heads, 1, head_dim]
   void Append(const at::Tensor& token) {
     if (format_.residual_window_tokens == 0) {
-      flushed_.push_back(FakeQuantize(token.contiguous(), format_, side_, head_maxima_));
+      flushed_.push_back(FakeQuantize(token.contiguous(), format_, side_));
     } else {
       waiting_.push_back(token);
     }
@@ -28,7 +28,7 @@ class StepCache {
   void Flush() {
     const auto window = static_cast<size_t>(format_.residual_window_tokens);
     if (window == 0 || waiting_.size() < window) return;
-    flushed_.push_back(FakeQuantize(at::cat(waiting_, 1).contiguous(), format_, side_, head_maxima_));
+    flushed_.push_back(FakeQuantize(at::cat(waiting_, 1).contiguous(), format_, side_));
     waiting_.clear();
   }
 
@@ -47,9 +47,8 @@ class StepCache {
   }
 
   const KvFormat& format_;
-  KvSide side_;
+  LayerSide side_;
   int64_t window_tokens_;
-  std::span<const float> head_maxima_;
   std::vector<at::Tensor> flushed_;
   std::vector<at::Tensor> waiting_;
   std::vector<at::Tensor> exact_;
@@ -64,10 +63,8 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, c
   std::vector<StepCache> keys, values;
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     const int64_t window = config.layers[layer].window_tokens;
-    keys.emplace_back(FormatOf(plan.layers[layer].key), KvSide::kKey, window,
-                      decoder.CacheMaxima(layer, KvSide::kKey));
-    values.emplace_back(FormatOf(plan.layers[layer].value), KvSide::kValue, window,
-                        decoder.CacheMaxima(layer, KvSide::kValue));
+    keys.emplace_back(FormatOf(plan.layers[layer].key), decoder.SideOfLayer(layer, KvSide::kKey), window);
+    values.emplace_back(FormatOf(plan.layers[layer].value), decoder.SideOfLayer(layer, KvSide::kValue), window);
   }
   std::vector<at::Tensor> logits;
   for (size_t position = 0; position < prompt.size(); ++position) {

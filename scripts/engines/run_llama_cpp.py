@@ -20,7 +20,6 @@ import numpy as np
 import joint_kl
 
 ROUNDING = "rounds the query to 8 bits (on the CPU)"
-PAIRING = "keeps rotary pairs of Llama models side by side in the cache"
 TYPES = {name: int(getattr(gguf.GGMLQuantizationType, name.upper()))
          for name in ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")} | {"exact": llama_cpp.GGML_TYPE_F32}
 
@@ -106,12 +105,13 @@ def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
     return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
-def write_gguf(directory: pathlib.Path, file: pathlib.Path, architecture: str) -> dict:
-    """As a "llama", whose rotary pairs are side by side, or a "seed_oss", whose heads are two halves: the
-    same computation, of which llama.cpp's own Qwen2 is the special case without a head_dim."""
+def write_gguf(directory: pathlib.Path, file: pathlib.Path) -> dict:
+    """As llama.cpp's converter does it: a Llama has its rotary pairs side by side. A Qwen2 keeps two halves; it
+    becomes a "seed_oss", of which llama.cpp's own Qwen2 is the special case without a head_dim."""
     config = json.loads((directory / "config.json").read_text())
     if config["model_type"] not in ("llama", "qwen2"):
         raise SystemExit(f"{directory}: found a model of type {config['model_type']}, expected llama or qwen2")
+    architecture = {"llama": "llama", "qwen2": "seed_oss"}[config["model_type"]]
     heads, kv_heads, layers = (config[f"num_{what}"] for what in
                                ("attention_heads", "key_value_heads", "hidden_layers"))
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
@@ -188,15 +188,11 @@ def decode(model, ids: list[int], vocabulary: int, key_type: int, value_type: in
 
 
 def run_in(folder: pathlib.Path, job: dict) -> dict:
-    directory = pathlib.Path(job["model"])
-    halves, config = folder / "halves.gguf", write_gguf(directory, folder / "halves.gguf", "seed_oss")
-    model = in_halves = load(halves)
-    if config["model_type"] == "llama":
-        write_gguf(directory, folder / "pairs.gguf", "llama")
-        model = load(folder / "pairs.gguf")
+    config = write_gguf(pathlib.Path(job["model"]), folder / "model.gguf")
+    model = load(folder / "model.gguf")
     libraries = pathlib.Path(llama_cpp.__file__).parent / "lib"
 
-    def logits_with(loaded, key: str, value: str, exact_query: bool = False) -> joint_kl.Logits:
+    def logits_with(key: str, value: str, exact_query: bool = False) -> joint_kl.Logits:
         key_type, value_type = TYPES[key.removeprefix("ik_")], TYPES[value.removeprefix("ik_")]
         is_plain = key.startswith("ik_") or value.startswith("ik_")
 
@@ -204,21 +200,16 @@ def run_in(folder: pathlib.Path, job: dict) -> dict:
             os.environ["LLAMA_ATTN_ROT_DISABLE"] = str(int(is_plain))
             query = ExactQuery(folder, libraries, key_type) if exact_query else contextlib.nullcontext()
             with query:
-                return decode(loaded, ids, config["vocab_size"], key_type, value_type)
+                return decode(model, ids, config["vocab_size"], key_type, value_type)
         return logits
 
     caches = []
     for plan in job["plans"]:
         formats = one_format(plan["layers"], "key"), one_format(plan["layers"], "value")
-        caches.append(joint_kl.Cache(plan["name"], logits_with(model, *formats)))
-        if formats[0] == "exact":
-            continue
-        caches.append(joint_kl.Cache(plan["name"], logits_with(model, *formats, exact_query=True), ROUNDING))
-        if model != in_halves:
-            caches.append(joint_kl.Cache(plan["name"], logits_with(in_halves, *formats), PAIRING))
-            caches.append(joint_kl.Cache(plan["name"], logits_with(in_halves, *formats, exact_query=True),
-                                         f"{ROUNDING} and {PAIRING}"))
-    return joint_kl.answer(job, logits_with(model, "exact", "exact"), caches)
+        caches.append(joint_kl.Cache(plan["name"], logits_with(*formats)))
+        if formats[0] != "exact":
+            caches.append(joint_kl.Cache(plan["name"], logits_with(*formats, exact_query=True), ROUNDING))
+    return joint_kl.answer(job, logits_with("exact", "exact"), caches)
 
 
 if __name__ == "__main__":
