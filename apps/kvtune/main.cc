@@ -1,6 +1,4 @@
 // kvtune: layer-wise precision of a decoder's KV cache, found offline.
-#include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
@@ -35,10 +33,4 @@ kvtune::ExitCode Run(const std::vector<std::string>& arguments) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const kvtune::ExitCode exit_code = Run({argv, argv + argc});
-  // Without the static destructors: libtorch's unregister thousands of operators, and on one GPU
-  // machine that ended in "free(): invalid pointer" after the work was done. Files are on disk by now.
-  std::fflush(nullptr);
-  std::_Exit(static_cast<int>(exit_code));
-}
+int main(int argc, char** argv) { return static_cast<int>(Run({argv, argv + argc})); }
