@@ -46,7 +46,8 @@ Engine Exllamav3Engine() {
       .target = {.name = "exllamav3",
                  .description = "exllamav3: 2 to 8 bits for each side of each layer",
                  .shape = {ShapeKind::kAnyPair, AndExact(AllPairs(kFormats))},
-                 .pairs = AllPairs(kFormats)},
+                 .pairs = AllPairs(kFormats),
+                 .quantizes_windows = false},  // they stay in half precision, outside of Cache.layers
       .exports = {{.summary = {"exllamav3", "Python that sets the layers of its cache"},
                    .write = Write, .recognizes = Recognizes, .read = Read}},
   };

@@ -45,6 +45,10 @@ Target TargetFor(const Target& target, const ModelConfig& model) {
   std::string reason;
   const auto is_refused = [&](PrecisionPair pair) {
     for (size_t layer = 0; layer < model.layers.size(); ++layer) {
+      if (!target.quantizes_windows && model.layers[layer].window_tokens > 0 && !pair.is_exact()) {
+        reason = fmt::format("layer {}: found a sliding window, which {} does not quantize", layer, target.name);
+        return true;
+      }
       if (const auto why = WhyNotStored(pair, model.layers[layer])) {
         if (reason.empty()) reason = fmt::format("layer {}: {}", layer, *why);
         return true;

@@ -31,6 +31,8 @@ struct Target {
   // Whether the engine gives all layers' pages one size, so that small layers of a hybrid model may be
   // padded to large ones.
   bool pads_pages = false;
+  // Whether it quantizes the cache of layers with a sliding window.
+  bool quantizes_windows = true;
   std::vector<ExportSummary> exports = {};
 };
 

@@ -33,6 +33,14 @@ TEST(FitTest, BlocksHaveToFitTheHeads) {
   EXPECT_EQ(TargetFor(FindTarget("kvtuner"), ModelOf(80)).pairs, FindTarget("kvtuner").pairs);
 }
 
+TEST(FitTest, WindowsThatAnEngineKeepsExactAreRefused) {
+  ModelConfig model = ModelOf(128);
+  model.layers[1].window_tokens = 1024;
+  EXPECT_THAT([&] { TargetFor(FindTarget("exllamav3"), model); },
+              ThrowsMessage<Error>(HasSubstr("the target exllamav3 cannot store this model's cache: layer 1: found a "
+                                             "sliding window, which exllamav3 does not quantize")));
+}
+
 TEST(FitTest, PaddingCostsWhereLayersSlideAndPagesAreOfOneSize) {
   ModelConfig model = ModelOf(128);
   const Target& vllm = FindTarget("vllm");
