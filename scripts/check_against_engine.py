@@ -39,7 +39,7 @@ ENGINE_OF = {
     "llama.cpp": Engine("llama_cpp", {
         "llama.cpp": ["q8_0", "q8_0/q4_0", "q5_1/q4_1", "iq4_nl", "q4_0"],
         # Its plain formats are llama.cpp's with the rotation off.
-        "ik_llama.cpp": ["ik_q8_0/ik_q4_0", "ik_q5_1/ik_q4_1", "ik_q4_0"],
+        "ik_llama.cpp": ["ik_q8_0", "ik_q8_0/ik_q4_0", "ik_q5_1/ik_q4_1", "ik_iq4_nl", "ik_q4_0"],
     }),
     "mlx": Engine("mlx", {"mlx-optiq": [
         "mlx_int8;1-3:mlx_int4", "mlx_int4;0:mlx_int8;5:mlx_int8", "mlx_int4;0:exact;1:mlx_int8;5:exact"]}),
