@@ -107,7 +107,7 @@ def main():
         print(f"{arguments.model.name}: {len(plans[0])} layers, {len(lengths)} prompts of {min(lengths)} to "
               f"{max(lengths)} tokens, {arguments.device}, {arguments.dtype}, {arguments.threads} threads, "
               f"{arguments.runs} runs")
-        report("NSGA-II generation", time_plans(arguments, ids, plans, folder))
+        report("generation of the search", time_plans(arguments, ids, plans, folder))
         report("random generation", time_plans(arguments, ids, random_plans(len(plans[0]), len(plans)), folder))
 
 
