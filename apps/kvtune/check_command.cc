@@ -94,7 +94,7 @@ class Gate {
     }
     model.LearnScales(target, prompts);
     if (!arguments_.cache.empty()) model.UseCache(arguments_.cache, run, prompts);
-    const Measurement measured = model.Measure(std::span(&plan, 1), prompts, config.context).front();
+    const Measurement measured = model.Measure(std::span(&plan, 1), prompts, config).front();
     if (before) {
       Compare(config, *before, run, plan, measured, model, prompts, result);
     } else {
@@ -144,8 +144,7 @@ class Gate {
     std::vector<PrecisionPlan> plans;
     for (const Replacement& replacement : replacements) plans.push_back(replacement.plan);
     if (plans.empty()) return;
-    result.blame = BestExplanation(plan, measured, replacements, model.Measure(plans, prompts, config.context),
-                                   failed->metric);
+    result.blame = BestExplanation(plan, measured, replacements, model.Measure(plans, prompts, config), failed->metric);
   }
 
   static void RequireClear(const Baseline& before, const Provenance& run, std::span<const MetricVerdict> verdicts) {

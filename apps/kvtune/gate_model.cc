@@ -93,7 +93,7 @@ double GateModel::NoiseFloor(const PromptSet& prompts) {
 }
 
 std::vector<Measurement> GateModel::Measure(std::span<const PrecisionPlan> plans, const PromptSet& prompts,
-                                            int64_t context) {
+                                            const GateConfig& gate) {
   std::vector<PrecisionPlan> scored(plans.begin(), plans.end());
   scored.push_back(PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(config().layer_count())));
   Progress progress(fmt::format("scoring {} plans", plans.size()),
@@ -106,7 +106,8 @@ std::vector<Measurement> GateModel::Measure(std::span<const PrecisionPlan> plans
   const size_t tail = TailLength(tokens);
   std::vector<Measurement> measurements;
   for (size_t i = 0; i < plans.size(); ++i) {
-    Measurement measured{.bytes_per_token = CostOf(plans[i], config(), context).bytes_per_token, .prompts = {}};
+    const PlanCost cost = CostOf(FindTarget(gate.target), plans[i], config(), gate.context);
+    Measurement measured{.bytes_per_token = cost.bytes_per_token, .prompts = {}};
     for (size_t p = 0; p < prompts.prompts.size(); ++p) {
       const PromptLosses& of_plan = losses[i][p];
       measured.prompts.push_back(MeasurePrompt(of_plan.token_kl, of_plan.nll_sum - losses.back()[p].nll_sum,

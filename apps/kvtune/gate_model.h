@@ -40,9 +40,9 @@ class GateModel {
   void UseCache(const std::filesystem::path& folder, const Provenance& run, const PromptSet& prompts);
   // Nats per token that rounding alone makes; measured once for a prompt set.
   double NoiseFloor(const PromptSet& prompts);
-  // One measurement a plan.
+  // One measurement a plan; bytes by the config's target and context.
   std::vector<Measurement> Measure(std::span<const PrecisionPlan> plans, const PromptSet& prompts,
-                                   int64_t context);
+                                   const GateConfig& gate);
 
  private:
   ModelRunner& runner();

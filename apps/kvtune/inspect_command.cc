@@ -62,11 +62,10 @@ CacheCost CostOfPair(PrecisionPair pair, const Target& target, const ModelConfig
   const PrecisionPlan plan =
       PrecisionPlan::Uniform(pair, static_cast<size_t>(config.layer_count()));
   CacheCost cost;
-  cost.plan = {.name = PairLabel(pair), .plan = plan, .cost = CostOf(plan, config, context), .calibration = {}};
+  cost.plan = {.name = PairLabel(pair), .plan = plan, .cost = CostOf(target, plan, config, context), .calibration = {}};
   cost.plan.cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);
   for (const int64_t tokens : kContexts) {
-    cost.bytes.push_back(CostOf(plan, config, tokens).bytes_per_token *
-                         static_cast<double>(tokens));
+    cost.bytes.push_back(CostOf(target, plan, config, tokens).bytes_per_token * static_cast<double>(tokens));
   }
   return cost;
 }

@@ -75,7 +75,7 @@ double ModelSession::MeasureNoiseFloor() {
 
 CostFunction ModelSession::cost() const {
   return [config = config(), target = target_, context = run_.context](const PrecisionPlan& plan) {
-    PlanCost cost = CostOf(plan, config, context);
+    PlanCost cost = CostOf(target, plan, config, context);
     cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);
     return cost;
   };

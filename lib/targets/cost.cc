@@ -7,11 +7,11 @@ namespace {
 
 constexpr double kExactBits = 16;
 
-// Bits of one side of one layer after `context` tokens: of those that the cache holds, the newest
-// ones, up to the residual window, are stored exactly, the others at the format's effective bits.
+// Bits of one side of one layer whose cache holds so many tokens: the newest ones, up to the residual
+// window, are stored exactly, the others at the format's effective bits.
 double CachedBits(const KvFormat& format, double effective_bits, const LayerConfig& layer,
-                  KvSide side, int64_t context_tokens) {
-  const auto cached = static_cast<double>(layer.cached_tokens(context_tokens));
+                  KvSide side, int64_t cached_tokens) {
+  const auto cached = static_cast<double>(cached_tokens);
   const double exact = std::min<double>(cached, format.residual_window_tokens);
   return (exact * kExactBits + (cached - exact) * effective_bits) *
          static_cast<double>(layer.kv_width(side));
@@ -19,7 +19,7 @@ double CachedBits(const KvFormat& format, double effective_bits, const LayerConf
 
 }  // namespace
 
-PlanCost CostOf(const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens) {
+PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens) {
   PlanCost cost;
   double elements = 0;  // that one token adds to the cache
   double cached_bits = 0;
@@ -30,7 +30,8 @@ PlanCost CostOf(const PrecisionPlan& plan, const ModelConfig& model, int64_t con
     cost.nominal_bits += format.bits;
     cost.effective_bits += effective * width;
     elements += width;
-    cached_bits += CachedBits(format, effective, layer, side, context_tokens);
+    const int64_t cached = target.drops_old_tokens ? layer.cached_tokens(context_tokens) : context_tokens;
+    cached_bits += CachedBits(format, effective, layer, side, cached);
   };
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     add_side(plan.layers[i].key, KvSide::kKey, model.layers[i]);

@@ -75,7 +75,8 @@ Engine HfEngine() {
       .target = {.name = "hf",
                  .description = "transformers with HQQ cache layers, newest 128 tokens exact",
                  .shape = {ShapeKind::kAnyPair, AndExact(AllPairs(kHqq))},
-                 .pairs = AllPairs(kHqq)},
+                 .pairs = AllPairs(kHqq),
+                 .drops_old_tokens = false},
       .exports = {{.summary = {"hf", "Python that builds the cache"},
                    .write = WriteHqq, .recognizes = IsHqq, .read = ReadHqq}},
   };
@@ -86,7 +87,8 @@ Engine HfQuantoEngine() {
       .target = {.name = "hf-quanto",
                  .description = "transformers with quanto cache layers, newest 128 tokens exact",
                  .shape = {ShapeKind::kAnyPair, AndExact(AllPairs(kQuanto))},
-                 .pairs = AllPairs(kQuanto)},
+                 .pairs = AllPairs(kQuanto),
+                 .drops_old_tokens = false},
       .exports = {{.summary = {"hf-quanto", "Python that builds the cache"},
                    .write = WriteQuanto, .recognizes = IsQuanto, .read = ReadQuanto}},
   };

@@ -33,6 +33,8 @@ struct Target {
   bool pads_pages = false;
   // Whether it quantizes the cache of layers with a sliding window.
   bool quantizes_windows = true;
+  // Whether layers with a sliding window drop the tokens behind it.
+  bool drops_old_tokens = true;
   std::vector<ExportSummary> exports = {};
 };
 
@@ -47,10 +49,10 @@ const Target& FindTarget(std::string_view name);
 Target TargetFor(const Target& target, const ModelConfig& model);
 
 // Costs of a plan at a context of `context_tokens`: data, scales, zeros and the residual window's
-// exact tokens; layers with a sliding window hold no more tokens than that. Bits are weighted by the
-// width of each layer and side. REQUIRES: plan.layers.size() == model.layer_count(),
-// context_tokens > 0.
-PlanCost CostOf(const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens);
+// exact tokens; where the engine drops old tokens, layers with a sliding window hold no more than that.
+// Bits are weighted by the width of each layer and side. REQUIRES: plan.layers.size() ==
+// model.layer_count(), context_tokens > 0.
+PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens);
 
 // What page padding can take away of a plan's saving: bytes per token when every layer's pages are as
 // large as the plan's largest. nullopt where the engine or the model gives no cause: pages of one size,

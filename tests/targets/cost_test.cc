@@ -16,15 +16,17 @@ PrecisionPlan UniformOf(const char* label, const char* target) {
   return PrecisionPlan::Uniform(ParsePairLabel(label, FindTarget(target).pairs), 2);
 }
 
+const Target& Kvtuner() { return FindTarget("kvtuner"); }
+
 TEST(CostTest, ExactPlanStoresSixteenBits) {
-  const PlanCost cost = CostOf(PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 8192);
+  const PlanCost cost = CostOf(Kvtuner(), PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 16);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 16);
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * 2);
 }
 
 TEST(CostTest, PerTokenCountsScaleAndZeroOfEveryRow) {
-  const PlanCost cost = CostOf(UniformOf("KV4", "kvtuner"), SmallModel(), 8192);
+  const PlanCost cost = CostOf(Kvtuner(), UniformOf("KV4", "kvtuner"), SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 4);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 4.25);  // 32 bits over 128 elements
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * 4.25 / 8);
@@ -32,19 +34,19 @@ TEST(CostTest, PerTokenCountsScaleAndZeroOfEveryRow) {
 
 TEST(CostTest, PerTokenDoesNotDependOnTheContext) {
   const PrecisionPlan plan = UniformOf("K8V2", "kvtuner");
-  EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 1).bytes_per_token,
-                   CostOf(plan, SmallModel(), 1 << 20).bytes_per_token);
+  EXPECT_DOUBLE_EQ(CostOf(Kvtuner(), plan, SmallModel(), 1).bytes_per_token,
+                   CostOf(Kvtuner(), plan, SmallModel(), 1 << 20).bytes_per_token);
 }
 
 TEST(CostTest, BothSidesCount) {
-  const PlanCost cost = CostOf(UniformOf("K8V2", "kvtuner"), SmallModel(), 8192);
+  const PlanCost cost = CostOf(Kvtuner(), UniformOf("K8V2", "kvtuner"), SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 5);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 5.25);
 }
 
 TEST(CostTest, LayersAreAveraged) {
   const PrecisionPlan plan = ParsePlanSpec("KV4;0:KV8", 2, FindTarget("kvtuner").pairs);
-  const PlanCost cost = CostOf(plan, SmallModel(), 8192);
+  const PlanCost cost = CostOf(Kvtuner(), plan, SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 6);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 6.25);
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 256 * (8.25 + 4.25) / 8);
@@ -52,7 +54,7 @@ TEST(CostTest, LayersAreAveraged) {
 
 TEST(CostTest, ResidualWindowStaysExact) {
   const PrecisionPlan plan = UniformOf("KV4", "kvtuner-kivi");
-  const PlanCost cost = CostOf(plan, SmallModel(), 64);
+  const PlanCost cost = CostOf(Kvtuner(), plan, SmallModel(), 64);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 5);  // without the window: 32 bits over 32 elements
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * (32 * 16 + 32 * 5) / 64.0 / 8);
 }
@@ -60,21 +62,23 @@ TEST(CostTest, ResidualWindowStaysExact) {
 TEST(CostTest, ContextInsideTheWindowIsExact) {
   const PrecisionPlan plan = UniformOf("KV2", "kvtuner-kivi");
   const double exact =
-      CostOf(PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 20).bytes_per_token;
-  EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 20).bytes_per_token, exact);
-  EXPECT_DOUBLE_EQ(CostOf(plan, SmallModel(), 32).bytes_per_token, exact);
-  EXPECT_LT(CostOf(plan, SmallModel(), 33).bytes_per_token, exact);
+      CostOf(Kvtuner(), PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 20).bytes_per_token;
+  EXPECT_DOUBLE_EQ(CostOf(Kvtuner(), plan, SmallModel(), 20).bytes_per_token, exact);
+  EXPECT_DOUBLE_EQ(CostOf(Kvtuner(), plan, SmallModel(), 32).bytes_per_token, exact);
+  EXPECT_LT(CostOf(Kvtuner(), plan, SmallModel(), 33).bytes_per_token, exact);
 }
 
 TEST(CostTest, SlidingLayersHoldNoMoreThanTheirWindow) {
   ModelConfig model = SmallModel();
   model.layers[1].window_tokens = 1024;
   const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, 2);
-  EXPECT_DOUBLE_EQ(CostOf(exact, model, 4096).bytes_per_token, 2 * 256 * 2 * (1 + 0.25));
-  EXPECT_DOUBLE_EQ(CostOf(exact, model, 1000).bytes_per_token, 2 * 2 * 256 * 2);
+  EXPECT_DOUBLE_EQ(CostOf(Kvtuner(), exact, model, 4096).bytes_per_token, 2 * 256 * 2 * (1 + 0.25));
+  EXPECT_DOUBLE_EQ(CostOf(Kvtuner(), exact, model, 1000).bytes_per_token, 2 * 2 * 256 * 2);
+  // transformers' quantized layers keep what is behind the window.
+  EXPECT_DOUBLE_EQ(CostOf(FindTarget("hf"), exact, model, 4096).bytes_per_token, 2 * 2 * 256 * 2);
   // Of 64 tokens the newest 32 stay exact.
   model.layers[1].window_tokens = 64;
-  const PlanCost kivi = CostOf(UniformOf("KV4", "kvtuner-kivi"), model, 128);
+  const PlanCost kivi = CostOf(Kvtuner(), UniformOf("KV4", "kvtuner-kivi"), model, 128);
   EXPECT_DOUBLE_EQ(kivi.bytes_per_token,
                    2 * 256 * ((32 * 16 + 96 * 5) + (32 * 16 + 32 * 5)) / 128.0 / 8);
   EXPECT_DOUBLE_EQ(kivi.effective_bits, 5);
@@ -83,7 +87,7 @@ TEST(CostTest, SlidingLayersHoldNoMoreThanTheirWindow) {
 TEST(CostTest, LayersAndSidesWeighByTheirWidth) {
   ModelConfig model = SmallModel();
   model.layers[0] = {.kv_heads = 1, .key_head_dim = 64, .value_head_dim = 32};
-  const PlanCost cost = CostOf(UniformOf("K8V4", "kvtuner"), model, 8192);
+  const PlanCost cost = CostOf(Kvtuner(), UniformOf("K8V4", "kvtuner"), model, 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 6);
   const double bits = 64 * 8.5 + 32 * 5.0 + 256 * 8.25 + 256 * 4.25;
   EXPECT_DOUBLE_EQ(cost.effective_bits, bits / (64 + 32 + 256 + 256));
