@@ -22,7 +22,8 @@ add_test(NAME oracle.logits_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>
     "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama" "${shared}/models/stories260K")
 add_test(NAME oracle.quantizer_parity
-  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/quantizer_parity.py" --tool $<TARGET_FILE:oracle_tool>)
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/quantizer_parity.py" --tool $<TARGET_FILE:oracle_tool>
+    --check-table "${PROJECT_SOURCE_DIR}/docs/targets.md")
 add_test(NAME oracle.tokenizer_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/tokenizer_parity.py" --kvtune $<TARGET_FILE:kvtune>
     --shared "${shared}")
