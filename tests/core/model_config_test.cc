@@ -85,6 +85,16 @@ TEST(ModelConfigTest, BiasesDependOnTheFamily) {
   EXPECT_FALSE(qwen.output_bias || qwen.mlp_bias);
 }
 
+// As llama.cpp's converter permutes them (convert_hf_to_gguf.py, the classes derived from LlamaModel).
+TEST(ModelConfigTest, GgufFilesOfSomeFamiliesHaveRotaryPairsSideBySide) {
+  for (const char* architecture : {"LlamaForCausalLM", "MistralForCausalLM", "SmolLM3ForCausalLM"}) {
+    EXPECT_TRUE(ParseWith({{"architectures", {architecture}}}).gguf_rotary_neighbours) << architecture;
+  }
+  for (const char* architecture : {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "Phi3ForCausalLM", "Olmo2ForCausalLM"}) {
+    EXPECT_FALSE(ParseWith({{"architectures", {architecture}}}).gguf_rotary_neighbours) << architecture;
+  }
+}
+
 TEST(ModelConfigTest, NullMeansAbsent) {
   Json config = SmallConfig();
   for (const char* key : {"rope_scaling", "rope_theta", "head_dim"}) {
