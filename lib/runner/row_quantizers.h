@@ -47,7 +47,11 @@ KVTUNE_HOST_DEVICE inline float ExtremeOf(Row x) {
   return extreme;
 }
 
-KVTUNE_HOST_DEVICE inline float Reciprocal(float x) { return x != 0 ? 1.0f / x : 0.0f; }
+// 0 where there is none: of 0, and of subnormals that would give infinity.
+KVTUNE_HOST_DEVICE inline float Reciprocal(float x) {
+  const float inverse = x != 0 ? 1.0f / x : 0.0f;
+  return fabsf(inverse) < FromBits(0x7f800000u) ? inverse : 0.0f;
+}
 
 // The whole part of x as a level 0..highest; not a number counts as 0.
 KVTUNE_HOST_DEVICE inline float LevelOf(float x, float highest) {

@@ -75,6 +75,8 @@ TEST(RowQuantizers, ByHand) {
   // Scale 1, zero 0.5 (not rounded): (floor(x + 0.5 + 0.5) - 0.5).
   EXPECT_EQ(RoundTrip({-0.5f, 14.5f, 1.2f}, Numerics::kLmdeploy, 4), (Values{-0.5f, 14.5f, 1.5f}));
   EXPECT_EQ(RoundTrip({127, 0.5f, -0.4f}, Numerics::kGgmlQ8_0, 8), (Values{127, 1, 0}));
+  // 1 / d is infinite.
+  EXPECT_EQ(RoundTrip({1e-40f, 0, -1e-40f}, Numerics::kGgmlQ8_0, 8), (Values{0, 0, 0}));
   // d = -8 / -8 = 1: -8 is a level, 8 is not.
   EXPECT_EQ(RoundTrip({-8, 8, 0.4f}, Numerics::kGgmlQ4_0, 4), (Values{-8, 7, 0}));
   EXPECT_EQ(RoundTrip({8, -8}, Numerics::kGgmlQ4_0, 4), (Values{8, -7}));
