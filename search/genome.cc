@@ -11,9 +11,13 @@ constexpr PlanDistance kFarthest = {std::numeric_limits<double>::infinity(), 0};
 constexpr size_t kSlotsOfSide = 5;  // middle, first, last, first count, last count
 
 // How far the group's layers are from all taking `pair`.
-PlanDistance DistanceOfGroup(const LayerGroup& group, PrecisionPair pair, const PrecisionPlan& plan) {
+PlanDistance DistanceOfGroup(const LayerGroup& group, PrecisionPair pair, const PrecisionPlan& plan,
+                             const PlanShape& shape) {
   PlanDistance distance;
-  for (const size_t layer : group.layers) distance += DistanceOf(pair, plan.layers[layer]);
+  for (const size_t layer : group.layers) {
+    const bool is_exact = shape.keeps_exact(pair, layer, plan.layers.size());
+    distance += DistanceOf(is_exact ? kExactPair : pair, plan.layers[layer]);
+  }
   return distance;
 }
 
@@ -136,7 +140,10 @@ PrecisionPlan Genome::Decode(std::span<const int> genes) const {
     case ShapeKind::kOnePairAndExact:
       for (size_t i = 0; i < groups_.size(); ++i) {
         if (slots[1 + i] == 0) continue;
-        for (const size_t layer : groups_[i].layers) plan.layers[layer] = pairs_[static_cast<size_t>(slots[0])];
+        const PrecisionPair pair = pairs_[static_cast<size_t>(slots[0])];
+        for (const size_t layer : groups_[i].layers) {
+          if (!shape_.keeps_exact(pair, layer, layer_count_)) plan.layers[layer] = pair;
+        }
       }
       break;
     case ShapeKind::kRuns: {
@@ -156,7 +163,7 @@ Genome::Slots Genome::NearestGroups(const PrecisionPlan& plan) const {
     PlanDistance smallest = kFarthest;
     int nearest = 0;
     for (size_t choice = 0; choice < group.candidates.size(); ++choice) {
-      const PlanDistance distance = DistanceOfGroup(group, group.candidates[choice], plan);
+      const PlanDistance distance = DistanceOfGroup(group, group.candidates[choice], plan, shape_);
       if (!(distance < smallest)) continue;
       smallest = distance;
       nearest = static_cast<int>(choice);
@@ -173,8 +180,8 @@ Genome::Slots Genome::NearestPair(const PrecisionPlan& plan) const {
     Slots slots = {static_cast<int>(i)};
     PlanDistance distance;
     for (const LayerGroup& group : groups_) {
-      const PlanDistance quantized = DistanceOfGroup(group, pairs_[i], plan);
-      const PlanDistance exact = DistanceOfGroup(group, kExactPair, plan);
+      const PlanDistance quantized = DistanceOfGroup(group, pairs_[i], plan, shape_);
+      const PlanDistance exact = DistanceOfGroup(group, kExactPair, plan, shape_);
       const bool stays_exact = shape_.kind == ShapeKind::kOnePairAndExact && exact < quantized;
       distance += stays_exact ? exact : quantized;
       if (shape_.kind == ShapeKind::kOnePairAndExact) slots.push_back(stays_exact ? 0 : 1);

@@ -150,7 +150,7 @@ void SearchRun::ScoreUniformPlans() {
   const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, layer_count());
   std::vector<PrecisionPlan> first_batch = {exact};
   for (const PrecisionPair pair : uniform_pairs_) {
-    uniform_plans_.push_back(PrecisionPlan::Uniform(pair, layer_count()));
+    uniform_plans_.push_back(options_.shape.Uniform(pair, layer_count()));
     first_batch.push_back(uniform_plans_.back());
   }
   const int64_t needed = evaluator_.distinct_plans() + evaluator_.CountNew(first_batch);

@@ -101,7 +101,7 @@ struct SearchResult {
 //
 // Throws Error for groups or layer losses of another layer count, for a pair without a layer loss
 // and for options out of range (kUsage).
-// REQUIRES: uniform_pairs is not empty and the shape allows them; a plan costs the sum of its layers' bytes.
+// REQUIRES: uniform_pairs is not empty and the shape has them; a plan costs the sum of its layers' bytes.
 SearchResult Search(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
                     EvaluationCache& evaluator, const CostFunction& cost,
                     const SearchOptions& options, const OnGeneration& on_generation);

@@ -39,7 +39,7 @@ std::vector<NamedPlan> PlansOf(const EvaluateArguments& arguments, size_t layer_
   }
   if (!arguments.uniform.empty()) {
     for (const PrecisionPair pair : target.pairs) {
-      add({PairLabel(pair), PrecisionPlan::Uniform(pair, layer_count)});
+      add({PairLabel(pair), target.shape.Uniform(pair, layer_count)});
     }
   }
   return plans;

@@ -59,8 +59,7 @@ bool HasWeightFiles(const fs::path& model) {
 }
 
 CacheCost CostOfPair(PrecisionPair pair, const Target& target, const ModelConfig& config, int64_t context) {
-  const PrecisionPlan plan =
-      PrecisionPlan::Uniform(pair, static_cast<size_t>(config.layer_count()));
+  const PrecisionPlan plan = target.shape.Uniform(pair, static_cast<size_t>(config.layer_count()));
   CacheCost cost;
   cost.plan = {.name = PairLabel(pair), .plan = plan, .cost = CostOf(target, plan, config, context), .calibration = {}};
   cost.plan.cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);

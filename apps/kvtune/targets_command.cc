@@ -24,10 +24,20 @@ struct Listed {
   std::string refusal;  // why the model cannot be stored; empty: it can
 };
 
-std::vector<KvFormatId> QuantizedFormats(const Target& target, KvSide side) {
-  std::vector<KvFormatId> formats = FormatsOf(target, side);
+// Of keys, then those of values only.
+std::vector<KvFormatId> QuantizedFormats(const Target& target) {
+  std::vector<KvFormatId> formats = FormatsOf(target, KvSide::kKey);
+  for (const KvFormatId id : FormatsOf(target, KvSide::kValue)) {
+    if (std::ranges::count(formats, id) == 0) formats.push_back(id);
+  }
   std::erase(formats, KvFormatId::kExact);
   return formats;
+}
+
+// nullopt where the target does not store this side so.
+std::optional<double> EffectiveBitsIn(const Target& target, KvFormatId id, KvSide side, int64_t head_dim) {
+  if (std::ranges::count(FormatsOf(target, side), id) == 0) return std::nullopt;
+  return EffectiveBits(FormatOf(id), side, head_dim);
 }
 
 bool Searches(const Target& target, KvFormatId id) {
@@ -58,11 +68,12 @@ std::string FormatTable(const Target& target, int64_t key_head_dim, int64_t valu
                    {"values, eff. bits", Align::kRight},
                    {"exact tokens", Align::kRight},
                    {"searched", Align::kLeft}});
-  for (const KvFormatId id : QuantizedFormats(target, KvSide::kKey)) {
+  const auto text = [](std::optional<double> bits) { return bits ? fmt::format("{:.2f}", *bits) : "-"; };
+  for (const KvFormatId id : QuantizedFormats(target)) {
     const KvFormat& format = FormatOf(id);
     table.AddRow({std::string(format.name), fmt::format("{}", format.bits),
-                  fmt::format("{:.2f}", EffectiveBits(format, KvSide::kKey, key_head_dim)),
-                  fmt::format("{:.2f}", EffectiveBits(format, KvSide::kValue, value_head_dim)),
+                  text(EffectiveBitsIn(target, id, KvSide::kKey, key_head_dim)),
+                  text(EffectiveBitsIn(target, id, KvSide::kValue, value_head_dim)),
                   fmt::format("{}", format.residual_window_tokens), Searches(target, id) ? "yes" : "no"});
   }
   return table.Render(TerminalWidth());
@@ -81,13 +92,14 @@ std::string TargetText(const Listed& listed, int64_t key_head_dim, int64_t value
 Json TargetJson(const Listed& listed, int64_t key_head_dim, int64_t value_head_dim) {
   const Target& target = listed.target;
   Json formats = Json::array();
-  for (const KvFormatId id : QuantizedFormats(target, KvSide::kKey)) {
+  const auto number = [](std::optional<double> bits) { return bits ? Json(*bits) : Json(nullptr); };
+  for (const KvFormatId id : QuantizedFormats(target)) {
     const KvFormat& format = FormatOf(id);
     formats.push_back(
         {{"name", format.name},
          {"nominal_bits", format.bits},
-         {"key_effective_bits", EffectiveBits(format, KvSide::kKey, key_head_dim)},
-         {"value_effective_bits", EffectiveBits(format, KvSide::kValue, value_head_dim)},
+         {"key_effective_bits", number(EffectiveBitsIn(target, id, KvSide::kKey, key_head_dim))},
+         {"value_effective_bits", number(EffectiveBitsIn(target, id, KvSide::kValue, value_head_dim))},
          {"residual_window_tokens", format.residual_window_tokens},
          {"searched", Searches(target, id)}});
   }

@@ -16,6 +16,7 @@ constexpr QuantLayout Channels(int group_size, Rotation rotation = {}) {
 
 constexpr QuantLayout kRow = Channels(0);
 constexpr QuantLayout kSignedRow = Channels(0, {RotationKind::kSignedHadamard});
+constexpr QuantLayout kRotatedRow = Channels(0, {RotationKind::kHadamard});
 constexpr QuantLayout kTokens32{QuantAxis::kPerChannel, 32};
 constexpr QuantLayout kChannels16 = Channels(16);
 constexpr QuantLayout kChannels32 = Channels(32);
@@ -83,6 +84,11 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     Row(Id::kFp8PerTokenHead, "fp8_per_token_head", 8, N::kVllmFp8, kRow),
     Row(Id::kInt8PerTokenHead, "int8_per_token_head", 8, N::kVllmInt8, kRow),
     Row(Id::kInt4PerTokenHead, "int4_per_token_head", 4, N::kVllmInt4, kSignedRow),
+    // TurboQuant: of keys a norm, of values a scale and a minimum, in half precision. One side each.
+    {Id::kTurboquantKey4, "tq_k4", "tq_k4", 4, N::kTurboquantKey, kRotatedRow, kRotatedRow, kHalf},
+    {Id::kTurboquantKey3, "tq_k3", "tq_k3", 3, N::kTurboquantKey, kRotatedRow, kRotatedRow, kHalf},
+    {Id::kTurboquantValue4, "tq_v4", "tq_v4", 4, N::kTurboquantValue, kRow, kRow, kTwoHalves},
+    {Id::kTurboquantValue3, "tq_v3", "tq_v3", 3, N::kTurboquantValue, kRow, kRow, kTwoHalves},
     Block(Id::kNvfp4, "nvfp4", N::kNvfp4, kChannels16, kE4m3, ScaleKind::kUnit),
     Block(Id::kNvfp4Calibrated, "nvfp4_calibrated", N::kNvfp4, kChannels16, kE4m3, ScaleKind::kCalibrated),
     Block(Id::kMxfp4, "mxfp4", N::kMxfp4, kChannels32, kE8m0),

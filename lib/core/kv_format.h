@@ -56,6 +56,7 @@ enum class Numerics : uint8_t {
   kExact,
   kKvtunerAsymmetric, kKvtunerSymmetric,
   kVllmInt8, kVllmInt4, kVllmFp8,   // of a token and head
+  kTurboquantKey, kTurboquantValue,  // the same
   kFp8E4m3, kFp8E5m2,               // a cast, static scale
   kNvfp4, kMxfp4, kSglangFp4,
   kLmdeploy,
@@ -81,6 +82,7 @@ enum class KvFormatId : uint8_t {
   kKiviInt8, kKiviInt4, kKiviInt2,
   kFp8E4m3, kFp8E4m3Calibrated, kFp8E4m3PerHead, kFp8E5m2, kFp8PerTokenHead,
   kInt8PerTokenHead, kInt4PerTokenHead,
+  kTurboquantKey4, kTurboquantKey3, kTurboquantValue4, kTurboquantValue3,
   kNvfp4, kNvfp4Calibrated, kMxfp4, kSglangFp4,
   kLmdeployInt8, kLmdeployInt4,
   kQ8_0, kQ5_1, kQ5_0, kQ4_1, kQ4_0, kIq4Nl,

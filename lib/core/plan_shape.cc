@@ -34,6 +34,10 @@ std::optional<std::string> WhyNotOnePair(const PlanShape& shape, const Precision
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     if (exact_layers && plan.layers[layer].is_exact()) continue;
     if (!first) first = layer;
+    if (shape.keeps_exact(plan.layers[layer], layer, plan.layers.size())) {
+      return fmt::format("layer {} takes {}, expected exact: the engine keeps the first {} and the last {} layers "
+                         "exact beside it", layer, PairLabel(plan.layers[layer]), shape.exact_ends, shape.exact_ends);
+    }
     if (plan.layers[layer] == plan.layers[*first]) continue;
     return fmt::format("layer {} takes {} and layer {} {}, expected the same in all {}layers", *first,
                        PairLabel(plan.layers[*first]), layer, PairLabel(plan.layers[layer]),
@@ -71,9 +75,11 @@ PrecisionPlan NearestOnePair(const PlanShape& shape, const PrecisionPlan& plan) 
   for (const PrecisionPair pair : shape.pairs) {
     PrecisionPlan candidate;
     PlanDistance distance;
-    for (const PrecisionPair wanted : plan.layers) {
+    for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+      const PrecisionPair wanted = plan.layers[layer];
       const bool exact = shape.kind == ShapeKind::kOnePairAndExact &&
-                         DistanceOf(kExactPair, wanted) < DistanceOf(pair, wanted);
+                         (shape.keeps_exact(pair, layer, plan.layers.size()) ||
+                          DistanceOf(kExactPair, wanted) < DistanceOf(pair, wanted));
       candidate.layers.push_back(exact ? kExactPair : pair);
       distance += DistanceOf(candidate.layers.back(), wanted);
     }
@@ -119,6 +125,20 @@ std::vector<KvFormatId> PlanShape::formats(KvSide side) const {
 
 bool PlanShape::mixes_exact_layers() const {
   return kind == ShapeKind::kOnePairAndExact || (kind == ShapeKind::kAnyPair && has(kExactPair));
+}
+
+bool PlanShape::keeps_exact(PrecisionPair pair, size_t layer, size_t layer_count) const {
+  if (std::ranges::count(pairs_with_exact_ends, pair) == 0) return false;
+  const size_t ends = std::min(exact_ends, layer_count / 2);
+  return layer < ends || layer + ends >= layer_count;
+}
+
+PrecisionPlan PlanShape::Uniform(PrecisionPair pair, size_t layer_count) const {
+  PrecisionPlan plan = PrecisionPlan::Uniform(pair, layer_count);
+  for (size_t layer = 0; layer < layer_count; ++layer) {
+    if (keeps_exact(pair, layer, layer_count)) plan.layers[layer] = kExactPair;
+  }
+  return plan;
 }
 
 KvFormatId SideRuns::at(size_t layer, size_t layer_count) const {
@@ -255,7 +275,14 @@ std::string DescribeShape(const PlanShape& shape) {
       return fmt::format("any of the pairs in every layer{}",
                          shape.has(kExactPair) ? "; layers may stay exact" : "");
     case ShapeKind::kOnePair: return "one of the pairs in all layers";
-    case ShapeKind::kOnePairAndExact: return "one of the pairs in all layers but a list of exact ones";
+    case ShapeKind::kOnePairAndExact: {
+      std::string text = "one of the pairs in all layers but a list of exact ones";
+      if (!shape.pairs_with_exact_ends.empty()) {
+        text += fmt::format("; beside {} these have the first {} and the last {}",
+                            LabelsOf(shape.pairs_with_exact_ends), shape.exact_ends, shape.exact_ends);
+      }
+      return text;
+    }
     case ShapeKind::kRuns:
       return "keys: one format for the first N layers, one for the last M, one between; values likewise";
   }

@@ -29,12 +29,20 @@ struct PlanShape {
   // cache, may stay exact (kOnePairAndExact implies it). Of kRuns every key format goes with every
   // value format. Empty, of kAnyPair only: every plan is allowed.
   std::vector<PrecisionPair> pairs;
+  // Of kOnePairAndExact: pairs beside which the engine itself keeps so many of the first layers exact and so
+  // many of the last, at most half of the layers each.
+  std::vector<PrecisionPair> pairs_with_exact_ends = {};
+  size_t exact_ends = 0;
 
   bool has(PrecisionPair pair) const;
   // Each once, in the order of the pairs.
   std::vector<KvFormatId> formats(KvSide side) const;
   // Whether a layer may be exact beside others that are not.
   bool mixes_exact_layers() const;
+  // Whether the engine keeps this layer exact where the others take `pair`.
+  bool keeps_exact(PrecisionPair pair, size_t layer, size_t layer_count) const;
+  // `pair` in all layers but those.
+  PrecisionPlan Uniform(PrecisionPair pair, size_t layer_count) const;
 };
 
 // One side of a plan of kRuns.

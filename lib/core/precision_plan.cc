@@ -11,6 +11,18 @@
 namespace kvtune {
 namespace {
 
+// Pairs that an engine has a word of its own for.
+struct NamedPair {
+  PrecisionPair pair;
+  std::string_view name;
+};
+constexpr NamedPair kNamedPairs[] = {
+    {{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4}, "turboquant_k8v4"},
+    {{KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4}, "turboquant_4bit_nc"},
+    {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue4}, "turboquant_k3v4_nc"},
+    {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue3}, "turboquant_3bit_nc"},
+};
+
 std::string LabelsOf(std::span<const PrecisionPair> pairs) {
   std::string labels;
   for (const PrecisionPair pair : pairs) labels += PairLabel(pair) + ", ";
@@ -25,6 +37,9 @@ PrecisionPair ParsePair(std::string_view text, std::string_view spec, std::span<
   if (text == "exact") return kExactPair;
   for (const PrecisionPair pair : pairs) {
     if (PairLabel(pair) == text) return pair;
+  }
+  for (const NamedPair& named : kNamedPairs) {
+    if (named.name == text) return named.pair;
   }
   const size_t slash = text.find('/');
   const auto key = FindFormat(text.substr(0, slash));
@@ -49,6 +64,9 @@ size_t ParseLayerIndex(std::string_view text, std::string_view spec, size_t laye
 
 std::string PairLabel(PrecisionPair pair) {
   if (pair.is_exact()) return "exact";
+  for (const NamedPair& named : kNamedPairs) {
+    if (named.pair == pair) return std::string(named.name);
+  }
   const KvFormat& key = FormatOf(pair.key);
   const KvFormat& value = FormatOf(pair.value);
   if (key.has_numeric_label() && value.has_numeric_label()) {

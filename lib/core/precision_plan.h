@@ -23,7 +23,8 @@ struct PrecisionPair {
 inline constexpr PrecisionPair kExactPair{};
 
 // "KV4" when both sides have 4 bits, else "K8V4", where the formats are labelled by numbers; else the
-// format's own label for both sides ("fp8_e4m3") or two ("q8_0/q4_0"). "exact" when both sides are.
+// format's own label for both sides ("fp8_e4m3") or two ("q8_0/q4_0"). "exact" when both sides are. The
+// engine's word where it has one for the pair only ("turboquant_k8v4").
 std::string PairLabel(PrecisionPair pair);
 
 // Throws Error when no pair of `pairs` has this label, naming those that exist.

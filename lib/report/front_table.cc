@@ -20,9 +20,10 @@ struct Line {
 // How much a table shows; each level leaves out what is needed least.
 enum class Detail { kAll, kNoIntervals, kNoTails, kShort };
 
-bool IsUniform(const PrecisionPlan& plan) {
-  return std::ranges::all_of(plan.layers,
-                             [&](PrecisionPair pair) { return pair == plan.layers.front(); });
+// One pair in all layers, or in all that the engine does not keep exact beside it.
+bool IsUniform(const PrecisionPlan& plan, const ParetoFront& front) {
+  return std::ranges::count(plan.layers, plan.layers.front()) == std::ssize(plan.layers) ||
+         std::ranges::count(front.uniform, plan, &ScoredPlan::plan) > 0;
 }
 
 std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
@@ -112,7 +113,7 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
     UniformComparison comparison{.uniform = &uniform};
     double best = MeanKl(uniform, scores) - front.run.noise_floor.value_or(0);
     for (const ScoredPlan& plan : front.plans) {
-      if (IsUniform(plan.plan)) continue;
+      if (IsUniform(plan.plan, front)) continue;
       if (plan.cost.bytes_per_token > uniform.cost.bytes_per_token) continue;
       if (MeanKl(plan, scores) >= best) continue;
       best = MeanKl(plan, scores);
@@ -226,7 +227,7 @@ std::string PlanTable(std::span<const ScoredPlan> plans, size_t width) {
 std::string FrontTable(const ParetoFront& front, size_t width) {
   std::vector<Line> lines;
   for (const ScoredPlan& plan : front.plans) {
-    std::string mark = IsUniform(plan.plan) ? "uniform" : "";
+    std::string mark = IsUniform(plan.plan, front) ? "uniform" : "";
     if (const ScoredPlan* tie = SmallestTie(front, plan)) {
       mark += (mark.empty() ? "= " : " = ") + tie->name;
     }

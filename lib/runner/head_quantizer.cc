@@ -1,9 +1,11 @@
 #include "lib/runner/head_quantizer.h"
 
+#include <algorithm>
 #include <random>
 #include <string>
 
 #include "lib/base/error.h"
+#include "lib/runner/lloyd_max.h"
 
 namespace kvtune {
 namespace {
@@ -34,6 +36,9 @@ HeadArithmetic HeadArithmeticOf(const KvFormat& format, KvSide side, int64_t hea
                   std::to_string(head_dim) + ", expected at most " + std::to_string(kLargestSignedBlock));
     }
     DrawSigns(arithmetic);
+  }
+  if (arithmetic.numerics == Numerics::kTurboquantKey) {
+    std::ranges::copy(LloydMaxLevels(head_dim, format.bits), arithmetic.levels);
   }
   return arithmetic;
 }

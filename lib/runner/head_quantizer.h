@@ -13,6 +13,7 @@
 namespace kvtune {
 
 inline constexpr int64_t kLargestSignedBlock = 512;
+inline constexpr int kMostLevels = 16;
 
 // One side of a format for one head_dim, ready for the kernels.
 struct HeadArithmetic {
@@ -22,6 +23,7 @@ struct HeadArithmetic {
   RotationKind rotation = RotationKind::kNone;
   int64_t rotation_block = 0;  // 0: none
   uint64_t negative[kLargestSignedBlock / 64] = {};  // channels whose sign is flipped, kSignedHadamard
+  float levels[kMostLevels] = {};                     // of kTurboquantKey, 2^bits rising ones
 };
 
 // Throws Error for a signed rotation of more than kLargestSignedBlock channels.
@@ -70,13 +72,14 @@ KVTUNE_HOST_DEVICE inline void RotateBack(Row block, const HeadArithmetic& arith
 // In place. head: all channels of one token of one KV head.
 KVTUNE_HOST_DEVICE inline void RoundTripHead(Row head, const HeadArithmetic& arithmetic, float static_scale) {
   const int64_t block = arithmetic.rotation_block;
+  const float scale = arithmetic.numerics == Numerics::kTurboquantKey ? Normalize(head) : static_scale;
   if (block > 0) {
     for (int64_t i = 0; i < head.size; i += block) Rotate({&head[i], block, head.stride}, arithmetic);
   }
   for (int64_t i = 0; i < head.size; i += arithmetic.group) {
     const int64_t rest = head.size - i;
     RoundTripRow({&head[i], arithmetic.group < rest ? arithmetic.group : rest, head.stride}, arithmetic.numerics,
-                 arithmetic.bits, static_scale);
+                 arithmetic.bits, scale, arithmetic.levels);
   }
   if (block > 0) {
     for (int64_t i = 0; i < head.size; i += block) RotateBack({&head[i], block, head.stride}, arithmetic);

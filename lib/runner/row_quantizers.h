@@ -112,6 +112,44 @@ KVTUNE_HOST_DEVICE inline void VllmInt4(Row x) {
   }
 }
 
+// The row's length; the row becomes a unit vector.
+KVTUNE_HOST_DEVICE inline float Normalize(Row x) {
+  float sum = 0;
+  for (int64_t i = 0; i < x.size; ++i) sum += x[i] * x[i];
+  const float norm = sqrtf(sum);
+  for (int64_t i = 0; i < x.size; ++i) x[i] = x[i] / (norm + 1e-8f);
+  return norm;
+}
+
+// vLLM's TurboQuant keys (vllm/v1/attention/ops/triton_turboquant_store.py and _decode.py): x is a rotated
+// unit vector; its elements go to the nearest of 2^bits rising levels (lloyd_max.h), the middle up, and what
+// is read is scaled back to length 1 (norm correction), then by `norm`.
+KVTUNE_HOST_DEVICE inline void TurboquantKey(Row x, int bits, float norm, const float* levels) {
+  const int count = 1 << bits;
+  float sum = 0;
+  for (int64_t i = 0; i < x.size; ++i) {
+    float nearest = levels[0];
+    for (int j = 1; j < count; ++j) nearest = x[i] >= (levels[j - 1] + levels[j]) / 2 ? levels[j] : nearest;
+    x[i] = nearest;
+    sum += nearest * nearest;
+  }
+  const float inverse = 1.0f / sqrtf(sum + 1e-16f);
+  const float stored_norm = RoundToHalf(norm);
+  for (int64_t i = 0; i < x.size; ++i) x[i] = stored_norm * (x[i] * inverse);
+}
+
+// The same kernels' values: offset by the minimum.
+KVTUNE_HOST_DEVICE inline void TurboquantValue(Row x, int bits) {
+  const float levels = static_cast<float>((1 << bits) - 1);
+  const RowRange range = RangeOf(x);
+  const float width = (range.high - range.low) / levels;
+  const float scale = width > 1e-8f ? width : 1e-8f;
+  const float stored_scale = RoundToHalf(scale), stored_low = RoundToHalf(range.low);
+  for (int64_t i = 0; i < x.size; ++i) {
+    x[i] = LevelOf((x[i] - range.low) / scale + 0.5f, levels) * stored_scale + stored_low;
+  }
+}
+
 // A saturating cast of x / scale: csrc/quantization/w8a8/fp8 of vLLM, and as everywhere.
 KVTUNE_HOST_DEVICE inline void Fp8E4m3(Row x, float scale) {
   for (int64_t i = 0; i < x.size; ++i) x[i] = RoundToE4m3(x[i] / scale) * scale;
@@ -328,8 +366,10 @@ KVTUNE_HOST_DEVICE inline void Exllama(Row x, int bits) {
   }
 }
 
-// The arithmetic of a format on a row. static_scale: read by formats whose scale is not of the row.
-KVTUNE_HOST_DEVICE inline void RoundTripRow(Row x, Numerics numerics, int bits, float static_scale) {
+// The arithmetic of a format on a row. scale: read by formats whose scale (or norm) is not of the row as it is
+// here; levels: by those with levels of their own, 2^bits rising ones.
+KVTUNE_HOST_DEVICE inline void RoundTripRow(Row x, Numerics numerics, int bits, float scale,
+                                            const float* levels = nullptr) {
   switch (numerics) {
     case Numerics::kExact: return;
     case Numerics::kKvtunerAsymmetric: return KvtunerAsymmetric(x, bits);
@@ -337,9 +377,11 @@ KVTUNE_HOST_DEVICE inline void RoundTripRow(Row x, Numerics numerics, int bits, 
     case Numerics::kVllmInt8: return VllmInt8(x);
     case Numerics::kVllmInt4: return VllmInt4(x);
     case Numerics::kVllmFp8: return VllmFp8(x);
-    case Numerics::kFp8E4m3: return Fp8E4m3(x, static_scale);
-    case Numerics::kFp8E5m2: return Fp8E5m2(x, static_scale);
-    case Numerics::kNvfp4: return Nvfp4(x, static_scale);
+    case Numerics::kTurboquantKey: return TurboquantKey(x, bits, scale, levels);
+    case Numerics::kTurboquantValue: return TurboquantValue(x, bits);
+    case Numerics::kFp8E4m3: return Fp8E4m3(x, scale);
+    case Numerics::kFp8E5m2: return Fp8E5m2(x, scale);
+    case Numerics::kNvfp4: return Nvfp4(x, scale);
     case Numerics::kMxfp4: return Mxfp4(x);
     case Numerics::kSglangFp4: return SglangFp4(x);
     case Numerics::kLmdeploy: return Lmdeploy(x, bits);

@@ -14,6 +14,8 @@ bool IsPowerOfTwo(int64_t number) { return (number & (number - 1)) == 0; }
 
 // Channels that the engine stores together; heads have to be a multiple. 1: any head.
 int64_t BlockOf(const KvFormat& format, KvSide side) {
+  // Eight channels share three bytes, two share one.
+  if (format.numerics == Numerics::kTurboquantValue) return format.bits == 3 ? 8 : 2;
   // These store a shorter last row; the others' kernels refuse it.
   if (format.numerics == Numerics::kKvtunerAsymmetric || format.numerics == Numerics::kKvtunerSymmetric) return 1;
   const QuantLayout& layout = format.layout(side);
@@ -27,13 +29,26 @@ std::optional<std::string> WhyNotStored(KvFormatId id, KvSide side, const LayerC
   if (const int64_t block = BlockOf(format, side); head_dim % block != 0) {
     return fmt::format("found a head_dim of {}, expected a multiple of {} for {}", head_dim, block, format.name);
   }
-  if (format.layout(side).rotation.kind == RotationKind::kSignedHadamard && !IsPowerOfTwo(head_dim)) {
+  const bool rotates_rows = format.layout(side).rotation.kind == RotationKind::kSignedHadamard ||
+                            format.numerics == Numerics::kTurboquantKey;
+  if (rotates_rows && !IsPowerOfTwo(head_dim)) {
     return fmt::format("found a head_dim of {}, expected a power of two for {}", head_dim, format.name);
   }
   return std::nullopt;
 }
 
 std::optional<std::string> WhyNotStored(PrecisionPair pair, const LayerConfig& layer) {
+  if (FormatOf(pair.value).numerics == Numerics::kTurboquantValue) {
+    // One slot holds keys and values; its kernels know no window (vllm/v1/attention/backends/turboquant_attn.py).
+    if (layer.key_head_dim != layer.value_head_dim) {
+      return fmt::format("found keys of {} channels and values of {}, expected as many for {}", layer.key_head_dim,
+                         layer.value_head_dim, PairLabel(pair));
+    }
+    if (layer.window_tokens != 0) {
+      return fmt::format("found a sliding window of {} tokens, expected none for {}", layer.window_tokens,
+                         PairLabel(pair));
+    }
+  }
   const std::optional<std::string> of_keys = WhyNotStored(pair.key, KvSide::kKey, layer);
   return of_keys ? of_keys : WhyNotStored(pair.value, KvSide::kValue, layer);
 }
@@ -44,6 +59,12 @@ Target TargetFor(const Target& target, const ModelConfig& model) {
   Target fitted = target;
   std::string reason;
   const auto is_refused = [&](PrecisionPair pair) {
+    if (!pair.is_exact() && target.shape.Uniform(pair, model.layers.size()).is_exact()) {
+      if (reason.empty()) {
+        reason = fmt::format("{} layers all stay exact beside {}", model.layers.size(), PairLabel(pair));
+      }
+      return true;
+    }
     for (size_t layer = 0; layer < model.layers.size(); ++layer) {
       if (!target.quantizes_windows && model.layers[layer].window_tokens > 0 && !pair.is_exact()) {
         reason = fmt::format("layer {}: found a sliding window, which {} does not quantize", layer, target.name);
@@ -58,6 +79,7 @@ Target TargetFor(const Target& target, const ModelConfig& model) {
   };
   std::erase_if(fitted.pairs, is_refused);
   std::erase_if(fitted.shape.pairs, is_refused);
+  std::erase_if(fitted.shape.pairs_with_exact_ends, is_refused);
   if (fitted.pairs.empty()) {
     throw Error(fmt::format("the target {} cannot store this model's cache: {}", target.name, reason));
   }

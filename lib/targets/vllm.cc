@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
@@ -17,6 +18,16 @@ constexpr std::array kFormats = {
     KvFormatId::kInt8PerTokenHead, KvFormatId::kFp8PerTokenHead, KvFormatId::kFp8E4m3Calibrated,
     KvFormatId::kFp8E4m3,          KvFormatId::kFp8E5m2,         KvFormatId::kNvfp4Calibrated,
     KvFormatId::kNvfp4,            KvFormatId::kInt4PerTokenHead};
+
+// Their labels are vLLM's words; keys of the first are its plain FP8 (vllm/model_executor/layers/quantization/
+// turboquant/config.py, TQ_PRESETS). vLLM adds the first and the last two layers to the exact ones
+// (get_boundary_skip_layers there; vllm/engine/arg_utils.py).
+constexpr std::array<PrecisionPair, 4> kTurboquantPairs = {
+    {{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4},
+     {KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4},
+     {KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue4},
+     {KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue3}}};
+constexpr size_t kTurboquantExactEnds = 2;
 
 constexpr std::array<FormatWord, 10> kWords = {{
     {"auto", KvFormatId::kExact},
@@ -41,13 +52,43 @@ struct Arguments {
   std::vector<std::string> skipped_layers = {};
 };
 
+PlanShape Shape() {
+  PlanShape shape{ShapeKind::kOnePairAndExact, TiedPairs(kFormats)};
+  shape.pairs_with_exact_ends.assign(kTurboquantPairs.begin(), kTurboquantPairs.end());
+  shape.exact_ends = kTurboquantExactEnds;
+  shape.pairs.insert(shape.pairs.end(), kTurboquantPairs.begin(), kTurboquantPairs.end());
+  std::ranges::stable_sort(shape.pairs, std::greater(), [](PrecisionPair pair) {
+    return FormatOf(pair.key).bits + FormatOf(pair.value).bits;
+  });
+  return shape;
+}
+
+std::string WordOf(PrecisionPair pair) {
+  return pair.key == pair.value ? std::string(WordOf(kWords, pair.key)) : PairLabel(pair);
+}
+
+std::optional<PrecisionPair> PairOf(std::string_view word, ScaleNote note) {
+  for (const PrecisionPair pair : kTurboquantPairs) {
+    if (word == PairLabel(pair)) return pair;
+  }
+  const std::optional<KvFormatId> format = FormatOfWord(kWords, word, note);
+  if (!format) return std::nullopt;
+  return PrecisionPair{*format, *format};
+}
+
+std::string AllWords() {
+  std::string words = WordsOf(kWords);
+  for (const PrecisionPair pair : kTurboquantPairs) words += ", " + PairLabel(pair);
+  return words;
+}
+
 Arguments ArgumentsOf(const PrecisionPlan& plan) {
   Arguments arguments;
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     if (plan.layers[layer].is_exact()) {
       arguments.skipped_layers.push_back(fmt::format("{}", layer));
     } else {
-      arguments.dtype = WordOf(kWords, plan.layers[layer].key);
+      arguments.dtype = WordOf(plan.layers[layer]);
     }
   }
   if (plan.is_exact()) arguments.skipped_layers.clear();
@@ -55,12 +96,11 @@ Arguments ArgumentsOf(const PrecisionPlan& plan) {
 }
 
 PrecisionPlan PlanOf(const Arguments& arguments, ScaleNote note, const std::string& source, size_t layer_count) {
-  const std::optional<KvFormatId> format = FormatOfWord(kWords, arguments.dtype, note);
-  if (!format) {
-    throw Error(fmt::format("{}: {}: found {}, expected one of {}", source, kDtypeFlag, arguments.dtype,
-                            WordsOf(kWords)));
+  const std::optional<PrecisionPair> pair = PairOf(arguments.dtype, note);
+  if (!pair) {
+    throw Error(fmt::format("{}: {}: found {}, expected one of {}", source, kDtypeFlag, arguments.dtype, AllWords()));
   }
-  PrecisionPlan plan = PrecisionPlan::Uniform({*format, *format}, layer_count);
+  PrecisionPlan plan = Shape().Uniform(*pair, layer_count);
   for (const std::string& layer : arguments.skipped_layers) {
     plan.layers[LayerIndexOf(layer, layer_count, fmt::format("{}: {}", source, kSkipFlag))] = kExactPair;
   }
@@ -120,12 +160,12 @@ PlanShape WithoutCalibrated(PlanShape shape) {
 }  // namespace
 
 Engine VllmEngine() {
-  const PlanShape shape{ShapeKind::kOnePairAndExact, TiedPairs(kFormats)};
+  const PlanShape shape = Shape();
   return {
       .target = {.name = "vllm",
                  .description = "vLLM: one format for all layers, but for a list of exact ones",
                  .shape = shape,
-                 .pairs = TiedPairs(kFormats),
+                 .pairs = shape.pairs,
                  .pads_pages = true},
       .exports = {{.summary = {"vllm", "arguments of vllm serve"},
                    .write = WriteCommandLine, .recognizes = IsCommandLine, .read = ReadCommandLine},

@@ -73,6 +73,47 @@ def vllm_int4(x: np.ndarray, signs: np.ndarray) -> np.ndarray:
     return walsh_hadamard((q - read_zero) * read_scale, x.shape[-1]) * signs / F(x.shape[-1])
 
 
+def lloyd_max(head_dim: int, bits: int) -> np.ndarray:
+    """Levels for N(0, 1 / head_dim), as solve_lloyd_max of vLLM: at most 200 steps of Lloyd's iteration, integrals by
+    the trapezoidal rule over 200 intervals."""
+    count, variance = 2 ** bits, 1.0 / head_dim
+    high = 3.5 * np.sqrt(variance)
+    levels = -high + 2 * high * (np.arange(count) + 0.5) / count
+    for _ in range(200):
+        edges = np.concatenate([[-3 * high], (levels[:-1] + levels[1:]) / 2, [3 * high]])
+        x = np.linspace(edges[:-1], edges[1:], 201, axis=-1)
+        density = np.exp(-x * x / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+        mass, moment = (np.trapezoid(y, x, axis=-1) for y in (density, x * density))
+        new = np.where(mass > 1e-15, moment / np.maximum(mass, 1e-300), levels)
+        if np.abs(new - levels).max() < 1e-10:
+            break
+        levels = new
+    return levels.astype(F)
+
+
+def running_sum(x: np.ndarray) -> np.ndarray:
+    """In the order of the elements, in float32."""
+    return np.cumsum(x, axis=-1, dtype=F)[..., -1:]
+
+
+def turboquant_key(x: np.ndarray, bits: int) -> np.ndarray:
+    head_dim, levels = x.shape[-1], lloyd_max(x.shape[-1], bits)
+    norm = np.sqrt(running_sum(x * x))
+    factor = F(1) / np.sqrt(F(head_dim))
+    y = walsh_hadamard(x / (norm + F(1e-8)), head_dim) * factor
+    y = levels[np.searchsorted((levels[:-1] + levels[1:]) / F(2), y, side="right")]
+    y = y * (F(1) / np.sqrt(running_sum(y * y) + F(1e-16)))  # norm correction
+    return walsh_hadamard(to_half(norm) * y, head_dim) * factor
+
+
+def turboquant_value(x: np.ndarray, bits: int) -> np.ndarray:
+    levels = F(2 ** bits - 1)
+    low, high = x.min(axis=-1, keepdims=True), x.max(axis=-1, keepdims=True)
+    scale = np.maximum((high - low) / levels, F(1e-8))
+    q = np.clip(((x - low) / scale + F(0.5)).astype(np.int32), 0, int(levels)).astype(F)
+    return q * to_half(scale) + to_half(low)
+
+
 def sglang_fp4(x: np.ndarray) -> np.ndarray:
     largest = np.abs(x).max(axis=-1, keepdims=True)
     exponent = np.ceil(np.log2(np.maximum(largest / F(6), F(1e-10))))

@@ -148,6 +148,11 @@ def oracles() -> dict[str, Oracle]:
     table["int4_per_token_head"] = Oracle(
         "vLLM kernel, written out; signs by torch",
         lambda x, _s: formulas.vllm_int4(x, packages.vllm_signs(x.shape[-1])), (64, 128))
+    for b in (4, 3):
+        table[f"tq_k{b}"] = Oracle("vLLM kernel, written out", lambda x, _s, b=b: formulas.turboquant_key(x, b),
+                                   (64, 128, 256))
+        table[f"tq_v{b}"] = Oracle("vLLM kernel, written out", lambda x, _s, b=b: formulas.turboquant_value(x, b),
+                                   sides=("value",))
     table["nvfp4"] = Oracle("mlx", lambda x, _s: packages.mlx(x, 4, 16, "nvfp4"))
     table["nvfp4_calibrated"] = Oracle("vLLM kernel, written out", nvfp4_calibrated)
     table["mxfp4"] = Oracle("gguf", lambda x, _s: packages.ggml(x, "mxfp4"))

@@ -202,6 +202,14 @@ class TargetsTest(CliTestCase):
         self.assertEqual(targets[0]["formats"][1]["key_effective_bits"], 5)
         self.assertEqual(targets[0]["formats"][1]["residual_window_tokens"], 32)
 
+    def test_formats_of_one_side(self):
+        target, = self.run_json("targets", "vllm")["targets"]
+        bits = {each["name"]: (each["key_effective_bits"], each["value_effective_bits"]) for each in target["formats"]}
+        self.assertEqual((bits["tq_k4"], bits["tq_v3"]), ((4.125, None), (None, 3.25)))
+        self.assertIn("turboquant_4bit_nc", target["pairs"])
+        self.assertIn("have the first 2 and the last 2", target["shape"])
+        self.assertRegex(self.run_kvtune("targets", "vllm").stdout, r"\ntq_v4 +4 +- +4\.25 ")
+
     def test_unknown(self):
         self.assertIn("kvtuner", self.run_error("targets", "vlm", exit_code=2))
 

@@ -55,6 +55,7 @@ TEST(KvFormatTest, EffectiveBitsAreTheEngines) {
   const auto bits = [](const char* name) { return EffectiveBits(FormatOf(*FindFormat(name)), KvSide::kKey, 128); };
   const std::pair<const char*, double> expected[] = {
       {"fp8_e4m3", 8},   {"int8_per_token_head", 8.25}, {"fp8_per_token_head", 8.25}, {"int4_per_token_head", 4.25},
+      {"tq_k4", 4.125},  {"tq_k3", 3.125},              {"tq_v4", 4.25},             {"tq_v3", 3.25},
       {"nvfp4", 4.5},    {"mxfp4", 4.25},               {"fp4_e2m1", 4.5},            {"lmdeploy_int4", 4.25},
       {"q8_0", 8.5},     {"q5_1", 6},                   {"q5_0", 5.5},                {"q4_1", 5},
       {"q4_0", 4.5},     {"iq4_nl", 4.5},               {"ik_q6_0", 6.5},             {"mlx_int3", 3.5},

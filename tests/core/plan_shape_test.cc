@@ -35,6 +35,7 @@ std::vector<PlanShape> AllShapes() {
           {ShapeKind::kAnyPair, {kKV8, kKV4, kKV2}},  // K = V
           {ShapeKind::kOnePair, nine_and_exact},
           {ShapeKind::kOnePairAndExact, {kKV8, kKV4}},
+          {ShapeKind::kOnePairAndExact, {kKV8, kK4V2, kKV2}, {kK4V2, kKV2}, 2},
           {ShapeKind::kRuns, NinePairs()},
           {ShapeKind::kRuns, {kQ8, kQ4, kPlainQ4, kMixedQ4}}};
 }
@@ -62,6 +63,25 @@ TEST(PlanShapeTest, ExactLayersMayBeAnywhere) {
   EXPECT_EQ(Reason(shape, {kExactPair, kExactPair}), "allowed");
   EXPECT_EQ(Reason(shape, {kExactPair, kKV4, kKV8}),
             "layer 1 takes KV4 and layer 2 KV8, expected the same in all but exact layers");
+}
+
+// At most half of the layers at each end: of three layers one.
+TEST(PlanShapeTest, AnEngineKeepsEndsExact) {
+  const PlanShape shape{ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 2};
+  EXPECT_EQ(Reason(shape, {kKV8, kKV8, kKV8, kKV8, kKV8}), "allowed");
+  EXPECT_EQ(Reason(shape, {kExactPair, kExactPair, kKV4, kExactPair, kExactPair}), "allowed");
+  EXPECT_EQ(Reason(shape, {kExactPair, kKV4, kExactPair}), "allowed");
+  EXPECT_EQ(Reason(shape, {kExactPair, kExactPair, kKV4, kKV4, kExactPair}),
+            "layer 3 takes KV4, expected exact: the engine keeps the first 2 and the last 2 layers exact beside it");
+  EXPECT_THAT(Nearest(shape, {kKV4, kExactPair, kKV4, kKV4, kKV4, kKV4}),
+              ElementsAre(kKV8, kExactPair, kKV8, kKV8, kKV8, kKV8));
+  EXPECT_THAT(Nearest(shape, {kExactPair, kExactPair, kKV4, kKV4, kKV4, kKV4, kKV4, kKV8, kExactPair}),
+              ElementsAre(kExactPair, kExactPair, kKV4, kKV4, kKV4, kKV4, kKV4, kExactPair, kExactPair));
+  EXPECT_EQ(PlanSpec(shape.Uniform(kKV4, 6)), "exact;2-3:KV4");
+  EXPECT_EQ(PlanSpec(shape.Uniform(kKV8, 6)), "KV8");
+  EXPECT_TRUE(shape.Uniform(kKV4, 4).is_exact());
+  EXPECT_EQ(PlanSpec(shape.Uniform(kKV4, 1)), "KV4");
+  EXPECT_THAT(DescribeShape(shape), HasSubstr("; beside KV4 these have the first 2 and the last 2"));
 }
 
 TEST(PlanShapeTest, RunsMayChangeTwice) {
@@ -140,6 +160,7 @@ TEST(PlanShapeTest, NothingAllowedIsNearer) {
   for (const PlanShape& shape : {PlanShape{ShapeKind::kAnyPair, {kKV8, kKV4}},
                                  PlanShape{ShapeKind::kOnePair, {kExactPair, kKV8, kKV2}},
                                  PlanShape{ShapeKind::kOnePairAndExact, {kKV8, kKV4, kK4V2}},
+                                 PlanShape{ShapeKind::kOnePairAndExact, {kKV8, kKV4, kK4V2}, {kK4V2}, 1},
                                  PlanShape{ShapeKind::kRuns, {kKV8, kKV4, kKV2}}}) {
     for (const PrecisionPlan& plan : all) {
       const PlanDistance found = distance(NearestPlan(shape, plan), plan);

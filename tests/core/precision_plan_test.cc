@@ -42,6 +42,17 @@ TEST(PrecisionPlanTest, FormatsWithoutANumberAreLabelledByName) {
   EXPECT_EQ(ParsePlanSpec("ik_q8_0/ik_q4_0", 1, pairs).layers[0], pairs[0]);
 }
 
+TEST(PrecisionPlanTest, PairsWithAWordOfTheEngine) {
+  using enum KvFormatId;
+  const PrecisionPlan plan{{{kTurboquantKey4, kTurboquantValue4}, kExactPair, {kFp8E4m3, kTurboquantValue4},
+                            {kTurboquantKey3, kTurboquantValue4}, {kTurboquantKey3, kTurboquantValue3},
+                            {kTurboquantKey4, kTurboquantValue3}}};
+  EXPECT_EQ(PlanSpec(plan), "turboquant_4bit_nc;1:exact;2:turboquant_k8v4;3:turboquant_k3v4_nc;"
+                            "4:turboquant_3bit_nc;5:tq_k4/tq_v3");
+  EXPECT_EQ(ParsePlanSpec(PlanSpec(plan), 6, {}), plan);
+  EXPECT_EQ(ParsePlanSpec("tq_k4/tq_v4", 1, {}).layers[0], plan.layers[0]);
+}
+
 TEST(PrecisionPlanTest, SpecIsTheCommonestPairAndOverrides) {
   EXPECT_EQ(PlanSpec({{kKV8, kKV4, kKV4, kK8V4, kK8V4, kKV4}}), "KV4;0:KV8;3-4:K8V4");
   EXPECT_EQ(PlanSpec({{kKV8, kKV4}}), "KV8;1:KV4");

@@ -131,6 +131,8 @@ std::vector<DecodingCase> DecodingCases() {
       {"WindowOnOneSideOnly", llama, {{{kKiviInt4, kInt4}, {kInt4, kKiviInt4}, {kExact, kKiviInt2}}}},
       {"Rotated", wide, {{{kQ8_0, kQ4_0}, {kQ5_1, kIq4Nl}, {kIkQ6_0Had, kIkQ4_0Had}}}},
       {"SignedRotation", wide, {{{kInt4PerTokenHead, kInt4PerTokenHead}, {kExllamaInt4, kExllamaInt3}, kExactPair}}},
+      {"Turboquant", wide, {{{kTurboquantKey4, kTurboquantValue4}, {kFp8E4m3, kTurboquantValue4},
+                             {kTurboquantKey3, kTurboquantValue3}}}},
       {"StaticScale", llama, {{{kFp8E4m3, kFp8E4m3}, {kFp8E5m2, kNvfp4}, {kExact, kFp8E4m3}}}},
       {"CalibratedScale", llama, {{{kFp8E4m3Calibrated, kNvfp4Calibrated}, {kFp8E4m3PerHead, kFp8E4m3PerHead}, kExactPair}}},
       {"BlocksOfAToken", wide, {{{kNvfp4, kMxfp4}, {kSglangFp4, kLmdeployInt4}, {kMlxInt4, kIkQ4_0}}}},

@@ -120,6 +120,13 @@ TEST(GenomeShapeTest, ExactGroupsAreHonoured) {
   EXPECT_THAT(genome.Project({{kExactPair, kKV4, kExactPair, kKV2}}), ElementsAre(1, 0, 1, 1));
 }
 
+TEST(GenomeShapeTest, EndsStayExactWhateverTheirGroupSays) {
+  const Genome genome(SmallGroups(), {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 1});
+  EXPECT_THAT(genome.Decode(Genes{0, 1, 1, 1}).layers, ElementsAre(kKV8, kKV8, kKV8, kKV8));
+  EXPECT_THAT(genome.Decode(Genes{1, 1, 1, 1}).layers, ElementsAre(kExactPair, kKV4, kKV4, kExactPair));
+  EXPECT_THAT(genome.Project({{kExactPair, kKV4, kKV4, kExactPair}}), ElementsAre(1, 1, 1, 1));
+}
+
 TEST(GenomeShapeTest, RunsAreFormatsAndCounts) {
   LayerGroups groups;
   groups.groups = {{{0, 1, 2, 3}, {kKV8, kK4V8}}};  // one value format: no genes
@@ -136,6 +143,7 @@ TEST(GenomeShapeTest, DecodesOnlyAllowedPlansAndProjectsThemOntoThemselves) {
   const std::vector<PlanShape> shapes = {{ShapeKind::kAnyPair, nine_and_exact},
                                          {ShapeKind::kOnePair, nine_and_exact},
                                          {ShapeKind::kOnePairAndExact, NinePairs()},
+                                         {ShapeKind::kOnePairAndExact, NinePairs(), {kKV4, kKV2}, 1},
                                          {ShapeKind::kRuns, NinePairs()}};
   Random random(5);
   for (const PlanShape& shape : shapes) {

@@ -670,7 +670,8 @@ std::vector<PlanShape> AllShapes() {
   nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
   return {{ShapeKind::kAnyPair, NinePairs()},        {ShapeKind::kAnyPair, nine_and_exact},
           {ShapeKind::kAnyPair, {kKV8, kKV4, kKV2}}, {ShapeKind::kOnePair, nine_and_exact},
-          {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}}, {ShapeKind::kRuns, NinePairs()}};
+          {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}}, {ShapeKind::kRuns, NinePairs()},
+          {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}, {kKV4, kKV2}, 2}};
 }
 
 std::vector<PrecisionPair> QuantizedPairs(const PlanShape& shape) {
@@ -723,6 +724,20 @@ TEST(ShapeTest, AFragileLayerStaysExactWhereItMay) {
     return plan.plan.layers == std::vector{kKV4, kKV4, kExactPair, kKV4, kKV4};
   });
   EXPECT_NE(spared, result.front.end());
+}
+
+// The engine takes the ends of KV4 from the plan anyhow.
+TEST(ShapeTest, UniformPlansAreAsTheEngineRunsThem) {
+  FakeEvaluator fake(RandomWeights(5, 3), 2);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 1};
+  const SearchResult result =
+      Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4}, cache, FakeCost, options, nullptr);
+  ASSERT_EQ(result.uniform.size(), 2u);
+  EXPECT_EQ(PlanSpec(result.uniform[0].plan), "KV8");
+  EXPECT_EQ(result.uniform[1].name, "KV4");
+  EXPECT_EQ(PlanSpec(result.uniform[1].plan), "KV4;0:exact;4:exact");
 }
 
 // Where the surrogate is right (losses add up), its front over runs is the one of all plans.

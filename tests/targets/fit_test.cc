@@ -10,10 +10,50 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-ModelConfig ModelOf(int64_t head_dim) {
+ModelConfig ModelOf(int64_t head_dim, size_t layers = 3) {
   ModelConfig config;
-  config.layers.assign(2, {.kv_heads = 2, .key_head_dim = head_dim, .value_head_dim = head_dim});
+  config.layers.assign(layers, {.kv_heads = 2, .key_head_dim = head_dim, .value_head_dim = head_dim});
   return config;
+}
+
+std::string TurboquantPairs(const Target& target) {
+  std::string labels;
+  for (const PrecisionPair pair : target.pairs) {
+    if (PairLabel(pair).starts_with("turboquant_")) labels += PairLabel(pair) + " ";
+  }
+  return labels;
+}
+
+// Why a target of this pair alone does not fit.
+std::string Refusal(const char* pair, const ModelConfig& model) {
+  Target target = FindTarget("vllm");
+  target.pairs = {ParsePairLabel(pair, target.pairs)};
+  try {
+    TargetFor(target, model);
+    return "fits";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+TEST(FitTest, TurboquantNeedsFullAttentionAndHeadsOfAPowerOfTwo) {
+  EXPECT_EQ(Refusal("turboquant_4bit_nc", ModelOf(128)), "fits");
+  EXPECT_THAT(Refusal("turboquant_4bit_nc", ModelOf(96)),
+              HasSubstr("layer 0: found a head_dim of 96, expected a power of two for tq_k4"));
+  EXPECT_THAT(Refusal("turboquant_3bit_nc", ModelOf(4)),
+              HasSubstr("layer 0: found a head_dim of 4, expected a multiple of 8 for tq_v3"));
+  ModelConfig model = ModelOf(128);
+  model.layers[1].window_tokens = 1024;
+  EXPECT_THAT(Refusal("turboquant_k8v4", model),
+              HasSubstr("layer 1: found a sliding window of 1024 tokens, expected none for turboquant_k8v4"));
+  model = ModelOf(128);
+  model.layers[2].value_head_dim = 64;
+  EXPECT_THAT(Refusal("turboquant_k3v4_nc", model),
+              HasSubstr("layer 2: found keys of 128 channels and values of 64, expected as many for"));
+  // The first and the last two stay exact: nothing is left.
+  EXPECT_THAT(Refusal("turboquant_4bit_nc", ModelOf(128, 4)), HasSubstr("4 layers all stay exact beside turboquant_4bit_nc"));
+  EXPECT_EQ(Refusal("turboquant_4bit_nc", ModelOf(128, 5)), "fits");
+  EXPECT_EQ(Refusal("fp8_e4m3", ModelOf(128, 4)), "fits");
 }
 
 TEST(FitTest, HeadsOf128FitEveryTarget) {
@@ -29,7 +69,8 @@ TEST(FitTest, BlocksHaveToFitTheHeads) {
                                              "head_dim of 80, expected a multiple of 32 for q8_0")));
   const Target vllm = TargetFor(FindTarget("vllm"), ModelOf(80));
   for (const PrecisionPair pair : vllm.pairs) EXPECT_NE(pair.key, KvFormatId::kInt4PerTokenHead);
-  EXPECT_EQ(vllm.pairs.size() + 1, FindTarget("vllm").pairs.size());
+  EXPECT_EQ(TurboquantPairs(vllm), "turboquant_k8v4 ");  // the others rotate keys
+  EXPECT_EQ(vllm.pairs.size() + 4, FindTarget("vllm").pairs.size());
   EXPECT_EQ(TargetFor(FindTarget("kvtuner"), ModelOf(80)).pairs, FindTarget("kvtuner").pairs);
 }
 
@@ -42,7 +83,7 @@ TEST(FitTest, WindowsThatAnEngineKeepsExactAreRefused) {
 }
 
 TEST(FitTest, PaddingCostsWhereLayersSlideAndPagesAreOfOneSize) {
-  ModelConfig model = ModelOf(128);
+  ModelConfig model = ModelOf(128, 2);
   const Target& vllm = FindTarget("vllm");
   const PrecisionPlan plan = ParsePlanSpec("fp8_e4m3;1:exact", 2, vllm.shape.pairs);
   EXPECT_EQ(PaddedBytesPerToken(vllm, plan, model, 4096), std::nullopt);

@@ -59,7 +59,7 @@ TEST(RoundTripTest, EveryFormatOfEveryTargetReadsBack) {
   for (const Target& target : Targets()) {
     for (const ExportSummary& format : target.exports) {
       std::vector<PrecisionPlan> wanted;
-      for (const PrecisionPair pair : target.pairs) wanted.push_back(PrecisionPlan::Uniform(pair, 3));
+      for (const PrecisionPair pair : target.pairs) wanted.push_back(target.shape.Uniform(pair, 3));
       wanted.push_back(PrecisionPlan::Uniform(kExactPair, 3));
       for (size_t i = 0; i < 60; ++i) {
         std::vector<PrecisionPair> pairs = target.shape.pairs;
@@ -80,7 +80,7 @@ TEST(RoundTripTest, EveryFormatOfEveryTargetReadsBack) {
 TEST(RoundTripTest, PlansThatTheSearchTriesAreExpressible) {
   for (const Target& target : Targets()) {
     for (const PrecisionPair pair : target.pairs) {
-      EXPECT_FALSE(FindMisfit(PrecisionPlan::Uniform(pair, 3), target, target.exports.front().name))
+      EXPECT_FALSE(FindMisfit(target.shape.Uniform(pair, 3), target, target.exports.front().name))
           << target.name << ", " << PairLabel(pair);
     }
   }
@@ -101,6 +101,28 @@ TEST(RoundTripTest, Vllm) {
   EXPECT_THAT(ImportError("--kv-cache-dtype fp7", "vllm"), HasSubstr("plan file: --kv-cache-dtype: found fp7, expected"));
   EXPECT_THAT(ImportError("--kv-cache-dtype fp8 --kv-cache-dtype-skip-layers 4", "vllm"),
               HasSubstr("found the layer \"4\", expected 0 to 3"));
+}
+
+// The first and the last two layers are exact whether the list says so or not.
+TEST(RoundTripTest, VllmTurboquant) {
+  EXPECT_EQ(Export("turboquant_4bit_nc;0-1:exact;3:exact;6-7:exact", "vllm", 8),
+            "--kv-cache-dtype turboquant_4bit_nc --kv-cache-dtype-skip-layers 0 1 3 6 7\n");
+  EXPECT_THAT(Export(Parse("exact;1:turboquant_k3v4_nc", "vllm", 3), "vllm", "vllm-json"),
+              HasSubstr("\"kv_cache_dtype\": \"turboquant_k3v4_nc\""));
+  EXPECT_EQ(Import("--kv-cache-dtype turboquant_k8v4", "vllm", 8), "exact;2-5:turboquant_k8v4");
+  EXPECT_EQ(Import("--kv-cache-dtype turboquant_3bit_nc --kv-cache-dtype-skip-layers 3", "vllm", 8),
+            "exact;2:turboquant_3bit_nc;4-5:turboquant_3bit_nc");
+  EXPECT_EQ(Import(R"({"kv_cache_dtype": "turboquant_4bit_nc", "kv_cache_dtype_skip_layers": ["0", "4"]})", "vllm", 5),
+            "exact;2:turboquant_4bit_nc");
+  EXPECT_THAT(ImportError("--kv-cache-dtype turboquant_5bit", "vllm"), HasSubstr("turboquant_k8v4, turboquant_4bit_nc"));
+
+  const PrecisionPlan everywhere = Parse("turboquant_4bit_nc", "vllm", 8);
+  const std::optional<Misfit> misfit = FindMisfit(everywhere, FindTarget("vllm"), "vllm");
+  ASSERT_TRUE(misfit);
+  EXPECT_THAT(misfit->reason, HasSubstr("layer 0 takes turboquant_4bit_nc, expected exact: the engine keeps"));
+  EXPECT_THROW(Export(everywhere, "vllm", "vllm"), Error);
+  // Formats are of one side.
+  EXPECT_THROW(RequireFormatsOf(FindTarget("vllm"), Parse("tq_v4/tq_v4", "vllm", 3), "the plan"), Error);
 }
 
 TEST(RoundTripTest, VllmHasOneFormat) {
