@@ -106,7 +106,8 @@ TEST(RowQuantizers, TurboquantKeyByHand) {
   for (const float x : row) EXPECT_FLOAT_EQ(x, 2050 / std::sqrt(2.0f));
 }
 
-// J. Max, Quantizing for Minimum Distortion, IRE Trans. Inf. Theory 6 (1960), table I: of variance 1.
+// J. Max, Quantizing for Minimum Distortion, IRE Trans. Inf. Theory 6 (1960), table I: of variance 1. vLLM's
+// trapezoidal rule has the outermost level a little nearer to 0.
 TEST(LloydMaxTest, LevelsAreThoseOfTheLiterature) {
   const std::vector<double> of_8 = {0.2451, 0.7560, 1.344, 2.152};
   const std::vector<double> of_16 = {0.1284, 0.3881, 0.6568, 0.9424, 1.256, 1.618, 2.069, 2.733};
@@ -116,7 +117,8 @@ TEST(LloydMaxTest, LevelsAreThoseOfTheLiterature) {
       ASSERT_EQ(levels.size(), 2 * expected.size());
       for (size_t i = 0; i < expected.size(); ++i) {
         const double level = static_cast<double>(levels[expected.size() + i]);
-        EXPECT_NEAR(level * std::sqrt(head_dim), expected[i], 2e-3) << head_dim << ", " << bits << " bits, " << i;
+        EXPECT_NEAR(level * std::sqrt(head_dim), expected[i], 1e-3 * expected[i])
+            << head_dim << ", " << bits << " bits, " << i;
         EXPECT_EQ(levels[expected.size() - 1 - i], -levels[expected.size() + i]);  // 0 is a middle
       }
     }
