@@ -29,9 +29,9 @@ F = np.float32
 # Largest difference by the largest magnitude of a head, where the engine's order of operations is not kept.
 ULP = 2.0 ** -23
 EXLLAMA_TOLERANCE = 16 * ULP  # one factor before the rotation back instead of after it
-# Sums of 64 terms in another order move the zero by a few ulps of up to 255 steps. With few levels two
-# rounds can have nearly the same error, and then which of them is the last one is up to that order too.
-HQQ_TOLERANCE = {8: 256 * ULP, 4: 256 * ULP, 2: 1e-2}
+# HQQ's sums of 64 terms in another order move the zero by a few ulps of up to 255 steps. Where a value then lies on
+# the other side of a middle, its row goes another way: about one row in a thousand.
+HQQ_TOLERANCE, HQQ_OTHER_ROWS = 256 * ULP, 0.005
 
 
 TOKENS = 37
@@ -45,6 +45,7 @@ class Oracle:
     quantize: Callable[[np.ndarray, str], np.ndarray]
     head_dims: tuple[int, ...] = (64, 96, 128)
     tolerance: float = 0.0
+    other_rows: float = 0.0  # share of tokens and heads that may differ by more
     sides: tuple[str, ...] = ("key",)
 
 
@@ -171,7 +172,7 @@ def oracles() -> dict[str, Oracle]:
         table[f"mlx_int{b}"] = Oracle("mlx", lambda x, _s, b=b: packages.mlx(x, b, 64, "affine"), (64, 128))
     for b in (8, 4, 2):
         table[f"hqq_int{b}"] = Oracle("hqq, all rounds", lambda x, _s, b=b: packages.hqq(x, b), (64,),
-                                      HQQ_TOLERANCE[b])
+                                      HQQ_TOLERANCE, HQQ_OTHER_ROWS)
     for b in (4, 2):
         table[f"quanto_int{b}"] = Oracle("optimum-quanto", lambda x, _s, b=b: packages.quanto(x, b), (64, 128))
     for b in range(2, 9):
@@ -204,6 +205,7 @@ class Comparison:
         self.tool = tool
         self.seed = seed
         self.compared = 0
+        self.other_rows = 0
         self.failures = 0
 
     def found(self, name: str, side: str, x: np.ndarray) -> np.ndarray:
@@ -215,7 +217,7 @@ class Comparison:
             return np.fromfile(target, dtype=F).reshape(x.shape)
 
     def run(self, name: str, oracle: Oracle) -> float:
-        """The largest difference by the largest magnitude of its head."""
+        """The largest difference by the largest magnitude of its head, but for the rows that may differ by more."""
         worst = 0.0
         rng = np.random.default_rng(self.seed)  # of this format: others do not change its rows
         for head_dim in oracle.head_dims:
@@ -229,13 +231,17 @@ class Comparison:
                 same = (found == expected) | (np.isnan(found) & np.isnan(expected))
                 difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
                 self.compared += x.size
-                worst = max(worst, float(difference.max()))
                 wrong = difference > oracle.tolerance
-                if wrong.any():
+                others = wrong.any(axis=-1)
+                self.other_rows += int(others.sum())
+                if others.mean() <= oracle.other_rows:
+                    difference[others] = 0
+                else:
                     self.failures += 1
                     at = tuple(int(i) for i in np.argwhere(wrong)[0])
                     print(f"{name} {side}, head_dim {head_dim}: {int(wrong.sum())} of {x.size} differ, first at {at}: "
                           f"{x[at]!r} gives {found[at]!r}, expected {expected[at]!r}")
+                worst = max(worst, float(difference.max()))
         return worst
 
 
@@ -282,7 +288,8 @@ def main() -> int:
     comparison = Comparison(arguments.tool, arguments.seed)
     worst = {name: comparison.run(name, table[name]) for name in names
              if arguments.only is None or arguments.only in name}
-    print(f"{len(worst)} formats, {comparison.compared} values compared, {comparison.failures} comparisons failed")
+    print(f"{len(worst)} formats, {comparison.compared} values compared, {comparison.failures} comparisons failed; "
+          f"{comparison.other_rows} rows beyond a tolerance")
     for name, difference in worst.items():
         if difference > 0:
             print(f"  {name}: largest difference {difference:.2e} of the head's largest magnitude")
