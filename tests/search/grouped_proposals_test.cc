@@ -4,10 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 
-#include "tests/support/fake_evaluator.h"
-#include "tests/support/test_data.h"
+#include "tests/support/scored_space.h"
 
 namespace kvtune {
 namespace {
@@ -24,40 +22,9 @@ LayerGroups OneLayerGroups(size_t count, const std::vector<PrecisionPair>& candi
   return groups;
 }
 
-LayerLosses TrueLosses(const std::vector<double>& weights) {
-  LayerLosses losses;
-  losses.pairs = NinePairs();
-  for (const double weight : weights) {
-    losses.losses.emplace_back();
-    for (const PrecisionPair pair : losses.pairs) {
-      losses.losses.back().push_back(weight * FakePairError(pair));
-    }
-  }
-  return losses;
-}
-
-// What is scored, by a FakeEvaluator without interaction: the surrogate of TrueLosses is right.
-struct Scored {
-  explicit Scored(std::vector<double> weights) : fake(std::move(weights)) {}
-
-  void Add(const PrecisionPlan& plan) {
-    plans.push_back(plan);
-    objectives.push_back({std::log10(fake.ScoreOf(plan).kl_mean), FakeCost(plan).bytes_per_token});
-  }
-  void AddUniform(const std::vector<PrecisionPair>& pairs) {
-    for (const PrecisionPair pair : pairs) Add(PrecisionPlan::Uniform(pair, fake.layer_count()));
-  }
-  ScoredSpace space() const { return {plans, objectives, {1, 1e6}, shape}; }
-
-  FakeEvaluator fake;
-  PlanShape shape;
-  std::vector<PrecisionPlan> plans;
-  std::vector<Objectives> objectives;
-};
-
 std::vector<PrecisionPlan> Propose(const std::vector<double>& weights,
                                    const std::vector<PrecisionPair>& candidates, size_t count) {
-  Scored scored(weights);
+  ScoredByFake scored(weights);
   scored.AddUniform(candidates);
   return ProposeGroupedPlans(Genome(OneLayerGroups(weights.size(), candidates)), TrueLosses(weights),
                              FakeCost, scored.space(), count);
@@ -88,10 +55,10 @@ TEST(GroupedProposalsTest, MostPromisingFirst) {
   EXPECT_EQ(std::ranges::adjacent_find(sorted), sorted.end());
 
   // The first one adds most to what is scored: the surrogate is right here.
-  Scored scored(weights);
+  ScoredByFake scored(weights);
   scored.AddUniform(NinePairs());
   const auto with = [&](const PrecisionPlan& plan) {
-    Scored more = scored;
+    ScoredByFake more = scored;
     more.Add(plan);
     return Hypervolume(more.objectives, more.space().reference);
   };
@@ -102,7 +69,7 @@ TEST(GroupedProposalsTest, ScoresEndInTheWholeFront) {
   const std::vector<double> weights = {5, 1, 20};
   const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
   const Genome genome(OneLayerGroups(3, three));
-  Scored scored(weights);
+  ScoredByFake scored(weights);
   scored.AddUniform(three);
   for (int round = 0; round < 10; ++round) {
     for (const PrecisionPlan& plan : ProposeGroupedPlans(genome, TrueLosses(weights), FakeCost, scored.space(), 4)) {
@@ -110,7 +77,7 @@ TEST(GroupedProposalsTest, ScoresEndInTheWholeFront) {
       scored.Add(plan);
     }
   }
-  Scored whole(weights);
+  ScoredByFake whole(weights);
   Genes genes(genome.gene_count(), 0);
   do {
     whole.Add(genome.Decode(genes));
@@ -132,7 +99,7 @@ TEST(GroupedProposalsTest, PlansHaveTheShapeAndItsGroups) {
   LayerGroups groups;
   groups.groups = {{{0, 2}, NinePairs()}, {{1, 3}, NinePairs()}};
   for (const PlanShape& shape : shapes) {
-    Scored scored(weights);
+    ScoredByFake scored(weights);
     scored.shape = shape;
     scored.AddUniform({kKV8, kKV4, kKV2});
     const std::vector<PrecisionPlan> proposals = ProposeGroupedPlans(
