@@ -53,29 +53,31 @@ std::optional<std::string> WhyNotStored(PrecisionPair pair, const LayerConfig& l
   return of_keys ? of_keys : WhyNotStored(pair.value, KvSide::kValue, layer);
 }
 
+// nullopt when the whole model can be stored so; else with the layer.
+std::optional<std::string> WhyNotStored(PrecisionPair pair, const Target& target, const ModelConfig& model) {
+  if (pair.is_exact()) return std::nullopt;
+  if (target.shape.Uniform(pair, model.layers.size()).is_exact()) {
+    return fmt::format("{} layers all stay exact beside {}", model.layers.size(), PairLabel(pair));
+  }
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const LayerConfig& layer = model.layers[i];
+    if (!target.quantizes_windows && layer.window_tokens > 0) {
+      return fmt::format("layer {}: found a sliding window, which {} does not quantize", i, target.name);
+    }
+    if (const auto why = WhyNotStored(pair, layer)) return fmt::format("layer {}: {}", i, *why);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Target TargetFor(const Target& target, const ModelConfig& model) {
   Target fitted = target;
-  std::string reason;
+  std::string reason;  // the first one
   const auto is_refused = [&](PrecisionPair pair) {
-    if (!pair.is_exact() && target.shape.Uniform(pair, model.layers.size()).is_exact()) {
-      if (reason.empty()) {
-        reason = fmt::format("{} layers all stay exact beside {}", model.layers.size(), PairLabel(pair));
-      }
-      return true;
-    }
-    for (size_t layer = 0; layer < model.layers.size(); ++layer) {
-      if (!target.quantizes_windows && model.layers[layer].window_tokens > 0 && !pair.is_exact()) {
-        reason = fmt::format("layer {}: found a sliding window, which {} does not quantize", layer, target.name);
-        return true;
-      }
-      if (const auto why = WhyNotStored(pair, model.layers[layer])) {
-        if (reason.empty()) reason = fmt::format("layer {}: {}", layer, *why);
-        return true;
-      }
-    }
-    return false;
+    const std::optional<std::string> why = WhyNotStored(pair, target, model);
+    if (why && reason.empty()) reason = *why;
+    return why.has_value();
   };
   std::erase_if(fitted.pairs, is_refused);
   std::erase_if(fitted.shape.pairs, is_refused);
