@@ -317,8 +317,8 @@ KVTUNE_HOST_DEVICE inline float HqqShrunk(float error) {
 }
 
 // hqq/core/quantize.py and optimize.py (optimize_weights_proximal_legacy, float32 as on a CPU): 20 rounds
-// that improve the zero. HQQ stops when the mean error of all rows of one call has stopped falling, with
-// the rows of a cache after 10 rounds and more; here no row depends on what is quantized beside it.
+// that improve the zero. HQQ stops earlier where the mean error of all rows of one call has stopped falling;
+// here no row depends on what is quantized beside it.
 KVTUNE_HOST_DEVICE inline void Hqq(Row x, int bits) {
   const float levels = static_cast<float>((1 << bits) - 1);
   const RowRange range = RangeOf(x);
