@@ -26,8 +26,8 @@ std::vector<std::vector<KnapsackChoice>> GeneChoices(const Genome& genome, const
     for (int choice = 0; choice < genome.choices()[gene]; ++choice) {
       genes[gene] = choice;
       const PrecisionPlan changed = genome.Decode(genes);
-      choices.back().push_back({cost(changed).bytes_per_token - base_bytes,
-                                PredictLoss(losses, changed) - base_loss});
+      choices.back().push_back(
+          {cost(changed).bytes_per_token - base_bytes, PredictLoss(losses, changed) - base_loss});
     }
     genes[gene] = base[gene];
   }
@@ -81,9 +81,11 @@ class SideFront {
       loss_before_.emplace_back(1, 0.0);
       bytes_before_.emplace_back(1, 0.0);
       for (size_t layer = 0; layer < layers_; ++layer) {
-        loss_before_.back().push_back(loss_before_.back().back() + LossOf(format, side, layer, losses));
+        loss_before_.back().push_back(loss_before_.back().back() +
+                                      LossOf(format, side, layer, losses));
         (side == KvSide::kKey ? plan.layers[layer].key : plan.layers[layer].value) = format;
-        bytes_before_.back().push_back(bytes_before_.back().back() + cost(plan).bytes_per_token - exact);
+        bytes_before_.back().push_back(bytes_before_.back().back() + cost(plan).bytes_per_token -
+                                       exact);
         plan.layers[layer] = kExactPair;
       }
     }
@@ -123,7 +125,8 @@ class SideFront {
   }
 
   void AddAll(size_t first, size_t last, std::vector<Member>& members) const {
-    const size_t of_first = first == 0 ? 1 : formats_.size(), of_last = last == 0 ? 1 : formats_.size();
+    const size_t of_first = first == 0 ? 1 : formats_.size(),
+                 of_last = last == 0 ? 1 : formats_.size();
     for (size_t middle = 0; middle < formats_.size(); ++middle) {
       for (size_t begin = 0; begin < of_first; ++begin) {
         if (first > 0 && begin == middle) continue;  // fewer runs
@@ -133,7 +136,8 @@ class SideFront {
             return before[begin][first] + before[middle][layers_ - last] - before[middle][first] +
                    before[end][layers_] - before[end][layers_ - last];
           };
-          members.push_back({sum(bytes_before_), sum(loss_before_),
+          members.push_back({sum(bytes_before_),
+                             sum(loss_before_),
                              {formats_[begin], formats_[middle], formats_[end], first, last}});
         }
       }
@@ -145,11 +149,14 @@ class SideFront {
   std::vector<std::vector<double>> loss_before_, bytes_before_;  // [format][layers before]
 };
 
-// Sides are enumerated apart and joined: what a pair loses is taken for the sum of what its sides do.
+// Sides are enumerated apart and joined: what a pair loses is taken for the sum of what its sides
+// do.
 std::vector<PrecisionPlan> FrontOfRuns(const Genome& genome, const LayerLosses& losses,
                                        const CostFunction& cost) {
-  const std::vector<SideFront::Member> keys = SideFront(genome, KvSide::kKey, losses, cost).Members();
-  const std::vector<SideFront::Member> values = SideFront(genome, KvSide::kValue, losses, cost).Members();
+  const std::vector<SideFront::Member> keys =
+      SideFront(genome, KvSide::kKey, losses, cost).Members();
+  const std::vector<SideFront::Member> values =
+      SideFront(genome, KvSide::kValue, losses, cost).Members();
   struct Joined {
     double bytes, loss;
     size_t key, value;
@@ -157,7 +164,8 @@ std::vector<PrecisionPlan> FrontOfRuns(const Genome& genome, const LayerLosses& 
   std::vector<Joined> joined;
   for (size_t key = 0; key < keys.size(); ++key) {
     for (size_t value = 0; value < values.size(); ++value) {
-      joined.push_back({keys[key].bytes + values[value].bytes, keys[key].loss + values[value].loss, key, value});
+      joined.push_back(
+          {keys[key].bytes + values[value].bytes, keys[key].loss + values[value].loss, key, value});
     }
   }
   std::ranges::sort(joined, [](const Joined& a, const Joined& b) {
@@ -171,8 +179,8 @@ std::vector<PrecisionPlan> FrontOfRuns(const Genome& genome, const LayerLosses& 
     least = each.loss;
     plans.emplace_back();
     for (size_t layer = 0; layer < layers; ++layer) {
-      plans.back().layers.push_back({keys[each.key].runs.at(layer, layers),
-                                     values[each.value].runs.at(layer, layers)});
+      plans.back().layers.push_back(
+          {keys[each.key].runs.at(layer, layers), values[each.value].runs.at(layer, layers)});
     }
   }
   return Undominated(std::move(plans), losses, cost);

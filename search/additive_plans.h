@@ -1,5 +1,5 @@
-// Plans of the grouped space that look best when losses of layers are believed to add up: what tools
-// do that measure layers one at a time and never score a plan jointly.
+// Plans of the grouped space that look best when losses of layers are believed to add up: what
+// tools do that measure layers one at a time and never score a plan jointly.
 #pragma once
 
 #include <vector>
@@ -20,9 +20,9 @@ LayerLosses SensitivityLosses(const SensitivityTable& table);
 std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& losses,
                                        const CostFunction& cost);
 
-// The additive integer program "least loss at no more than B bytes" for every B, by ascending bytes.
-// Where genes are layers' pairs or their exactness: KnapsackFront, one for every pair of a shape that
-// has one pair, which is exact. Runs are enumerated, keys apart from values, and joined.
+// The additive integer program "least loss at no more than B bytes" for every B, by ascending
+// bytes. Where genes are layers' pairs or their exactness: KnapsackFront, one for every pair of a
+// shape that has one pair, which is exact. Runs are enumerated, keys apart from values, and joined.
 std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses& losses,
                                          const CostFunction& cost);
 

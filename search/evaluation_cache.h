@@ -1,5 +1,5 @@
-// Remembers every score: repeated plans are free, in one run, over an interruption, and when another
-// run scored them before.
+// Remembers every score: repeated plans are free, in one run, over an interruption, and when
+// another run scored them before.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ class EvaluationCache {
 
   size_t layer_count() const { return inner_.layer_count(); }
   size_t prompt_count() const { return inner_.prompt_count(); }
-  // Every score that it makes is over all prompts. Throws Error also for a score that is not a finite number.
+  // Every score that it makes is over all prompts. Throws Error also for a score that is not a
+  // finite number.
   std::vector<PlanScore> Evaluate(std::span<const PrecisionPlan> plans);
   // Plans that others clearly beat may stop early (search/racing.h). Their rivals are the plans of
   // the batch and all complete ones that were asked for before. A plan that stopped in an earlier

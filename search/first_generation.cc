@@ -9,8 +9,8 @@
 namespace kvtune {
 namespace {
 
-// Genes of layers around a level of their own, from most to fewest bits: drawn apart they would give
-// plans of middling size only.
+// Genes of layers around a level of their own, from most to fewest bits: drawn apart they would
+// give plans of middling size only.
 Genes DrawGenes(const Genome& genome, Random& random) {
   constexpr double kSpread = 0.5;  // of the choices
   Genes genes;

@@ -27,10 +27,14 @@ std::vector<KvFormatId> OfferedFormats(const std::vector<KvFormatId>& formats,
   std::vector<KvFormatId> offered;
   const auto rotation = [&](KvFormatId id) { return FormatOf(id).layout(side).rotation.kind; };
   for (const KvFormatId id : formats) {
-    const auto has_it = [&](PrecisionPair pair) { return (side == KvSide::kKey ? pair.key : pair.value) == id; };
-    const bool kept = std::ranges::any_of(
-        groups, [&](const LayerGroup& group) { return std::ranges::any_of(group.candidates, has_it); });
-    if (kept && (offered.empty() || rotation(id) == rotation(offered.front()))) offered.push_back(id);
+    const auto has_it = [&](PrecisionPair pair) {
+      return (side == KvSide::kKey ? pair.key : pair.value) == id;
+    };
+    const bool kept = std::ranges::any_of(groups, [&](const LayerGroup& group) {
+      return std::ranges::any_of(group.candidates, has_it);
+    });
+    if (kept && (offered.empty() || rotation(id) == rotation(offered.front())))
+      offered.push_back(id);
   }
   return offered;
 }
@@ -41,13 +45,15 @@ int IndexOf(const std::vector<KvFormatId>& formats, KvFormatId id) {
 
 }  // namespace
 
-Genome::Genome(const LayerGroups& groups, PlanShape shape) : shape_(std::move(shape)), groups_(groups.groups) {
+Genome::Genome(const LayerGroups& groups, PlanShape shape)
+    : shape_(std::move(shape)), groups_(groups.groups) {
   for (const LayerGroup& group : groups_) layer_count_ += group.layers.size();
   switch (shape_.kind) {
     case ShapeKind::kAnyPair:
       for (LayerGroup& group : groups_) {
-        std::erase_if(group.candidates,
-                      [&](PrecisionPair pair) { return !shape_.pairs.empty() && !shape_.has(pair); });
+        std::erase_if(group.candidates, [&](PrecisionPair pair) {
+          return !shape_.pairs.empty() && !shape_.has(pair);
+        });
         if (shape_.mixes_exact_layers() && std::ranges::count(group.candidates, kExactPair) == 0) {
           group.candidates.insert(group.candidates.begin(), kExactPair);
         }
@@ -67,7 +73,8 @@ Genome::Genome(const LayerGroups& groups, PlanShape shape) : shape_(std::move(sh
       value_formats_ = OfferedFormats(shape_.formats(KvSide::kValue), groups_, KvSide::kValue);
       for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
         for (int format = 0; format < 3; ++format) AddSlot(run_formats(side).size());
-        for (int end = 0; end < 2; ++end) AddSlot(run_formats(side).size() < 2 ? 1 : layer_count_ + 1);
+        for (int end = 0; end < 2; ++end)
+          AddSlot(run_formats(side).size() < 2 ? 1 : layer_count_ + 1);
       }
       leading_genes_ = gene_count();
       break;
@@ -78,8 +85,9 @@ Genome::Genome(const LayerGroups& groups, PlanShape shape) : shape_(std::move(sh
 void Genome::CollectPairs() {
   for (const PrecisionPair pair : shape_.pairs) {
     if (pair.is_exact()) continue;  // the reference
-    const bool kept = std::ranges::any_of(
-        groups_, [&](const LayerGroup& group) { return std::ranges::count(group.candidates, pair) > 0; });
+    const bool kept = std::ranges::any_of(groups_, [&](const LayerGroup& group) {
+      return std::ranges::count(group.candidates, pair) > 0;
+    });
     if (kept) pairs_.push_back(pair);
   }
 }
@@ -105,7 +113,8 @@ int64_t Genome::space_size() const {
 
 Genome::Slots Genome::SlotsOf(std::span<const int> genes) const {
   Slots slots(slot_count_, 0);
-  for (size_t gene = 0; gene < slot_of_gene_.size(); ++gene) slots[slot_of_gene_[gene]] = genes[gene];
+  for (size_t gene = 0; gene < slot_of_gene_.size(); ++gene)
+    slots[slot_of_gene_[gene]] = genes[gene];
   return slots;
 }
 
@@ -116,10 +125,14 @@ Genes Genome::GenesOf(const Slots& slots) const {
 }
 
 SideRuns Genome::RunsOf(std::span<const int> slots, KvSide side) const {
-  const std::span<const int> own = slots.subspan(side == KvSide::kKey ? 0 : kSlotsOfSide, kSlotsOfSide);
+  const std::span<const int> own =
+      slots.subspan(side == KvSide::kKey ? 0 : kSlotsOfSide, kSlotsOfSide);
   const auto format = [&](int choice) { return run_formats(side)[static_cast<size_t>(choice)]; };
-  SideRuns runs{.first = format(own[1]), .middle = format(own[0]), .last = format(own[2]),
-                .first_count = static_cast<size_t>(own[3]), .last_count = static_cast<size_t>(own[4])};
+  SideRuns runs{.first = format(own[1]),
+                .middle = format(own[0]),
+                .last = format(own[2]),
+                .first_count = static_cast<size_t>(own[3]),
+                .last_count = static_cast<size_t>(own[4])};
   runs.last_count = std::min(runs.last_count, layer_count_ - runs.first_count);
   return runs;
 }
@@ -198,7 +211,8 @@ Genome::Slots Genome::NearestRunSlots(const PrecisionPlan& plan) const {
   for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
     const std::vector<KvFormatId>& formats = run_formats(side);
     const SideRuns runs = NearestRuns(formats, plan, side);
-    for (const KvFormatId id : {runs.middle, runs.first, runs.last}) slots.push_back(IndexOf(formats, id));
+    for (const KvFormatId id : {runs.middle, runs.first, runs.last})
+      slots.push_back(IndexOf(formats, id));
     slots.push_back(static_cast<int>(runs.first_count));
     slots.push_back(static_cast<int>(runs.last_count));
   }
@@ -207,10 +221,13 @@ Genome::Slots Genome::NearestRunSlots(const PrecisionPlan& plan) const {
 
 Genes Genome::Project(const PrecisionPlan& plan) const {
   switch (shape_.kind) {
-    case ShapeKind::kAnyPair: return GenesOf(NearestGroups(plan));
+    case ShapeKind::kAnyPair:
+      return GenesOf(NearestGroups(plan));
     case ShapeKind::kOnePair:
-    case ShapeKind::kOnePairAndExact: return GenesOf(NearestPair(plan));
-    case ShapeKind::kRuns: return GenesOf(NearestRunSlots(plan));
+    case ShapeKind::kOnePairAndExact:
+      return GenesOf(NearestPair(plan));
+    case ShapeKind::kRuns:
+      return GenesOf(NearestRunSlots(plan));
   }
   return {};
 }

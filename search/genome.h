@@ -1,9 +1,11 @@
-// How a plan of the grouped space is written as integer genes, in the shape that the target can run.
+// How a plan of the grouped space is written as integer genes, in the shape that the target can
+// run.
 //
 //   any pair:            one gene a group, its pair
 //   one pair:            one gene, the pair of all layers
 //   one pair and exact:  the same, and one gene a group, exact or not
-//   runs:                for each side five genes: middle, first and last format, how many layers are
+//   runs:                for each side five genes: middle, first and last format, how many layers
+//   are
 //                        first and how many last (runs cut through groups, so groups play no part)
 #pragma once
 
@@ -23,8 +25,9 @@ using Genes = std::vector<int>;
 // What has one choice has no gene: it is the same in every plan, and nsga2 refuses such a gene.
 class Genome {
  public:
-  // Offers the groups' candidates that the shape has and, where it mixes exact layers with others, the
-  // exact pair. REQUIRES: every layer is in exactly one group, and every group has such a candidate.
+  // Offers the groups' candidates that the shape has and, where it mixes exact layers with others,
+  // the exact pair. REQUIRES: every layer is in exactly one group, and every group has such a
+  // candidate.
   explicit Genome(const LayerGroups& groups, PlanShape shape = {});
 
   const PlanShape& shape() const { return shape_; }
@@ -34,7 +37,8 @@ class Genome {
   const std::vector<int>& choices() const { return choices_; }
   // How many genes there are; INT64_MAX when there are more. In runs several stand for one plan.
   int64_t space_size() const;
-  // So many genes at the front decide what the others mean; those behind change layers of their own.
+  // So many genes at the front decide what the others mean; those behind change layers of their
+  // own.
   size_t leading_genes() const { return leading_genes_; }
   // Of kRuns: the formats that its genes choose from.
   const std::vector<KvFormatId>& run_formats(KvSide side) const {
@@ -44,8 +48,9 @@ class Genome {
   // Always a plan that the shape allows. REQUIRES: genes.size() == gene_count(), each in range.
   PrecisionPlan Decode(std::span<const int> genes) const;
 
-  // The genes nearest to any plan by DistanceOf, then with most bits; groups weigh by their layers. A
-  // plan of the space gives genes that decode to it. REQUIRES: plan.layers.size() == layer_count().
+  // The genes nearest to any plan by DistanceOf, then with most bits; groups weigh by their layers.
+  // A plan of the space gives genes that decode to it. REQUIRES: plan.layers.size() ==
+  // layer_count().
   Genes Project(const PrecisionPlan& plan) const;
 
   // Steps through the space from all zeros, last gene fastest; false after the last genes.

@@ -36,8 +36,7 @@ bool SearchRun::EndsAfter(int generation) {
     return true;
   }
   if (options_.stall_generations > 0 && stalled_ >= options_.stall_generations) {
-    stop_reason_ =
-        fmt::format("{} generations in a row added nothing", options_.stall_generations);
+    stop_reason_ = fmt::format("{} generations in a row added nothing", options_.stall_generations);
     return true;
   }
   return Stopped(fmt::format("generation {} of {}", generation, options_.generations));
@@ -72,8 +71,8 @@ void SearchRun::ScoreWholeSpace() {
   stop_reason_ = fmt::format("the grouped space of {} plans is scored whole", plans.size());
 }
 
-// The surrogate is refitted after every round, so that it is right where the front is. At most half of
-// the generations: it is NSGA-II that finds what an additive model cannot see.
+// The surrogate is refitted after every round, so that it is right where the front is. At most half
+// of the generations: it is NSGA-II that finds what an additive model cannot see.
 bool SearchRun::ScoreProposals(int& generation) {
   if (layer_losses_.empty()) return true;
   while (generation < options_.generations / 2) {
@@ -100,9 +99,8 @@ std::vector<Genes> SearchRun::FirstGenes() const {
   seeds.insert(seeds.end(), options_.seed_plans.begin(), options_.seed_plans.end());
   if (!layer_losses_.empty()) {
     // Half a generation: random plans find what the surrogate is wrong about.
-    const std::vector<PrecisionPlan> front =
-        ThinOverBytes(AdditiveFront(genome_, FittedLosses(), cost_), cost_,
-                      static_cast<size_t>(population_) / 2);
+    const std::vector<PrecisionPlan> front = ThinOverBytes(
+        AdditiveFront(genome_, FittedLosses(), cost_), cost_, static_cast<size_t>(population_) / 2);
     seeds.insert(seeds.end(), front.begin(), front.end());
   }
   return FirstGeneration(genome_, seeds, static_cast<size_t>(population_),
@@ -110,8 +108,8 @@ std::vector<Genes> SearchRun::FirstGenes() const {
 }
 
 // Children that the surrogate expects to be clearly dominated are not scored; the algorithm is told
-// the expectation. Up to as many of its proposals are scored in their place. One child in four always
-// goes through, so that what the surrogate is wrong about is found.
+// the expectation. Up to as many of its proposals are scored in their place. One child in four
+// always goes through, so that what the surrogate is wrong about is found.
 std::vector<Objectives> SearchRun::ScoreChildren(std::span<const Genes> children) {
   if (layer_losses_.empty()) return ScoreGenes(children);
   constexpr size_t kUnscreened = 4;
@@ -193,7 +191,8 @@ void SearchRun::RunMoead() {
     return StopAtLimit();
   }
   if (EndsAfter(1)) return;
-  // Weights of a decomposition want objectives of one scale: from the best uniform plan to the worst.
+  // Weights of a decomposition want objectives of one scale: from the best uniform plan to the
+  // worst.
   Objectives best = worst_;
   for (const PrecisionPlan& plan : uniform_plans_) {
     const Objectives of_plan = ObjectivesOf(plan);
@@ -247,9 +246,8 @@ void SearchRun::RunRandom() {
 
 // Plans that were chosen without a joint score: as many as the search may score, over all sizes.
 void SearchRun::ScoreList(std::vector<PrecisionPlan> plans, std::string_view what) {
-  std::ranges::stable_sort(plans, {}, [&](const PrecisionPlan& plan) {
-    return cost_(plan).bytes_per_token;
-  });
+  std::ranges::stable_sort(plans, {},
+                           [&](const PrecisionPlan& plan) { return cost_(plan).bytes_per_token; });
   const int64_t wanted = std::min(int64_t{population_} * options_.generations, EvaluationsLeft());
   const std::vector<PrecisionPlan> chosen =
       ThinOverBytes(plans, cost_, static_cast<size_t>(wanted));
@@ -276,9 +274,12 @@ void SearchRun::SearchGroups() {
     return ScoreWholeSpace();
   }
   switch (options_.algorithm) {
-    case Algorithm::kNsga2: return RunNsga2();
-    case Algorithm::kMoead: return RunMoead();
-    case Algorithm::kRandom: return RunRandom();
+    case Algorithm::kNsga2:
+      return RunNsga2();
+    case Algorithm::kMoead:
+      return RunMoead();
+    case Algorithm::kRandom:
+      return RunRandom();
     case Algorithm::kGreedy:
       return ScoreList(GreedyPlans(genome_, WithExactPair(options_.sensitivities), cost_),
                        "plans of the greedy descent");

@@ -22,8 +22,8 @@ struct Partial {
   size_t choice = 0;
 };
 
-// Ascending sizes, descending losses. Ties go to the first choice and entry, so that the result does
-// not depend on the sort.
+// Ascending sizes, descending losses. Ties go to the first choice and entry, so that the result
+// does not depend on the sort.
 std::vector<Partial> Undominated(std::vector<Partial> partials) {
   std::sort(partials.begin(), partials.end(), [](const Partial& a, const Partial& b) {
     return std::tie(a.steps, a.loss, a.choice, a.previous) <
@@ -48,8 +48,7 @@ std::vector<Partial> Undominated(std::vector<Partial> partials) {
 
 }  // namespace
 
-std::vector<std::vector<size_t>> KnapsackFront(
-    std::span<const std::vector<KnapsackChoice>> items) {
+std::vector<std::vector<size_t>> KnapsackFront(std::span<const std::vector<KnapsackChoice>> items) {
   std::vector<std::vector<Partial>> fronts = {std::vector<Partial>(1)};  // [0]: no item
   for (const std::vector<KnapsackChoice>& choices : items) {
     const std::vector<Partial>& shorter = fronts.back();

@@ -19,7 +19,6 @@ struct KnapsackChoice {
 // (481 for 80 equal layers of 8, 4 and 2 bits), L items and P choices: O(L P S log(P S)) time and
 // O(L S) memory. Partial fronts of over 16384 members are thinned to the best in each 16384th of
 // their range, which is then the resolution. REQUIRES: every item has a choice.
-std::vector<std::vector<size_t>> KnapsackFront(
-    std::span<const std::vector<KnapsackChoice>> items);
+std::vector<std::vector<size_t>> KnapsackFront(std::span<const std::vector<KnapsackChoice>> items);
 
 }  // namespace kvtune

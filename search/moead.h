@@ -1,8 +1,8 @@
 // MOEA/D-DE (Li and Zhang 2009): pagmo2's, one generation at a time.
 //
 // pagmo2's version is for real numbers: a gene of n choices is a number in [0, n], rounded down. It
-// asks for one plan at a time, so it forgoes what scoring a population together saves; it is here to
-// be compared with.
+// asks for one plan at a time, so it forgoes what scoring a population together saves; it is here
+// to be compared with.
 #pragma once
 
 #include <cstdint>

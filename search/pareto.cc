@@ -44,7 +44,8 @@ double Hypervolume(std::span<const Objectives> points, const Objectives& referen
   return pagmo::hypervolume(inside).compute({reference.loss, reference.bytes});
 }
 
-// By hand, since a difference of two hypervolumes takes a sort each and thousands of points are compared.
+// By hand, since a difference of two hypervolumes takes a sort each and thousands of points are
+// compared.
 double HypervolumeGain(std::span<const Objectives> front, const Objectives& point,
                        const Objectives& reference) {
   double gain = 0;

@@ -22,8 +22,8 @@ std::vector<size_t> NonDominated(std::span<const Objectives> points);
 // Area between the front of `points` and the reference point; points beyond it count nothing.
 double Hypervolume(std::span<const Objectives> points, const Objectives& reference);
 
-// What `point` would add to the hypervolume of `front`. REQUIRES: front is non-dominated, by ascending
-// bytes.
+// What `point` would add to the hypervolume of `front`. REQUIRES: front is non-dominated, by
+// ascending bytes.
 double HypervolumeGain(std::span<const Objectives> front, const Objectives& point,
                        const Objectives& reference);
 

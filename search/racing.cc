@@ -26,9 +26,9 @@ double Sum(std::span<const double> values, size_t count) {
 
 struct Entrant {
   double bytes = 0;
-  std::vector<double> losses;         // by prompt, as far as scored
-  std::vector<PromptScore> prompts;   // of the plans of the race
-  std::optional<PlanScore> score;     // once it is complete
+  std::vector<double> losses;        // by prompt, as far as scored
+  std::vector<PromptScore> prompts;  // of the plans of the race
+  std::optional<PlanScore> score;    // once it is complete
   // Of a stopped plan: whom it lost to, after how many prompts.
   size_t rival = 0;
   size_t stopped_at = 0;

@@ -36,13 +36,14 @@ bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, s
 
 // A plan in a race, or one that was scored on all prompts before.
 struct Racer {
-  double bytes = 0;                // per token
+  double bytes = 0;                  // per token
   const PlanScore* score = nullptr;  // complete; null for the plans of the race
 };
 
-// Scores plans of `bytes` each; those that stop have an expected_kl: the rival's loss on all prompts
-// times R. A plan that a rival dominates by its expected_kl is never the best of its size, so what
-// is left complete holds the front. REQUIRES: as many bytes as plans; rivals have per_prompt.
+// Scores plans of `bytes` each; those that stop have an expected_kl: the rival's loss on all
+// prompts times R. A plan that a rival dominates by its expected_kl is never the best of its size,
+// so what is left complete holds the front. REQUIRES: as many bytes as plans; rivals have
+// per_prompt.
 std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
                             std::span<const double> bytes, std::span<const Racer> rivals,
                             const RacingOptions& options);

@@ -95,7 +95,8 @@ std::vector<Candidate> Proposer::SurrogateCandidates() const {
   // More sizes than a batch could tell apart only take time.
   constexpr size_t kSizes = 256;
   std::vector<Candidate> candidates;
-  for (PrecisionPlan& plan : ThinOverBytes(SurrogateFront(losses_, cost_, scored_.shape), cost_, kSizes)) {
+  for (PrecisionPlan& plan :
+       ThinOverBytes(SurrogateFront(losses_, cost_, scored_.shape), cost_, kSizes)) {
     const Objectives predicted = {std::log10(PredictLoss(losses_, plan)),
                                   cost_(plan).bytes_per_token};
     if (!known_.contains(plan) && Promising(predicted)) {
@@ -112,8 +113,7 @@ std::vector<Move> Proposer::MovesOf(const PrecisionPlan& plan, size_t layer) con
   std::vector<Move> moves;
   for (size_t i = 0; i < losses_.pairs.size(); ++i) {
     if (i == now) continue;
-    moves.push_back({layer, losses_.pairs[i],
-                     losses_.losses[layer][i] - losses_.losses[layer][now],
+    moves.push_back({layer, losses_.pairs[i], losses_.losses[layer][i] - losses_.losses[layer][now],
                      bytes_[layer][i] - bytes_[layer][now]});
   }
   return moves;

@@ -21,9 +21,9 @@ struct ScoredSpace {
   const PlanShape& shape;
 };
 
-// At most `count` plans of the shape that were not scored, those first that promise the largest gain in
-// hypervolume over the scored plans and the proposals before them; a wide gap in the front promises
-// most. Proposals come by turns from
+// At most `count` plans of the shape that were not scored, those first that promise the largest
+// gain in hypervolume over the scored plans and the proposals before them; a wide gap in the front
+// promises most. Proposals come by turns from
 //  - the surrogate's exact front (SurrogateFront), which may lie far from every scored plan, and
 //  - moves around the scored front: another pair in one layer, or one layer a step up and another a
 //    step down. A moved plan is predicted to lose what its parent scored, times the ratio of what

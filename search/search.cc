@@ -62,8 +62,8 @@ void CheckLayerLosses(const LayerLosses& losses, const LayerGroups& groups, size
   }
   const auto require_all = [&](std::span<const PrecisionPair> pairs) {
     for (const PrecisionPair pair : pairs) {
-      if (pair.is_exact() || std::find(losses.pairs.begin(), losses.pairs.end(), pair) !=
-                                 losses.pairs.end()) {
+      if (pair.is_exact() ||
+          std::find(losses.pairs.begin(), losses.pairs.end(), pair) != losses.pairs.end()) {
         continue;
       }
       throw Error(fmt::format("searching: found no layer losses of {}, expected them of every pair",
@@ -78,11 +78,16 @@ void CheckLayerLosses(const LayerLosses& losses, const LayerGroups& groups, size
 
 std::string_view AlgorithmName(Algorithm algorithm) {
   switch (algorithm) {
-    case Algorithm::kNsga2: return "nsga2";
-    case Algorithm::kMoead: return "moead";
-    case Algorithm::kRandom: return "random";
-    case Algorithm::kGreedy: return "greedy";
-    case Algorithm::kIlp: return "ilp";
+    case Algorithm::kNsga2:
+      return "nsga2";
+    case Algorithm::kMoead:
+      return "moead";
+    case Algorithm::kRandom:
+      return "random";
+    case Algorithm::kGreedy:
+      return "greedy";
+    case Algorithm::kIlp:
+      return "ilp";
   }
   return "";
 }
@@ -162,7 +167,8 @@ void SearchRun::ScoreUniformPlans() {
         ExitCode::kUsage);
   }
   evaluator_.Evaluate(first_batch);
-  worst_ = {LogLoss(evaluator_.ScoreOf(uniform_plans_.front()).kl_mean), cost_(exact).bytes_per_token};
+  worst_ = {LogLoss(evaluator_.ScoreOf(uniform_plans_.front()).kl_mean),
+            cost_(exact).bytes_per_token};
   for (const PrecisionPlan& plan : uniform_plans_) {
     worst_.loss = std::max(worst_.loss, LogLoss(evaluator_.ScoreOf(plan).kl_of_all_prompts()));
   }
@@ -232,7 +238,8 @@ void SearchRun::StopAtLimit() {
 
 std::vector<PrecisionPlan> SearchRun::ProposeRound(size_t count) const {
   const std::vector<Objectives> objectives = ObjectivesOfAll();
-  return ProposePlans(FittedLosses(), cost_, {evaluator_.plans(), objectives, worst_, options_.shape}, count);
+  return ProposePlans(FittedLosses(), cost_,
+                      {evaluator_.plans(), objectives, worst_, options_.shape}, count);
 }
 
 void SearchRun::Refine() {
@@ -250,7 +257,7 @@ void SearchRun::Refine() {
     if (left == 0 && EvaluationsLeft() == 0) return StopAtLimit();
     if (left == 0) return stop(fmt::format("{} plans of the refinement", budget));
     if (Stopped(round == 1 ? "the grouped search"
-                               : fmt::format("round {} of the refinement", round - 1))) {
+                           : fmt::format("round {} of the refinement", round - 1))) {
       return;
     }
     const std::vector<PrecisionPlan> proposed =
@@ -326,9 +333,9 @@ SearchResult SearchRun::Run() {
   ScoreUniformPlans();
   if (!Stopped("the uniform plans")) Scout();
   if (!stopped() && !(options_.scout && Stopped("scouting single layers"))) {
-    const bool refines = options_.refinement_evaluations > 0 && !layer_losses_.empty() &&
-                         (options_.algorithm == Algorithm::kNsga2 ||
-                          options_.algorithm == Algorithm::kMoead);
+    const bool refines =
+        options_.refinement_evaluations > 0 && !layer_losses_.empty() &&
+        (options_.algorithm == Algorithm::kNsga2 || options_.algorithm == Algorithm::kMoead);
     if (refines) ReserveForRefinement();
     SearchGroups();
     if (!stopped() && refines) Refine();

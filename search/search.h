@@ -20,7 +20,8 @@
 namespace kvtune {
 
 // What searches the grouped space (docs/algorithm.md, "Search"):
-//  - nsga2 (Deb et al. 2002), behind rounds of the surrogate's proposals and with its children screened
+//  - nsga2 (Deb et al. 2002), behind rounds of the surrogate's proposals and with its children
+//  screened
 //    by it: kvtune's own way;
 //  - moead (Li and Zhang 2009), one plan at a time;
 //  - random plans;
@@ -34,9 +35,9 @@ struct SearchOptions {
   Algorithm algorithm = Algorithm::kNsga2;
   // Plans in a generation; rounded up to at least 8 and a multiple of 4 (pagmo2's own rule).
   int population = 16;
-  // Generations, the first one and rounds of proposals included. With the defaults 100 to 180 distinct
-  // plans are scored on 8 to 16 groups, the refinement's included (the paper: 200 trials). Raise for
-  // more groups.
+  // Generations, the first one and rounds of proposals included. With the defaults 100 to 180
+  // distinct plans are scored on 8 to 16 groups, the refinement's included (the paper: 200 trials).
+  // Raise for more groups.
   int generations = 8;
   double crossover_probability = 0.95;  // in [0, 1)
   double mutation_probability = 0;      // per gene, in (0, 1]; 0: 1 / number of genes
@@ -89,19 +90,21 @@ struct SearchResult {
 };
 
 // Scores the exact plan and all uniform plans, then the whole grouped space when it is small, else
-// runs the algorithm over the genes of the shape (search/genome.h), the first generation seeded with the
-// uniform plans and the surrogate's front over the groups. Before nsga2's own, up to half of the
-// generations are rounds of what the refitted surrogate proposes (search/grouped_proposals.h).
-// Then refines: any plan of the shape, without groups, in rounds of up to a population. Each fits the surrogate to
-// all scores so far and scores what ProposePlans finds; it ends after two rounds in a row that
-// added nothing to the front. Objectives: mean forward KL (nats per token) and bytes per token. The
-// front is taken over every plan scored, so that it never holds a dominated one; the exact plan is
-// the reference and not on it. Front plans are named "p00", "p01", ... by descending bytes, uniform
-// ones by their pair. Same seed and scores, same result.
+// runs the algorithm over the genes of the shape (search/genome.h), the first generation seeded
+// with the uniform plans and the surrogate's front over the groups. Before nsga2's own, up to half
+// of the generations are rounds of what the refitted surrogate proposes
+// (search/grouped_proposals.h). Then refines: any plan of the shape, without groups, in rounds of
+// up to a population. Each fits the surrogate to all scores so far and scores what ProposePlans
+// finds; it ends after two rounds in a row that added nothing to the front. Objectives: mean
+// forward KL (nats per token) and bytes per token. The front is taken over every plan scored, so
+// that it never holds a dominated one; the exact plan is the reference and not on it. Front plans
+// are named "p00", "p01", ... by descending bytes, uniform ones by their pair. Same seed and
+// scores, same result.
 //
 // Throws Error for groups or layer losses of another layer count, for a pair without a layer loss
 // and for options out of range (kUsage).
-// REQUIRES: uniform_pairs is not empty and the shape has them; a plan costs the sum of its layers' bytes.
+// REQUIRES: uniform_pairs is not empty and the shape has them; a plan costs the sum of its layers'
+// bytes.
 SearchResult Search(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
                     EvaluationCache& evaluator, const CostFunction& cost,
                     const SearchOptions& options, const OnGeneration& on_generation);

@@ -192,10 +192,9 @@ std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
   const double largest = cost(plans.back()).bytes_per_token;
   size_t next = 0;
   for (size_t i = 0; i < count; ++i) {
-    const double wanted =
-        count == 1 ? smallest
-                   : smallest + (largest - smallest) * static_cast<double>(i) /
-                                    static_cast<double>(count - 1);
+    const double wanted = count == 1 ? smallest
+                                     : smallest + (largest - smallest) * static_cast<double>(i) /
+                                                      static_cast<double>(count - 1);
     // Leaves enough plans for the sizes that follow.
     const size_t last = plans.size() - (count - i);
     while (next < last && std::abs(cost(plans[next + 1]).bytes_per_token - wanted) <=

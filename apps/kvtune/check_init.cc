@@ -26,8 +26,10 @@ Limits LimitsOf(const ScoredPlan& plan) {
   const PlanScore& score = plan.calibration;
   Limits limits;
   limits.absolute[Metric::kKlMean] = Rounded(kRoom * score.kl_mean);
-  limits.absolute[Metric::kKlP999] = std::max(Rounded(kRoom * score.kl_p999), limits.absolute[Metric::kKlMean]);
-  limits.absolute[Metric::kTop1Agreement] = std::max(0.0, 1 - Rounded(kRoom * (1 - score.top1_agreement)));
+  limits.absolute[Metric::kKlP999] =
+      std::max(Rounded(kRoom * score.kl_p999), limits.absolute[Metric::kKlMean]);
+  limits.absolute[Metric::kTop1Agreement] =
+      std::max(0.0, 1 - Rounded(kRoom * (1 - score.top1_agreement)));
   limits.absolute[Metric::kBytesPerToken] = plan.cost.bytes_per_token;
   return limits;
 }
@@ -35,9 +37,10 @@ Limits LimitsOf(const ScoredPlan& plan) {
 std::string SpecOf(const ScoredPlan& plan, const Target& target, const std::string& text) {
   std::string spec = PlanSpec(plan.plan);
   if (ParsePlanSpec(spec, plan.plan.layers.size(), target.shape.pairs) == plan.plan) return spec;
-  throw Error(fmt::format("writing a config for {}: found no spec that says the plan under the target {}, "
-                          "expected one (export the plan and name its file)",
-                          text, target.name));
+  throw Error(
+      fmt::format("writing a config for {}: found no spec that says the plan under the target {}, "
+                  "expected one (export the plan and name its file)",
+                  text, target.name));
 }
 
 }  // namespace
@@ -45,12 +48,13 @@ std::string SpecOf(const ScoredPlan& plan, const Target& target, const std::stri
 void WriteGateConfig(const std::string& run_and_name, const fs::path& out) {
   const size_t colon = run_and_name.rfind(':');
   if (colon == std::string::npos || out.empty()) {
-    throw Error(fmt::format("kvtune check --init: found \"{}\"{}, expected RUN:NAME and --out FILE", run_and_name,
-                            out.empty() ? " without --out" : ""),
+    throw Error(fmt::format("kvtune check --init: found \"{}\"{}, expected RUN:NAME and --out FILE",
+                            run_and_name, out.empty() ? " without --out" : ""),
                 ExitCode::kUsage);
   }
   if (fs::exists(out)) {
-    throw Error(fmt::format("writing the config {}: found it there already, expected a new file", out.string()));
+    throw Error(fmt::format("writing the config {}: found it there already, expected a new file",
+                            out.string()));
   }
   const fs::path folder = run_and_name.substr(0, colon);
   const ParetoFront front = ReadFront(folder);
@@ -58,8 +62,9 @@ void WriteGateConfig(const std::string& run_and_name, const fs::path& out) {
   const std::string plan_name = run_and_name.substr(colon + 1);
   const ScoredPlan& plan = RequirePlan(front, plan_name, folder);
   if (!fs::exists(run.model)) {
-    throw Error(fmt::format("writing the config {}: found no model {}, expected it where the run was made",
-                            out.string(), run.model));
+    throw Error(
+        fmt::format("writing the config {}: found no model {}, expected it where the run was made",
+                    out.string(), run.model));
   }
   GateConfig config;
   config.name = out.stem().string();

@@ -18,9 +18,9 @@ namespace {
 constexpr size_t kHelpWidth = 100;
 
 std::string ProgramHelp() {
-  std::string help =
-      "kvtune " KVTUNE_VERSION ": layer-wise KV cache precision, found offline\n\n"
-      "Usage: kvtune COMMAND [OPTIONS]\n\n";
+  std::string help = "kvtune " KVTUNE_VERSION
+                     ": layer-wise KV cache precision, found offline\n\n"
+                     "Usage: kvtune COMMAND [OPTIONS]\n\n";
   for (const Command& command : Commands()) {
     help += fmt::format("  {:<15}{}\n", command.name, command.summary);
   }
@@ -69,9 +69,10 @@ std::vector<std::string> SecondWords(const std::string& first) {
   for (const Command& command : Commands()) {
     words.push_back(command.name.substr(0, command.name.find(' ')));
   }
-  FailUsage(fmt::format("reading the command line: found the command \"{}\"{}, expected one that "
-                        "`kvtune --help` lists",
-                        found, DidYouMean(found, words)));
+  FailUsage(
+      fmt::format("reading the command line: found the command \"{}\"{}, expected one that "
+                  "`kvtune --help` lists",
+                  found, DidYouMean(found, words)));
 }
 
 // REQUIRES: !words.empty(). Removes the words of the command's name.

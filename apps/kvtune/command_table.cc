@@ -44,7 +44,8 @@ void DeclareEvaluate(CLI::App& app, EvaluateArguments& arguments) {
   AddModelArguments(app, arguments.model);
   app.add_option("--plan", arguments.plans,
                  "A plan: \"KV4;0:KV8;26-27:K8V4\", an exported file or RUN:NAME; repeatable")
-      ->type_name("SPEC")->allow_extra_args(false);
+      ->type_name("SPEC")
+      ->allow_extra_args(false);
   AddChoice(app, "--uniform", arguments.uniform, {"all"}, "Also every uniform plan of the target")
       ->default_str("");
   app.add_flag("--stdin", arguments.read_stdin,
@@ -102,9 +103,11 @@ void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
 void DeclareParetoExport(CLI::App& app, ExportArguments& arguments) {
   AddRunDirectory(app, arguments.run);
   app.add_option("--plan", arguments.plan, "Plan of the front, uniform plan or exact")
-      ->type_name("NAME")->required();
+      ->type_name("NAME")
+      ->required();
   app.add_option("--format", arguments.format, "Format (see `kvtune targets`)")
-      ->type_name("X")->required();
+      ->type_name("X")
+      ->required();
   app.add_option("--out", arguments.out,
                  "File to write (default: stdout); calibrated scales go beside it, as .safetensors")
       ->type_name("FILE");
@@ -128,14 +131,15 @@ void DeclareTokenize(CLI::App& app, TokenizeArguments& arguments) {
 
 void DeclareTargets(CLI::App& app, TargetsArguments& arguments) {
   app.add_option("NAME", arguments.name, "Only this target");
-  app.add_option("--model", arguments.model, "Effective bits for this model, and whether it can be stored")
+  app.add_option("--model", arguments.model,
+                 "Effective bits for this model, and whether it can be stored")
       ->type_name("DIR");
 }
 
 // Owns a command's arguments between parsing and running.
 template <typename Arguments>
 Command::Action Bind(CLI::App& app, void (*declare)(CLI::App&, Arguments&),
-            ExitCode (*run)(const Arguments&, const Invocation&)) {
+                     ExitCode (*run)(const Arguments&, const Invocation&)) {
   auto arguments = std::make_shared<Arguments>();
   declare(app, *arguments);
   return [arguments, run](const Invocation& invocation) { return run(*arguments, invocation); };

@@ -60,7 +60,8 @@ std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, EvaluationCache&
   return scored;
 }
 
-void Print(const std::vector<ScoredPlan>& scored, std::string_view target, double noise_floor, OutputFormat format) {
+void Print(const std::vector<ScoredPlan>& scored, std::string_view target, double noise_floor,
+           OutputFormat format) {
   if (format == OutputFormat::kText) {
     return PrintText(PlanTable(scored, TerminalWidth()) + PaddingSentence(scored, target));
   }

@@ -17,13 +17,15 @@ namespace {
 // A loss that is not a number compares as neither better nor worse: it must not pass.
 void RequireFiniteLoss(const PromptMeasurement& measured, size_t prompt) {
   if (std::isfinite(measured.kl_sum) && std::isfinite(measured.delta_nll_sum)) return;
-  throw Error(fmt::format("scoring prompt {}: found a KL of {} and a change of nll of {}, expected finite numbers",
-                          prompt, measured.kl_sum, measured.delta_nll_sum));
+  throw Error(fmt::format(
+      "scoring prompt {}: found a KL of {} and a change of nll of {}, expected finite numbers",
+      prompt, measured.kl_sum, measured.delta_nll_sum));
 }
 
 }  // namespace
 
-GateModel::GateModel(const std::filesystem::path& model, const std::string& prefill, ModelArguments where)
+GateModel::GateModel(const std::filesystem::path& model, const std::string& prefill,
+                     ModelArguments where)
     : arguments_([&] {
         where.model = model;
         where.prefill = prefill;
@@ -51,13 +53,15 @@ ModelArguments GateModel::ArgumentsOf(const GateConfig& config) const {
 PromptSet GateModel::Prompts(const GateConfig& config) const {
   PromptSet prompts = LoadPrompts(ArgumentsOf(config), checkpoint_.config());
   if (prompts.hash != config.prompts_hash) {
-    throw Error(fmt::format("{}: \"prompts_hash\": found the prompts {} ({} of {} tokens in all), expected {}",
-                            config.file.string(), prompts.hash, prompts.prompts.size(), prompts.token_count,
-                            config.prompts_hash));
+    throw Error(fmt::format(
+        "{}: \"prompts_hash\": found the prompts {} ({} of {} tokens in all), expected {}",
+        config.file.string(), prompts.hash, prompts.prompts.size(), prompts.token_count,
+        config.prompts_hash));
   }
   if (prompts.prompts.size() < kFewestPrompts) {
-    throw Error(fmt::format("{}: found {} prompts, expected at least {}: an interval over fewer means nothing",
-                            config.file.string(), prompts.prompts.size(), kFewestPrompts));
+    throw Error(fmt::format(
+        "{}: found {} prompts, expected at least {}: an interval over fewer means nothing",
+        config.file.string(), prompts.prompts.size(), kFewestPrompts));
   }
   return prompts;
 }
@@ -75,7 +79,8 @@ void GateModel::LearnScales(const Target& target, const PromptSet& prompts) {
   if (NeedCalibratedScales(target.pairs)) CalibrateScales(runner(), prompts.prompts);
 }
 
-void GateModel::UseCache(const std::filesystem::path& folder, const Provenance& run, const PromptSet& prompts) {
+void GateModel::UseCache(const std::filesystem::path& folder, const Provenance& run,
+                         const PromptSet& prompts) {
   UseExactCache(folder,
                 {.version = run.version,
                  .model_hash = run.model_hash,
@@ -92,8 +97,8 @@ double GateModel::NoiseFloor(const PromptSet& prompts) {
   return noise_floors_.emplace(prompts.hash, runner().NoiseFloor(prompts.prompts)).first->second;
 }
 
-std::vector<Measurement> GateModel::Measure(std::span<const PrecisionPlan> plans, const PromptSet& prompts,
-                                            const GateConfig& gate) {
+std::vector<Measurement> GateModel::Measure(std::span<const PrecisionPlan> plans,
+                                            const PromptSet& prompts, const GateConfig& gate) {
   std::vector<PrecisionPlan> scored(plans.begin(), plans.end());
   scored.push_back(PrecisionPlan::Uniform(kExactPair, static_cast<size_t>(config().layer_count())));
   Progress progress(fmt::format("scoring {} plans", plans.size()),
@@ -102,7 +107,8 @@ std::vector<Measurement> GateModel::Measure(std::span<const PrecisionPlan> plans
       runner().ScorePlans(scored, prompts.prompts, [&](int64_t count) { progress.Advance(count); });
   progress.Dismiss();
   std::vector<int64_t> tokens;
-  for (const PromptLosses& exact : losses.back()) tokens.push_back(static_cast<int64_t>(exact.token_kl.size()));
+  for (const PromptLosses& exact : losses.back())
+    tokens.push_back(static_cast<int64_t>(exact.token_kl.size()));
   const size_t tail = TailLength(tokens);
   std::vector<Measurement> measurements;
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -110,7 +116,8 @@ std::vector<Measurement> GateModel::Measure(std::span<const PrecisionPlan> plans
     Measurement measured{.bytes_per_token = cost.bytes_per_token, .prompts = {}};
     for (size_t p = 0; p < prompts.prompts.size(); ++p) {
       const PromptLosses& of_plan = losses[i][p];
-      measured.prompts.push_back(MeasurePrompt(of_plan.token_kl, of_plan.nll_sum - losses.back()[p].nll_sum,
+      measured.prompts.push_back(MeasurePrompt(of_plan.token_kl,
+                                               of_plan.nll_sum - losses.back()[p].nll_sum,
                                                of_plan.top1_matches, tail));
       RequireFiniteLoss(measured.prompts.back(), p);
     }

@@ -34,10 +34,12 @@ class GateModel {
   PromptSet Prompts(const GateConfig& config) const;
   // Loads the weights where that was not done yet.
   Provenance RunOf(const GateConfig& config, const PromptSet& prompts);
-  // Calibrated scales, where formats of the target need them: from the prompts, as a search takes them.
+  // Calibrated scales, where formats of the target need them: from the prompts, as a search takes
+  // them.
   void LearnScales(const Target& target, const PromptSet& prompts);
   // Takes the exact pass over the prompts from the folder, or puts it there.
-  void UseCache(const std::filesystem::path& folder, const Provenance& run, const PromptSet& prompts);
+  void UseCache(const std::filesystem::path& folder, const Provenance& run,
+                const PromptSet& prompts);
   // Nats per token that rounding alone makes; measured once for a prompt set.
   double NoiseFloor(const PromptSet& prompts);
   // One measurement a plan; bytes by the config's target and context.

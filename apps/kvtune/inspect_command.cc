@@ -30,8 +30,8 @@ struct Weights {
 
 // What one way to store the cache costs.
 struct CacheCost {
-  ScoredPlan plan;            // named "exact", "KV4"; costs at the context that was asked for, no scores
-  std::vector<double> bytes;  // of a whole sequence, by kContexts
+  ScoredPlan plan;  // named "exact", "KV4"; costs at the context that was asked for, no scores
+  std::vector<double> bytes;   // of a whole sequence, by kContexts
   int64_t fitting_tokens = 0;  // that the device holds beside the weights
 };
 
@@ -45,7 +45,8 @@ struct Inspection {
 
   // As an engine has them: as they are stored, or in bfloat16 where they are not here.
   double served_bytes() const {
-    return weights ? static_cast<double>(weights->bytes) : 2 * static_cast<double>(size.parameters());
+    return weights ? static_cast<double>(weights->bytes)
+                   : 2 * static_cast<double>(size.parameters());
   }
   WeightPlace place() const { return PlaceOfWeights(size, device); }
 };
@@ -58,13 +59,18 @@ bool HasWeightFiles(const fs::path& model) {
   });
 }
 
-CacheCost CostOfPair(PrecisionPair pair, const Target& target, const ModelConfig& config, int64_t context) {
+CacheCost CostOfPair(PrecisionPair pair, const Target& target, const ModelConfig& config,
+                     int64_t context) {
   const PrecisionPlan plan = target.shape.Uniform(pair, static_cast<size_t>(config.layer_count()));
   CacheCost cost;
-  cost.plan = {.name = PairLabel(pair), .plan = plan, .cost = CostOf(target, plan, config, context), .calibration = {}};
+  cost.plan = {.name = PairLabel(pair),
+               .plan = plan,
+               .cost = CostOf(target, plan, config, context),
+               .calibration = {}};
   cost.plan.cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);
   for (const int64_t tokens : kContexts) {
-    cost.bytes.push_back(CostOf(target, plan, config, tokens).bytes_per_token * static_cast<double>(tokens));
+    cost.bytes.push_back(CostOf(target, plan, config, tokens).bytes_per_token *
+                         static_cast<double>(tokens));
   }
   return cost;
 }
@@ -90,7 +96,8 @@ Inspection Inspect(const InspectArguments& arguments) {
   }
   const double left = static_cast<double>(inspection.device.free_bytes) - inspection.served_bytes();
   for (CacheCost& cache : inspection.caches) {
-    cache.fitting_tokens = static_cast<int64_t>(std::max(left, 0.0) / cache.plan.cost.bytes_per_token);
+    cache.fitting_tokens =
+        static_cast<int64_t>(std::max(left, 0.0) / cache.plan.cost.bytes_per_token);
   }
   return inspection;
 }
@@ -156,15 +163,19 @@ std::string CountText(double count) {
 // "float32 fits", or what streaming takes.
 std::string PlaceText(const Inspection& inspection) {
   const DeviceDescription& device = inspection.device;
-  const std::string streamed =
-      SizeText(static_cast<double>(device.bytes_per_weight * inspection.size.streamed_parameters()));
+  const std::string streamed = SizeText(
+      static_cast<double>(device.bytes_per_weight * inspection.size.streamed_parameters()));
   switch (inspection.place()) {
-    case WeightPlace::kResident: return device.data_type_name + " fits";
+    case WeightPlace::kResident:
+      return device.data_type_name + " fits";
     case WeightPlace::kStreamed:
-      return fmt::format("{} is streamed (--weights stream), which takes at least {}", device.data_type_name, streamed);
-    case WeightPlace::kNowhere: break;
+      return fmt::format("{} is streamed (--weights stream), which takes at least {}",
+                         device.data_type_name, streamed);
+    case WeightPlace::kNowhere:
+      break;
   }
-  return fmt::format("{} does not fit, nor do the {} that streaming has in memory", device.data_type_name, streamed);
+  return fmt::format("{} does not fit, nor do the {} that streaming has in memory",
+                     device.data_type_name, streamed);
 }
 
 std::string ModelText(const Inspection& inspection) {
@@ -172,9 +183,9 @@ std::string ModelText(const Inspection& inspection) {
   const auto parameters = static_cast<double>(inspection.size.parameters());
   std::string weights = "no weight files here, only config.json";
   if (inspection.weights) {
-    weights = fmt::format("{} in {} file{}",
-                          SizeText(static_cast<double>(inspection.weights->bytes)),
-                          inspection.weights->shards, inspection.weights->shards == 1 ? "" : "s");
+    weights =
+        fmt::format("{} in {} file{}", SizeText(static_cast<double>(inspection.weights->bytes)),
+                    inspection.weights->shards, inspection.weights->shards == 1 ? "" : "s");
   }
   const LayerConfig& layer = config.layers.front();
   std::string experts;
@@ -215,10 +226,12 @@ std::string CacheText(const Inspection& inspection, const InspectArguments& argu
     table.AddRow(std::move(cells));
   }
   return table.Render(TerminalWidth()) +
-         fmt::format("Target {}; bytes per token at a context of {} tokens, sizes of one sequence; tokens: that fit on {} "
-                     "beside {} of weights{}.\n",
-                     arguments.target, arguments.context, inspection.device.name, SizeText(inspection.served_bytes()),
-                     inspection.weights ? "" : " (bfloat16)") +
+         fmt::format(
+             "Target {}; bytes per token at a context of {} tokens, sizes of one sequence; tokens: "
+             "that fit on {} "
+             "beside {} of weights{}.\n",
+             arguments.target, arguments.context, inspection.device.name,
+             SizeText(inspection.served_bytes()), inspection.weights ? "" : " (bfloat16)") +
          PaddingSentence(plans, arguments.target);
 }
 
@@ -242,7 +255,8 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                       {"bytes_per_token", cost.bytes_per_token},
                       {"bytes_at_context", std::move(bytes)},
                       {"fitting_tokens", cache.fitting_tokens}});
-    if (cost.padded_bytes_per_token) caches.back()["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
+    if (cost.padded_bytes_per_token)
+      caches.back()["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
   }
   Json windows = Json::array();
   for (const LayerConfig& layer : config.layers) windows.push_back(layer.window_tokens);
@@ -266,7 +280,8 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                        {"device_free_bytes", inspection.device.free_bytes},
                        {"fits_device", inspection.place() == WeightPlace::kResident},
                        {"weights_mode", ModeToJson(inspection.place())},
-                       {"streamed_bytes", inspection.device.bytes_per_weight * inspection.size.streamed_parameters()},
+                       {"streamed_bytes",
+                        inspection.device.bytes_per_weight * inspection.size.streamed_parameters()},
                        {"target", arguments.target},
                        {"context", arguments.context},
                        {"kv_cache", std::move(caches)}});

@@ -18,8 +18,7 @@ static_assert(std::atomic<bool>::is_always_lock_free, "used in a signal handler"
 void HandleSignal(int) {
   if (delayed && !requested.exchange(true)) {
     constexpr char kMessage[] = "\nkvtune: stopping after this batch (again: stop at once)\n";
-    [[maybe_unused]] const ssize_t written =
-        ::write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
     return;
   }
   ::_exit(static_cast<int>(ExitCode::kInterrupted));

@@ -28,9 +28,10 @@ LoggedScores::LoggedScores(const std::filesystem::path& log, ModelRunner& runner
 void AddKnownScores(EvaluationCache& cache, const std::filesystem::path& file,
                     const Provenance& wanted, size_t prompts) {
   if (!std::filesystem::exists(file)) {
-    throw Error(fmt::format("reading the known scores {}: found no such file, expected the "
-                            "evaluations.jsonl of a run",
-                            file.string()));
+    throw Error(
+        fmt::format("reading the known scores {}: found no such file, expected the "
+                    "evaluations.jsonl of a run",
+                    file.string()));
   }
   const std::filesystem::path run = RunDirectory(file.parent_path()).run();
   const Json json = ReadArtifact(run, "kvtune search");

@@ -35,9 +35,9 @@ class LoggedScores {
   EvaluationCache cache_;
 };
 
-// Gives the cache the scores of `file`, a log in the folder of the run that made it. Only those over
-// `prompts` prompts count. Throws Error when that run's model, prompts, target or arithmetic were
-// others.
+// Gives the cache the scores of `file`, a log in the folder of the run that made it. Only those
+// over `prompts` prompts count. Throws Error when that run's model, prompts, target or arithmetic
+// were others.
 void AddKnownScores(EvaluationCache& cache, const std::filesystem::path& file,
                     const Provenance& wanted, size_t prompts);
 

@@ -69,7 +69,8 @@ ModelSession::ModelSession(const ModelArguments& arguments, const std::string& h
 double ModelSession::MeasureNoiseFloor() {
   const double floor = runner_.NoiseFloor(prompts_.calibration.prompts);
   LogInfo(fmt::format("noise floor in {}: {:.2g} nats per token; plans closer than this are ties{}",
-                      run_.dtype, floor, run_.dtype == "float32" ? "" : " (--dtype float32 tells more apart)"));
+                      run_.dtype, floor,
+                      run_.dtype == "float32" ? "" : " (--dtype float32 tells more apart)"));
   return floor;
 }
 

@@ -23,8 +23,10 @@ int64_t NormParameters(const ModelConfig& config, const LayerConfig& layer) {
   const int64_t blocks = config.norm_placement == NormPlacement::kAround ? 4 : 2;
   const int64_t norms = blocks * config.hidden_size;
   switch (config.query_key_norm) {
-    case QueryKeyNorm::kNone: return norms;
-    case QueryKeyNorm::kPerHead: return norms + 2 * layer.key_head_dim;
+    case QueryKeyNorm::kNone:
+      return norms;
+    case QueryKeyNorm::kPerHead:
+      return norms + 2 * layer.key_head_dim;
     case QueryKeyNorm::kWholeWidth:
       return norms + config.query_heads * layer.key_head_dim + layer.kv_width(KvSide::kKey);
   }
@@ -32,8 +34,8 @@ int64_t NormParameters(const ModelConfig& config, const LayerConfig& layer) {
 }
 
 int64_t AttentionParameters(const ModelConfig& config, const LayerConfig& layer) {
-  const int64_t projected = config.query_heads * layer.key_head_dim +
-                            layer.kv_width(KvSide::kKey) + layer.kv_width(KvSide::kValue);
+  const int64_t projected = config.query_heads * layer.key_head_dim + layer.kv_width(KvSide::kKey) +
+                            layer.kv_width(KvSide::kValue);
   int64_t count = config.hidden_size * (projected + config.query_heads * layer.value_head_dim);
   if (config.query_key_value_bias) count += projected;
   if (config.output_bias) count += config.hidden_size;
@@ -57,7 +59,9 @@ int64_t ModelSize::streamed_parameters() const {
 
 ModelSize SizeOf(const ModelConfig& config) {
   const int64_t embedding = config.vocab_size * config.hidden_size;
-  ModelSize size{.outside_layers = embedding * (config.tied_embeddings ? 1 : 2) + config.hidden_size, .layers = {}};
+  ModelSize size{
+      .outside_layers = embedding * (config.tied_embeddings ? 1 : 2) + config.hidden_size,
+      .layers = {}};
   for (const LayerConfig& layer : config.layers) {
     size.layers.push_back(AttentionParameters(config, layer) + MlpParameters(config, layer) +
                           NormParameters(config, layer));
@@ -66,11 +70,13 @@ ModelSize SizeOf(const ModelConfig& config) {
 }
 
 WeightPlace PlaceOfWeights(const ModelSize& size, const DeviceDescription& device) {
-  const int64_t left = device.free_bytes - device.bytes_per_weight * (size.outside_layers + size.layers.front());
+  const int64_t left =
+      device.free_bytes - device.bytes_per_weight * (size.outside_layers + size.layers.front());
   const int64_t layers = device.bytes_per_weight * (size.parameters() - size.outside_layers);
   if (layers <= ResidentLayerBytes(left)) return WeightPlace::kResident;
-  return device.bytes_per_weight * size.streamed_parameters() <= device.free_bytes ? WeightPlace::kStreamed
-                                                                                   : WeightPlace::kNowhere;
+  return device.bytes_per_weight * size.streamed_parameters() <= device.free_bytes
+             ? WeightPlace::kStreamed
+             : WeightPlace::kNowhere;
 }
 
 }  // namespace kvtune

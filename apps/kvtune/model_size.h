@@ -1,4 +1,5 @@
-// How many parameters a model has, by its config.json alone, and whether a device has room for them.
+// How many parameters a model has, by its config.json alone, and whether a device has room for
+// them.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ struct ModelSize {
 
 ModelSize SizeOf(const ModelConfig& config);
 
-// Where `--weights auto` has the weights in the device's usual type; kNowhere: not even two layers fit.
+// Where `--weights auto` has the weights in the device's usual type; kNowhere: not even two layers
+// fit.
 enum class WeightPlace { kResident, kStreamed, kNowhere };
 WeightPlace PlaceOfWeights(const ModelSize& size, const DeviceDescription& device);
 

@@ -42,7 +42,8 @@ CLI::Validator Size() {
     const std::string_view unit(end, text.data() + text.size());
     const size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;
     constexpr uint64_t kMost = uint64_t{1} << 62;
-    if (reason != std::errc() || (!unit.empty() && power == 0) || number == 0 || number > kMost >> (10 * power)) {
+    if (reason != std::errc() || (!unit.empty() && power == 0) || number == 0 ||
+        number > kMost >> (10 * power)) {
       return fmt::format("found \"{}\", expected a size such as 500M or 2G", text);
     }
     text = std::to_string(number << (10 * power));
@@ -61,27 +62,33 @@ CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& valu
   };
   return app.add_option(flag, value, help)
       ->type_name(fmt::format("{}", fmt::join(choices, "|")))
-      ->check({check, ""})->capture_default_str();
+      ->check({check, ""})
+      ->capture_default_str();
 }
 
 void AddTarget(CLI::App& app, std::string& target) {
   app.add_option("--target", target, "Serving engine to plan for (see `kvtune targets`)")
-      ->type_name("NAME")->capture_default_str();
+      ->type_name("NAME")
+      ->capture_default_str();
 }
 
 void AddModel(CLI::App& app, std::filesystem::path& model) {
   app.add_option("--model", model, "Checkpoint directory in Hugging Face form")
-      ->type_name("DIR")->required();
+      ->type_name("DIR")
+      ->required();
 }
 
 void AddContext(CLI::App& app, int64_t& context) {
   app.add_option("--context", context, "Bytes are counted at this length")
-      ->type_name("TOKENS")->check(WholeNumber(1))->capture_default_str();
+      ->type_name("TOKENS")
+      ->check(WholeNumber(1))
+      ->capture_default_str();
 }
 
 void AddDevice(CLI::App& app, std::string& device) {
   app.add_option("--device", device, "auto, cpu, cuda or cuda:N")
-      ->type_name("DEVICE")->capture_default_str();
+      ->type_name("DEVICE")
+      ->capture_default_str();
 }
 
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
@@ -93,18 +100,22 @@ void AddDeviceArguments(CLI::App& app, ModelArguments& model) {
   AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
             "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
   app.add_option("--threads", model.threads, "CPU threads (default: all cores)")
-      ->type_name("N")->check(WholeNumber(1));
+      ->type_name("N")
+      ->check(WholeNumber(1));
   AddChoice(app, "--weights", model.weights, {"auto", "resident", "stream"},
             "In memory, or read layer by layer in every pass; auto: in memory if they fit");
   app.add_option("--max-activation-memory", model.max_activation_memory,
                  "Hidden states in memory at a time, the rest waits in a temporary file "
                  "(default: a quarter of the free memory)")
-      ->type_name("SIZE")->transform(Size());
+      ->type_name("SIZE")
+      ->transform(Size());
 }
 
 void AddSeed(CLI::App& app, uint64_t& seed) {
   app.add_option("--seed", seed, "Seed of every random choice")
-      ->type_name("N")->check(WholeNumber(0))->capture_default_str();
+      ->type_name("N")
+      ->check(WholeNumber(0))
+      ->capture_default_str();
 }
 
 // Every option that means the same in all commands that run the model.
@@ -114,11 +125,15 @@ void AddModelArguments(CLI::App& app, ModelArguments& model) {
   app.add_option("--prompts", model.prompts,
                  "Prompt file: .jsonl with \"text\" or \"input_ids\", or plain text; repeatable "
                  "(default: the bundled calibration set)")
-      ->type_name("FILE")->allow_extra_args(false);
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   app.add_option("--max-prompts", model.max_prompts, "Use at most N prompts")
-      ->type_name("N")->check(WholeNumber(1));
+      ->type_name("N")
+      ->check(WholeNumber(1));
   app.add_option("--max-tokens", model.max_tokens, "Use at most N tokens in all")
-      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+      ->type_name("N")
+      ->check(WholeNumber(1))
+      ->capture_default_str();
   AddChoice(app, "--long-prompts", model.long_prompts, {"refuse", "cut"},
             "A prompt of --prompts that is longer than the model's context");
   AddSeed(app, model.seed);
@@ -150,14 +165,19 @@ void AddCalibrateOptions(CLI::App& app, CalibrateOptionsArguments& calibrate) {
 void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune) {
   AddChoice(app, "--bits", prune.bits, {"effective", "nominal"}, "Bits that pruning counts");
   app.add_option("--epsilon", prune.epsilon, "Keep pairs whose errors are this close, in [0, 1)")
-      ->type_name("X")->check(ShareBelowOne())->capture_default_str();
+      ->type_name("X")
+      ->check(ShareBelowOne())
+      ->capture_default_str();
   app.add_option("--min-pairs", prune.min_pairs, "Keep at least N pairs a layer")
-      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+      ->type_name("N")
+      ->check(WholeNumber(1))
+      ->capture_default_str();
 }
 
 void AddClusterOptions(CLI::App& app, ClusterOptionsArguments& cluster) {
   app.add_option("--max-groups", cluster.max_groups, "Merge groups of layers down to N")
-      ->type_name("N")->check(WholeNumber(1));
+      ->type_name("N")
+      ->check(WholeNumber(1));
   app.add_flag("--no-cluster", cluster.no_cluster, "Every layer is its own group");
 }
 
@@ -174,27 +194,37 @@ void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
   app.add_flag("--exact", search.exact,
                "Score every plan of the groups on all prompts, or refuse when they are too many");
   app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")
-      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+      ->type_name("N")
+      ->check(WholeNumber(1))
+      ->capture_default_str();
   app.add_option("--generations", search.generations, "Generations")
-      ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+      ->type_name("N")
+      ->check(WholeNumber(1))
+      ->capture_default_str();
   app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
-      ->type_name("N")->check(WholeNumber(1));
+      ->type_name("N")
+      ->check(WholeNumber(1));
   app.add_option("--max-seconds", search.max_seconds,
                  "Stop the search after so long; the same command goes on from there")
-      ->type_name("S")->check(CLI::PositiveNumber);
+      ->type_name("S")
+      ->check(CLI::PositiveNumber);
   app.add_option("--stall-generations", search.stall_generations,
                  "End the grouped search after N generations in a row that added nothing")
-      ->type_name("N")->check(WholeNumber(1));
+      ->type_name("N")
+      ->check(WholeNumber(1));
   app.add_flag("--no-racing", search.no_racing,
                "Score every plan on all prompts, also those that others clearly beat");
   app.add_option("--search-seed", search.search_seed,
                  "Seed of the search alone, where prompts shall stay (default: --seed)")
-      ->type_name("N")->check(WholeNumber(0));
+      ->type_name("N")
+      ->check(WholeNumber(0));
   AddKnownScores(app, search.known_scores);
   CLI::Option* refine =
       app.add_option("--refine-evaluations", search.refine_evaluations,
                      "Plans of the layer-wise refinement after the grouped search, at most")
-          ->type_name("N")->check(WholeNumber(1))->capture_default_str();
+          ->type_name("N")
+          ->check(WholeNumber(1))
+          ->capture_default_str();
   app.add_flag("--no-refine", search.no_refine, "End with the grouped search")->excludes(refine);
 }
 

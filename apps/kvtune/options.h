@@ -27,13 +27,13 @@ struct ModelArguments {
   int64_t max_tokens = 16384;                  // in all: minutes, not hours, on a CPU
   std::string long_prompts = "refuse";         // "refuse", "cut"
   uint64_t seed = 0;
-  int64_t context = 8192;                      // tokens at which bytes are counted
+  int64_t context = 8192;  // tokens at which bytes are counted
   std::string device = "auto";
   std::string dtype = "auto";
-  int threads = 0;                             // 0: all cores
+  int threads = 0;  // 0: all cores
   std::string prefill = "quantized";
-  std::string weights = "auto";                // "auto", "resident", "stream"
-  uint64_t max_activation_memory = 0;          // bytes; 0: a quarter of the free memory
+  std::string weights = "auto";        // "auto", "resident", "stream"
+  uint64_t max_activation_memory = 0;  // bytes; 0: a quarter of the free memory
 };
 
 // A run directory and the prompts that are kept out of the search.
@@ -102,29 +102,29 @@ struct SearchArguments {
 struct EvaluateArguments {
   ModelArguments model;
   std::vector<std::string> plans;
-  std::string uniform;           // "all" or empty
+  std::string uniform;  // "all" or empty
   bool read_stdin = false;
   std::filesystem::path known_scores;  // empty: none
 };
 
 struct GateArguments {
-  ModelArguments model;          // device, dtype, threads and seed alone; the configs say the rest
+  ModelArguments model;  // device, dtype, threads and seed alone; the configs say the rest
   std::vector<std::filesystem::path> configs;
   std::filesystem::path baseline;  // empty: each config's own
   bool update_baseline = false;
   bool accept_model = false;
-  std::filesystem::path cache;     // empty: none
+  std::filesystem::path cache;  // empty: none
   std::filesystem::path junit;
   std::filesystem::path markdown;
   bool github = false;
   bool schema = false;
-  std::string init;              // RUN:NAME
+  std::string init;  // RUN:NAME
   std::filesystem::path out;
 };
 
 struct FrontArguments {
   std::filesystem::path run;
-  std::string plan;              // of show and export
+  std::string plan;  // of show and export
 };
 
 struct PickArguments {
@@ -139,8 +139,8 @@ struct ExportArguments {
   std::filesystem::path run;
   std::string plan;
   std::string format;
-  std::filesystem::path out;     // empty: stdout
-  bool project = false;          // the nearest plan that the format can express
+  std::filesystem::path out;  // empty: stdout
+  bool project = false;       // the nearest plan that the format can express
 };
 
 struct InspectArguments {
@@ -152,14 +152,14 @@ struct InspectArguments {
 
 struct TokenizeArguments {
   std::filesystem::path model;
-  std::filesystem::path file;    // empty: stdin
+  std::filesystem::path file;  // empty: stdin
   bool jsonl = false;
   bool no_special = false;
 };
 
 struct TargetsArguments {
-  std::string name;              // empty: all
-  std::filesystem::path model;   // empty: none in particular
+  std::string name;             // empty: all
+  std::filesystem::path model;  // empty: none in particular
 };
 
 }  // namespace kvtune

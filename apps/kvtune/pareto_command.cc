@@ -34,8 +34,8 @@ ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invoca
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(front));
   } else {
-    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) + TieSentence(front) +
-              PaddingSentence(front));
+    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
+              TieSentence(front) + PaddingSentence(front));
   }
   return ExitCode::kOk;
 }
@@ -46,8 +46,9 @@ ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invoca
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(plan));
   } else {
-    PrintText(PlanTable(std::span(&plan, 1), TerminalWidth()) + PaddingSentence(std::span(&plan, 1), front.run.target) +
-              "\n" + LayerTable(plan.plan));
+    PrintText(PlanTable(std::span(&plan, 1), TerminalWidth()) +
+              PaddingSentence(std::span(&plan, 1), front.run.target) + "\n" +
+              LayerTable(plan.plan));
   }
   return ExitCode::kOk;
 }

@@ -26,14 +26,16 @@ namespace fs = std::filesystem;
 // As far as a run tells: heads of one size.
 Target TargetOfRun(const Provenance& run) {
   ModelConfig model;
-  model.layers.assign(static_cast<size_t>(run.layer_count), {.kv_heads = run.kv_heads,
-                                                             .key_head_dim = run.head_dim,
-                                                             .value_head_dim = run.head_dim});
+  model.layers.assign(
+      static_cast<size_t>(run.layer_count),
+      {.kv_heads = run.kv_heads, .key_head_dim = run.head_dim, .value_head_dim = run.head_dim});
   return TargetFor(FindTarget(run.target), model);
 }
 
-// Mean KL of a plan on the calibration prompts; nullopt when the run has not scored it on all of them.
-std::optional<double> MeasuredLoss(const PrecisionPlan& plan, const ParetoFront& front, const fs::path& run) {
+// Mean KL of a plan on the calibration prompts; nullopt when the run has not scored it on all of
+// them.
+std::optional<double> MeasuredLoss(const PrecisionPlan& plan, const ParetoFront& front,
+                                   const fs::path& run) {
   const auto is_it = [&](const auto& scored) { return scored.plan == plan; };
   for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
     const auto found = std::ranges::find_if(*plans, is_it);
@@ -52,42 +54,50 @@ std::string Described(const PrecisionPlan& plan, const ParetoFront& front, const
   if (const std::optional<double> loss = MeasuredLoss(plan, front, run)) {
     return fmt::format("{}, which loses {:.3g} nats per token", spec, *loss);
   }
-  return fmt::format("{}, not measured in this run (kvtune evaluate --model {} --target {} --plan \"{}\")", spec,
-                     front.run.model, front.run.target, spec);
+  return fmt::format(
+      "{}, not measured in this run (kvtune evaluate --model {} --target {} --plan \"{}\")", spec,
+      front.run.model, front.run.target, spec);
 }
 
 // The plan itself where the format can express it.
-ScoredPlan Expressible(const ScoredPlan& plan, const ParetoFront& front, const ExportArguments& arguments) {
-  const std::optional<Misfit> misfit = FindMisfit(plan.plan, TargetOfRun(front.run), arguments.format);
+ScoredPlan Expressible(const ScoredPlan& plan, const ParetoFront& front,
+                       const ExportArguments& arguments) {
+  const std::optional<Misfit> misfit =
+      FindMisfit(plan.plan, TargetOfRun(front.run), arguments.format);
   if (!misfit) return plan;
   const std::string nearest = Described(misfit->nearest, front, arguments.run);
   if (!arguments.project) {
-    throw Error(fmt::format("exporting {} as {}: {}; the nearest plan that it can express (--project): {}", plan.name,
-                            arguments.format, misfit->reason, nearest));
+    throw Error(
+        fmt::format("exporting {} as {}: {}; the nearest plan that it can express (--project): {}",
+                    plan.name, arguments.format, misfit->reason, nearest));
   }
-  LogWarning(fmt::format("{} cannot express {} ({}); exported is {}", arguments.format, plan.name, misfit->reason,
-                         nearest));
+  LogWarning(fmt::format("{} cannot express {} ({}); exported is {}", arguments.format, plan.name,
+                         misfit->reason, nearest));
   ScoredPlan projected;
   projected.name = plan.name + "-projected";
   projected.plan = misfit->nearest;
   return projected;
 }
 
-// k_scale and v_scale of the layers whose formats have calibrated ones, by the names of a checkpoint's
-// modules (as ModelOpt writes and vLLM reads them).
+// k_scale and v_scale of the layers whose formats have calibrated ones, by the names of a
+// checkpoint's modules (as ModelOpt writes and vLLM reads them).
 std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::path& run) {
-  const auto is_calibrated = [](KvFormatId id) { return FormatOf(id).scale == ScaleKind::kCalibrated; };
+  const auto is_calibrated = [](KvFormatId id) {
+    return FormatOf(id).scale == ScaleKind::kCalibrated;
+  };
   std::vector<Float32Tensor> scales;
   std::optional<SensitivityTable> table;
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     const auto [key, value] = plan.layers[layer];
     if (!is_calibrated(key) && !is_calibrated(value)) continue;
     const fs::path file = RunDirectory(run).sensitivity();
-    if (!table) table = SensitivityTableFromJson(ReadArtifact(file, "kvtune calibrate"), file.string());
+    if (!table)
+      table = SensitivityTableFromJson(ReadArtifact(file, "kvtune calibrate"), file.string());
     const LayerMaxima& maxima = table->layers.at(layer).maxima;
     const auto add = [&](KvFormatId id, KvSide side, const char* name) {
       if (!is_calibrated(id)) return;
-      scales.push_back({fmt::format("model.layers.{}.self_attn.{}", layer, name), {},
+      scales.push_back({fmt::format("model.layers.{}.self_attn.{}", layer, name),
+                        {},
                         {CalibratedScales(FormatOf(id), side, maxima.side(side)).front()}});
     };
     add(key, KvSide::kKey, "k_proj.k_scale");
@@ -101,7 +111,8 @@ fs::path WriteScales(const PrecisionPlan& plan, const ExportArguments& arguments
   const std::vector<Float32Tensor> scales = ScaleTensors(plan, arguments.run);
   if (scales.empty()) return {};
   if (arguments.out.empty()) {
-    LogWarning("the plan needs calibrated scales; --out FILE writes them beside it, as .safetensors");
+    LogWarning(
+        "the plan needs calibrated scales; --out FILE writes them beside it, as .safetensors");
     return {};
   }
   const fs::path file = fs::path(arguments.out).replace_extension(".safetensors");
@@ -114,7 +125,8 @@ fs::path WriteScales(const PrecisionPlan& plan, const ExportArguments& arguments
 
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
   const ParetoFront front = ReadFront(arguments.run);
-  const ScoredPlan plan = Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);
+  const ScoredPlan plan =
+      Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);
   const std::string exported = ExportPlan(plan, front, arguments.format);
   if (!arguments.out.empty()) {
     WriteFileAtomically(arguments.out, exported);

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 bool LooksLikeFile(const std::string& text) {
   std::error_code ignored;
   if (fs::is_regular_file(text, ignored)) return true;
-  return text.ends_with(".json") || text.ends_with(".yaml") || text.ends_with(".yml") || text.ends_with(".py");
+  return text.ends_with(".json") || text.ends_with(".yaml") || text.ends_with(".yml") ||
+         text.ends_with(".py");
 }
 
 bool LooksLikeRunAndName(const std::string& text) {

@@ -41,8 +41,8 @@ std::string ValueText(const Json& value) {
 // prompts, so another seed alone shows as other prompts too.
 std::string DifferenceText(const Provenance& stored, const Provenance& wanted) {
   std::vector<std::string> differences = Differences(stored, wanted);
-  std::ranges::stable_partition(
-      differences, [](const std::string& text) { return text.starts_with("--seed"); });
+  std::ranges::stable_partition(differences,
+                                [](const std::string& text) { return text.starts_with("--seed"); });
   return fmt::format("{}", fmt::join(differences, "; "));
 }
 
@@ -62,10 +62,14 @@ std::string FirstDifference(const Json& stored, const Json& wanted) {
 
 std::string_view StageName(Stage stage) {
   switch (stage) {
-    case Stage::kCalibrate: return "calibrate";
-    case Stage::kPrune: return "prune";
-    case Stage::kCluster: return "cluster";
-    case Stage::kSearch: return "search";
+    case Stage::kCalibrate:
+      return "calibrate";
+    case Stage::kPrune:
+      return "prune";
+    case Stage::kCluster:
+      return "cluster";
+    case Stage::kSearch:
+      return "search";
   }
   return "";
 }
@@ -153,10 +157,14 @@ void RunSession::Finish(Stage stage) {
 
 fs::path RunSession::FileOf(Stage stage) const {
   switch (stage) {
-    case Stage::kCalibrate: return directory_.sensitivity();
-    case Stage::kPrune: return directory_.candidates();
-    case Stage::kCluster: return directory_.groups();
-    case Stage::kSearch: return directory_.front();
+    case Stage::kCalibrate:
+      return directory_.sensitivity();
+    case Stage::kPrune:
+      return directory_.candidates();
+    case Stage::kCluster:
+      return directory_.groups();
+    case Stage::kSearch:
+      return directory_.front();
   }
   return {};
 }
@@ -165,8 +173,7 @@ Json RunSession::Read(Stage stage) const {
   const fs::path path = FileOf(stage);
   Json json = ReadArtifact(path, fmt::format("kvtune {}", StageName(stage)));
   JsonFields fields = OpenArtifact(json, path.string());
-  const std::string differences =
-      DifferenceText(ProvenanceFromJson(fields.Object("run")), run_);
+  const std::string differences = DifferenceText(ProvenanceFromJson(fields.Object("run")), run_);
   if (!differences.empty()) {
     throw Error(fmt::format("reading {}: it is not of this run: {}", path.string(), differences));
   }

@@ -2,8 +2,8 @@
 // options.
 //
 // run.json records the inputs once and every stage's options. A directory that was made from other
-// inputs or options is refused with the difference, so that its files always belong together; so is one in
-// which another process works.
+// inputs or options is refused with the difference, so that its files always belong together; so is
+// one in which another process works.
 #pragma once
 
 #include <filesystem>

@@ -25,7 +25,8 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
                 OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
-            TieSentence(front) + PaddingSentence(front) + SearchSentences(front) + DiagnosisSentence(diagnosis) +
+            TieSentence(front) + PaddingSentence(front) + SearchSentences(front) +
+            DiagnosisSentence(diagnosis) +
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 

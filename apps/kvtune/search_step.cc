@@ -22,11 +22,12 @@ namespace {
 namespace fs = std::filesystem;
 
 void ReportGeneration(const GenerationReport& report) {
-  LogInfo(fmt::format("search: {} {}, {} plans scored ({} repeated), front of {}, "
-                      "hypervolume {:.5g}",
-                      report.stage == SearchStage::kRefinement ? "refinement round" : "generation",
-                      report.generation, report.distinct_plans, report.repeated_plans,
-                      report.front_size, report.hypervolume));
+  LogInfo(
+      fmt::format("search: {} {}, {} plans scored ({} repeated), front of {}, "
+                  "hypervolume {:.5g}",
+                  report.stage == SearchStage::kRefinement ? "refinement round" : "generation",
+                  report.generation, report.distinct_plans, report.repeated_plans,
+                  report.front_size, report.hypervolume));
 }
 
 Algorithm AlgorithmOf(const std::string& name) {
@@ -53,8 +54,8 @@ SearchOptions SearchOptionsOf(const SearchOptionsArguments& arguments, uint64_t 
       options.enumerate_up_to, int64_t{arguments.population} * int64_t{arguments.generations});
   options.should_stop = InterruptRequested;
   if (arguments.max_seconds > 0) {
-    const auto end = std::chrono::steady_clock::now() +
-                     std::chrono::duration<double>(arguments.max_seconds);
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::duration<double>(arguments.max_seconds);
     options.out_of_time = [end] { return std::chrono::steady_clock::now() >= end; };
   }
   return options;
@@ -87,8 +88,8 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
   // run.json has to say whose scores they are before the first is logged.
   LoggedScores scores(file, model.runner(), prompts, cost, [&session] { session.Save(); });
   if (scores.logged() > 0) {
-    LogInfo(fmt::format("search: {} scored plans are known from {}", scores.logged(),
-                        file.string()));
+    LogInfo(
+        fmt::format("search: {} scored plans are known from {}", scores.logged(), file.string()));
   }
   if (!arguments.known_scores.empty()) {
     AddKnownScores(scores.cache(), arguments.known_scores, session.run(), prompts.size());
@@ -102,8 +103,8 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
   options.scout = [&] {
     return ScoutLayerLosses(session, model, arguments.known_scores, should_stop);
   };
-  const LayerGroups groups = LayerGroupsFromJson(session.Read(Stage::kCluster),
-                                                 session.directory().groups().string());
+  const LayerGroups groups =
+      LayerGroupsFromJson(session.Read(Stage::kCluster), session.directory().groups().string());
   SearchResult result =
       Search(groups, model.target().pairs, scores.cache(), cost, options, ReportGeneration);
   LogInfo("search: " + result.summary.stop_reason);
@@ -121,19 +122,18 @@ std::string HashOfPrompts(const std::vector<TokenIds>& prompts) {
 
 // --max-seconds is not among them: a run may be given more time.
 Json OptionsOf(const SearchOptionsArguments& arguments, const RunPrompts& prompts) {
-  Json options = {
-      {"--algorithm", arguments.algorithm},
-      {"--population", arguments.population},
-      {"--generations", arguments.generations},
-      {"--exact", arguments.exact},
-      {"--max-evaluations", arguments.max_evaluations},
-      {"--stall-generations", arguments.stall_generations},
-      {"--no-racing", arguments.no_racing},
-      {"--search-seed", nullptr},
-      {"--known-scores", nullptr},
-      {"--refine-evaluations", arguments.no_refine ? 0 : arguments.refine_evaluations},
-      {"--held-out", prompts.held_out_source},
-      {"--held-out (content)", HashOfPrompts(prompts.held_out)}};
+  Json options = {{"--algorithm", arguments.algorithm},
+                  {"--population", arguments.population},
+                  {"--generations", arguments.generations},
+                  {"--exact", arguments.exact},
+                  {"--max-evaluations", arguments.max_evaluations},
+                  {"--stall-generations", arguments.stall_generations},
+                  {"--no-racing", arguments.no_racing},
+                  {"--search-seed", nullptr},
+                  {"--known-scores", nullptr},
+                  {"--refine-evaluations", arguments.no_refine ? 0 : arguments.refine_evaluations},
+                  {"--held-out", prompts.held_out_source},
+                  {"--held-out (content)", HashOfPrompts(prompts.held_out)}};
   if (arguments.search_seed) options["--search-seed"] = *arguments.search_seed;
   if (!arguments.known_scores.empty()) {
     options["--known-scores"] = HashOf(ReadFile(arguments.known_scores));
@@ -164,8 +164,8 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model,
                         .unfinished = result.interrupted || result.out_of_time};
   AddCalibrationIntervals(outcome.front);
   if (!outcome.interrupted) {
-    LoggedScores held_out(session.directory().held_out(), model.runner(),
-                          model.prompts().held_out, model.cost());
+    LoggedScores held_out(session.directory().held_out(), model.runner(), model.prompts().held_out,
+                          model.cost());
     if (!AddHeldOutScores(outcome.front, held_out.cache(), InterruptRequested)) {
       outcome.interrupted = outcome.unfinished = true;
     }

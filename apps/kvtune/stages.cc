@@ -62,11 +62,10 @@ SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
                                const CalibrateOptionsArguments& arguments) {
   return ReuseOrMake(
       session, Stage::kCalibrate, OptionsOf(arguments), SensitivityTableFromJson, [&] {
-        const CalibrateOptions options{
-            .reduction = arguments.metric_reduction == "mean-of-ratios"
-                             ? MetricReduction::kMeanOfRatios
-                             : MetricReduction::kRatioOfSums,
-            .isolated_kl = arguments.sensitivity == "kl"};
+        const CalibrateOptions options{.reduction = arguments.metric_reduction == "mean-of-ratios"
+                                                        ? MetricReduction::kMeanOfRatios
+                                                        : MetricReduction::kRatioOfSums,
+                                       .isolated_kl = arguments.sensitivity == "kl"};
         return Calibrate(model.runner(), model.prompts().calibration, model.target().pairs,
                          options);
       });

@@ -1,4 +1,5 @@
-// kvtune targets: which serving engines there are, what they can store and which plans they can run.
+// kvtune targets: which serving engines there are, what they can store and which plans they can
+// run.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,13 +36,15 @@ std::vector<KvFormatId> QuantizedFormats(const Target& target) {
 }
 
 // nullopt where the target does not store this side so.
-std::optional<double> EffectiveBitsIn(const Target& target, KvFormatId id, KvSide side, int64_t head_dim) {
+std::optional<double> EffectiveBitsIn(const Target& target, KvFormatId id, KvSide side,
+                                      int64_t head_dim) {
   if (std::ranges::count(FormatsOf(target, side), id) == 0) return std::nullopt;
   return EffectiveBits(FormatOf(id), side, head_dim);
 }
 
 bool Searches(const Target& target, KvFormatId id) {
-  return std::ranges::any_of(target.pairs, [&](PrecisionPair pair) { return pair.key == id || pair.value == id; });
+  return std::ranges::any_of(
+      target.pairs, [&](PrecisionPair pair) { return pair.key == id || pair.value == id; });
 }
 
 std::string PairLabels(const Target& target) {
@@ -68,22 +71,25 @@ std::string FormatTable(const Target& target, int64_t key_head_dim, int64_t valu
                    {"values, eff. bits", Align::kRight},
                    {"exact tokens", Align::kRight},
                    {"searched", Align::kLeft}});
-  const auto text = [](std::optional<double> bits) { return bits ? fmt::format("{:.2f}", *bits) : "-"; };
+  const auto text = [](std::optional<double> bits) {
+    return bits ? fmt::format("{:.2f}", *bits) : "-";
+  };
   for (const KvFormatId id : QuantizedFormats(target)) {
     const KvFormat& format = FormatOf(id);
     table.AddRow({std::string(format.name), fmt::format("{}", format.bits),
                   text(EffectiveBitsIn(target, id, KvSide::kKey, key_head_dim)),
                   text(EffectiveBitsIn(target, id, KvSide::kValue, value_head_dim)),
-                  fmt::format("{}", format.residual_window_tokens), Searches(target, id) ? "yes" : "no"});
+                  fmt::format("{}", format.residual_window_tokens),
+                  Searches(target, id) ? "yes" : "no"});
   }
   return table.Render(TerminalWidth());
 }
 
 std::string TargetText(const Listed& listed, int64_t key_head_dim, int64_t value_head_dim) {
   const Target& target = listed.target;
-  std::string text = fmt::format("{}: {}\n  plans:   {}\n  pairs:   {}\n  exports: {}\n", target.name,
-                                 target.description, DescribeShape(target.shape), PairLabels(target),
-                                 ExportNames(target));
+  std::string text = fmt::format("{}: {}\n  plans:   {}\n  pairs:   {}\n  exports: {}\n",
+                                 target.name, target.description, DescribeShape(target.shape),
+                                 PairLabels(target), ExportNames(target));
   if (!target.pending.empty()) text += fmt::format("  pending upstream: {}\n", target.pending);
   if (!listed.refusal.empty()) return text + fmt::format("  {}\n", listed.refusal);
   return text + "\n" + FormatTable(target, key_head_dim, value_head_dim);
@@ -99,7 +105,8 @@ Json TargetJson(const Listed& listed, int64_t key_head_dim, int64_t value_head_d
         {{"name", format.name},
          {"nominal_bits", format.bits},
          {"key_effective_bits", number(EffectiveBitsIn(target, id, KvSide::kKey, key_head_dim))},
-         {"value_effective_bits", number(EffectiveBitsIn(target, id, KvSide::kValue, value_head_dim))},
+         {"value_effective_bits",
+          number(EffectiveBitsIn(target, id, KvSide::kValue, value_head_dim))},
          {"residual_window_tokens", format.residual_window_tokens},
          {"searched", Searches(target, id)}});
   }
@@ -143,16 +150,19 @@ ExitCode RunTargets(const TargetsArguments& arguments, const Invocation& invocat
     Json document = NewDocument();
     document["targets"] = Json::array();
     for (const Target& target : targets) {
-      document["targets"].push_back(TargetJson(ListedFor(target, model), key_head_dim, value_head_dim));
+      document["targets"].push_back(
+          TargetJson(ListedFor(target, model), key_head_dim, value_head_dim));
     }
     PrintJson(document);
     return ExitCode::kOk;
   }
   std::string text;
   for (const Target& target : targets) {
-    text += (text.empty() ? "" : "\n") + TargetText(ListedFor(target, model), key_head_dim, value_head_dim);
+    text += (text.empty() ? "" : "\n") +
+            TargetText(ListedFor(target, model), key_head_dim, value_head_dim);
   }
-  PrintText(text + fmt::format("\nEffective bits count scales and zeros, at a head_dim of {}.\n", key_head_dim));
+  PrintText(text + fmt::format("\nEffective bits count scales and zeros, at a head_dim of {}.\n",
+                               key_head_dim));
   return ExitCode::kOk;
 }
 

@@ -58,8 +58,7 @@ void TokenizeLines(std::istream& input, const std::string& source, const Tokeniz
     } catch (const Error& error) {
       writer.Flush();  // the lines before are results
       const std::string message = error.what();
-      throw Error(message.starts_with(where) ? message : where + ": " + message,
-                  error.exit_code());
+      throw Error(message.starts_with(where) ? message : where + ": " + message, error.exit_code());
     }
   }
   writer.Flush();

@@ -9,11 +9,11 @@ namespace kvtune {
 // What a shell sees. Scripts rely on these numbers (docs/cli.md).
 enum class ExitCode : int {
   kOk = 0,
-  kError = 1,        // bad input, bad file, unusable device
-  kUsage = 2,        // mistyped command, option or plan
-  kBug = 3,          // an exception that is not an Error: our fault
-  kGateFailed = 4,   // `kvtune check` found a regression
-  kInterrupted = 130 // stopped by the user; what was scored is kept
+  kError = 1,         // bad input, bad file, unusable device
+  kUsage = 2,         // mistyped command, option or plan
+  kBug = 3,           // an exception that is not an Error: our fault
+  kGateFailed = 4,    // `kvtune check` found a regression
+  kInterrupted = 130  // stopped by the user; what was scored is kept
 };
 
 // Thrown where the cause is found, caught once in main(). The message is one line in the form

@@ -69,7 +69,8 @@ std::string ReadFile(const fs::path& path) {
 void WriteFileAtomically(const fs::path& path, std::string_view content) {
   const fs::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
   {
-    const FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    const FileDescriptor file(
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (file.get() < 0) ThrowSystemError("writing", path);
     if (!WriteAll(file.get(), content)) {
       const int reason = errno;
@@ -98,7 +99,8 @@ void CreateWritableDirectory(const fs::path& path) {
     throw Error(fmt::format("creating the output folder {}: {}", path.string(), reason.message()));
   }
   // access() answers for root on read-only mounts too, which mode bits alone would not.
-  if (::access(path.c_str(), W_OK | X_OK) != 0) ThrowSystemError("writing into the output folder", path);
+  if (::access(path.c_str(), W_OK | X_OK) != 0)
+    ThrowSystemError("writing into the output folder", path);
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
@@ -107,7 +109,8 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   struct stat status = {};
   if (::fstat(file.get(), &status) != 0) ThrowSystemError("opening", path);
   if (!S_ISREG(status.st_mode)) {
-    throw Error(fmt::format("opening {}: found something else, expected a regular file", path.string()));
+    throw Error(
+        fmt::format("opening {}: found something else, expected a regular file", path.string()));
   }
   const auto size = static_cast<size_t>(status.st_size);
   if (size == 0) return;
@@ -124,7 +127,8 @@ void DropPages(std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGE_SIZE));
   const auto address = reinterpret_cast<uintptr_t>(bytes.data());
-  const uintptr_t begin = address / page * page;  // of a file map: a neighbour's part is read again too
+  const uintptr_t begin =
+      address / page * page;  // of a file map: a neighbour's part is read again too
   // A failure leaves the pages where they are, which costs memory and nothing else.
   ::madvise(reinterpret_cast<void*>(begin), address + bytes.size() - begin, MADV_DONTNEED);
 }

@@ -40,8 +40,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// Takes the pages of these bytes of a MappedFile out of the resident memory. They stay readable: the
-// next touch reads them again.
+// Takes the pages of these bytes of a MappedFile out of the resident memory. They stay readable:
+// the next touch reads them again.
 void DropPages(std::span<const std::byte> bytes);
 
 }  // namespace kvtune

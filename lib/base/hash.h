@@ -1,7 +1,7 @@
 // A 128-bit content hash (XXH3) that tells whether a model, a prompt set or a file is the same one.
 //
-// Not cryptographic: it guards against mistakes, not against an attacker. Chosen over SHA-256 because
-// it reads a checkpoint at memory speed.
+// Not cryptographic: it guards against mistakes, not against an attacker. Chosen over SHA-256
+// because it reads a checkpoint at memory speed.
 #pragma once
 
 #include <cstddef>

@@ -21,7 +21,8 @@ std::string Brief(const Json& value) {
 
 // nlohmann/json would wrap an unsigned value that is too large.
 bool FitsInt64(const Json& value) {
-  return value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
 }
 
 // "line 3, column 7" of a byte offset.
@@ -48,7 +49,8 @@ class DuplicateKeyCheck {
     } else if (event == Json::parse_event_t::key) {
       const auto& key = parsed.get_ref<const std::string&>();
       if (!open_objects_.back().insert(key).second) {
-        throw Error(fmt::format("{}: found the key \"{}\" twice in one object, expected it once", source_, key));
+        throw Error(fmt::format("{}: found the key \"{}\" twice in one object, expected it once",
+                                source_, key));
       }
     }
     return true;
@@ -72,13 +74,17 @@ Json ParseJson(std::string_view text, const std::string& source) {
     } else if (const size_t last = reason.rfind(": "); last != std::string::npos) {
       reason = reason.substr(last + 2);
     }
-    throw Error(fmt::format("{}: not valid JSON at {}: {}", source, Position(text, error.byte), reason));
+    throw Error(
+        fmt::format("{}: not valid JSON at {}: {}", source, Position(text, error.byte), reason));
   } catch (const Json::out_of_range& error) {
-    throw Error(fmt::format("{}: found a number that no double holds, expected finite numbers ({})", source, error.what()));
+    throw Error(fmt::format("{}: found a number that no double holds, expected finite numbers ({})",
+                            source, error.what()));
   }
 }
 
-Json ReadJsonFile(const std::filesystem::path& path) { return ParseJson(ReadFile(path), path.string()); }
+Json ReadJsonFile(const std::filesystem::path& path) {
+  return ParseJson(ReadFile(path), path.string());
+}
 
 std::string DumpJson(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -88,7 +94,8 @@ void WriteJsonFileAtomically(const std::filesystem::path& path, const Json& json
   WriteFileAtomically(path, DumpJson(json));
 }
 
-JsonFields::JsonFields(const Json& object, std::string where) : object_(&object), where_(std::move(where)) {
+JsonFields::JsonFields(const Json& object, std::string where)
+    : object_(&object), where_(std::move(where)) {
   if (!object.is_object()) {
     throw Error(fmt::format("{}: found {}, expected a JSON object", where_, Brief(object)));
   }
@@ -138,7 +145,8 @@ double JsonFields::Number(std::string_view key) {
 
 std::vector<std::string> JsonFields::Strings(std::string_view key) {
   const Json& value = Find(key, "an array of strings");
-  if (!value.is_array() || !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_string(); })) {
+  if (!value.is_array() ||
+      !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_string(); })) {
     Fail(key, fmt::format("found {}, expected an array of strings", Brief(value)));
   }
   return value.get<std::vector<std::string>>();
@@ -146,8 +154,7 @@ std::vector<std::string> JsonFields::Strings(std::string_view key) {
 
 std::vector<int64_t> JsonFields::Integers(std::string_view key) {
   const Json& value = Find(key, "an array of integers");
-  if (!value.is_array() ||
-      !std::all_of(value.begin(), value.end(), FitsInt64)) {
+  if (!value.is_array() || !std::all_of(value.begin(), value.end(), FitsInt64)) {
     Fail(key, fmt::format("found {}, expected an array of integers", Brief(value)));
   }
   return value.get<std::vector<int64_t>>();
@@ -155,7 +162,8 @@ std::vector<int64_t> JsonFields::Integers(std::string_view key) {
 
 std::vector<double> JsonFields::Numbers(std::string_view key) {
   const Json& value = Find(key, "an array of numbers");
-  if (!value.is_array() || !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_number(); })) {
+  if (!value.is_array() ||
+      !std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_number(); })) {
     Fail(key, fmt::format("found {}, expected an array of numbers", Brief(value)));
   }
   return value.get<std::vector<double>>();
@@ -167,7 +175,8 @@ JsonFields JsonFields::Object(std::string_view key) {
 
 std::vector<JsonFields> JsonFields::Objects(std::string_view key) {
   const Json& value = Find(key, "an array of objects");
-  if (!value.is_array()) Fail(key, fmt::format("found {}, expected an array of objects", Brief(value)));
+  if (!value.is_array())
+    Fail(key, fmt::format("found {}, expected an array of objects", Brief(value)));
   std::vector<JsonFields> fields;
   fields.reserve(value.size());
   for (size_t i = 0; i < value.size(); ++i) {

@@ -27,8 +27,8 @@ Json ReadJsonFile(const std::filesystem::path& path);
 std::string DumpJson(const Json& json);
 void WriteJsonFileAtomically(const std::filesystem::path& path, const Json& json);
 
-// A view of one JSON object while it is read. Every getter throws Error when the field is missing or
-// of another type. REQUIRES: the Json outlives the view.
+// A view of one JSON object while it is read. Every getter throws Error when the field is missing
+// or of another type. REQUIRES: the Json outlives the view.
 class JsonFields {
  public:
   // `where` names the object in messages, for example "run/front.json: plans[3]".
@@ -52,8 +52,8 @@ class JsonFields {
 
   // Marks a key as known without reading it.
   void Ignore(std::string_view key);
-  // Throws Error when the object has a key that no getter asked for: a silent default for a mistyped
-  // key is worse than a refusal.
+  // Throws Error when the object has a key that no getter asked for: a silent default for a
+  // mistyped key is worse than a refusal.
   void RequireNoOthers() const;
 
   const std::string& where() const { return where_; }

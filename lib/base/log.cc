@@ -20,17 +20,26 @@ spdlog::logger& Logger() {
 
 void SetLogLevel(LogLevel level) {
   switch (level) {
-    case LogLevel::kQuiet: Logger().set_level(spdlog::level::err); break;
-    case LogLevel::kNormal: Logger().set_level(spdlog::level::info); break;
-    case LogLevel::kVerbose: Logger().set_level(spdlog::level::debug); break;
+    case LogLevel::kQuiet:
+      Logger().set_level(spdlog::level::err);
+      break;
+    case LogLevel::kNormal:
+      Logger().set_level(spdlog::level::info);
+      break;
+    case LogLevel::kVerbose:
+      Logger().set_level(spdlog::level::debug);
+      break;
   }
 }
 
 LogLevel CurrentLogLevel() {
   switch (Logger().level()) {
-    case spdlog::level::err: return LogLevel::kQuiet;
-    case spdlog::level::debug: return LogLevel::kVerbose;
-    default: return LogLevel::kNormal;
+    case spdlog::level::err:
+      return LogLevel::kQuiet;
+    case spdlog::level::debug:
+      return LogLevel::kVerbose;
+    default:
+      return LogLevel::kNormal;
   }
 }
 

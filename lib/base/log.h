@@ -1,6 +1,7 @@
 // Messages for people, on stderr. Results go to stdout and never through here.
 //
-// The header shows neither spdlog nor fmt: libtorch carries another fmt, and a file may see only one.
+// The header shows neither spdlog nor fmt: libtorch carries another fmt, and a file may see only
+// one.
 #pragma once
 
 #include <string_view>

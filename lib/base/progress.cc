@@ -22,7 +22,8 @@ double Seconds(std::chrono::steady_clock::duration duration) {
 
 std::string FormatDuration(double seconds) {
   const auto whole = static_cast<int64_t>(std::max(0.0, seconds) + 0.5);
-  if (whole >= 3600) return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+  if (whole >= 3600)
+    return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
   return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
@@ -49,9 +50,9 @@ void Progress::Advance(int64_t count) {
 }
 
 std::string Progress::State(double seconds) const {
-  std::string text = total_ > 0
-      ? fmt::format("{}  {}/{} {}  {} %", stage_, done_, total_, unit_, 100 * done_ / total_)
-      : fmt::format("{}  {} {}", stage_, done_, unit_);
+  std::string text = total_ > 0 ? fmt::format("{}  {}/{} {}  {} %", stage_, done_, total_, unit_,
+                                              100 * done_ / total_)
+                                : fmt::format("{}  {} {}", stage_, done_, unit_);
   if (done_ > 0 && seconds > 0.5) {
     const double rate = static_cast<double>(done_) / seconds;
     text += fmt::format("  {:.3g} {}/s", rate, unit_);

@@ -1,4 +1,5 @@
-// Progress of a long stage on stderr: a line that redraws itself on a terminal, plain lines in a pipe.
+// Progress of a long stage on stderr: a line that redraws itself on a terminal, plain lines in a
+// pipe.
 #pragma once
 
 #include <chrono>
@@ -7,7 +8,8 @@
 
 namespace kvtune {
 
-// Shows "scoring plans  120/400 plans  30 %  4.1 plans/s  1:08 left". Silent under LogLevel::kQuiet.
+// Shows "scoring plans  120/400 plans  30 %  4.1 plans/s  1:08 left". Silent under
+// LogLevel::kQuiet.
 class Progress {
  public:
   // `unit` is a plural noun ("plans", "prompts"). `total` is 0 when it is not known.

@@ -29,7 +29,12 @@ class Random {
 };
 
 // Everything that draws. A new purpose gets a new number: old results stay as they are.
-enum class SeedPurpose : uint64_t { kPromptShuffle = 1, kFirstGeneration = 2, kNsga2 = 3, kBootstrap = 4 };
+enum class SeedPurpose : uint64_t {
+  kPromptShuffle = 1,
+  kFirstGeneration = 2,
+  kNsga2 = 3,
+  kBootstrap = 4
+};
 
 // An independent seed for a purpose, so that adding a draw in one stage shifts no other.
 uint64_t DeriveSeed(uint64_t seed, SeedPurpose purpose);

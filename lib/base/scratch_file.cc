@@ -19,8 +19,9 @@ ScratchFile::ScratchFile(size_t size) {
   if (size == 0) return;
   const std::filesystem::path folder = std::filesystem::temp_directory_path();
   const auto fail = [&](int reason) {
-    throw Error(fmt::format("making a temporary file of {} bytes in {}: {} (TMPDIR names another folder)", size,
-                            folder.string(), std::strerror(reason)));
+    throw Error(
+        fmt::format("making a temporary file of {} bytes in {}: {} (TMPDIR names another folder)",
+                    size, folder.string(), std::strerror(reason)));
   };
   std::string path = (folder / "kvtune-XXXXXX").string();
   const int file = ::mkostemp(path.data(), O_CLOEXEC);

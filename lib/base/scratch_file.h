@@ -10,16 +10,16 @@ namespace kvtune {
 // unlinked as soon as it is open, so that nothing stays behind however the process ends.
 class ScratchFile {
  public:
-  // Takes `size` bytes on the disk at once: a disk that is full shows here and not as a crash later.
-  // Throws Error naming the folder and the system's reason.
+  // Takes `size` bytes on the disk at once: a disk that is full shows here and not as a crash
+  // later. Throws Error naming the folder and the system's reason.
   explicit ScratchFile(size_t size);
   ~ScratchFile();
   ScratchFile(const ScratchFile&) = delete;
   ScratchFile& operator=(const ScratchFile&) = delete;
 
   std::span<std::byte> bytes() const { return bytes_; }
-  // Takes these bytes out of the resident memory. Their content stays: the next touch reads it again.
-  // `part` must begin and end at multiples of kPageBytes, or at the end of bytes().
+  // Takes these bytes out of the resident memory. Their content stays: the next touch reads it
+  // again. `part` must begin and end at multiples of kPageBytes, or at the end of bytes().
   void Evict(std::span<std::byte> part) const;
 
   static constexpr size_t kPageBytes = 4096;

@@ -25,7 +25,8 @@ double Quantile(std::vector<double>& values, double q) {
   return low_value + fraction * (high_value - low_value);
 }
 
-Interval BootstrapRatioInterval(std::span<const double> numerators, std::span<const double> denominators,
+Interval BootstrapRatioInterval(std::span<const double> numerators,
+                                std::span<const double> denominators,
                                 const BootstrapOptions& options) {
   Random random(options.seed);
   std::vector<double> ratios(static_cast<size_t>(options.resamples));

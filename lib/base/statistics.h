@@ -29,7 +29,8 @@ struct BootstrapOptions {
 // Percentile bootstrap of a ratio of sums, sum(numerators) / sum(denominators), over resampled
 // indices: the mean per token when prompts, not tokens, are the independent draws.
 // REQUIRES: equal, non-zero sizes.
-Interval BootstrapRatioInterval(std::span<const double> numerators, std::span<const double> denominators,
+Interval BootstrapRatioInterval(std::span<const double> numerators,
+                                std::span<const double> denominators,
                                 const BootstrapOptions& options);
 
 }  // namespace kvtune

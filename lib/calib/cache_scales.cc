@@ -8,7 +8,8 @@ namespace kvtune {
 
 bool NeedCalibratedScales(std::span<const PrecisionPair> pairs) {
   return std::any_of(pairs.begin(), pairs.end(), [](PrecisionPair pair) {
-    return FormatOf(pair.key).scale == ScaleKind::kCalibrated || FormatOf(pair.value).scale == ScaleKind::kCalibrated;
+    return FormatOf(pair.key).scale == ScaleKind::kCalibrated ||
+           FormatOf(pair.value).scale == ScaleKind::kCalibrated;
   });
 }
 

@@ -11,8 +11,9 @@ namespace kvtune {
 // Whether any format of the pairs has a calibrated scale.
 bool NeedCalibratedScales(std::span<const PrecisionPair> pairs);
 
-// One exact pass over the calibration prompts, after which the runner can score such formats. Always the
-// calibration prompts, also when others are scored: an engine's scales are fixed before it serves.
+// One exact pass over the calibration prompts, after which the runner can score such formats.
+// Always the calibration prompts, also when others are scored: an engine's scales are fixed before
+// it serves.
 void CalibrateScales(ModelRunner& runner, std::span<const TokenIds> prompts);
 
 }  // namespace kvtune

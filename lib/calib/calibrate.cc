@@ -60,8 +60,7 @@ std::vector<double> MedianChannelErrors(const std::vector<double>& error,
 }
 
 PairErrors MakePairErrors(const PairErrorSums& sums, const std::vector<double>& key_channel_total,
-                          PrecisionPair pair, const LayerConfig& layer,
-                          MetricReduction reduction) {
+                          PrecisionPair pair, const LayerConfig& layer, MetricReduction reduction) {
   PairErrors errors;
   const Errors all = Reduce(Total(sums.kv_heads), reduction);
   errors.e_k = all.e_k;

@@ -21,14 +21,17 @@ namespace {
 namespace fs = std::filesystem;
 
 Json KeyToJson(const ExactCacheKey& key) {
-  return {{"schema_version", kSchemaVersion}, {"version", key.version},
-          {"model_hash", key.model_hash},     {"prompts_hash", key.prompts_hash},
-          {"device", key.device},             {"dtype", key.dtype},
+  return {{"schema_version", kSchemaVersion},
+          {"version", key.version},
+          {"model_hash", key.model_hash},
+          {"prompts_hash", key.prompts_hash},
+          {"device", key.device},
+          {"dtype", key.dtype},
           {"prefill", key.prefill}};
 }
 
-// One line of JSON, then the hidden states of all prompts one after another. The checksum is over the
-// header without itself and over the hidden states.
+// One line of JSON, then the hidden states of all prompts one after another. The checksum is over
+// the header without itself and over the hidden states.
 std::string ChecksumOf(const Json& key, const Json& prompts, std::string_view hidden) {
   ContentHash hash;
   hash.UpdateField(key.dump());
@@ -48,7 +51,8 @@ void Write(const fs::path& file, const ExactCacheKey& key, std::span<const Exact
     hidden.append(reinterpret_cast<const char*>(pass.hidden.data()), pass.hidden.size());
   }
   const Json known = KeyToJson(key);
-  const Json header = {{"key", known}, {"checksum", ChecksumOf(known, prompts, hidden)}, {"prompts", prompts}};
+  const Json header = {
+      {"key", known}, {"checksum", ChecksumOf(known, prompts, hidden)}, {"prompts", prompts}};
   WriteFileAtomically(file, header.dump() + "\n" + hidden);
 }
 
@@ -114,7 +118,8 @@ CacheUse UseExactCache(const fs::path& folder, const ExactCacheKey& key, ModelRu
   const fs::path file = ExactCacheFile(folder, key);
   const bool known = fs::exists(file);
   if (known && Restore(file, key, runner, prompts)) {
-    LogInfo(fmt::format("cache: the exact model's pass over {} prompts is in {}", prompts.size(), file.string()));
+    LogInfo(fmt::format("cache: the exact model's pass over {} prompts is in {}", prompts.size(),
+                        file.string()));
     return CacheUse::kUsed;
   }
   Write(file, key, runner.ExactPasses(prompts));

@@ -1,5 +1,5 @@
-// The exact model's pass over a prompt set, kept in a folder: plans that are scored again and again on
-// one model need it every time, and it costs as much as a plan.
+// The exact model's pass over a prompt set, kept in a folder: plans that are scored again and again
+// on one model need it every time, and it costs as much as a plan.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +15,7 @@ struct ExactCacheKey {
   std::string version;  // of kvtune
   std::string model_hash;
   std::string prompts_hash;
-  std::string device;   // "cpu", "cuda:0"
+  std::string device;  // "cpu", "cuda:0"
   std::string dtype;
   std::string prefill;
 };
@@ -26,10 +26,10 @@ enum class CacheUse {
   kReplaced,  // there was one that did not fit: run again and written
 };
 
-// Gives the runner the exact passes of `prompts`, from the cache where it has them. An entry is used
-// only when its checksum is right and the shortest prompt, which is run again, gives the same bits: an
-// entry of another processor or library, whose rounding differs, is replaced.
-// Throws Error when the folder cannot be written.
+// Gives the runner the exact passes of `prompts`, from the cache where it has them. An entry is
+// used only when its checksum is right and the shortest prompt, which is run again, gives the same
+// bits: an entry of another processor or library, whose rounding differs, is replaced. Throws Error
+// when the folder cannot be written.
 CacheUse UseExactCache(const std::filesystem::path& folder, const ExactCacheKey& key,
                        ModelRunner& runner, std::span<const TokenIds> prompts);
 

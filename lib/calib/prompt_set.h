@@ -15,8 +15,9 @@ namespace kvtune {
 // What to do with a prompt that is longer than the model's context.
 enum class LongPrompts { kRefuse, kCut };
 
-// A file of plain text becomes prompts of so many tokens each, or of the model's context where that is
-// shorter: windows side by side, no token in two of them. 32 windows are the default --max-tokens.
+// A file of plain text becomes prompts of so many tokens each, or of the model's context where that
+// is shorter: windows side by side, no token in two of them. 32 windows are the default
+// --max-tokens.
 constexpr int64_t kWindowTokens = 512;
 
 struct PromptOptions {
@@ -34,7 +35,7 @@ struct PromptSet {
   std::vector<std::string> sources;  // files as given, or "bundled"
   std::string hash;                  // of the ids
   int64_t token_count = 0;
-  int64_t available_count = 0;       // prompts that they were chosen from
+  int64_t available_count = 0;  // prompts that they were chosen from
 };
 
 // Sets hash and token_count from the prompts.

@@ -8,7 +8,8 @@ float LargestOf(std::span<const float> head_maxima) {
   return *std::max_element(head_maxima.begin(), head_maxima.end());
 }
 
-std::vector<float> CalibratedScales(const KvFormat& format, KvSide side, std::span<const float> head_maxima) {
+std::vector<float> CalibratedScales(const KvFormat& format, KvSide side,
+                                    std::span<const float> head_maxima) {
   const float largest = LargestOf(head_maxima);
   std::vector<float> scales;
   for (const float maximum : head_maxima) {

@@ -1,4 +1,5 @@
-// The largest keys and values of a model on its calibration prompts: what calibrated scales are made from.
+// The largest keys and values of a model on its calibration prompts: what calibrated scales are
+// made from.
 #pragma once
 
 #include <span>
@@ -20,9 +21,10 @@ struct LayerMaxima {
 // The largest of all KV heads.
 float LargestOf(std::span<const float> head_maxima);
 
-// The scales that the format has in a layer with these maxima, one a KV head: all the same where the
-// format has one for the whole side (k_scale or v_scale of a checkpoint).
-// REQUIRES: the format's scales are calibrated, head_maxima is not empty.
-std::vector<float> CalibratedScales(const KvFormat& format, KvSide side, std::span<const float> head_maxima);
+// The scales that the format has in a layer with these maxima, one a KV head: all the same where
+// the format has one for the whole side (k_scale or v_scale of a checkpoint). REQUIRES: the
+// format's scales are calibrated, head_maxima is not empty.
+std::vector<float> CalibratedScales(const KvFormat& format, KvSide side,
+                                    std::span<const float> head_maxima);
 
 }  // namespace kvtune

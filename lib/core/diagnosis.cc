@@ -26,10 +26,14 @@ Json LayerToJson(const FragileLayer& layer) {
 
 std::string_view CauseName(FragilityCause cause) {
   switch (cause) {
-    case FragilityCause::kKeyError: return "key error";
-    case FragilityCause::kOutputError: return "attention output error";
-    case FragilityCause::kKeyOutliers: return "key outlier channels";
-    case FragilityCause::kKeyBias: return "key bias";
+    case FragilityCause::kKeyError:
+      return "key error";
+    case FragilityCause::kOutputError:
+      return "attention output error";
+    case FragilityCause::kKeyOutliers:
+      return "key outlier channels";
+    case FragilityCause::kKeyBias:
+      return "key bias";
   }
   return "";
 }

@@ -14,10 +14,10 @@ namespace kvtune {
 
 // What stands out in a fragile layer against the others.
 enum class FragilityCause {
-  kKeyError,       // the error of its keys
-  kOutputError,    // the error of its attention output
-  kKeyOutliers,    // the size of its largest key channel
-  kKeyBias,        // the norm of its k_proj bias
+  kKeyError,     // the error of its keys
+  kOutputError,  // the error of its attention output
+  kKeyOutliers,  // the size of its largest key channel
+  kKeyBias,      // the norm of its k_proj bias
 };
 
 // "key error", "attention output error", "key outlier channels", "key bias"
@@ -47,8 +47,8 @@ struct Diagnosis {
   std::optional<KvFormatId> safe_key;
   // Whether they really bear it: even the target's best format can be too coarse for a model.
   bool is_safe = false;
-  KeyMeasurements ordinary_median;  // of the layers that are not fragile, each number by itself
-  double ordinary_output_error = 0;  // e_o of the worst of them
+  KeyMeasurements ordinary_median;    // of the layers that are not fragile, each number by itself
+  double ordinary_output_error = 0;   // e_o of the worst of them
   std::vector<FragileLayer> fragile;  // by index
 };
 

@@ -35,16 +35,19 @@ constexpr KvFormat Kvtuner(Id id, std::string_view name, std::string_view label,
   return {id, name, label, bits, N::kKvtunerAsymmetric, kRow, kRow, kTwoHalves};
 }
 constexpr KvFormat Kivi(Id id, std::string_view name, std::string_view label, int bits) {
-  return {id, name, label, bits, N::kKvtunerAsymmetric, kTokens32, kChannels32, kTwoHalves, kKiviWindow};
+  return {id,        name,        label,      bits,       N::kKvtunerAsymmetric,
+          kTokens32, kChannels32, kTwoHalves, kKiviWindow};
 }
-constexpr KvFormat Static(Id id, std::string_view name, N numerics, const QuantLayout& layout, ScaleKind scale) {
+constexpr KvFormat Static(Id id, std::string_view name, N numerics, const QuantLayout& layout,
+                          ScaleKind scale) {
   return {id, name, name, 8, numerics, layout, layout, 0, 0, scale};
 }
-constexpr KvFormat Row(Id id, std::string_view name, int bits, N numerics, const QuantLayout& layout) {
+constexpr KvFormat Row(Id id, std::string_view name, int bits, N numerics,
+                       const QuantLayout& layout) {
   return {id, name, name, bits, numerics, layout, layout, kFloat};
 }
-constexpr KvFormat Block(Id id, std::string_view name, N numerics, const QuantLayout& layout, int metadata_bits,
-                         ScaleKind scale = ScaleKind::kOfRow) {
+constexpr KvFormat Block(Id id, std::string_view name, N numerics, const QuantLayout& layout,
+                         int metadata_bits, ScaleKind scale = ScaleKind::kOfRow) {
   return {id, name, name, 4, numerics, layout, layout, metadata_bits, 0, scale};
 }
 constexpr KvFormat Llama(Id id, std::string_view name, int bits, N numerics, int metadata_bits) {
@@ -57,8 +60,10 @@ constexpr KvFormat Ik(Id id, std::string_view name, int bits, N numerics, int me
 constexpr KvFormat Mlx(Id id, std::string_view name, std::string_view label, int bits) {
   return {id, name, label, bits, N::kMlxAffine, kChannels64, kChannels64, kTwoHalves};
 }
-constexpr KvFormat Transformers(Id id, std::string_view name, std::string_view label, int bits, N numerics) {
-  return {id, name, label, bits, numerics, kChannels64, kChannels64, kTwoHalves, kTransformersWindow};
+constexpr KvFormat Transformers(Id id, std::string_view name, std::string_view label, int bits,
+                                N numerics) {
+  return {
+      id, name, label, bits, numerics, kChannels64, kChannels64, kTwoHalves, kTransformersWindow};
 }
 constexpr KvFormat Exllama(Id id, std::string_view name, std::string_view label, int bits) {
   return {id, name, label, bits, N::kExllama, kRotated32, kRotated32, kHalf};
@@ -78,19 +83,23 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
 
     // vLLM, TensorRT-LLM, SGLang, LMDeploy and checkpoints of ModelOpt.
     Static(Id::kFp8E4m3, "fp8_e4m3", N::kFp8E4m3, kTensor, ScaleKind::kUnit),
-    Static(Id::kFp8E4m3Calibrated, "fp8_e4m3_calibrated", N::kFp8E4m3, kTensor, ScaleKind::kCalibrated),
-    Static(Id::kFp8E4m3PerHead, "fp8_e4m3_per_head", N::kFp8E4m3, kWholeHead, ScaleKind::kCalibrated),
+    Static(Id::kFp8E4m3Calibrated, "fp8_e4m3_calibrated", N::kFp8E4m3, kTensor,
+           ScaleKind::kCalibrated),
+    Static(Id::kFp8E4m3PerHead, "fp8_e4m3_per_head", N::kFp8E4m3, kWholeHead,
+           ScaleKind::kCalibrated),
     Static(Id::kFp8E5m2, "fp8_e5m2", N::kFp8E5m2, kTensor, ScaleKind::kUnit),
     Row(Id::kFp8PerTokenHead, "fp8_per_token_head", 8, N::kVllmFp8, kRow),
     Row(Id::kInt8PerTokenHead, "int8_per_token_head", 8, N::kVllmInt8, kRow),
     Row(Id::kInt4PerTokenHead, "int4_per_token_head", 4, N::kVllmInt4, kSignedRow),
-    // TurboQuant: of keys a norm, of values a scale and a minimum, in half precision. One side each.
+    // TurboQuant: of keys a norm, of values a scale and a minimum, in half precision. One side
+    // each.
     {Id::kTurboquantKey4, "tq_k4", "tq_k4", 4, N::kTurboquantKey, kRotatedRow, kRotatedRow, kHalf},
     {Id::kTurboquantKey3, "tq_k3", "tq_k3", 3, N::kTurboquantKey, kRotatedRow, kRotatedRow, kHalf},
     {Id::kTurboquantValue4, "tq_v4", "tq_v4", 4, N::kTurboquantValue, kRow, kRow, kTwoHalves},
     {Id::kTurboquantValue3, "tq_v3", "tq_v3", 3, N::kTurboquantValue, kRow, kRow, kTwoHalves},
     Block(Id::kNvfp4, "nvfp4", N::kNvfp4, kChannels16, kE4m3, ScaleKind::kUnit),
-    Block(Id::kNvfp4Calibrated, "nvfp4_calibrated", N::kNvfp4, kChannels16, kE4m3, ScaleKind::kCalibrated),
+    Block(Id::kNvfp4Calibrated, "nvfp4_calibrated", N::kNvfp4, kChannels16, kE4m3,
+          ScaleKind::kCalibrated),
     Block(Id::kMxfp4, "mxfp4", N::kMxfp4, kChannels32, kE8m0),
     Block(Id::kSglangFp4, "fp4_e2m1", N::kSglangFp4, kChannels16, kE8m0),
     {Id::kLmdeployInt8, "lmdeploy_int8", "8", 8, N::kLmdeploy, kRow, kRow, kTwoHalves},
@@ -184,10 +193,13 @@ int64_t RotationBlock(const QuantLayout& layout, int64_t head_dim) {
 float CalibratedScale(const KvFormat& format, float largest) {
   if (!(largest > 0)) return 1;
   switch (format.numerics) {
-    case Numerics::kFp8E5m2: return largest / 57344.0f;
+    case Numerics::kFp8E5m2:
+      return largest / 57344.0f;
     // The largest E2M1 number times the largest E4M3 scale.
-    case Numerics::kNvfp4: return largest / (6.0f * 448.0f);
-    default: return largest / 448.0f;
+    case Numerics::kNvfp4:
+      return largest / (6.0f * 448.0f);
+    default:
+      return largest / 448.0f;
   }
 }
 

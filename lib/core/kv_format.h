@@ -1,9 +1,10 @@
 // The storage formats of keys and values: one table, described as data.
 //
-// A KvFormat says how one side (keys or values) of a layer's cache is stored: by which arithmetic, in
-// how many bits, which elements share a scale, whether the head is rotated first, and how many of the
-// newest tokens stay exact. Every row is a format of a real engine (kv_format.cc names them); the
-// kernels read the row, so a new format with known arithmetic is a new row and nothing else.
+// A KvFormat says how one side (keys or values) of a layer's cache is stored: by which arithmetic,
+// in how many bits, which elements share a scale, whether the head is rotated first, and how many
+// of the newest tokens stay exact. Every row is a format of a real engine (kv_format.cc names
+// them); the kernels read the row, so a new format with known arithmetic is a new row and nothing
+// else.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +44,8 @@ struct Rotation {
 struct QuantLayout {
   QuantAxis axis = QuantAxis::kPerToken;
   // Elements in a row. 0: the whole of head_dim (kPerToken), or what the axis says (static scales).
-  // The last row of a token may be shorter; rows along tokens are always full, the rest waits in the
-  // residual window.
+  // The last row of a token may be shorter; rows along tokens are always full, the rest waits in
+  // the residual window.
   int group_size = 0;
   Rotation rotation = {};
 
@@ -54,13 +55,26 @@ struct QuantLayout {
 // The arithmetic; formulas and sources are in lib/runner/row_quantizers.h.
 enum class Numerics : uint8_t {
   kExact,
-  kKvtunerAsymmetric, kKvtunerSymmetric,
-  kVllmInt8, kVllmInt4, kVllmFp8,   // of a token and head
-  kTurboquantKey, kTurboquantValue,  // the same
-  kFp8E4m3, kFp8E5m2,               // a cast, static scale
-  kNvfp4, kMxfp4, kSglangFp4,
+  kKvtunerAsymmetric,
+  kKvtunerSymmetric,
+  kVllmInt8,
+  kVllmInt4,
+  kVllmFp8,  // of a token and head
+  kTurboquantKey,
+  kTurboquantValue,  // the same
+  kFp8E4m3,
+  kFp8E5m2,  // a cast, static scale
+  kNvfp4,
+  kMxfp4,
+  kSglangFp4,
   kLmdeploy,
-  kGgmlQ8_0, kGgmlQ6_0, kGgmlQ5_1, kGgmlQ5_0, kGgmlQ4_1, kGgmlQ4_0, kGgmlIq4Nl,
+  kGgmlQ8_0,
+  kGgmlQ6_0,
+  kGgmlQ5_1,
+  kGgmlQ5_0,
+  kGgmlQ4_1,
+  kGgmlQ4_0,
+  kGgmlIq4Nl,
   kMlxAffine,
   kHqq,
   kQuanto,
@@ -78,41 +92,92 @@ enum class KvSide { kKey, kValue };
 
 enum class KvFormatId : uint8_t {
   kExact,
-  kInt8, kInt4, kInt2,
-  kKiviInt8, kKiviInt4, kKiviInt2,
-  kFp8E4m3, kFp8E4m3Calibrated, kFp8E4m3PerHead, kFp8E5m2, kFp8PerTokenHead,
-  kInt8PerTokenHead, kInt4PerTokenHead,
-  kTurboquantKey4, kTurboquantKey3, kTurboquantValue4, kTurboquantValue3,
-  kNvfp4, kNvfp4Calibrated, kMxfp4, kSglangFp4,
-  kLmdeployInt8, kLmdeployInt4,
-  kQ8_0, kQ5_1, kQ5_0, kQ4_1, kQ4_0, kIq4Nl,
-  kIkQ8_0, kIkQ6_0, kIkQ5_1, kIkQ5_0, kIkQ4_1, kIkQ4_0, kIkIq4Nl,
-  kIkQ8_0Had, kIkQ6_0Had, kIkQ5_1Had, kIkQ5_0Had, kIkQ4_1Had, kIkQ4_0Had, kIkIq4NlHad,
-  kMlxInt8, kMlxInt6, kMlxInt5, kMlxInt4, kMlxInt3, kMlxInt2,
-  kHqqInt8, kHqqInt4, kHqqInt2,
-  kQuantoInt4, kQuantoInt2,
-  kExllamaInt8, kExllamaInt7, kExllamaInt6, kExllamaInt5, kExllamaInt4, kExllamaInt3, kExllamaInt2,
+  kInt8,
+  kInt4,
+  kInt2,
+  kKiviInt8,
+  kKiviInt4,
+  kKiviInt2,
+  kFp8E4m3,
+  kFp8E4m3Calibrated,
+  kFp8E4m3PerHead,
+  kFp8E5m2,
+  kFp8PerTokenHead,
+  kInt8PerTokenHead,
+  kInt4PerTokenHead,
+  kTurboquantKey4,
+  kTurboquantKey3,
+  kTurboquantValue4,
+  kTurboquantValue3,
+  kNvfp4,
+  kNvfp4Calibrated,
+  kMxfp4,
+  kSglangFp4,
+  kLmdeployInt8,
+  kLmdeployInt4,
+  kQ8_0,
+  kQ5_1,
+  kQ5_0,
+  kQ4_1,
+  kQ4_0,
+  kIq4Nl,
+  kIkQ8_0,
+  kIkQ6_0,
+  kIkQ5_1,
+  kIkQ5_0,
+  kIkQ4_1,
+  kIkQ4_0,
+  kIkIq4Nl,
+  kIkQ8_0Had,
+  kIkQ6_0Had,
+  kIkQ5_1Had,
+  kIkQ5_0Had,
+  kIkQ4_1Had,
+  kIkQ4_0Had,
+  kIkIq4NlHad,
+  kMlxInt8,
+  kMlxInt6,
+  kMlxInt5,
+  kMlxInt4,
+  kMlxInt3,
+  kMlxInt2,
+  kHqqInt8,
+  kHqqInt4,
+  kHqqInt2,
+  kQuantoInt4,
+  kQuantoInt2,
+  kExllamaInt8,
+  kExllamaInt7,
+  kExllamaInt6,
+  kExllamaInt5,
+  kExllamaInt4,
+  kExllamaInt3,
+  kExllamaInt2,
 };
 
 struct KvFormat {
   KvFormatId id = KvFormatId::kExact;
-  std::string_view name;   // as in plan files, unique over all targets, for example "int4"
-  // As in pair labels: a number ("4" of KV4) where a target's formats are one family of widths, else
-  // the engine's own word for it ("q4_0").
+  std::string_view name;  // as in plan files, unique over all targets, for example "int4"
+  // As in pair labels: a number ("4" of KV4) where a target's formats are one family of widths,
+  // else the engine's own word for it ("q4_0").
   std::string_view label;
-  int bits = 16;           // nominal bits per element
+  int bits = 16;  // nominal bits per element
   Numerics numerics = Numerics::kExact;
   QuantLayout key_layout = {};
   QuantLayout value_layout = {};
-  int metadata_bits_per_row = 0;    // scale and zero, as stored; a static scale counts nothing
-  int residual_window_tokens = 0;   // the newest tokens that stay exact
+  int metadata_bits_per_row = 0;   // scale and zero, as stored; a static scale counts nothing
+  int residual_window_tokens = 0;  // the newest tokens that stay exact
   ScaleKind scale = ScaleKind::kOfRow;
 
   // Of llama.cpp and ik_llama.cpp, which cache keys as the GGUF file orders their channels.
-  bool is_ggml() const { return numerics >= Numerics::kGgmlQ8_0 && numerics <= Numerics::kGgmlIq4Nl; }
+  bool is_ggml() const {
+    return numerics >= Numerics::kGgmlQ8_0 && numerics <= Numerics::kGgmlIq4Nl;
+  }
   bool is_exact() const { return id == KvFormatId::kExact; }
   bool has_numeric_label() const { return label[0] >= '0' && label[0] <= '9'; }
-  const QuantLayout& layout(KvSide side) const { return side == KvSide::kKey ? key_layout : value_layout; }
+  const QuantLayout& layout(KvSide side) const {
+    return side == KvSide::kKey ? key_layout : value_layout;
+  }
 };
 
 // All formats, in the order of KvFormatId; the exact one first.
@@ -129,8 +194,8 @@ std::string FormatNames();
 // Channels that the format rotates together in heads of this size; 0: none.
 int64_t RotationBlock(const QuantLayout& layout, int64_t head_dim);
 
-// The static scale of a format with calibrated scales where `largest` is the largest magnitude: what
-// becomes of `largest` is the largest number that the format stores. 1 where everything is 0.
+// The static scale of a format with calibrated scales where `largest` is the largest magnitude:
+// what becomes of `largest` is the largest number that the format stores. 1 where everything is 0.
 float CalibratedScale(const KvFormat& format, float largest);
 
 // Bits per stored element including scales and zeros, without the residual window.

@@ -16,8 +16,8 @@ const Family& ReadFamily(JsonFields& fields) {
   if (architectures.size() == 1) {
     if (const Family* family = FindFamily(architectures[0])) return *family;
     if (const std::string_view reason = ReasonOfRefusal(architectures[0]); !reason.empty()) {
-      fields.Fail("architectures", fmt::format("found {}, which kvtune does not run: {}",
-                                               architectures[0], reason));
+      fields.Fail("architectures",
+                  fmt::format("found {}, which kvtune does not run: {}", architectures[0], reason));
     }
   }
   const std::string found =
@@ -59,8 +59,8 @@ Activation ReadActivation(JsonFields& fields, const Family& family) {
   const std::string activation = fields.String(key);
   if (activation == "silu") return Activation::kSilu;
   if (activation == "gelu_pytorch_tanh") return Activation::kGeluTanh;
-  fields.Fail(key, fmt::format("found \"{}\", expected \"silu\" or \"gelu_pytorch_tanh\"",
-                               activation));
+  fields.Fail(key,
+              fmt::format("found \"{}\", expected \"silu\" or \"gelu_pytorch_tanh\"", activation));
 }
 
 // Tokens of a sliding window; 0: none, or one that the context never fills.
@@ -104,9 +104,12 @@ std::vector<bool> ReadSlidingLayers(JsonFields& fields, const Family& family,
     return sliding;
   };
   switch (family.windows) {
-    case WindowRule::kNever: return sliding;
-    case WindowRule::kEveryLayer: return std::vector<bool>(layers.size(), true);
-    case WindowRule::kEveryLayerIfAsked: return std::vector<bool>(layers.size(), asked);
+    case WindowRule::kNever:
+      return sliding;
+    case WindowRule::kEveryLayer:
+      return std::vector<bool>(layers.size(), true);
+    case WindowRule::kEveryLayerIfAsked:
+      return std::vector<bool>(layers.size(), asked);
     case WindowRule::kFromLayerIfAsked: {
       if (!asked) return sliding;
       constexpr std::string_view kFirst = "max_window_layers";

@@ -1,6 +1,6 @@
 // What a decoder is, read from its config.json: everything that the runner and the costs need, as
-// data. There is one decoder (lib/runner/decoder.h), whatever the family; what differs from layer to
-// layer is in LayerConfig, and lib/core/model_families.cc says what each family has.
+// data. There is one decoder (lib/runner/decoder.h), whatever the family; what differs from layer
+// to layer is in LayerConfig, and lib/core/model_families.cc says what each family has.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,8 @@ enum class QueryKeyNorm { kNone, kPerHead, kWholeWidth };
 enum class Activation {
   kSilu,           // silu(gate) up
   kGeluTanh,       // gelu(gate) up, in the tanh approximation
-  kClampedSwiglu,  // gpt-oss: g sigmoid(slope g) (u + 1), g = min(gate, limit), u = up within +-limit
+  kClampedSwiglu,  // gpt-oss: g sigmoid(slope g) (u + 1), g = min(gate, limit), u = up within
+                   // +-limit
 };
 
 inline constexpr float kSwigluLimit = 7.0f;
@@ -40,11 +41,12 @@ inline constexpr float kSwigluSlope = 1.702f;
 enum class ExpertLayout {
   kMixtral,  // block_sparse_moe.gate, block_sparse_moe.experts.N.{w1,w3,w2}
   kQwen,     // mlp.gate, mlp.experts.N.{gate,up,down}_proj
-  kGptOss,   // mlp.router, mlp.experts.{gate_up,down}_proj: stacked, transposed, gate and up taking turns
+  kGptOss,   // mlp.router, mlp.experts.{gate_up,down}_proj: stacked, transposed, gate and up taking
+             // turns
 };
 
-// Each token goes through the `per_token` experts whose router logits are largest, weighted by their
-// softmax.
+// Each token goes through the `per_token` experts whose router logits are largest, weighted by
+// their softmax.
 struct ExpertConfig {
   int64_t count = 0;
   int64_t per_token = 0;
@@ -100,11 +102,11 @@ struct ModelConfig {
   ExpertConfig experts;
 
   bool query_key_value_bias = false;
-  bool output_bias = false;        // of the attention's output projection
+  bool output_bias = false;  // of the attention's output projection
   bool mlp_bias = false;
-  bool fused_projections = false;  // in the checkpoint: qkv_proj and gate_up_proj
+  bool fused_projections = false;       // in the checkpoint: qkv_proj and gate_up_proj
   bool gguf_rotary_neighbours = false;  // as in Family
-  bool tied_embeddings = false;    // the head is the embedding matrix
+  bool tied_embeddings = false;         // the head is the embedding matrix
 
   int64_t layer_count() const { return static_cast<int64_t>(layers.size()); }
 };

@@ -13,11 +13,11 @@ namespace kvtune {
 // Which layers see a sliding window of config.json's sliding_window.
 enum class WindowRule {
   kNever,
-  kEveryLayer,          // where sliding_window is given
-  kEveryLayerIfAsked,   // by use_sliding_window
-  kFromLayerIfAsked,    // by use_sliding_window, from max_window_layers on
-  kUnrotatedIfAsked,    // by use_sliding_window, the layers without rotation
-  kAllButEveryNth,      // layer_types, else every Nth layer is full, N = window_period
+  kEveryLayer,         // where sliding_window is given
+  kEveryLayerIfAsked,  // by use_sliding_window
+  kFromLayerIfAsked,   // by use_sliding_window, from max_window_layers on
+  kUnrotatedIfAsked,   // by use_sliding_window, the layers without rotation
+  kAllButEveryNth,     // layer_types, else every Nth layer is full, N = window_period
 };
 
 enum class BiasRule {
@@ -38,17 +38,17 @@ struct Family {
   NormPlacement norms = NormPlacement::kBefore;
   QueryKeyNorm query_key_norm = QueryKeyNorm::kNone;
   bool norms_add_one = false;
-  bool scales_embedding = false;     // by sqrt(hidden_size)
-  bool has_query_scalar = false;     // query_pre_attn_scalar takes head_dim's place in the scale
-  bool has_soft_caps = false;        // attn_logit_softcapping, final_logit_softcapping
+  bool scales_embedding = false;  // by sqrt(hidden_size)
+  bool has_query_scalar = false;  // query_pre_attn_scalar takes head_dim's place in the scale
+  bool has_soft_caps = false;     // attn_logit_softcapping, final_logit_softcapping
   double default_attention_soft_cap = 0;
   double default_logit_soft_cap = 0;
   bool has_sinks = false;
   std::optional<Activation> activation = std::nullopt;  // nullopt: config.json says it
   std::optional<ExpertLayout> experts = std::nullopt;
   bool fused_projections = false;
-  // A GGUF file has the two channels of a rotary pair beside each other, where a checkpoint has all first
-  // ones and then all second ones: llama.cpp's convert_hf_to_gguf.py, LlamaModel.permute.
+  // A GGUF file has the two channels of a rotary pair beside each other, where a checkpoint has all
+  // first ones and then all second ones: llama.cpp's convert_hf_to_gguf.py, LlamaModel.permute.
   bool gguf_rotary_neighbours = false;
   bool has_unrotated_layers = false;  // no_rope_layers, no_rope_layer_interval
   bool rotates_partially = false;     // partial_rotary_factor

@@ -99,7 +99,8 @@ CostedPlan ReadPlan(JsonFields& fields) {
   read.cost.nominal_bits = fields.Number("nominal_bits");
   read.cost.effective_bits = fields.Number("effective_bits");
   read.cost.bytes_per_token = fields.Number("bytes_per_token");
-  if (fields.Has("padded_bytes_per_token")) read.cost.padded_bytes_per_token = fields.Number("padded_bytes_per_token");
+  if (fields.Has("padded_bytes_per_token"))
+    read.cost.padded_bytes_per_token = fields.Number("padded_bytes_per_token");
   return read;
 }
 
@@ -157,8 +158,9 @@ ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
   for (const ScoredPlan& plan : front.uniform) {
     CheckPlan(plan, front.run, fields, "uniform", names);
     if (!HasOnePair(plan.plan)) {
-      fields.Fail("uniform", fmt::format("found {} in {}, expected one pair for all but exact layers",
-                                         PlanSpec(plan.plan), plan.name));
+      fields.Fail("uniform",
+                  fmt::format("found {} in {}, expected one pair for all but exact layers",
+                              PlanSpec(plan.plan), plan.name));
     }
   }
   CheckPlan(front.reference, front.run, fields, "reference", names);

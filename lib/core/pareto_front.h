@@ -19,8 +19,8 @@ struct PlanCost {
   double nominal_bits = 0;     // mean of (key bits + value bits) / 2 over layers
   double effective_bits = 0;   // with scales and zeros, weighted by each layer's width
   double bytes_per_token = 0;  // of the whole model at the context length of the run
-  // The same where the engine pads the pages of all layers to one size; nullopt where nothing is padded:
-  // another engine, or no sliding windows.
+  // The same where the engine pads the pages of all layers to one size; nullopt where nothing is
+  // padded: another engine, or no sliding windows.
   std::optional<double> padded_bytes_per_token = std::nullopt;
 };
 

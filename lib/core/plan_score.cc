@@ -35,14 +35,10 @@ PlanScore Summarize(std::vector<PromptScore> prompts) {
 }
 
 Json ToJson(const PlanScore& score) {
-  return {{"prompts", score.prompts},
-          {"tokens", score.tokens},
-          {"kl_mean", score.kl_mean},
-          {"kl_p99", score.kl_p99},
-          {"kl_p999", score.kl_p999},
-          {"top1_agreement", score.top1_agreement},
-          {"nll", score.nll},
-          {"delta_nll", score.delta_nll}};
+  return {{"prompts", score.prompts}, {"tokens", score.tokens},
+          {"kl_mean", score.kl_mean}, {"kl_p99", score.kl_p99},
+          {"kl_p999", score.kl_p999}, {"top1_agreement", score.top1_agreement},
+          {"nll", score.nll},         {"delta_nll", score.delta_nll}};
 }
 
 PlanScore PlanScoreFromJson(JsonFields fields) {

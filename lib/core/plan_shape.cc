@@ -35,12 +35,14 @@ std::optional<std::string> WhyNotOnePair(const PlanShape& shape, const Precision
     if (exact_layers && plan.layers[layer].is_exact()) continue;
     if (!first) first = layer;
     if (shape.keeps_exact(plan.layers[layer], layer, plan.layers.size())) {
-      return fmt::format("layer {} takes {}, expected exact: the engine keeps the first {} and the last {} layers "
-                         "exact beside it", layer, PairLabel(plan.layers[layer]), shape.exact_ends, shape.exact_ends);
+      return fmt::format(
+          "layer {} takes {}, expected exact: the engine keeps the first {} and the last {} layers "
+          "exact beside it",
+          layer, PairLabel(plan.layers[layer]), shape.exact_ends, shape.exact_ends);
     }
     if (plan.layers[layer] == plan.layers[*first]) continue;
-    return fmt::format("layer {} takes {} and layer {} {}, expected the same in all {}layers", *first,
-                       PairLabel(plan.layers[*first]), layer, PairLabel(plan.layers[layer]),
+    return fmt::format("layer {} takes {} and layer {} {}, expected the same in all {}layers",
+                       *first, PairLabel(plan.layers[*first]), layer, PairLabel(plan.layers[layer]),
                        exact_layers ? "but exact " : "");
   }
   return std::nullopt;
@@ -48,8 +50,10 @@ std::optional<std::string> WhyNotOnePair(const PlanShape& shape, const Precision
 
 std::optional<std::string> WhyNotRuns(const PrecisionPlan& plan, KvSide side) {
   if (!FindRuns(plan, side)) {
-    return fmt::format("the {} change their format more than twice, expected one for the first layers, "
-                       "one for the last and one between", WordOf(side));
+    return fmt::format(
+        "the {} change their format more than twice, expected one for the first layers, "
+        "one for the last and one between",
+        WordOf(side));
   }
   const SideRuns runs = *FindRuns(plan, side);
   for (const KvFormatId end : {runs.first, runs.last}) {
@@ -105,7 +109,8 @@ SideRuns NearestAllowedRuns(const PlanShape& shape, const PrecisionPlan& plan, K
     std::erase_if(formats, [&](KvFormatId id) { return IsRotated(id, side) != rotated; });
     if (formats.empty()) continue;
     const SideRuns runs = NearestRuns(formats, plan, side);
-    if (!nearest || DistanceOfSide(runs, plan, side) < DistanceOfSide(*nearest, plan, side)) nearest = runs;
+    if (!nearest || DistanceOfSide(runs, plan, side) < DistanceOfSide(*nearest, plan, side))
+      nearest = runs;
   }
   return *nearest;
 }
@@ -154,14 +159,21 @@ std::optional<SideRuns> FindRuns(const PrecisionPlan& plan, KvSide side) {
     ++runs.back().second;
   }
   switch (runs.size()) {
-    case 1: return SideRuns{.first = runs[0].first, .middle = runs[0].first, .last = runs[0].first};
+    case 1:
+      return SideRuns{.first = runs[0].first, .middle = runs[0].first, .last = runs[0].first};
     case 2:
-      return SideRuns{.first = runs[0].first, .middle = runs[1].first, .last = runs[1].first,
+      return SideRuns{.first = runs[0].first,
+                      .middle = runs[1].first,
+                      .last = runs[1].first,
                       .first_count = runs[0].second};
     case 3:
-      return SideRuns{.first = runs[0].first, .middle = runs[1].first, .last = runs[2].first,
-                      .first_count = runs[0].second, .last_count = runs[2].second};
-    default: return std::nullopt;
+      return SideRuns{.first = runs[0].first,
+                      .middle = runs[1].first,
+                      .last = runs[2].first,
+                      .first_count = runs[0].second,
+                      .last_count = runs[2].second};
+    default:
+      return std::nullopt;
   }
 }
 
@@ -170,16 +182,20 @@ std::optional<std::string> WhyNot(const PlanShape& shape, const PrecisionPlan& p
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     const PrecisionPair pair = plan.layers[layer];
     if (shape.has(pair) || (shape.kind == ShapeKind::kOnePairAndExact && pair.is_exact())) continue;
-    if (shape.kind == ShapeKind::kRuns && std::ranges::count(shape.formats(KvSide::kKey), pair.key) > 0 &&
+    if (shape.kind == ShapeKind::kRuns &&
+        std::ranges::count(shape.formats(KvSide::kKey), pair.key) > 0 &&
         std::ranges::count(shape.formats(KvSide::kValue), pair.value) > 0) {
       continue;
     }
-    return fmt::format("layer {} takes {}, expected one of {}", layer, PairLabel(pair), LabelsOf(shape.pairs));
+    return fmt::format("layer {} takes {}, expected one of {}", layer, PairLabel(pair),
+                       LabelsOf(shape.pairs));
   }
   switch (shape.kind) {
-    case ShapeKind::kAnyPair: return std::nullopt;
+    case ShapeKind::kAnyPair:
+      return std::nullopt;
     case ShapeKind::kOnePair:
-    case ShapeKind::kOnePairAndExact: return WhyNotOnePair(shape, plan);
+    case ShapeKind::kOnePairAndExact:
+      return WhyNotOnePair(shape, plan);
     case ShapeKind::kRuns: {
       const std::optional<std::string> of_keys = WhyNotRuns(plan, KvSide::kKey);
       return of_keys ? of_keys : WhyNotRuns(plan, KvSide::kValue);
@@ -210,10 +226,12 @@ PrecisionPlan NearestPlan(const PlanShape& shape, const PrecisionPlan& plan) {
   PrecisionPlan nearest;
   switch (shape.kind) {
     case ShapeKind::kAnyPair:
-      for (const PrecisionPair wanted : plan.layers) nearest.layers.push_back(NearestPair(shape.pairs, wanted));
+      for (const PrecisionPair wanted : plan.layers)
+        nearest.layers.push_back(NearestPair(shape.pairs, wanted));
       return nearest;
     case ShapeKind::kOnePair:
-    case ShapeKind::kOnePairAndExact: return NearestOnePair(shape, plan);
+    case ShapeKind::kOnePairAndExact:
+      return NearestOnePair(shape, plan);
     case ShapeKind::kRuns: {
       const SideRuns keys = NearestAllowedRuns(shape, plan, KvSide::kKey);
       const SideRuns values = NearestAllowedRuns(shape, plan, KvSide::kValue);
@@ -274,17 +292,20 @@ std::string DescribeShape(const PlanShape& shape) {
     case ShapeKind::kAnyPair:
       return fmt::format("any of the pairs in every layer{}",
                          shape.has(kExactPair) ? "; layers may stay exact" : "");
-    case ShapeKind::kOnePair: return "one of the pairs in all layers";
+    case ShapeKind::kOnePair:
+      return "one of the pairs in all layers";
     case ShapeKind::kOnePairAndExact: {
       std::string text = "one of the pairs in all layers but a list of exact ones";
       if (!shape.pairs_with_exact_ends.empty()) {
-        text += fmt::format("; beside {} these have the first {} and the last {}",
-                            LabelsOf(shape.pairs_with_exact_ends), shape.exact_ends, shape.exact_ends);
+        text +=
+            fmt::format("; beside {} these have the first {} and the last {}",
+                        LabelsOf(shape.pairs_with_exact_ends), shape.exact_ends, shape.exact_ends);
       }
       return text;
     }
     case ShapeKind::kRuns:
-      return "keys: one format for the first N layers, one for the last M, one between; values likewise";
+      return "keys: one format for the first N layers, one for the last M, one between; values "
+             "likewise";
   }
   return "";
 }

@@ -30,10 +30,12 @@ std::string LabelsOf(std::span<const PrecisionPair> pairs) {
 }
 
 [[noreturn]] void FailSpec(std::string_view spec, const std::string& found_and_expected) {
-  throw Error(fmt::format("reading the plan \"{}\": {}", spec, found_and_expected), ExitCode::kUsage);
+  throw Error(fmt::format("reading the plan \"{}\": {}", spec, found_and_expected),
+              ExitCode::kUsage);
 }
 
-PrecisionPair ParsePair(std::string_view text, std::string_view spec, std::span<const PrecisionPair> pairs) {
+PrecisionPair ParsePair(std::string_view text, std::string_view spec,
+                        std::span<const PrecisionPair> pairs) {
   if (text == "exact") return kExactPair;
   for (const PrecisionPair pair : pairs) {
     if (PairLabel(pair) == text) return pair;
@@ -45,8 +47,8 @@ PrecisionPair ParsePair(std::string_view text, std::string_view spec, std::span<
   const auto key = FindFormat(text.substr(0, slash));
   const auto value = slash == std::string_view::npos ? key : FindFormat(text.substr(slash + 1));
   if (!key || !value) {
-    FailSpec(spec, fmt::format("found \"{}\", expected one of {} or format names (key/value) of {}", text,
-                               LabelsOf(pairs), FormatNames()));
+    FailSpec(spec, fmt::format("found \"{}\", expected one of {} or format names (key/value) of {}",
+                               text, LabelsOf(pairs), FormatNames()));
   }
   return {*key, *value};
 }
@@ -73,8 +75,11 @@ std::string PairLabel(PrecisionPair pair) {
     return key.label == value.label ? fmt::format("KV{}", key.label)
                                     : fmt::format("K{}V{}", key.label, value.label);
   }
-  const auto word = [](const KvFormat& format) { return format.has_numeric_label() ? format.name : format.label; };
-  return pair.key == pair.value ? std::string(word(key)) : fmt::format("{}/{}", word(key), word(value));
+  const auto word = [](const KvFormat& format) {
+    return format.has_numeric_label() ? format.name : format.label;
+  };
+  return pair.key == pair.value ? std::string(word(key))
+                                : fmt::format("{}/{}", word(key), word(value));
 }
 
 PrecisionPair ParsePairLabel(std::string_view label, std::span<const PrecisionPair> pairs) {
@@ -82,11 +87,13 @@ PrecisionPair ParsePairLabel(std::string_view label, std::span<const PrecisionPa
   for (const PrecisionPair pair : pairs) {
     if (PairLabel(pair) == label) return pair;
   }
-  throw Error(fmt::format("reading a precision pair: found \"{}\", expected one of {}", label, LabelsOf(pairs)));
+  throw Error(fmt::format("reading a precision pair: found \"{}\", expected one of {}", label,
+                          LabelsOf(pairs)));
 }
 
 bool PrecisionPlan::is_exact() const {
-  return std::all_of(layers.begin(), layers.end(), [](PrecisionPair pair) { return pair.is_exact(); });
+  return std::all_of(layers.begin(), layers.end(),
+                     [](PrecisionPair pair) { return pair.is_exact(); });
 }
 
 size_t PrecisionPlanHash::operator()(const PrecisionPlan& plan) const {
@@ -119,7 +126,8 @@ std::string PlanSpec(const PrecisionPlan& plan) {
   return spec;
 }
 
-PrecisionPlan ParsePlanSpec(std::string_view spec, size_t layer_count, std::span<const PrecisionPair> pairs) {
+PrecisionPlan ParsePlanSpec(std::string_view spec, size_t layer_count,
+                            std::span<const PrecisionPair> pairs) {
   std::string_view rest = spec;
   const auto next_part = [&rest] {
     const size_t end = rest.find(';');
@@ -137,9 +145,11 @@ PrecisionPlan ParsePlanSpec(std::string_view spec, size_t layer_count, std::span
     const std::string_view range = part.substr(0, colon);
     const size_t dash = range.find('-');
     const size_t first = ParseLayerIndex(range.substr(0, dash), spec, layer_count);
-    const size_t last =
-        dash == std::string_view::npos ? first : ParseLayerIndex(range.substr(dash + 1), spec, layer_count);
-    if (last < first) FailSpec(spec, fmt::format("found the layers \"{}\", expected FIRST <= LAST", range));
+    const size_t last = dash == std::string_view::npos
+                            ? first
+                            : ParseLayerIndex(range.substr(dash + 1), spec, layer_count);
+    if (last < first)
+      FailSpec(spec, fmt::format("found the layers \"{}\", expected FIRST <= LAST", range));
     const PrecisionPair pair = ParsePair(part.substr(colon + 1), spec, pairs);
     std::fill(plan.layers.begin() + static_cast<ptrdiff_t>(first),
               plan.layers.begin() + static_cast<ptrdiff_t>(last) + 1, pair);

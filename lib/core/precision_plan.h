@@ -22,9 +22,9 @@ struct PrecisionPair {
 
 inline constexpr PrecisionPair kExactPair{};
 
-// "KV4" when both sides have 4 bits, else "K8V4", where the formats are labelled by numbers; else the
-// format's own label for both sides ("fp8_e4m3") or two ("q8_0/q4_0"). "exact" when both sides are. The
-// engine's word where it has one for the pair only ("turboquant_k8v4").
+// "KV4" when both sides have 4 bits, else "K8V4", where the formats are labelled by numbers; else
+// the format's own label for both sides ("fp8_e4m3") or two ("q8_0/q4_0"). "exact" when both sides
+// are. The engine's word where it has one for the pair only ("turboquant_k8v4").
 std::string PairLabel(PrecisionPair pair);
 
 // Throws Error when no pair of `pairs` has this label, naming those that exist.
@@ -51,6 +51,7 @@ std::string PlanSpec(const PrecisionPlan& plan);
 // Reads what PlanSpec writes; later overrides win. A pair is a label of `pairs`, "exact", a format
 // name for both sides ("int4") or two names ("int8/int4").
 // Throws Error (kUsage) naming the offending part and what was expected.
-PrecisionPlan ParsePlanSpec(std::string_view spec, size_t layer_count, std::span<const PrecisionPair> pairs);
+PrecisionPlan ParsePlanSpec(std::string_view spec, size_t layer_count,
+                            std::span<const PrecisionPair> pairs);
 
 }  // namespace kvtune

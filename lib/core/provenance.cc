@@ -28,21 +28,21 @@ void Compare(std::string_view name, const T& stored, const T& wanted,
 
 Json ToJson(const Provenance& provenance) {
   Json json = {{"version", provenance.version},
-          {"model", provenance.model},
-          {"model_hash", provenance.model_hash},
-          {"prompts", provenance.prompts},
-          {"prompts_hash", provenance.prompts_hash},
-          {"prompt_count", provenance.prompt_count},
-          {"token_count", provenance.token_count},
-          {"target", provenance.target},
-          {"device", provenance.device},
-          {"dtype", provenance.dtype},
-          {"prefill", provenance.prefill},
-          {"seed", provenance.seed},
-          {"context", provenance.context},
-          {"layer_count", provenance.layer_count},
-          {"kv_heads", provenance.kv_heads},
-          {"head_dim", provenance.head_dim}};
+               {"model", provenance.model},
+               {"model_hash", provenance.model_hash},
+               {"prompts", provenance.prompts},
+               {"prompts_hash", provenance.prompts_hash},
+               {"prompt_count", provenance.prompt_count},
+               {"token_count", provenance.token_count},
+               {"target", provenance.target},
+               {"device", provenance.device},
+               {"dtype", provenance.dtype},
+               {"prefill", provenance.prefill},
+               {"seed", provenance.seed},
+               {"context", provenance.context},
+               {"layer_count", provenance.layer_count},
+               {"kv_heads", provenance.kv_heads},
+               {"head_dim", provenance.head_dim}};
   if (provenance.noise_floor) json["noise_floor"] = *provenance.noise_floor;
   return json;
 }

@@ -27,8 +27,8 @@ struct Provenance {
   std::string prefill;  // "quantized", "exact"
   uint64_t seed = 0;
   int64_t context = 0;  // tokens at which bytes are counted
-  // Nats per token that rounding alone makes of a score (ModelRunner::NoiseFloor): plans whose losses
-  // are closer than this are ties. Measured where plans are scored.
+  // Nats per token that rounding alone makes of a score (ModelRunner::NoiseFloor): plans whose
+  // losses are closer than this are ties. Measured where plans are scored.
   std::optional<double> noise_floor = std::nullopt;
   int64_t layer_count = 0;
   int64_t kv_heads = 0;
@@ -38,8 +38,8 @@ struct Provenance {
 Json ToJson(const Provenance& provenance);
 Provenance ProvenanceFromJson(JsonFields fields);
 
-// One sentence per difference that makes scores of the same plans incomparable: content of model and
-// prompts, target, arithmetic.
+// One sentence per difference that makes scores of the same plans incomparable: content of model
+// and prompts, target, arithmetic.
 std::vector<std::string> ScoreDifferences(const Provenance& stored, const Provenance& wanted);
 
 // One sentence per difference that makes results incomparable ("--seed: found 1 there, expected

@@ -69,8 +69,7 @@ void ReadYarn(JsonFields& scaling, RopeConfig& rope, const RopeContext& context)
   const double denominator = NumberOr(scaling, "mscale_all_dim", 0);
   const bool has_both = numerator != 0 && denominator != 0;
   rope.attention_factor = PositiveNumberOr(
-      scaling, "attention_factor",
-      has_both ? mscale(numerator) / mscale(denominator) : mscale(1));
+      scaling, "attention_factor", has_both ? mscale(numerator) / mscale(denominator) : mscale(1));
 }
 
 std::vector<double> ReadFactors(JsonFields& scaling, std::string_view key, int64_t count) {

@@ -9,8 +9,9 @@
 
 namespace kvtune {
 
-// How frequencies are scaled, as in transformers' modeling_rope_utils.py. Its "dynamic" type changes
-// them only beyond max_position_embeddings, where kvtune runs no prompt: it is kDefault here.
+// How frequencies are scaled, as in transformers' modeling_rope_utils.py. Its "dynamic" type
+// changes them only beyond max_position_embeddings, where kvtune runs no prompt: it is kDefault
+// here.
 enum class RopeType { kDefault, kLinear, kLlama3, kYarn, kLongRope };
 
 struct RopeConfig {
@@ -26,8 +27,8 @@ struct RopeConfig {
   double beta_fast = 32;        // kYarn
   double beta_slow = 1;         // kYarn
   bool truncated = true;        // kYarn: the correction range ends at whole channels
-  // kLongRope, rotary_dim / 2 each: for prompts of up to original_max_position_embeddings tokens, and
-  // for longer ones.
+  // kLongRope, rotary_dim / 2 each: for prompts of up to original_max_position_embeddings tokens,
+  // and for longer ones.
   std::vector<double> short_factor;
   std::vector<double> long_factor;
 

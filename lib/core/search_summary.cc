@@ -9,9 +9,12 @@ namespace {
 
 std::string_view StageName(SearchStage stage) {
   switch (stage) {
-    case SearchStage::kUniformPlans: return "uniform";
-    case SearchStage::kGroupedSearch: return "grouped";
-    case SearchStage::kRefinement: return "refinement";
+    case SearchStage::kUniformPlans:
+      return "uniform";
+    case SearchStage::kGroupedSearch:
+      return "grouped";
+    case SearchStage::kRefinement:
+      return "refinement";
   }
   return "";
 }

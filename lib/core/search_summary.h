@@ -26,14 +26,14 @@ struct GenerationReport {
 };
 
 struct SearchSummary {
-  std::string algorithm;            // "nsga2", ...
-  bool exhaustive = false;          // the whole grouped space was scored
-  std::string stop_reason;          // a clause for people: "8 generations are done"
+  std::string algorithm;    // "nsga2", ...
+  bool exhaustive = false;  // the whole grouped space was scored
+  std::string stop_reason;  // a clause for people: "8 generations are done"
   int64_t distinct_plans = 0;
   int64_t prompt_scores = 0;        // plans times prompts
   int64_t prompt_scores_saved = 0;  // by racing
-  // Of the surrogate's exact front over all layer-wise plans, by its fit to all scores, in the units
-  // of GenerationReport: a guess at the best possible. Empty without a surrogate.
+  // Of the surrogate's exact front over all layer-wise plans, by its fit to all scores, in the
+  // units of GenerationReport: a guess at the best possible. Empty without a surrogate.
   std::optional<double> surrogate_hypervolume;
   std::vector<GenerationReport> generations = {};
 };

@@ -30,11 +30,10 @@ Json LayerToJson(const LayerSensitivity& layer, const std::vector<PrecisionPair>
   for (size_t i = 0; i < pairs.size(); ++i) {
     const PairErrors& of_pair = layer.errors[i];
     errors[PairLabel(pairs[i])] = ErrorsToJson(of_pair);
-    per_head[PairLabel(pairs[i])] = {
-        {"e_k", of_pair.head_e_k},
-        {"e_k_median", of_pair.head_e_k_median},
-        {"e_v", of_pair.head_e_v},
-        {"e_o", of_pair.head_e_o}};
+    per_head[PairLabel(pairs[i])] = {{"e_k", of_pair.head_e_k},
+                                     {"e_k_median", of_pair.head_e_k_median},
+                                     {"e_v", of_pair.head_e_v},
+                                     {"e_o", of_pair.head_e_o}};
   }
   return {{"index", layer.index},
           {"errors", std::move(errors)},

@@ -20,12 +20,9 @@ Json BaselineToJson(const Baseline& baseline) {
   for (const Metric metric : kMetrics) {
     values[std::string(MetricName(metric))] = ValueOf(baseline.measured, metric);
   }
-  return {{"name", baseline.name},
-          {"run", ToJson(baseline.run)},
-          {"spec", PlanSpec(baseline.plan)},
-          {"layers", std::move(layers)},
-          {"values", std::move(values)},
-          {"measured", ToJson(baseline.measured)}};
+  return {{"name", baseline.name},           {"run", ToJson(baseline.run)},
+          {"spec", PlanSpec(baseline.plan)}, {"layers", std::move(layers)},
+          {"values", std::move(values)},     {"measured", ToJson(baseline.measured)}};
 }
 
 Baseline BaselineFromJson(JsonFields fields) {
@@ -52,9 +49,10 @@ template <typename T>
 void RequireSame(std::string_view name, const T& stored, const T& now, const Baseline& baseline,
                  const fs::path& file) {
   if (stored == now) return;
-  throw Error(fmt::format("{}: the baseline of {}: {}: found {}, expected {} as it is now "
-                          "(--update-baseline replaces it)",
-                          file.string(), baseline.name, name, stored, now));
+  throw Error(
+      fmt::format("{}: the baseline of {}: {}: found {}, expected {} as it is now "
+                  "(--update-baseline replaces it)",
+                  file.string(), baseline.name, name, stored, now));
 }
 
 void AddChange(std::string_view name, const std::string& before, const std::string& after,
@@ -66,9 +64,10 @@ void AddChange(std::string_view name, const std::string& before, const std::stri
 
 std::vector<Baseline> ReadBaselines(const fs::path& file) {
   if (!fs::exists(file)) {
-    throw Error(fmt::format("reading the baseline {}: found nothing, expected a file "
-                            "(kvtune check --update-baseline writes it)",
-                            file.string()));
+    throw Error(
+        fmt::format("reading the baseline {}: found nothing, expected a file "
+                    "(kvtune check --update-baseline writes it)",
+                    file.string()));
   }
   const std::string text = ReadFile(file);
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
@@ -82,7 +81,8 @@ std::vector<Baseline> ReadBaselines(const fs::path& file) {
     baselines.push_back(BaselineFromJson(std::move(entry)));
     for (size_t i = 0; i + 1 < baselines.size(); ++i) {
       if (baselines[i].name != baselines.back().name) continue;
-      fields.Fail("baselines", fmt::format("found two of the name {}, expected one", baselines[i].name));
+      fields.Fail("baselines",
+                  fmt::format("found two of the name {}, expected one", baselines[i].name));
     }
   }
   fields.RequireNoOthers();
@@ -109,9 +109,10 @@ const Baseline& FindBaseline(const std::vector<Baseline>& baselines, std::string
     if (baseline.name == name) return baseline;
     names += (names.empty() ? "" : ", ") + baseline.name;
   }
-  throw Error(fmt::format("reading the baseline {}: found only {}, expected one of {} "
-                          "(kvtune check --update-baseline adds it)",
-                          file.string(), names, name));
+  throw Error(
+      fmt::format("reading the baseline {}: found only {}, expected one of {} "
+                  "(kvtune check --update-baseline adds it)",
+                  file.string(), names, name));
 }
 
 void RequireComparable(const Baseline& baseline, const Provenance& now, ModelChange change,

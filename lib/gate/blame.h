@@ -1,5 +1,5 @@
-// Which layer explains best that a plan got worse: the plan is scored again with one layer at a time
-// stored as the baseline stored it, or exactly, and the largest drop is named.
+// Which layer explains best that a plan got worse: the plan is scored again with one layer at a
+// time stored as the baseline stored it, or exactly, and the largest drop is named.
 #pragma once
 
 #include <optional>
@@ -21,8 +21,8 @@ struct Replacement {
   PrecisionPlan plan;
 };
 
-// Towards the baseline for every layer that differs from it; then towards exact for every layer that
-// is not. REQUIRES: equal layer counts.
+// Towards the baseline for every layer that differs from it; then towards exact for every layer
+// that is not. REQUIRES: equal layer counts.
 std::vector<Replacement> ReplacementsOf(const PrecisionPlan& plan, const PrecisionPlan& baseline);
 
 struct Blame {
@@ -31,8 +31,8 @@ struct Blame {
   std::string pair;         // what the layer has now, "KV2"
   std::string replacement;  // what it had or "exact"
   Metric metric = Metric::kKlMean;
-  double after = 0;         // the plan's value
-  double replaced = 0;      // its value with this layer replaced
+  double after = 0;     // the plan's value
+  double replaced = 0;  // its value with this layer replaced
 };
 
 // A plan that differs from the baseline is explained by what differs: exact layers are only asked

@@ -12,30 +12,57 @@ namespace {
 
 FieldRule Number(std::string_view name, std::string_view meaning, std::optional<double> least,
                  std::optional<double> most = std::nullopt) {
-  return {.name = name, .type = FieldType::kNumber, .meaning = meaning, .least = least, .most = most,
-          .choices = {}, .fields = {}};
+  return {.name = name,
+          .type = FieldType::kNumber,
+          .meaning = meaning,
+          .least = least,
+          .most = most,
+          .choices = {},
+          .fields = {}};
 }
 
 FieldRule Integer(std::string_view name, std::string_view meaning, double least) {
-  return {.name = name, .type = FieldType::kInteger, .meaning = meaning, .least = least, .most = {},
-          .choices = {}, .fields = {}};
+  return {.name = name,
+          .type = FieldType::kInteger,
+          .meaning = meaning,
+          .least = least,
+          .most = {},
+          .choices = {},
+          .fields = {}};
 }
 
 FieldRule Text(std::string_view name, Presence presence, std::string_view meaning) {
-  return {.name = name, .type = FieldType::kString, .presence = presence, .meaning = meaning,
-          .least = 1, .most = {}, .choices = {}, .fields = {}};
+  return {.name = name,
+          .type = FieldType::kString,
+          .presence = presence,
+          .meaning = meaning,
+          .least = 1,
+          .most = {},
+          .choices = {},
+          .fields = {}};
 }
 
 FieldRule Choice(std::string_view name, std::vector<std::string_view> choices,
                  std::string_view meaning) {
-  return {.name = name, .type = FieldType::kString, .meaning = meaning, .least = {}, .most = {},
-          .choices = std::move(choices), .fields = {}};
+  return {.name = name,
+          .type = FieldType::kString,
+          .meaning = meaning,
+          .least = {},
+          .most = {},
+          .choices = std::move(choices),
+          .fields = {}};
 }
 
 FieldRule Object(std::string_view name, Presence presence, std::string_view meaning,
                  std::vector<FieldRule> fields) {
-  return {.name = name, .type = FieldType::kObject, .presence = presence, .meaning = meaning,
-          .least = {}, .most = {}, .choices = {}, .fields = std::move(fields)};
+  return {.name = name,
+          .type = FieldType::kObject,
+          .presence = presence,
+          .meaning = meaning,
+          .least = {},
+          .most = {},
+          .choices = {},
+          .fields = std::move(fields)};
 }
 
 void RequireRange(const JsonFields& fields, const FieldRule& rule, double value) {
@@ -53,15 +80,19 @@ void RequireRule(JsonFields& fields, const FieldRule& rule) {
       const std::string text = fields.String(rule.name);
       if (rule.least && text.empty()) fields.Fail(rule.name, "found \"\", expected a text");
       if (!rule.choices.empty() && std::ranges::find(rule.choices, text) == rule.choices.end()) {
-        fields.Fail(rule.name, fmt::format("found \"{}\", expected {}", text, fmt::join(rule.choices, " or ")));
+        fields.Fail(rule.name, fmt::format("found \"{}\", expected {}", text,
+                                           fmt::join(rule.choices, " or ")));
       }
       return;
     }
     case FieldType::kStrings:
-      if (fields.Strings(rule.name).empty()) fields.Fail(rule.name, "found [], expected one at least");
+      if (fields.Strings(rule.name).empty())
+        fields.Fail(rule.name, "found [], expected one at least");
       return;
-    case FieldType::kInteger: return RequireRange(fields, rule, static_cast<double>(fields.Integer(rule.name)));
-    case FieldType::kNumber: return RequireRange(fields, rule, fields.Number(rule.name));
+    case FieldType::kInteger:
+      return RequireRange(fields, rule, static_cast<double>(fields.Integer(rule.name)));
+    case FieldType::kNumber:
+      return RequireRange(fields, rule, fields.Number(rule.name));
     case FieldType::kObject: {
       JsonFields inner = fields.Object(rule.name);
       return RequireRules(inner, rule.fields);
@@ -95,13 +126,20 @@ std::vector<FieldRule> MakeRules() {
   FieldRule schema_version = Integer("schema_version", "Of this file", version);
   schema_version.presence = Presence::kRequired;
   schema_version.most = version;
-  FieldRule prompts{.name = "prompts", .type = FieldType::kStrings, .presence = Presence::kRequired,
+  FieldRule prompts{.name = "prompts",
+                    .type = FieldType::kStrings,
+                    .presence = Presence::kRequired,
                     .meaning = "Prompt files, or \"bundled\" alone: the bundled calibration set",
-                    .least = {}, .most = {}, .choices = {}, .fields = {}};
+                    .least = {},
+                    .most = {},
+                    .choices = {},
+                    .fields = {}};
   return {
       std::move(schema_version),
-      Text("name", Presence::kRequired, "Of the gate, in reports and in the baseline; no two configs have the same"),
-      Text("model", Presence::kRequired, "Checkpoint directory, relative to this file as are all paths"),
+      Text("name", Presence::kRequired,
+           "Of the gate, in reports and in the baseline; no two configs have the same"),
+      Text("model", Presence::kRequired,
+           "Checkpoint directory, relative to this file as are all paths"),
       Text("model_hash", Presence::kRequired, "Content of the model's configuration and weights"),
       Text("target", Presence::kRequired, "Serving engine, a name that `kvtune targets` lists"),
       Text("plan", Presence::kRequired, "A plan spec: written out, an exported file or RUN:NAME"),
@@ -113,21 +151,26 @@ std::vector<FieldRule> MakeRules() {
              "What becomes of a prompt that is longer than the model's context (default: refuse)"),
       Integer("seed", "Of the choice of prompts (default: 0)", 0),
       Integer("context", "Tokens at which bytes are counted (default: 8192)", 1),
-      Choice("prefill", {"quantized", "exact"}, "What attention reads during the prompt (default: quantized)"),
+      Choice("prefill", {"quantized", "exact"},
+             "What attention reads during the prompt (default: quantized)"),
       Object("limits", Presence::kRequired, "What the plan must hold, whatever the baseline was",
              {Number("kl_mean", "Highest mean KL, nats per token", 0),
               Number("kl_p999", "Highest 99.9th percentile of the KL, nats", 0),
-              Number("top1_agreement", "Lowest share of tokens with the exact model's first choice", 0, 1),
-              Number("delta_nll", "Highest change of the negative log-likelihood, nats per token", std::nullopt),
+              Number("top1_agreement", "Lowest share of tokens with the exact model's first choice",
+                     0, 1),
+              Number("delta_nll", "Highest change of the negative log-likelihood, nats per token",
+                     std::nullopt),
               Number("bytes_per_token", "Most bytes of KV cache per token", 0),
-              Object("relative", Presence::kOptional, "By which share of the baseline's value it may rise",
+              Object("relative", Presence::kOptional,
+                     "By which share of the baseline's value it may rise",
                      {Number("kl_mean", "Default: 0.02", 0), Number("kl_p999", "Default: 0.05", 0),
                       Number("bytes_per_token", "Default: 0", 0)})}),
       Object("tolerance", Presence::kOptional,
-             "How far a metric may get worse in its own unit, in addition to the share of limits.relative",
+             "How far a metric may get worse in its own unit, in addition to the share of "
+             "limits.relative",
              {Number("kl_mean", "Default: 1e-6", 0), Number("kl_p999", "Default: 1e-4", 0),
-              Number("top1_agreement", "Default: 5e-4", 0, 1), Number("delta_nll", "Default: 1e-4", 0),
-              Number("bytes_per_token", "Default: 0", 0)}),
+              Number("top1_agreement", "Default: 5e-4", 0, 1),
+              Number("delta_nll", "Default: 1e-4", 0), Number("bytes_per_token", "Default: 0", 0)}),
       Number("confidence", "Of the interval of a change (default: 0.99)", 0.5, 0.9999)};
 }
 
@@ -149,7 +192,10 @@ void RequireRules(JsonFields& fields, std::span<const FieldRule> rules) {
 }
 
 Json SchemaOf(std::span<const FieldRule> rules) {
-  Json schema = {{"type", "object"}, {"additionalProperties", false}, {"required", Json::array()}, {"properties", Json::object()}};
+  Json schema = {{"type", "object"},
+                 {"additionalProperties", false},
+                 {"required", Json::array()},
+                 {"properties", Json::object()}};
   for (const FieldRule& rule : rules) {
     if (rule.presence == Presence::kRequired) schema["required"].push_back(rule.name);
     schema["properties"][std::string(rule.name)] = SchemaOf(rule);

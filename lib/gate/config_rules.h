@@ -18,10 +18,10 @@ struct FieldRule {
   FieldType type = FieldType::kString;
   Presence presence = Presence::kOptional;
   std::string_view meaning;
-  std::optional<double> least;                // of a number; of a string or an array 1 is "not empty"
+  std::optional<double> least;  // of a number; of a string or an array 1 is "not empty"
   std::optional<double> most;
-  std::vector<std::string_view> choices;      // of a string; empty: any
-  std::vector<FieldRule> fields;              // of an object
+  std::vector<std::string_view> choices;  // of a string; empty: any
+  std::vector<FieldRule> fields;          // of an object
 };
 
 const std::vector<FieldRule>& GateConfigRules();

@@ -30,9 +30,10 @@ void RequireConsistent(const std::map<Metric, double>& limits, const std::string
   const auto mean = limits.find(Metric::kKlMean);
   const auto tail = limits.find(Metric::kKlP999);
   if (mean != limits.end() && tail != limits.end() && tail->second < mean->second) {
-    throw Error(fmt::format("{}: limits: found kl_p999 {} below kl_mean {}, expected the limit of the "
-                            "99.9th percentile not to be below that of the mean",
-                            where, tail->second, mean->second));
+    throw Error(
+        fmt::format("{}: limits: found kl_p999 {} below kl_mean {}, expected the limit of the "
+                    "99.9th percentile not to be below that of the mean",
+                    where, tail->second, mean->second));
   }
 }
 
@@ -57,7 +58,8 @@ std::vector<fs::path> ReadPrompts(JsonFields& fields, const fs::path& folder) {
   if (names.size() == 1 && names.front() == kBundled) return {};
   std::vector<fs::path> files;
   for (const std::string& name : names) {
-    if (name == kBundled) fields.Fail("prompts", "found \"bundled\" beside files, expected it alone");
+    if (name == kBundled)
+      fields.Fail("prompts", "found \"bundled\" beside files, expected it alone");
     files.push_back((folder / name).lexically_normal());
   }
   return files;
@@ -65,7 +67,8 @@ std::vector<fs::path> ReadPrompts(JsonFields& fields, const fs::path& folder) {
 
 // Absolute first: a folder that is there and one that is not cannot be compared otherwise.
 std::string RelativeTo(const fs::path& folder, const fs::path& path) {
-  return fs::relative(fs::absolute(path), fs::absolute(folder.empty() ? "." : folder)).generic_string();
+  return fs::relative(fs::absolute(path), fs::absolute(folder.empty() ? "." : folder))
+      .generic_string();
 }
 
 Json MetricsToJson(const std::map<Metric, double>& values) {
@@ -103,7 +106,8 @@ GateConfig GateConfigFromJson(const Json& json, const fs::path& file) {
 GateConfig ReadGateConfig(const fs::path& file) {
   const std::string text = ReadFile(file);
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
-    throw Error(fmt::format("reading the config {}: found an empty file, expected a JSON object", file.string()));
+    throw Error(fmt::format("reading the config {}: found an empty file, expected a JSON object",
+                            file.string()));
   }
   return GateConfigFromJson(ParseJson(text, file.string()), file);
 }
@@ -128,7 +132,8 @@ Json ToJson(const GateConfig& config) {
   json["context"] = config.context;
   json["prefill"] = config.prefill;
   json["limits"] = MetricsToJson(config.limits.absolute);
-  if (!config.limits.relative.empty()) json["limits"]["relative"] = MetricsToJson(config.limits.relative);
+  if (!config.limits.relative.empty())
+    json["limits"]["relative"] = MetricsToJson(config.limits.relative);
   if (!config.limits.tolerance.empty()) json["tolerance"] = MetricsToJson(config.limits.tolerance);
   json["confidence"] = config.confidence;
   return json;

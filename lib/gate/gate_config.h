@@ -16,14 +16,14 @@ namespace kvtune {
 
 struct GateConfig {
   std::string name;
-  std::filesystem::path file;             // where it was read
-  std::filesystem::path model;            // as are all paths here: resolved
+  std::filesystem::path file;   // where it was read
+  std::filesystem::path model;  // as are all paths here: resolved
   std::string model_hash;
   std::string target;
-  std::string plan;                       // a plan spec
+  std::string plan;                            // a plan spec
   std::vector<std::filesystem::path> prompts;  // empty: the bundled calibration set
   std::string prompts_hash;
-  int64_t max_prompts = 0;                // as the options of the same names
+  int64_t max_prompts = 0;  // as the options of the same names
   int64_t max_tokens = 16384;
   std::string long_prompts = "refuse";
   uint64_t seed = 0;

@@ -9,11 +9,13 @@ namespace kvtune {
 namespace {
 
 std::string FailureOf(const MetricVerdict& verdict) {
-  std::string text = fmt::format("{} {:.4g} -> {:.4g}", MetricName(verdict.metric), verdict.before, verdict.after);
+  std::string text =
+      fmt::format("{} {:.4g} -> {:.4g}", MetricName(verdict.metric), verdict.before, verdict.after);
   if (verdict.change != Interval{}) {
     text += fmt::format(", change in [{:.3g}, {:.3g}]", verdict.change.low, verdict.change.high);
   }
-  if (verdict.outcome == Outcome::kOverLimit) return text + fmt::format(", limit {:.4g}", *verdict.limit);
+  if (verdict.outcome == Outcome::kOverLimit)
+    return text + fmt::format(", limit {:.4g}", *verdict.limit);
   return text + fmt::format(", allowed {:.3g}", verdict.allowed);
 }
 
@@ -59,9 +61,12 @@ Json VerdictToJson(const MetricVerdict& verdict) {
 
 std::string_view GateStatusName(GateStatus status) {
   switch (status) {
-    case GateStatus::kPassed: return "passed";
-    case GateStatus::kFailed: return "failed";
-    case GateStatus::kNotJudged: return "not judged";
+    case GateStatus::kPassed:
+      return "passed";
+    case GateStatus::kFailed:
+      return "failed";
+    case GateStatus::kNotJudged:
+      return "not judged";
   }
   return "";
 }
@@ -69,7 +74,8 @@ std::string_view GateStatusName(GateStatus status) {
 std::string BlameSentence(const Blame& blame) {
   const char* origin = blame.toward == Toward::kBaseline ? "as in the baseline" : "unquantized";
   return fmt::format("layer {} explains it best: with {} {}, not {}, {} is {:.4g}", blame.layer,
-                     blame.replacement, origin, blame.pair, MetricName(blame.metric), blame.replaced);
+                     blame.replacement, origin, blame.pair, MetricName(blame.metric),
+                     blame.replaced);
 }
 
 std::string Sentence(const GateResult& result) {
@@ -85,7 +91,8 @@ std::string Sentence(const GateResult& result) {
 
 ExitCode ExitCodeOf(std::span<const GateResult> results) {
   const auto any = [&](GateStatus status) {
-    return std::ranges::any_of(results, [&](const GateResult& result) { return result.status == status; });
+    return std::ranges::any_of(results,
+                               [&](const GateResult& result) { return result.status == status; });
   };
   if (any(GateStatus::kFailed)) return ExitCode::kGateFailed;
   return any(GateStatus::kNotJudged) || results.empty() ? ExitCode::kError : ExitCode::kOk;

@@ -37,9 +37,11 @@ PromptMeasurement PromptFromJson(JsonFields fields) {
                            .delta_nll_sum = fields.Number("delta_nll_sum"),
                            .top1_matches = fields.Integer("top1_matches"),
                            .kl_tail = {}};
-  for (const double kl : fields.Numbers("kl_tail")) prompt.kl_tail.push_back(static_cast<float>(kl));
+  for (const double kl : fields.Numbers("kl_tail"))
+    prompt.kl_tail.push_back(static_cast<float>(kl));
   fields.RequireNoOthers();
-  if (prompt.tokens < 1) fields.Fail("tokens", fmt::format("found {}, expected at least 1", prompt.tokens));
+  if (prompt.tokens < 1)
+    fields.Fail("tokens", fmt::format("found {}, expected at least 1", prompt.tokens));
   if (prompt.top1_matches < 0 || prompt.top1_matches > prompt.tokens) {
     fields.Fail("top1_matches",
                 fmt::format("found {}, expected 0 to {}", prompt.top1_matches, prompt.tokens));
@@ -54,11 +56,16 @@ PromptMeasurement PromptFromJson(JsonFields fields) {
 
 std::string_view MetricName(Metric metric) {
   switch (metric) {
-    case Metric::kKlMean: return "kl_mean";
-    case Metric::kKlP999: return "kl_p999";
-    case Metric::kTop1Agreement: return "top1_agreement";
-    case Metric::kDeltaNll: return "delta_nll";
-    case Metric::kBytesPerToken: return "bytes_per_token";
+    case Metric::kKlMean:
+      return "kl_mean";
+    case Metric::kKlP999:
+      return "kl_p999";
+    case Metric::kTop1Agreement:
+      return "top1_agreement";
+    case Metric::kDeltaNll:
+      return "delta_nll";
+    case Metric::kBytesPerToken:
+      return "bytes_per_token";
   }
   return "";
 }
@@ -134,8 +141,8 @@ Measurement MeasurementFromJson(JsonFields fields) {
     const size_t expected = std::min(tail, static_cast<size_t>(tokens[i]));
     const size_t found = measurement.prompts[i].kl_tail.size();
     if (found == expected) continue;
-    fields.Fail("prompts", fmt::format("found {} values in kl_tail of prompt {}, expected {}", found,
-                                       i, expected));
+    fields.Fail("prompts", fmt::format("found {} values in kl_tail of prompt {}, expected {}",
+                                       found, i, expected));
   }
   return measurement;
 }

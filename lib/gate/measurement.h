@@ -1,5 +1,5 @@
-// What the gate knows of a plan on a set of prompts: enough per prompt to compare two plans prompt by
-// prompt, and nothing else.
+// What the gate knows of a plan on a set of prompts: enough per prompt to compare two plans prompt
+// by prompt, and nothing else.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@ std::string_view MetricName(Metric metric);
 double WorseSign(Metric metric);
 
 struct PromptMeasurement {
-  int64_t tokens = 0;          // scored positions
-  double kl_sum = 0;           // nats
-  double delta_nll_sum = 0;    // nats, the plan's minus the exact model's
+  int64_t tokens = 0;        // scored positions
+  double kl_sum = 0;         // nats
+  double delta_nll_sum = 0;  // nats, the plan's minus the exact model's
   int64_t top1_matches = 0;
   std::vector<float> kl_tail;  // the largest KLs of the prompt, largest first (TailLength)
 };

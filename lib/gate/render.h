@@ -12,8 +12,8 @@ namespace kvtune {
 // A table of every metric, then one line a config.
 std::string GateTable(std::span<const GateResult> results, size_t width);
 
-// JUnit XML as Jenkins, GitLab and GitHub's actions read it: one test suite, one test case a config;
-// a failed gate is a <failure>, one that was not judged an <error>.
+// JUnit XML as Jenkins, GitLab and GitHub's actions read it: one test suite, one test case a
+// config; a failed gate is a <failure>, one that was not judged an <error>.
 std::string GateJunit(std::span<const GateResult> results);
 
 // For a pull request's comment.

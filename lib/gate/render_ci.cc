@@ -11,12 +11,18 @@ namespace {
 std::string Xml(const std::string& text) {
   std::string escaped;
   for (const char c : text) {
-    if (c == '&') escaped += "&amp;";
-    else if (c == '<') escaped += "&lt;";
-    else if (c == '>') escaped += "&gt;";
-    else if (c == '"') escaped += "&quot;";
-    else if (static_cast<unsigned char>(c) < 0x20) escaped += c == '\n' ? "&#10;" : " ";
-    else escaped += c;
+    if (c == '&')
+      escaped += "&amp;";
+    else if (c == '<')
+      escaped += "&lt;";
+    else if (c == '>')
+      escaped += "&gt;";
+    else if (c == '"')
+      escaped += "&quot;";
+    else if (static_cast<unsigned char>(c) < 0x20)
+      escaped += c == '\n' ? "&#10;" : " ";
+    else
+      escaped += c;
   }
   return escaped;
 }
@@ -27,7 +33,8 @@ enum class Place { kMessage, kProperty };
 std::string WorkflowValue(const std::string& text, Place place) {
   std::string escaped;
   for (const char c : text) {
-    const bool special = c == '%' || c == '\r' || c == '\n' || (place == Place::kProperty && (c == ':' || c == ','));
+    const bool special =
+        c == '%' || c == '\r' || c == '\n' || (place == Place::kProperty && (c == ':' || c == ','));
     escaped += special ? fmt::format("%{:02X}", static_cast<unsigned char>(c)) : std::string(1, c);
   }
   return escaped;
@@ -36,9 +43,10 @@ std::string WorkflowValue(const std::string& text, Place place) {
 std::string Numbers(const GateResult& result) {
   std::string text;
   for (const MetricVerdict& verdict : result.metrics) {
-    text += fmt::format("{}: {:.6g} -> {:.6g}, change in [{:.4g}, {:.4g}], allowed {:.3g}: {}\n", MetricName(verdict.metric),
-                        verdict.before, verdict.after, verdict.change.low, verdict.change.high, verdict.allowed,
-                        OutcomeName(verdict.outcome));
+    text +=
+        fmt::format("{}: {:.6g} -> {:.6g}, change in [{:.4g}, {:.4g}], allowed {:.3g}: {}\n",
+                    MetricName(verdict.metric), verdict.before, verdict.after, verdict.change.low,
+                    verdict.change.high, verdict.allowed, OutcomeName(verdict.outcome));
   }
   for (const std::string& note : result.notes) text += note + "\n";
   return text;
@@ -51,19 +59,25 @@ std::string GateJunit(std::span<const GateResult> results) {
   const auto errors = std::ranges::count(results, GateStatus::kNotJudged, &GateResult::status);
   double seconds = 0;
   for (const GateResult& result : results) seconds += result.seconds;
-  const std::string counts = fmt::format(R"(tests="{}" failures="{}" errors="{}" skipped="0" time="{:.3f}")",
-                                         results.size(), failures, errors, seconds);
-  std::string xml = fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {}>\n"
-                                "  <testsuite name=\"kvtune check\" {}>\n", counts, counts);
+  const std::string counts =
+      fmt::format(R"(tests="{}" failures="{}" errors="{}" skipped="0" time="{:.3f}")",
+                  results.size(), failures, errors, seconds);
+  std::string xml = fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {}>\n"
+      "  <testsuite name=\"kvtune check\" {}>\n",
+      counts, counts);
   for (const GateResult& result : results) {
-    xml += fmt::format("    <testcase classname=\"kvtune.check\" name=\"{}\" file=\"{}\" time=\"{:.3f}\">\n",
-                       Xml(result.name), Xml(result.file), result.seconds);
+    xml += fmt::format(
+        "    <testcase classname=\"kvtune.check\" name=\"{}\" file=\"{}\" time=\"{:.3f}\">\n",
+        Xml(result.name), Xml(result.file), result.seconds);
     if (result.status != GateStatus::kPassed) {
       const char* tag = result.status == GateStatus::kFailed ? "failure" : "error";
-      xml += fmt::format("      <{0} message=\"{1}\" type=\"{2}\">{1}</{0}>\n", tag, Xml(Sentence(result)),
+      xml += fmt::format("      <{0} message=\"{1}\" type=\"{2}\">{1}</{0}>\n", tag,
+                         Xml(Sentence(result)),
                          result.status == GateStatus::kFailed ? "regression" : "not-judged");
     }
-    xml += fmt::format("      <system-out>{}</system-out>\n    </testcase>\n", Xml(Numbers(result)));
+    xml +=
+        fmt::format("      <system-out>{}</system-out>\n    </testcase>\n", Xml(Numbers(result)));
   }
   return xml + "  </testsuite>\n</testsuites>\n";
 }
@@ -76,11 +90,12 @@ std::string GateAnnotations(std::span<const GateResult> results) {
     });
     const bool passed = result.status == GateStatus::kPassed;
     if (passed && same) continue;
-    text += fmt::format("::{} file={},title={}::{}\n", passed ? "notice" : "error",
-                        WorkflowValue(result.file, Place::kProperty),
-                        WorkflowValue(fmt::format("kvtune check {} {}", result.name, GateStatusName(result.status)),
-                                      Place::kProperty),
-                        WorkflowValue(Sentence(result), Place::kMessage));
+    text += fmt::format(
+        "::{} file={},title={}::{}\n", passed ? "notice" : "error",
+        WorkflowValue(result.file, Place::kProperty),
+        WorkflowValue(fmt::format("kvtune check {} {}", result.name, GateStatusName(result.status)),
+                      Place::kProperty),
+        WorkflowValue(Sentence(result), Place::kMessage));
   }
   return text;
 }

@@ -48,7 +48,8 @@ Outcome OutcomeOf(const MetricVerdict& verdict) {
   return most < -verdict.allowed ? Outcome::kBetter : Outcome::kExplained;
 }
 
-// Another type's rounding moves every metric but the bytes; of the mean KL alone it is known how far.
+// Another type's rounding moves every metric but the bytes; of the mean KL alone it is known how
+// far.
 Outcome OutcomeInOtherType(const MetricVerdict& verdict) {
   if (verdict.metric == Metric::kBytesPerToken) {
     return Beyond(verdict) ? Outcome::kOverLimit : OutcomeOf(verdict);
@@ -68,25 +69,38 @@ double DefaultRelative(Metric metric) {
 
 double DefaultTolerance(Metric metric) {
   switch (metric) {
-    case Metric::kKlMean: return 1e-6;
-    case Metric::kKlP999: return 1e-4;
-    case Metric::kTop1Agreement: return 5e-4;
-    case Metric::kDeltaNll: return 1e-4;
-    case Metric::kBytesPerToken: return 0;
+    case Metric::kKlMean:
+      return 1e-6;
+    case Metric::kKlP999:
+      return 1e-4;
+    case Metric::kTop1Agreement:
+      return 5e-4;
+    case Metric::kDeltaNll:
+      return 1e-4;
+    case Metric::kBytesPerToken:
+      return 0;
   }
   return 0;
 }
 
 std::string_view OutcomeName(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kSame: return "same";
-    case Outcome::kWithinTolerance: return "within tolerance";
-    case Outcome::kExplained: return "explained by the interval";
-    case Outcome::kBetter: return "better";
-    case Outcome::kWorse: return "worse";
-    case Outcome::kOverLimit: return "beyond the limit";
-    case Outcome::kUnclear: return "beyond the limit, perhaps by rounding";
-    case Outcome::kNotComparable: return "not compared";
+    case Outcome::kSame:
+      return "same";
+    case Outcome::kWithinTolerance:
+      return "within tolerance";
+    case Outcome::kExplained:
+      return "explained by the interval";
+    case Outcome::kBetter:
+      return "better";
+    case Outcome::kWorse:
+      return "worse";
+    case Outcome::kOverLimit:
+      return "beyond the limit";
+    case Outcome::kUnclear:
+      return "beyond the limit, perhaps by rounding";
+    case Outcome::kNotComparable:
+      return "not compared";
   }
   return "";
 }
@@ -102,9 +116,9 @@ std::vector<MetricVerdict> Judge(const Measurement& before, const Measurement& a
                           .after = ValueOf(after, metric),
                           .change = {},
                           .limit = LimitOf(options.limits, metric)};
-    verdict.allowed =
-        ValueOr(options.limits.tolerance, metric, DefaultTolerance(metric)) +
-        ValueOr(options.limits.relative, metric, DefaultRelative(metric)) * std::abs(verdict.before);
+    verdict.allowed = ValueOr(options.limits.tolerance, metric, DefaultTolerance(metric)) +
+                      ValueOr(options.limits.relative, metric, DefaultRelative(metric)) *
+                          std::abs(verdict.before);
     if (metric == Metric::kKlMean) verdict.allowed += options.rounding;
     if (metric == Metric::kBytesPerToken) {
       const double change = verdict.after - verdict.before;
@@ -124,8 +138,11 @@ std::vector<MetricVerdict> JudgeLimits(const Measurement& after, const Limits& l
   std::vector<MetricVerdict> verdicts;
   for (const Metric metric : kMetrics) {
     const double value = ValueOf(after, metric);
-    MetricVerdict verdict{
-        .metric = metric, .before = value, .after = value, .change = {}, .limit = LimitOf(limits, metric)};
+    MetricVerdict verdict{.metric = metric,
+                          .before = value,
+                          .after = value,
+                          .change = {},
+                          .limit = LimitOf(limits, metric)};
     if (Beyond(verdict)) verdict.outcome = Outcome::kOverLimit;
     verdicts.push_back(verdict);
   }

@@ -1,8 +1,8 @@
 // Whether a plan got worse: a paired test over prompts.
 //
-// Two noisy means say little about each other; the change prompt by prompt says much. The interval of
-// a change is a percentile bootstrap over prompts (Efron and Tibshirani 1993, ch. 13) of
-// after - before, both over the same drawn prompts. Identical measurements have the interval [0, 0].
+// Two noisy means say little about each other; the change prompt by prompt says much. The interval
+// of a change is a percentile bootstrap over prompts (Efron and Tibshirani 1993, ch. 13) of after -
+// before, both over the same drawn prompts. Identical measurements have the interval [0, 0].
 #pragma once
 
 #include <cstdint>
@@ -36,8 +36,8 @@ enum class Outcome {
   kBetter,           // and the interval does not explain it
   kWorse,            // and the interval does not explain it: fails
   kOverLimit,        // beyond the absolute limit: fails
-  kUnclear,          // beyond it in another type than the baseline's, which may be rounding: not judged
-  kNotComparable     // measured, but not against this baseline
+  kUnclear,  // beyond it in another type than the baseline's, which may be rounding: not judged
+  kNotComparable  // measured, but not against this baseline
 };
 
 // "same", "within tolerance", ...
@@ -48,14 +48,14 @@ struct MetricVerdict {
   Metric metric = Metric::kKlMean;
   double before = 0;
   double after = 0;
-  Interval change;      // of after - before
-  double allowed = 0;   // how far it may get worse, >= 0
+  Interval change;     // of after - before
+  double allowed = 0;  // how far it may get worse, >= 0
   std::optional<double> limit;
   Outcome outcome = Outcome::kSame;
 };
 
-// Whether both were computed in one data type. If not, only the mean KL and the bytes are compared: of
-// the other metrics it is not known what rounding does to them.
+// Whether both were computed in one data type. If not, only the mean KL and the bytes are compared:
+// of the other metrics it is not known what rounding does to them.
 enum class TypeComparison { kSame, kOther };
 
 struct VerdictOptions {

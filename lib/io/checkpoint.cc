@@ -56,7 +56,8 @@ std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
 
 // What the file says, however it is laid out and without what nothing is computed from.
 std::string CanonicalConfig(const fs::path& path) {
-  constexpr const char* kDescriptive[] = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"};
+  constexpr const char* kDescriptive[] = {"_name_or_path", "transformers_version", "torch_dtype",
+                                          "dtype", "use_cache"};
   nlohmann::json config = ReadJsonFile(path);  // sorted by key
   for (const char* key : kDescriptive) config.erase(key);
   return config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -37,9 +37,9 @@ class Checkpoint {
   uint64_t weight_bytes() const;
   size_t shard_count() const { return shards_.size(); }
 
-  // Content hash of the configuration and of all tensors by name: the same for an equal model that was
-  // sharded anew, saved by another version of its library, or that tokenizes by another file (prompts
-  // are hashed as token ids). Reads every page once.
+  // Content hash of the configuration and of all tensors by name: the same for an equal model that
+  // was sharded anew, saved by another version of its library, or that tokenizes by another file
+  // (prompts are hashed as token ids). Reads every page once.
   std::string ContentHash() const;
 
  private:

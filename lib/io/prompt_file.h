@@ -18,8 +18,9 @@ struct RawPrompt {
 
 // `.jsonl`: {"text": "..."} or {"input_ids": [...]} a line, other keys are ignored, blank lines are
 // skipped. Any other file: one document. Throws Error for a line that has neither field (naming the
-// keys that it has), for an empty file, and for "messages", whose template is a program in a language
-// of its own: the message is the command that renders them for the model in `model_directory`.
+// keys that it has), for an empty file, and for "messages", whose template is a program in a
+// language of its own: the message is the command that renders them for the model in
+// `model_directory`.
 std::vector<RawPrompt> ReadPromptFile(const std::filesystem::path& path,
                                       const std::filesystem::path& model_directory);
 

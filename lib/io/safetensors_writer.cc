@@ -23,7 +23,8 @@ void WriteSafetensors(const std::filesystem::path& path, std::span<const Float32
   for (const Float32Tensor& tensor : tensors) {
     const size_t begin = data.size();
     Append(data, tensor.values.data(), tensor.values.size() * sizeof(float));
-    header[tensor.name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
+    header[tensor.name] = {
+        {"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
   }
   std::string text = header.dump();
   constexpr size_t kAlignment = 8;

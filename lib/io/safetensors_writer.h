@@ -1,4 +1,5 @@
-// Writing small safetensors files: scales of a quantized cache, as engines load them beside the weights.
+// Writing small safetensors files: scales of a quantized cache, as engines load them beside the
+// weights.
 #pragma once
 
 #include <cstdint>

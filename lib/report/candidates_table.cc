@@ -69,9 +69,10 @@ std::string CandidatesText(const CandidateSet& candidates, size_t width) {
     text.AddRow({fmt::format("{}", layer.index), Labels(layer.kept), DroppedText(layer.dropped)});
   }
   return text.Render(width) +
-         fmt::format("Kept {} of {} pairs by {} and {} bits. A<B: A is dropped, B has no more bits "
-                     "and no more error.\n",
-                     kept, all, candidates.metric, candidates.bits);
+         fmt::format(
+             "Kept {} of {} pairs by {} and {} bits. A<B: A is dropped, B has no more bits "
+             "and no more error.\n",
+             kept, all, candidates.metric, candidates.bits);
 }
 
 std::string GroupsText(const LayerGroups& groups, size_t width) {

@@ -63,21 +63,20 @@ std::string FragileRows(const Diagnosis& diagnosis, size_t width) {
   table.AddRow(
       Row("others", safe, diagnosis.ordinary_median, diagnosis.ordinary_output_error, "-"));
   return table.Render(width) +
-         fmt::format("Errors with {} keys, of the worst KV head; key error: of the median channel; "
-                     "largest channel: over the median one. Others: the worst output error, else "
-                     "medians.\n",
-                     safe);
+         fmt::format(
+             "Errors with {} keys, of the worst KV head; key error: of the median channel; "
+             "largest channel: over the median one. Others: the worst output error, else "
+             "medians.\n",
+             safe);
 }
 
 }  // namespace
 
 std::string DiagnosisSentence(const Diagnosis& diagnosis) {
   if (!diagnosis.safe_key) return "";
-  const std::string verdict =
-      fmt::format("{} keys are {} (attention output error up to {:.3f}).\n",
-                  FormatOf(*diagnosis.safe_key).name,
-                  diagnosis.is_safe ? "safe" : "not safe in every layer",
-                  diagnosis.ordinary_output_error);
+  const std::string verdict = fmt::format(
+      "{} keys are {} (attention output error up to {:.3f}).\n", FormatOf(*diagnosis.safe_key).name,
+      diagnosis.is_safe ? "safe" : "not safe in every layer", diagnosis.ordinary_output_error);
   if (diagnosis.fragile.empty()) return "No layer stands out; " + verdict;
   std::map<KvFormatId, std::vector<size_t>> layers_of_key;
   for (const FragileLayer& layer : diagnosis.fragile) {

@@ -97,8 +97,8 @@ std::string RatioText(std::vector<double> ratios) {
 
 ScoreSet ComparableScores(const ParetoFront& front) {
   const auto scored = [](const ScoredPlan& plan) { return plan.held_out.has_value(); };
-  const bool all = std::ranges::all_of(front.plans, scored) &&
-                   std::ranges::all_of(front.uniform, scored);
+  const bool all =
+      std::ranges::all_of(front.plans, scored) && std::ranges::all_of(front.uniform, scored);
   return all ? ScoreSet::kHeldOut : ScoreSet::kCalibration;
 }
 
@@ -137,9 +137,10 @@ std::string UniformSentence(const ParetoFront& front) {
     if (best > 0) ratios.push_back(MeanKl(*comparison.uniform, scores) / best);
   }
   if (beaten == 0) {
-    return fmt::format("No layer-wise plan of the front beats any of the {} uniform plans at equal "
-                       "or fewer bytes (by {}): choose a uniform one.\n",
-                       front.uniform.size(), loss);
+    return fmt::format(
+        "No layer-wise plan of the front beats any of the {} uniform plans at equal "
+        "or fewer bytes (by {}): choose a uniform one.\n",
+        front.uniform.size(), loss);
   }
   std::string sentence =
       fmt::format("Layer-wise plans beat {} of {} uniform plans at equal or fewer bytes", beaten,
@@ -165,8 +166,10 @@ std::string TieSentence(const ParetoFront& front) {
   const bool any = std::ranges::any_of(
       front.plans, [&](const ScoredPlan& plan) { return SmallestTie(front, plan) != nullptr; });
   if (!any) return "";
-  return fmt::format("=: a smaller plan whose KL differs by less than {:.2g}, which rounding in {} makes of any score.\n",
-                     *front.run.noise_floor, front.run.dtype);
+  return fmt::format(
+      "=: a smaller plan whose KL differs by less than {:.2g}, which rounding in {} makes of any "
+      "score.\n",
+      *front.run.noise_floor, front.run.dtype);
 }
 
 std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view engine) {
@@ -175,21 +178,26 @@ std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view 
   };
   if (plans.empty() || !plans.front().cost.padded_bytes_per_token) return "";
   const ScoredPlan& most = *std::ranges::max_element(plans, {}, growth);
-  const auto growing = std::ranges::count_if(plans, [&](const ScoredPlan& plan) { return growth(plan) > 1 + 1e-9; });
-  std::string consequence = "a plan of several formats takes more bytes per token; no plan here does";
+  const auto growing =
+      std::ranges::count_if(plans, [&](const ScoredPlan& plan) { return growth(plan) > 1 + 1e-9; });
+  std::string consequence =
+      "a plan of several formats takes more bytes per token; no plan here does";
   if (growing > 0) {
-    consequence = fmt::format("{} takes {:.0f} bytes per token, not {:.0f}", most.name, *most.cost.padded_bytes_per_token,
-                              most.cost.bytes_per_token);
+    consequence = fmt::format("{} takes {:.0f} bytes per token, not {:.0f}", most.name,
+                              *most.cost.padded_bytes_per_token, most.cost.bytes_per_token);
   }
   if (growing > 1) consequence += fmt::format(", the most of {} such plans", growing);
-  return fmt::format("Some layers have sliding windows: {} may pad the pages of all layers to one size, and then {}.\n",
-                     engine, consequence);
+  return fmt::format(
+      "Some layers have sliding windows: {} may pad the pages of all layers to one size, and then "
+      "{}.\n",
+      engine, consequence);
 }
 
 std::string PaddingSentence(const ParetoFront& front) {
   std::vector<ScoredPlan> plans = front.plans;
   for (const ScoredPlan& plan : front.uniform) {
-    if (std::ranges::find(plans, plan.plan, &ScoredPlan::plan) == plans.end()) plans.push_back(plan);
+    if (std::ranges::find(plans, plan.plan, &ScoredPlan::plan) == plans.end())
+      plans.push_back(plan);
   }
   return PaddingSentence(plans, front.run.target);
 }
@@ -201,9 +209,9 @@ std::string SearchSentences(const ParetoFront& front) {
   std::string text = fmt::format(
       "Searched with {}: {} plans, {} of {} prompt-scores ({:.0f} % saved by racing); {}.\n",
       search.algorithm, search.distinct_plans, search.prompt_scores, wanted,
-      wanted > 0 ? 100.0 * static_cast<double>(search.prompt_scores_saved) /
-                       static_cast<double>(wanted)
-                 : 0.0,
+      wanted > 0
+          ? 100.0 * static_cast<double>(search.prompt_scores_saved) / static_cast<double>(wanted)
+          : 0.0,
       search.stop_reason);
   std::vector<std::string> volumes;
   for (const GenerationReport& report : search.generations) {
@@ -211,9 +219,9 @@ std::string SearchSentences(const ParetoFront& front) {
   }
   text += fmt::format("Hypervolume by generation: {}", fmt::join(volumes, ", "));
   if (search.surrogate_hypervolume.value_or(0) > 0 && !search.generations.empty()) {
-    text += fmt::format("; the last is {:.1f} % of the surrogate's exact front",
-                        100 * search.generations.back().hypervolume /
-                            *search.surrogate_hypervolume);
+    text +=
+        fmt::format("; the last is {:.1f} % of the surrogate's exact front",
+                    100 * search.generations.back().hypervolume / *search.surrogate_hypervolume);
   }
   return text + ".\n";
 }

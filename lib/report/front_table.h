@@ -21,8 +21,9 @@ std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
 std::string FrontTable(const ParetoFront& front, size_t width);
 
 // A uniform plan and the layer-wise plan of the front that beats it: the one with the lowest loss
-// among those with less loss, by more than the run's noise floor, at no more bytes; nullptr when nothing beats the uniform plan.
-// Uniform plans that are on the front themselves do not count: to choose one needs no search.
+// among those with less loss, by more than the run's noise floor, at no more bytes; nullptr when
+// nothing beats the uniform plan. Uniform plans that are on the front themselves do not count: to
+// choose one needs no search.
 struct UniformComparison {
   const ScoredPlan* uniform = nullptr;
   const ScoredPlan* beaten_by = nullptr;
@@ -40,8 +41,8 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
 // none.
 std::string UniformSentence(const ParetoFront& front);
 
-// The plan of the front with the fewest bytes, and fewer than `plan`, whose calibration KL is closer to
-// plan's than the run's noise floor; nullptr when there is none or no floor is known.
+// The plan of the front with the fewest bytes, and fewer than `plan`, whose calibration KL is
+// closer to plan's than the run's noise floor; nullptr when there is none or no floor is known.
 const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
 
 // What the ties of FrontTable mean; empty without any.

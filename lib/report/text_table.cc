@@ -8,8 +8,8 @@
 namespace kvtune {
 namespace {
 
-constexpr size_t kGap = 2;               // spaces between columns
-constexpr size_t kNarrowestWrap = 16;    // a last column below this is not wrapped: unreadable
+constexpr size_t kGap = 2;             // spaces between columns
+constexpr size_t kNarrowestWrap = 16;  // a last column below this is not wrapped: unreadable
 
 std::string Padded(const std::string& text, size_t width, Align align) {
   const size_t used = DisplayWidth(text);

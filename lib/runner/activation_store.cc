@@ -27,8 +27,8 @@ ActivationStore::ActivationStore(std::span<const int64_t> bytes_of_prompt, int64
   file_ = std::make_unique<ScratchFile>(static_cast<size_t>(spilled));
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (offsets[i] < 0) continue;
-    slots_[i].spill = file_->bytes().subspan(static_cast<size_t>(offsets[i]),
-                                             static_cast<size_t>(RoundUpToPages(bytes_of_prompt[i])));
+    slots_[i].spill = file_->bytes().subspan(
+        static_cast<size_t>(offsets[i]), static_cast<size_t>(RoundUpToPages(bytes_of_prompt[i])));
   }
 }
 

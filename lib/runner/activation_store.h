@@ -12,12 +12,12 @@
 
 namespace kvtune {
 
-// Keeps one tensor a prompt, in memory up to a limit and beyond it in a memory-mapped temporary file.
-// Different prompts may be put and taken by different threads.
+// Keeps one tensor a prompt, in memory up to a limit and beyond it in a memory-mapped temporary
+// file. Different prompts may be put and taken by different threads.
 class ActivationStore {
  public:
-  // Prompt i never puts more than bytes_of_prompt[i]. The first prompts that fit `max_bytes` together
-  // stay in memory. Throws Error when there is no room for the file.
+  // Prompt i never puts more than bytes_of_prompt[i]. The first prompts that fit `max_bytes`
+  // together stay in memory. Throws Error when there is no room for the file.
   ActivationStore(std::span<const int64_t> bytes_of_prompt, int64_t max_bytes);
 
   // REQUIRES: nothing is there for this prompt.
@@ -29,8 +29,8 @@ class ActivationStore {
  private:
   struct Slot {
     at::Tensor kept;
-    std::span<std::byte> spill;        // empty: `kept` holds it
-    std::vector<int64_t> shape;        // of what is in `spill`
+    std::span<std::byte> spill;  // empty: `kept` holds it
+    std::vector<int64_t> shape;  // of what is in `spill`
     at::TensorOptions options;
   };
 

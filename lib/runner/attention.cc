@@ -26,18 +26,21 @@ at::Tensor DiagonalGroups(const at::Tensor& weights, const QueryBlock& block, in
   return weights.narrow(2, 0, groups * window)
       .narrow(3, block.begin - block.first_key, groups * window)
       .unflatten(3, {groups, window})
-      .unflatten(2, {groups, window})   // [batch, heads, groups, window, groups, window]
-      .diagonal(0, 2, 4);               // [batch, heads, window, window, groups]
+      .unflatten(2, {groups, window})  // [batch, heads, groups, window, groups, window]
+      .diagonal(0, 2, 4);              // [batch, heads, window, window, groups]
 }
 
-// The block's own groups as [batch, heads, groups, window, channels]. x: [batch, heads, tokens, channels].
+// The block's own groups as [batch, heads, groups, window, channels]. x: [batch, heads, tokens,
+// channels].
 at::Tensor OwnGroups(const at::Tensor& x, const QueryBlock& block, int64_t window) {
   const int64_t groups = (block.end - block.begin) / window;
   return x.narrow(2, block.begin, groups * window).unflatten(2, {groups, window});
 }
 
 // Tokens at the end of a prompt's last block that fill no group.
-int64_t UnfinishedTokens(const QueryBlock& block, int64_t window) { return (block.end - block.begin) % window; }
+int64_t UnfinishedTokens(const QueryBlock& block, int64_t window) {
+  return (block.end - block.begin) % window;
+}
 
 // Repeats KV heads for the query heads that share them. x: [batch, kv_heads, ...].
 at::Tensor ForQueryHeads(const at::Tensor& x, int64_t query_heads) {
@@ -59,7 +62,9 @@ void ReplaceOwnGroupScores(at::Tensor& scores, const at::Tensor& query, const Ca
     const int64_t start = block.end - rest;
     const at::Tensor own =
         at::matmul(query.narrow(2, start, rest), exact.narrow(2, start, rest).transpose(-1, -2));
-    scores.narrow(2, scores.size(2) - rest, rest).narrow(3, start - block.first_key, rest).copy_(own);
+    scores.narrow(2, scores.size(2) - rest, rest)
+        .narrow(3, start - block.first_key, rest)
+        .copy_(own);
   }
 }
 
@@ -77,7 +82,8 @@ void Hide(at::Tensor& scores, const QueryBlock& block, int64_t window_tokens) {
 // scores: [batch, heads, rows, keys]; sinks: [heads] or undefined
 at::Tensor SoftmaxWithSinks(const at::Tensor& scores, const at::Tensor& sinks) {
   if (!sinks.defined()) return at::softmax(scores, -1);
-  const at::Tensor column = sinks.view({1, -1, 1, 1}).expand({scores.size(0), -1, scores.size(2), 1});
+  const at::Tensor column =
+      sinks.view({1, -1, 1, 1}).expand({scores.size(0), -1, scores.size(2), 1});
   return at::softmax(at::cat({scores, column}, -1), -1).narrow(-1, 0, scores.size(3)).contiguous();
 }
 
@@ -95,13 +101,15 @@ int64_t MaxWeightElements(const at::Device& device) {
   return device.is_cpu() ? kCpu : kCuda;
 }
 
-std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t alignment, int64_t window_tokens,
-                                    int64_t elements_per_weight, int64_t max_elements) {
+std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t alignment,
+                                    int64_t window_tokens, int64_t elements_per_weight,
+                                    int64_t max_elements) {
   std::vector<QueryBlock> blocks;
   // A window's worth of queries at a time sees no more than two windows of keys.
   const bool windowed = window_tokens > 0 && window_tokens < tokens;
   const int64_t keys = windowed ? std::min(2 * window_tokens, tokens) : tokens;
-  int64_t rows = std::max<int64_t>(1, max_elements / (elements_per_weight * std::max<int64_t>(keys, 1)));
+  int64_t rows =
+      std::max<int64_t>(1, max_elements / (elements_per_weight * std::max<int64_t>(keys, 1)));
   if (windowed) rows = std::min(rows, window_tokens);
   rows = std::max(alignment, rows / alignment * alignment);
   for (int64_t begin = first; begin < tokens; begin += rows) {
@@ -114,33 +122,38 @@ std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t align
 at::Tensor AttentionWeights(const at::Tensor& query, const CacheSide& keys, const QueryBlock& block,
                             const ScoreRule& rule) {
   const int64_t rows = block.end - block.begin;
-  at::Tensor scores =
-      GroupedProduct(query.narrow(2, block.begin, rows),
-                     keys.stored.narrow(2, block.first_key, block.end - block.first_key).transpose(-1, -2));
+  at::Tensor scores = GroupedProduct(
+      query.narrow(2, block.begin, rows),
+      keys.stored.narrow(2, block.first_key, block.end - block.first_key).transpose(-1, -2));
   if (keys.window_tokens > 0) ReplaceOwnGroupScores(scores, query, keys, block);
   if (rule.soft_cap > 0) SoftCap(scores, rule.soft_cap);
   if (UsesCpuKernels(scores)) {
-    CausalSoftmaxRows(scores.mutable_data_ptr<float>(), {.matrices = scores.size(0) * scores.size(1),
-                             .rows = rows,
-                             .columns = scores.size(3),
-                             .first_visible = block.begin - block.first_key + 1,
-                             .window = rule.window_tokens,
-                             .heads = scores.size(1),
-                             .sinks = rule.sinks.defined() ? rule.sinks.const_data_ptr<float>() : nullptr});
+    CausalSoftmaxRows(
+        scores.mutable_data_ptr<float>(),
+        {.matrices = scores.size(0) * scores.size(1),
+         .rows = rows,
+         .columns = scores.size(3),
+         .first_visible = block.begin - block.first_key + 1,
+         .window = rule.window_tokens,
+         .heads = scores.size(1),
+         .sinks = rule.sinks.defined() ? rule.sinks.const_data_ptr<float>() : nullptr});
     return scores;
   }
   Hide(scores, block, rule.window_tokens);
   return SoftmaxWithSinks(scores, rule.sinks);
 }
 
-at::Tensor AttentionOutput(const at::Tensor& weights, const CacheSide& values, const QueryBlock& block) {
-  at::Tensor output = GroupedProduct(weights, values.stored.narrow(2, block.first_key, block.end - block.first_key));
+at::Tensor AttentionOutput(const at::Tensor& weights, const CacheSide& values,
+                           const QueryBlock& block) {
+  at::Tensor output = GroupedProduct(
+      weights, values.stored.narrow(2, block.first_key, block.end - block.first_key));
   const int64_t window = values.window_tokens;
   if (window == 0) return output;
   // Own groups: add what the exact values have over the stored ones.
-  const at::Tensor correction = ForQueryHeads(
-      values.exact.narrow(2, block.begin, block.end - block.begin) -
-          values.stored.narrow(2, block.begin, block.end - block.begin), weights.size(1));
+  const at::Tensor correction =
+      ForQueryHeads(values.exact.narrow(2, block.begin, block.end - block.begin) -
+                        values.stored.narrow(2, block.begin, block.end - block.begin),
+                    weights.size(1));
   const QueryBlock relative{0, block.end - block.begin, 0};
   if (relative.end >= window) {
     const at::Tensor own_weights = DiagonalGroups(weights, block, window).permute({0, 1, 4, 2, 3});
@@ -157,9 +170,11 @@ at::Tensor ExactAttention(const at::Tensor& query, const at::Tensor& key, const 
   const CacheSide keys = ExactCacheSide(key), values = ExactCacheSide(value);
   at::Tensor attention = at::empty({query.size(0), tokens, heads, value.size(3)}, query.options());
   for (const QueryBlock& block :
-       QueryBlocks(0, tokens, 1, rule.window_tokens, query.size(0) * heads, MaxWeightElements(query.device()))) {
+       QueryBlocks(0, tokens, 1, rule.window_tokens, query.size(0) * heads,
+                   MaxWeightElements(query.device()))) {
     attention.narrow(1, block.begin, block.end - block.begin)
-        .copy_(AttentionOutput(AttentionWeights(query, keys, block, rule), values, block).transpose(1, 2));
+        .copy_(AttentionOutput(AttentionWeights(query, keys, block, rule), values, block)
+                   .transpose(1, 2));
   }
   return attention;
 }

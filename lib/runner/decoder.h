@@ -1,8 +1,9 @@
-// The decoder stack without its attention: what happens to each token on its own. One decoder for all
-// families: ModelConfig says what a model has, and a norm or bias that it has not is an undefined tensor.
+// The decoder stack without its attention: what happens to each token on its own. One decoder for
+// all families: ModelConfig says what a model has, and a norm or bias that it has not is an
+// undefined tensor.
 //
-// Rows of several sequences (the same prompt under several plans) go through a layer's weights in one
-// pass.
+// Rows of several sequences (the same prompt under several plans) go through a layer's weights in
+// one pass.
 #pragma once
 
 #include <span>
@@ -26,7 +27,8 @@ struct QueryKeyValue {
 class Decoder {
  public:
   // REQUIRES: checkpoint outlives the decoder.
-  Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode = WeightMode::kResident);
+  Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options,
+          WeightMode mode = WeightMode::kResident);
 
   const ModelConfig& config() const { return config_; }
   const at::TensorOptions& options() const { return options_; }
@@ -35,12 +37,15 @@ class Decoder {
   // Whether layers have their weights only while a LayerStream keeps them in place.
   bool streams() const { return weights_.streamed; }
   LayerWeights ReadLayer(size_t layer) const { return LoadLayer(checkpoint_, options_, layer); }
-  void PlaceLayer(size_t layer, LayerWeights weights) { weights_.layers[layer] = std::move(weights); }
+  void PlaceLayer(size_t layer, LayerWeights weights) {
+    weights_.layers[layer] = std::move(weights);
+  }
 
   // What formats with calibrated scales need; empty until it is set.
   void SetCacheMaxima(std::vector<LayerMaxima> maxima) { cache_maxima_ = std::move(maxima); }
   LayerSide SideOfLayer(size_t layer, KvSide side) const {
-    return {side, cache_maxima_.empty() ? std::span<const float>() : cache_maxima_[layer].side(side),
+    return {side,
+            cache_maxima_.empty() ? std::span<const float>() : cache_maxima_[layer].side(side),
             config_.gguf_rotary_neighbours};
   }
 
@@ -49,7 +54,8 @@ class Decoder {
   // ids: [rows] of int64 -> [rows, hidden]
   at::Tensor Embed(const at::Tensor& ids) const;
   // hidden: [sequences, tokens, hidden], of neighbouring tokens from positions.first on.
-  QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden, const Positions& positions) const;
+  QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,
+                                     const Positions& positions) const;
   // Adds the projected attention and then the MLP to `hidden`, in place.
   // attention: [rows, query_heads * value_head_dim]
   void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;

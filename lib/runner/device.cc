@@ -11,21 +11,27 @@ at::Device ResolveDevice(const std::string& name) {
   if (name == "cpu" || (name == "auto" && !has_cuda)) return at::kCPU;
   if (name == "auto" || name == "cuda" || name.starts_with("cuda:")) {
     if (!has_cuda) {
-      throw Error("choosing the device: found \"" + name + "\" but no usable CUDA device, expected --device cpu or auto");
+      throw Error("choosing the device: found \"" + name +
+                  "\" but no usable CUDA device, expected --device cpu or auto");
     }
     const std::string digits = name.starts_with("cuda:") ? name.substr(5) : "0";
-    const auto count = static_cast<int>(at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount());
-    const bool is_number = !digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos;
+    const auto count =
+        static_cast<int>(at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount());
+    const bool is_number =
+        !digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos;
     if (is_number && digits.size() < 4 && std::stoi(digits) < count) {
       return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(std::stoi(digits)));
     }
-    throw Error("choosing the device: found \"" + name + "\", expected one of " + std::to_string(count) +
-                " CUDA devices (cuda:0 and up)");
+    throw Error("choosing the device: found \"" + name + "\", expected one of " +
+                std::to_string(count) + " CUDA devices (cuda:0 and up)");
   }
-  throw Error("choosing the device: found \"" + name + "\", expected auto, cpu, cuda or cuda:N", ExitCode::kUsage);
+  throw Error("choosing the device: found \"" + name + "\", expected auto, cpu, cuda or cuda:N",
+              ExitCode::kUsage);
 }
 
-at::ScalarType DefaultType(const at::Device& device) { return device.is_cpu() ? at::kFloat : at::kBFloat16; }
+at::ScalarType DefaultType(const at::Device& device) {
+  return device.is_cpu() ? at::kFloat : at::kBFloat16;
+}
 
 std::string TypeName(at::ScalarType type) {
   if (type == at::kBFloat16) return "bfloat16";
@@ -36,7 +42,8 @@ std::string TypeName(at::ScalarType type) {
 DeviceDescription DescribeDevice(const std::string& device) {
   const at::Device resolved = ResolveDevice(device);
   const at::ScalarType type = DefaultType(resolved);
-  return {resolved.str(), FreeMemory(resolved), TypeName(type), static_cast<int64_t>(c10::elementSize(type))};
+  return {resolved.str(), FreeMemory(resolved), TypeName(type),
+          static_cast<int64_t>(c10::elementSize(type))};
 }
 
 int64_t ResidentLayerBytes(int64_t free_bytes) { return free_bytes / 3 * 2; }

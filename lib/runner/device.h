@@ -16,8 +16,8 @@ struct DeviceDescription {
 // `device` as in RunnerOptions. Throws Error for one that is unknown or absent.
 DeviceDescription DescribeDevice(const std::string& device);
 
-// The most bytes of layers that WeightMode::kAuto keeps in memory where so many are free beside them: a
-// third of those is for activations.
+// The most bytes of layers that WeightMode::kAuto keeps in memory where so many are free beside
+// them: a third of those is for activations.
 int64_t ResidentLayerBytes(int64_t free_bytes);
 
 }  // namespace kvtune

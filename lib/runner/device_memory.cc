@@ -35,8 +35,10 @@ int64_t ControlGroupMemory() {
     if (!line.starts_with("0::/")) continue;
     const std::filesystem::path root = "/sys/fs/cgroup";
     for (std::filesystem::path group = root / line.substr(4);; group = group.parent_path()) {
-      const int64_t limit = NumberIn(group / "memory.max"), used = NumberIn(group / "memory.current");
-      if (limit != kUnknown && used != kUnknown) free = std::min(free, std::max<int64_t>(0, limit - used));
+      const int64_t limit = NumberIn(group / "memory.max"),
+                    used = NumberIn(group / "memory.current");
+      if (limit != kUnknown && used != kUnknown)
+        free = std::min(free, std::max<int64_t>(0, limit - used));
       if (group == root || !group.has_relative_path()) break;
     }
   }
@@ -47,7 +49,8 @@ int64_t ControlGroupMemory() {
 
 int64_t FreeMemory(const at::Device& device) {
   if (device.is_cpu()) return std::min(MachineMemory(), ControlGroupMemory());
-  return static_cast<int64_t>(c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first);
+  return static_cast<int64_t>(
+      c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first);
 }
 
 }  // namespace kvtune

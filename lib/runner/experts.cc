@@ -12,8 +12,8 @@ struct Routing {
   at::Tensor weight;  // [rows, per_token], of the rows' type
 };
 
-// The softmax in float32 or wider, as transformers' MixtralTopKRouter. Of the chosen logits alone, as
-// GptOssTopKRouter takes it, it is the renormalized one.
+// The softmax in float32 or wider, as transformers' MixtralTopKRouter. Of the chosen logits alone,
+// as GptOssTopKRouter takes it, it is the renormalized one.
 Routing Route(const at::Tensor& rows, const LayerWeights& weights, const ExpertConfig& config) {
   const at::Tensor logits = at::linear(rows, weights.router, weights.router_bias);
   const at::Tensor wide = logits.to(at::promote_types(logits.scalar_type(), at::kFloat));
@@ -28,12 +28,14 @@ at::Tensor Of(const at::Tensor& stacked, int64_t expert) {
 
 }  // namespace
 
-at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights, const ModelConfig& config) {
+at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights,
+                      const ModelConfig& config) {
   const Routing routing = Route(rows, weights, config.experts);
   const int64_t per_token = config.experts.per_token;
-  // (row, choice) pairs ordered by expert: one product an expert. A stable sort, so that a row's sums
-  // round the same way whatever its company.
-  auto [sorted, order] = routing.expert.flatten().sort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
+  // (row, choice) pairs ordered by expert: one product an expert. A stable sort, so that a row's
+  // sums round the same way whatever its company.
+  auto [sorted, order] =
+      routing.expert.flatten().sort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
   const at::Tensor counts = at::bincount(sorted, {}, config.experts.count).cpu();
   const at::Tensor row = at::floor_divide(order, per_token);
   const at::Tensor weight = routing.weight.flatten().index_select(0, order).unsqueeze(1);
@@ -43,10 +45,10 @@ at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights, const
     const int64_t count = counts.const_data_ptr<int64_t>()[expert];
     if (count == 0) continue;
     const at::Tensor index = row.narrow(0, begin, count);
-    const at::Tensor gate_up =
-        at::linear(rows.index_select(0, index), Of(weights.gate_up, expert), Of(weights.gate_up_bias, expert));
-    const at::Tensor result =
-        at::linear(Gated(gate_up, config.activation), Of(weights.down, expert), Of(weights.down_bias, expert));
+    const at::Tensor gate_up = at::linear(rows.index_select(0, index), Of(weights.gate_up, expert),
+                                          Of(weights.gate_up_bias, expert));
+    const at::Tensor result = at::linear(Gated(gate_up, config.activation),
+                                         Of(weights.down, expert), Of(weights.down_bias, expert));
     out.index_add_(0, index, result * weight.narrow(0, begin, count));
     begin += count;
   }

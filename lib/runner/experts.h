@@ -7,7 +7,9 @@
 
 namespace kvtune {
 
-// Every row goes through the experts that its router logits choose. rows: [rows, hidden] -> same shape
-at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights, const ModelConfig& config);
+// Every row goes through the experts that its router logits choose. rows: [rows, hidden] -> same
+// shape
+at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights,
+                      const ModelConfig& config);
 
 }  // namespace kvtune

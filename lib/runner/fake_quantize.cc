@@ -14,8 +14,8 @@
 namespace kvtune {
 namespace {
 
-// KVTuner's formula (fake_quantize_cpu.h) over dimension `dim`, operator by operator in x's own type,
-// as KVTuner itself computes it.
+// KVTuner's formula (fake_quantize_cpu.h) over dimension `dim`, operator by operator in x's own
+// type, as KVTuner itself computes it.
 at::Tensor QuantizeAlong(const at::Tensor& x, int64_t dim, int bits) {
   const double q_max = (1 << (bits - 1)) - 1;
   const double q_min = -(1 << (bits - 1));
@@ -56,9 +56,11 @@ at::Tensor QuantizeKvtuner(const at::Tensor& x, const HeadArithmetic& arithmetic
   const float* in = x.const_data_ptr<float>();
   float* values = out.mutable_data_ptr<float>();
   if (axis == QuantAxis::kPerChannel) {
-    FakeQuantizeColumns(in, values, x.numel() / (tokens * head_dim), tokens, head_dim, group, arithmetic.bits);
+    FakeQuantizeColumns(in, values, x.numel() / (tokens * head_dim), tokens, head_dim, group,
+                        arithmetic.bits);
   } else {
-    FakeQuantizeRows(in, values, x.numel() / head_dim, head_dim, std::min(group, head_dim), arithmetic.bits);
+    FakeQuantizeRows(in, values, x.numel() / head_dim, head_dim, std::min(group, head_dim),
+                     arithmetic.bits);
   }
   return out;
 }
@@ -66,7 +68,8 @@ at::Tensor QuantizeKvtuner(const at::Tensor& x, const HeadArithmetic& arithmetic
 // Any format, in float32 on the CPU; the result has x's type and device.
 at::Tensor RoundTripOnCpu(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
                           std::span<const float> static_scales) {
-  const at::Tensor values = x.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  const at::Tensor values =
+      x.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
   const HeadsShape shape{x.numel() / (x.size(-2) * x.size(-1)), x.size(-2), x.size(-1)};
   if (axis == QuantAxis::kPerChannel) {
     RoundTripColumns(values.mutable_data_ptr<float>(), shape, arithmetic);
@@ -84,17 +87,23 @@ at::Tensor RoundTripOnCpu(const at::Tensor& x, const HeadArithmetic& arithmetic,
 #if defined(KVTUNE_CUDA_KERNELS)
 std::optional<ElementType> ElementTypeOf(at::ScalarType type) {
   switch (type) {
-    case at::kFloat: return ElementType::kFloat32;
-    case at::kBFloat16: return ElementType::kBFloat16;
-    case at::kHalf: return ElementType::kFloat16;
-    default: return std::nullopt;
+    case at::kFloat:
+      return ElementType::kFloat32;
+    case at::kBFloat16:
+      return ElementType::kBFloat16;
+    case at::kHalf:
+      return ElementType::kFloat16;
+    default:
+      return std::nullopt;
   }
 }
 #endif
 
 // Undefined where there is no kernel for x's device and type.
-at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x, [[maybe_unused]] const HeadArithmetic& arithmetic,
-                             [[maybe_unused]] QuantAxis axis, [[maybe_unused]] std::span<const float> static_scales) {
+at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x,
+                             [[maybe_unused]] const HeadArithmetic& arithmetic,
+                             [[maybe_unused]] QuantAxis axis,
+                             [[maybe_unused]] std::span<const float> static_scales) {
 #if defined(KVTUNE_CUDA_KERNELS)
   const auto type = ElementTypeOf(x.scalar_type());
   if (!x.is_cuda() || !type) return {};
@@ -116,8 +125,9 @@ at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x, [[maybe_unuse
 std::vector<float> StaticScales(const KvFormat& format, const LayerSide& side) {
   if (format.scale != ScaleKind::kCalibrated) return {};
   if (side.head_maxima.empty()) {
-    throw Error("quantizing a cache as " + std::string(format.name) +
-                ": found no calibrated scales, expected the largest keys and values of an exact pass");
+    throw Error(
+        "quantizing a cache as " + std::string(format.name) +
+        ": found no calibrated scales, expected the largest keys and values of an exact pass");
   }
   return CalibratedScales(format, side.side, side.head_maxima);
 }
@@ -154,7 +164,8 @@ at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const Layer
   }
   const std::vector<float> static_scales = StaticScales(format, side);
   const at::Tensor on_device = RoundTripOnDevice(x, arithmetic, layout.axis, static_scales);
-  return on_device.defined() ? on_device : RoundTripOnCpu(x, arithmetic, layout.axis, static_scales);
+  return on_device.defined() ? on_device
+                             : RoundTripOnCpu(x, arithmetic, layout.axis, static_scales);
 }
 
 }  // namespace kvtune

@@ -17,12 +17,12 @@ struct LayerSide {
   bool gguf_rotary_neighbours = false;
 };
 
-// What the cache returns for `x` once every full group is flushed; tokens that fill no group stay as
-// they are. x: [..., kv_heads, tokens, head_dim], contiguous; same shape, type and device out. The
-// exact format returns x itself.
+// What the cache returns for `x` once every full group is flushed; tokens that fill no group stay
+// as they are. x: [..., kv_heads, tokens, head_dim], contiguous; same shape, type and device out.
+// The exact format returns x itself.
 //
-// KVTuner's integers are computed in x's own type, as KVTuner does; all other formats in float32, as
-// the engines' kernels do, and rounded to x's type once.
+// KVTuner's integers are computed in x's own type, as KVTuner does; all other formats in float32,
+// as the engines' kernels do, and rounded to x's type once.
 //
 // Throws Error where the format needs head_maxima and there are none.
 at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const LayerSide& side);

@@ -42,12 +42,13 @@ void QuantizeRow(const float* in, float* out, int64_t size, float q_min, float q
   }
 }
 
-// A chunk of channels small enough that its scales and zeros stay in registers or first-level cache.
+// A chunk of channels small enough that its scales and zeros stay in registers or first-level
+// cache.
 constexpr int64_t kChannelChunk = 64;
 
 KVTUNE_VECTOR_CLONES
-void QuantizeColumnGroup(const float* in, float* out, int64_t group, int64_t channels, int64_t stride, float q_min,
-                         float q_max) {
+void QuantizeColumnGroup(const float* in, float* out, int64_t group, int64_t channels,
+                         int64_t stride, float q_min, float q_max) {
   float low[kChannelChunk], high[kChannelChunk], scale[kChannelChunk], zero[kChannelChunk];
   for (int64_t c = 0; c < channels; ++c) low[c] = high[c] = in[c];
   for (int64_t t = 1; t < group; ++t) {
@@ -84,19 +85,21 @@ void QuantizeColumnGroup(const float* in, float* out, int64_t group, int64_t cha
 #define KVTUNE_FLATTEN
 #endif
 
-KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN
-void RoundTripOneHead(Row head, const HeadArithmetic& arithmetic, float static_scale) {
+KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN void RoundTripOneHead(Row head,
+                                                          const HeadArithmetic& arithmetic,
+                                                          float static_scale) {
   RoundTripHead(head, arithmetic, static_scale);
 }
 
-KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN
-void RoundTripOneColumn(Row column, const HeadArithmetic& arithmetic) {
+KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN void RoundTripOneColumn(Row column,
+                                                            const HeadArithmetic& arithmetic) {
   RoundTripRow(column, arithmetic.numerics, arithmetic.bits, 1.0f);
 }
 
 }  // namespace
 
-void RoundTripHeads(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic, const float* static_scales) {
+void RoundTripHeads(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic,
+                    const float* static_scales) {
   const int64_t rows = shape.heads * shape.tokens;
 #pragma omp parallel for schedule(static) if (rows * shape.head_dim >= kParallelElements)
   for (int64_t row = 0; row < rows; ++row) {
@@ -107,7 +110,8 @@ void RoundTripHeads(float* x, const HeadsShape& shape, const HeadArithmetic& ari
 
 void RoundTripColumns(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic) {
   const int64_t groups = shape.tokens / arithmetic.group;
-#pragma omp parallel for collapse(2) schedule(static) if (shape.heads * groups * shape.head_dim >= kParallelElements)
+#pragma omp parallel for collapse(2) \
+    schedule(static) if (shape.heads * groups * shape.head_dim >= kParallelElements)
   for (int64_t head = 0; head < shape.heads; ++head) {
     for (int64_t group = 0; group < groups; ++group) {
       float* first = x + (head * shape.tokens + group * arithmetic.group) * shape.head_dim;
@@ -118,33 +122,38 @@ void RoundTripColumns(float* x, const HeadsShape& shape, const HeadArithmetic& a
   }
 }
 
-void FakeQuantizeRows(const float* in, float* out, int64_t count, int64_t width, int64_t group, int bits) {
+void FakeQuantizeRows(const float* in, float* out, int64_t count, int64_t width, int64_t group,
+                      int bits) {
   const Levels levels = LevelsOf(bits);
 #pragma omp parallel for schedule(static) if (count * width >= kParallelElements)
   for (int64_t i = 0; i < count; ++i) {
     for (int64_t start = 0; start < width; start += group) {
       const int64_t offset = i * width + start;
-      QuantizeRow(in + offset, out + offset, std::min(group, width - start), levels.q_min, levels.q_max);
+      QuantizeRow(in + offset, out + offset, std::min(group, width - start), levels.q_min,
+                  levels.q_max);
     }
   }
 }
 
-void FakeQuantizeColumns(const float* in, float* out, int64_t count, int64_t tokens, int64_t channels,
-                         int64_t group, int bits) {
+void FakeQuantizeColumns(const float* in, float* out, int64_t count, int64_t tokens,
+                         int64_t channels, int64_t group, int bits) {
   const Levels levels = LevelsOf(bits);
   const int64_t full_groups = tokens / group;
-#pragma omp parallel for collapse(2) schedule(static) if (count * tokens * channels >= kParallelElements)
+#pragma omp parallel for collapse(2) \
+    schedule(static) if (count * tokens * channels >= kParallelElements)
   for (int64_t i = 0; i < count; ++i) {
     for (int64_t g = 0; g <= full_groups; ++g) {
       const int64_t offset = (i * tokens + g * group) * channels;
       if (g == full_groups) {
         const int64_t rest = (tokens - full_groups * group) * channels;
-        if (in != out && rest > 0) std::memcpy(out + offset, in + offset, static_cast<size_t>(rest) * sizeof(float));
+        if (in != out && rest > 0)
+          std::memcpy(out + offset, in + offset, static_cast<size_t>(rest) * sizeof(float));
         continue;
       }
       for (int64_t c = 0; c < channels; c += kChannelChunk) {
-        QuantizeColumnGroup(in + offset + c, out + offset + c, group, std::min(kChannelChunk, channels - c), channels,
-                            levels.q_min, levels.q_max);
+        QuantizeColumnGroup(in + offset + c, out + offset + c, group,
+                            std::min(kChannelChunk, channels - c), channels, levels.q_min,
+                            levels.q_max);
       }
     }
   }

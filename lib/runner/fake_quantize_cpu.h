@@ -26,7 +26,8 @@ struct HeadsShape {
   int64_t tokens = 0;
   int64_t head_dim = 0;
 };
-void RoundTripHeads(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic, const float* static_scales);
+void RoundTripHeads(float* x, const HeadsShape& shape, const HeadArithmetic& arithmetic,
+                    const float* static_scales);
 
 // The same along tokens: rows of arithmetic.group tokens of one channel; tokens that do not fill a
 // group stay as they are.
@@ -35,11 +36,12 @@ void RoundTripColumns(float* x, const HeadsShape& shape, const HeadArithmetic& a
 // Rows of `group` neighbouring elements of each of `count` vectors of `width`; the last row of a
 // vector is shorter when group does not divide width. in and out: [count, width]; may be the same.
 // REQUIRES: 2 <= bits <= 8, 0 < group <= width.
-void FakeQuantizeRows(const float* in, float* out, int64_t count, int64_t width, int64_t group, int bits);
+void FakeQuantizeRows(const float* in, float* out, int64_t count, int64_t width, int64_t group,
+                      int bits);
 
 // Rows of `group` neighbouring tokens of one channel. in and out: [count, tokens, channels]; may be
 // the same. Tokens that do not fill a group are copied. REQUIRES: 2 <= bits <= 8, group > 0.
-void FakeQuantizeColumns(const float* in, float* out, int64_t count, int64_t tokens, int64_t channels,
-                         int64_t group, int bits);
+void FakeQuantizeColumns(const float* in, float* out, int64_t count, int64_t tokens,
+                         int64_t channels, int64_t group, int bits);
 
 }  // namespace kvtune

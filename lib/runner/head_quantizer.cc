@@ -33,7 +33,8 @@ HeadArithmetic HeadArithmeticOf(const KvFormat& format, KvSide side, int64_t hea
   if (arithmetic.rotation == RotationKind::kSignedHadamard) {
     if (arithmetic.rotation_block > kLargestSignedBlock) {
       throw Error("quantizing a cache as " + std::string(format.name) + ": found a head_dim of " +
-                  std::to_string(head_dim) + ", expected at most " + std::to_string(kLargestSignedBlock));
+                  std::to_string(head_dim) + ", expected at most " +
+                  std::to_string(kLargestSignedBlock));
     }
     DrawSigns(arithmetic);
   }

@@ -1,10 +1,10 @@
-// What a format does to one token of one KV head: rotate, quantize row by row, rotate back. Compiled
-// for the CPU and for CUDA.
+// What a format does to one token of one KV head: rotate, quantize row by row, rotate back.
+// Compiled for the CPU and for CUDA.
 //
-// The engines keep rotated keys and values, and rotate the query or the attention output instead. The
-// rotation R is orthogonal: q.k = (Rq).(Rk), and the sum of w_i R v_i is R times the sum of w_i v_i.
-// So rotating back what the cache returns gives the attention of the engine, and attention itself
-// needs to know nothing of it.
+// The engines keep rotated keys and values, and rotate the query or the attention output instead.
+// The rotation R is orthogonal: q.k = (Rq).(Rk), and the sum of w_i R v_i is R times the sum of w_i
+// v_i. So rotating back what the cache returns gives the attention of the engine, and attention
+// itself needs to know nothing of it.
 #pragma once
 
 #include "lib/core/kv_format.h"
@@ -19,11 +19,12 @@ inline constexpr int kMostLevels = 16;
 struct HeadArithmetic {
   Numerics numerics = Numerics::kExact;
   int bits = 16;
-  int64_t group = 0;           // elements in a row
+  int64_t group = 0;  // elements in a row
   RotationKind rotation = RotationKind::kNone;
   int64_t rotation_block = 0;  // 0: none
-  uint64_t negative[kLargestSignedBlock / 64] = {};  // channels whose sign is flipped, kSignedHadamard
-  float levels[kMostLevels] = {};                     // of kTurboquantKey, 2^bits rising ones
+  uint64_t negative[kLargestSignedBlock / 64] =
+      {};                          // channels whose sign is flipped, kSignedHadamard
+  float levels[kMostLevels] = {};  // of kTurboquantKey, 2^bits rising ones
 };
 
 // Throws Error for a signed rotation of more than kLargestSignedBlock channels.
@@ -56,7 +57,8 @@ KVTUNE_HOST_DEVICE inline void Scale(Row x, float factor) {
 KVTUNE_HOST_DEVICE inline void Rotate(Row block, const HeadArithmetic& arithmetic) {
   if (arithmetic.rotation == RotationKind::kSignedHadamard) FlipSigns(block, arithmetic);
   WalshHadamard(block);
-  if (arithmetic.rotation == RotationKind::kHadamard) Scale(block, 1.0f / sqrtf(static_cast<float>(block.size)));
+  if (arithmetic.rotation == RotationKind::kHadamard)
+    Scale(block, 1.0f / sqrtf(static_cast<float>(block.size)));
 }
 
 KVTUNE_HOST_DEVICE inline void RotateBack(Row block, const HeadArithmetic& arithmetic) {
@@ -70,19 +72,23 @@ KVTUNE_HOST_DEVICE inline void RotateBack(Row block, const HeadArithmetic& arith
 }
 
 // In place. head: all channels of one token of one KV head.
-KVTUNE_HOST_DEVICE inline void RoundTripHead(Row head, const HeadArithmetic& arithmetic, float static_scale) {
+KVTUNE_HOST_DEVICE inline void RoundTripHead(Row head, const HeadArithmetic& arithmetic,
+                                             float static_scale) {
   const int64_t block = arithmetic.rotation_block;
-  const float scale = arithmetic.numerics == Numerics::kTurboquantKey ? Normalize(head) : static_scale;
+  const float scale =
+      arithmetic.numerics == Numerics::kTurboquantKey ? Normalize(head) : static_scale;
   if (block > 0) {
-    for (int64_t i = 0; i < head.size; i += block) Rotate({&head[i], block, head.stride}, arithmetic);
+    for (int64_t i = 0; i < head.size; i += block)
+      Rotate({&head[i], block, head.stride}, arithmetic);
   }
   for (int64_t i = 0; i < head.size; i += arithmetic.group) {
     const int64_t rest = head.size - i;
-    RoundTripRow({&head[i], arithmetic.group < rest ? arithmetic.group : rest, head.stride}, arithmetic.numerics,
-                 arithmetic.bits, scale, arithmetic.levels);
+    RoundTripRow({&head[i], arithmetic.group < rest ? arithmetic.group : rest, head.stride},
+                 arithmetic.numerics, arithmetic.bits, scale, arithmetic.levels);
   }
   if (block > 0) {
-    for (int64_t i = 0; i < head.size; i += block) RotateBack({&head[i], block, head.stride}, arithmetic);
+    for (int64_t i = 0; i < head.size; i += block)
+      RotateBack({&head[i], block, head.stride}, arithmetic);
   }
 }
 

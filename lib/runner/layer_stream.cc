@@ -9,7 +9,8 @@ namespace kvtune {
 LayerStream::LayerStream(Decoder& decoder) : decoder_(decoder) {
   const at::Device device = decoder.options().device();
   if (decoder.streams() && !device.is_cpu()) {
-    // One for all layers: freed blocks are kept by stream, and so the next layer finds those of the last.
+    // One for all layers: freed blocks are kept by stream, and so the next layer finds those of the
+    // last.
     copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
   }
 }

@@ -9,8 +9,8 @@
 
 namespace kvtune {
 
-// Puts a streamed decoder's layers in place while a pass needs them: while one computes, a thread of its
-// own reads the next, and no third one is in memory. For a resident decoder it does nothing.
+// Puts a streamed decoder's layers in place while a pass needs them: while one computes, a thread
+// of its own reads the next, and no third one is in memory. For a resident decoder it does nothing.
 class LayerStream {
  public:
   // REQUIRES: decoder outlives the stream.

@@ -16,14 +16,16 @@ namespace {
 std::vector<size_t> ByLength(std::span<const TokenIds> prompts) {
   std::vector<size_t> order(prompts.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
+  std::ranges::stable_sort(
+      order, [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
   return order;
 }
 
 // Counts steps of prompts through layers and tells how many prompts that makes.
 class StepCounter {
  public:
-  StepCounter(size_t layers, const ModelRunner::ProgressCallback& progress) : layers_(layers), progress_(progress) {}
+  StepCounter(size_t layers, const ModelRunner::ProgressCallback& progress)
+      : layers_(layers), progress_(progress) {}
 
   void Count() {
     const std::lock_guard lock(mutex_);
@@ -39,14 +41,17 @@ class StepCounter {
 
 }  // namespace
 
-// One prompt per thread needs no barrier between operators: on a machine with other work, threads that
-// wait for each other after every small operator lose most of their time. With so few prompts (or so
-// little memory) that over half of the threads would idle, a prompt's variants are parallel instead.
+// One prompt per thread needs no barrier between operators: on a machine with other work, threads
+// that wait for each other after every small operator lose most of their time. With so few prompts
+// (or so little memory) that over half of the threads would idle, a prompt's variants are parallel
+// instead.
 int LayerWalk::PromptsAtATime(size_t prompts, int64_t largest_bytes) const {
-  if (!decoder_.options().device().is_cpu()) return 1;  // a GPU's operators are parallel by themselves
+  if (!decoder_.options().device().is_cpu())
+    return 1;  // a GPU's operators are parallel by themselves
   // A prompt holds a layer's input and output at once.
   const int64_t fitting = max_activation_bytes_ / std::max<int64_t>(1, 2 * largest_bytes);
-  const int64_t workers = std::min({static_cast<int64_t>(threads_), static_cast<int64_t>(prompts), fitting});
+  const int64_t workers =
+      std::min({static_cast<int64_t>(threads_), static_cast<int64_t>(prompts), fitting});
   return 2 * workers >= threads_ ? static_cast<int>(workers) : 1;
 }
 
@@ -59,7 +64,8 @@ void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const Pr
   std::vector<int64_t> bytes;  // in that order
   for (const size_t prompt : order) {
     bytes.push_back(static_cast<int64_t>(prompts[prompt].size() * std::max<size_t>(variants, 1)) *
-                    config.hidden_size * static_cast<int64_t>(decoder_.options().dtype().itemsize()));
+                    config.hidden_size *
+                    static_cast<int64_t>(decoder_.options().dtype().itemsize()));
   }
   const int workers = PromptsAtATime(prompts.size(), bytes.front());
   StepCounter counter(layers, progress);
@@ -73,7 +79,8 @@ void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const Pr
     ParallelLoop(workers, order.size(), [&](size_t i) {
       const c10::InferenceMode no_gradients;  // belongs to a thread
       at::Tensor hidden = steps.begin(order[i]);
-      for (size_t layer = 0; layer < layers; ++layer) hidden = step(order[i], layer, std::move(hidden));
+      for (size_t layer = 0; layer < layers; ++layer)
+        hidden = step(order[i], layer, std::move(hidden));
     });
     return;
   }
@@ -83,7 +90,8 @@ void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const Pr
     stream_.Enter(layer);
     ParallelLoop(workers, order.size(), [&](size_t i) {
       const c10::InferenceMode no_gradients;
-      at::Tensor hidden = step(order[i], layer, layer == 0 ? steps.begin(order[i]) : waiting.Take(i));
+      at::Tensor hidden =
+          step(order[i], layer, layer == 0 ? steps.begin(order[i]) : waiting.Take(i));
       if (hidden.defined()) waiting.Put(i, std::move(hidden));
     });
   }

@@ -26,11 +26,14 @@ class LayerWalk {
  public:
   // `max_activation_bytes`: hidden states to have in memory at a time, of all prompts together.
   LayerWalk(Decoder& decoder, int threads, int64_t max_activation_bytes)
-      : decoder_(decoder), stream_(decoder), threads_(threads), max_activation_bytes_(max_activation_bytes) {}
+      : decoder_(decoder),
+        stream_(decoder),
+        threads_(threads),
+        max_activation_bytes_(max_activation_bytes) {}
 
-  // Resident weights: prompt by prompt through all layers, one prompt a thread. Streamed weights: layer
-  // by layer, all prompts through each before the next. A prompt's steps are the same either way, and so
-  // are its numbers. `variants`: the most hidden states that a prompt has at a time.
+  // Resident weights: prompt by prompt through all layers, one prompt a thread. Streamed weights:
+  // layer by layer, all prompts through each before the next. A prompt's steps are the same either
+  // way, and so are its numbers. `variants`: the most hidden states that a prompt has at a time.
   void Run(std::span<const TokenIds> prompts, size_t variants, const PromptSteps& steps,
            const ModelRunner::ProgressCallback& progress);
 

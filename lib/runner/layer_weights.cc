@@ -8,7 +8,8 @@ namespace kvtune {
 namespace {
 
 // Several matrices of one input as one, below each other; vectors for `columns` = 0.
-at::Tensor ReadFused(const TensorReader& reader, const std::vector<std::pair<std::string, int64_t>>& names_and_rows,
+at::Tensor ReadFused(const TensorReader& reader,
+                     const std::vector<std::pair<std::string, int64_t>>& names_and_rows,
                      int64_t columns) {
   std::vector<at::Tensor> parts;
   for (const auto& [name, rows] : names_and_rows) {
@@ -69,25 +70,32 @@ class LayerLoader {
     if (config_.fused_projections) {
       weights_.qkv = reader_.Read(attention + "qkv_proj.weight", {queries + keys + values, hidden});
     } else {
-      weights_.qkv = ReadFused(reader_, {{attention + "q_proj.weight", queries},
-                                         {attention + "k_proj.weight", keys},
-                                         {attention + "v_proj.weight", values}}, hidden);
+      weights_.qkv = ReadFused(reader_,
+                               {{attention + "q_proj.weight", queries},
+                                {attention + "k_proj.weight", keys},
+                                {attention + "v_proj.weight", values}},
+                               hidden);
     }
     if (config_.query_key_value_bias) {
-      weights_.qkv_bias = ReadFused(reader_, {{attention + "q_proj.bias", queries},
-                                              {attention + "k_proj.bias", keys},
-                                              {attention + "v_proj.bias", values}}, 0);
-      weights_.key_bias_norm = weights_.qkv_bias.narrow(0, queries, keys).to(at::kDouble).norm().item<double>();
+      weights_.qkv_bias = ReadFused(reader_,
+                                    {{attention + "q_proj.bias", queries},
+                                     {attention + "k_proj.bias", keys},
+                                     {attention + "v_proj.bias", values}},
+                                    0);
+      weights_.key_bias_norm =
+          weights_.qkv_bias.narrow(0, queries, keys).to(at::kDouble).norm().item<double>();
     }
     if (config_.query_key_norm != QueryKeyNorm::kNone) {
       const bool per_head = config_.query_key_norm == QueryKeyNorm::kPerHead;
       weights_.query_norm = Norm("self_attn.q_norm", per_head ? shape_.key_head_dim : queries);
       weights_.key_norm = Norm("self_attn.k_norm", per_head ? shape_.key_head_dim : keys);
     }
-    if (config_.attention_sinks) weights_.sinks = reader_.Read(attention + "sinks", {config_.query_heads});
-    weights_.output =
-        reader_.Read(attention + "o_proj.weight", {hidden, config_.query_heads * shape_.value_head_dim});
-    if (config_.output_bias) weights_.output_bias = reader_.Read(attention + "o_proj.bias", {hidden});
+    if (config_.attention_sinks)
+      weights_.sinks = reader_.Read(attention + "sinks", {config_.query_heads});
+    weights_.output = reader_.Read(attention + "o_proj.weight",
+                                   {hidden, config_.query_heads * shape_.value_head_dim});
+    if (config_.output_bias)
+      weights_.output_bias = reader_.Read(attention + "o_proj.bias", {hidden});
   }
 
   void LoadMlp() {
@@ -96,8 +104,8 @@ class LayerLoader {
     if (config_.fused_projections) {
       weights_.gate_up = reader_.Read(mlp + "gate_up_proj.weight", {2 * width, hidden});
     } else {
-      weights_.gate_up =
-          ReadFused(reader_, {{mlp + "gate_proj.weight", width}, {mlp + "up_proj.weight", width}}, hidden);
+      weights_.gate_up = ReadFused(
+          reader_, {{mlp + "gate_proj.weight", width}, {mlp + "up_proj.weight", width}}, hidden);
     }
     weights_.down = reader_.Read(mlp + "down_proj.weight", {hidden, width});
     if (config_.mlp_bias) {
@@ -109,9 +117,12 @@ class LayerLoader {
 
   void LoadExperts() {
     switch (config_.experts.layout) {
-      case ExpertLayout::kMixtral: return LoadSeparateExperts("block_sparse_moe.", "w1", "w3", "w2");
-      case ExpertLayout::kQwen: return LoadSeparateExperts("mlp.", "gate_proj", "up_proj", "down_proj");
-      case ExpertLayout::kGptOss: return LoadStackedExperts();
+      case ExpertLayout::kMixtral:
+        return LoadSeparateExperts("block_sparse_moe.", "w1", "w3", "w2");
+      case ExpertLayout::kQwen:
+        return LoadSeparateExperts("mlp.", "gate_proj", "up_proj", "down_proj");
+      case ExpertLayout::kGptOss:
+        return LoadStackedExperts();
     }
   }
 
@@ -123,8 +134,8 @@ class LayerLoader {
     std::vector<at::Tensor> gate_ups, downs;
     for (int64_t i = 0; i < experts.count; ++i) {
       const std::string expert = layer_ + block + "experts." + std::to_string(i) + ".";
-      gate_ups.push_back(
-          ReadFused(reader_, {{expert + gate + ".weight", width}, {expert + up + ".weight", width}}, hidden));
+      gate_ups.push_back(ReadFused(
+          reader_, {{expert + gate + ".weight", width}, {expert + up + ".weight", width}}, hidden));
       downs.push_back(reader_.Read(expert + down + ".weight", {hidden, width}));
     }
     weights_.gate_up = at::stack(gate_ups);
@@ -138,13 +149,18 @@ class LayerLoader {
     const int64_t hidden = config_.hidden_size, width = config_.experts.intermediate_size;
     weights_.router = reader_.Read(mlp + "router.weight", {count, hidden});
     weights_.router_bias = reader_.Read(mlp + "router.bias", {count});
-    const at::Tensor gate_up = reader_.Read(mlp + "experts.gate_up_proj", {count, hidden, 2 * width});
-    weights_.gate_up =
-        gate_up.view({count, hidden, width, 2}).permute({0, 3, 2, 1}).reshape({count, 2 * width, hidden});
+    const at::Tensor gate_up =
+        reader_.Read(mlp + "experts.gate_up_proj", {count, hidden, 2 * width});
+    weights_.gate_up = gate_up.view({count, hidden, width, 2})
+                           .permute({0, 3, 2, 1})
+                           .reshape({count, 2 * width, hidden});
     weights_.gate_up_bias = reader_.Read(mlp + "experts.gate_up_proj_bias", {count, 2 * width})
-                                .view({count, width, 2}).transpose(1, 2).reshape({count, 2 * width});
-    weights_.down =
-        reader_.Read(mlp + "experts.down_proj", {count, width, hidden}).transpose(1, 2).contiguous();
+                                .view({count, width, 2})
+                                .transpose(1, 2)
+                                .reshape({count, 2 * width});
+    weights_.down = reader_.Read(mlp + "experts.down_proj", {count, width, hidden})
+                        .transpose(1, 2)
+                        .contiguous();
     weights_.down_bias = reader_.Read(mlp + "experts.down_proj_bias", {count, hidden});
   }
 
@@ -161,7 +177,8 @@ LayerWeights LoadLayer(const TensorReader& reader, const ModelConfig& config, in
   return LayerLoader(reader, config, index).Load();
 }
 
-at::Tensor LoadNorm(const TensorReader& reader, const ModelConfig& config, const std::string& name, int64_t size) {
+at::Tensor LoadNorm(const TensorReader& reader, const ModelConfig& config, const std::string& name,
+                    int64_t size) {
   const at::Tensor weight = reader.Read(name, {size});
   if (!config.norms_add_one) return weight;
   // In float32 or wider: half precision would lose what the weight adds to 1.

@@ -7,8 +7,8 @@
 
 namespace kvtune {
 
-// Tensors that the model has not are undefined. With experts, gate_up and down and their biases have a
-// dimension more in front: [experts, ...].
+// Tensors that the model has not are undefined. With experts, gate_up and down and their biases
+// have a dimension more in front: [experts, ...].
 struct LayerWeights {
   at::Tensor input_norm;             // [hidden], before attention
   at::Tensor qkv;                    // [queries + keys + values, hidden], each heads times head_dim
@@ -35,6 +35,7 @@ struct LayerWeights {
 LayerWeights LoadLayer(const TensorReader& reader, const ModelConfig& config, int64_t index);
 
 // A norm's weight, as RmsNorm takes it: [size].
-at::Tensor LoadNorm(const TensorReader& reader, const ModelConfig& config, const std::string& name, int64_t size);
+at::Tensor LoadNorm(const TensorReader& reader, const ModelConfig& config, const std::string& name,
+                    int64_t size);
 
 }  // namespace kvtune

@@ -10,7 +10,8 @@
 namespace kvtune {
 namespace {
 
-// Of a normal distribution around 0, over [low, high]; `otherwise` where next to nothing of it is there.
+// Of a normal distribution around 0, over [low, high]; `otherwise` where next to nothing of it is
+// there.
 double MeanBetween(double low, double high, double variance, double otherwise) {
   constexpr int kSteps = 200;
   const double step = (high - low) / kSteps;
@@ -37,7 +38,8 @@ std::vector<float> Solve(int64_t head_dim, int bits) {
   const double high = 3.5 * std::sqrt(variance), low = -high;
   std::vector<double> levels;
   for (size_t i = 0; i < count; ++i) {
-    levels.push_back(low + (high - low) * (static_cast<double>(i) + 0.5) / static_cast<double>(count));
+    levels.push_back(low +
+                     (high - low) * (static_cast<double>(i) + 0.5) / static_cast<double>(count));
   }
   for (int iteration = 0; iteration < kMostIterations; ++iteration) {
     std::vector<double> next;

@@ -13,8 +13,8 @@
 #include "lib/runner/device_memory.h"
 #include "lib/runner/layer_walk.h"
 #include "lib/runner/observe.h"
-#include "lib/runner/plan_tree.h"
 #include "lib/runner/parallel_loop.h"
+#include "lib/runner/plan_tree.h"
 #include "lib/runner/score.h"
 #include "lib/runner/step_decode.h"
 #include "lib/runner/torch.h"
@@ -25,11 +25,16 @@ namespace {
 
 at::ScalarType ResolveType(DataType type, at::Device device) {
   switch (type) {
-    case DataType::kAuto: return DefaultType(device);
-    case DataType::kFloat32: return at::kFloat;
-    case DataType::kBFloat16: return at::kBFloat16;
-    case DataType::kFloat16: return at::kHalf;
-    case DataType::kFloat64: return at::kDouble;
+    case DataType::kAuto:
+      return DefaultType(device);
+    case DataType::kFloat32:
+      return at::kFloat;
+    case DataType::kBFloat16:
+      return at::kBFloat16;
+    case DataType::kFloat16:
+      return at::kHalf;
+    case DataType::kFloat64:
+      return at::kDouble;
   }
   return at::kFloat;
 }
@@ -40,8 +45,9 @@ auto WithTorchErrors(const std::string& doing, const Function& function) {
   try {
     return function();
   } catch (const c10::OutOfMemoryError& error) {
-    throw Error(doing + ": the device ran out of memory; fewer or shorter prompts, a smaller population or "
-                        "--device cpu need less");
+    throw Error(doing +
+                ": the device ran out of memory; fewer or shorter prompts, a smaller population or "
+                "--device cpu need less");
   }
 }
 
@@ -50,8 +56,8 @@ std::vector<float> ToVector(const at::Tensor& tensor) {
   return {values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel()};
 }
 
-// Every layer frees and takes the same activations again. By default glibc gives such large blocks back
-// to the kernel each time, and faulting the pages in again shows in a profile.
+// Every layer frees and takes the same activations again. By default glibc gives such large blocks
+// back to the kernel each time, and faulting the pages in again shows in a profile.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
@@ -59,7 +65,8 @@ void KeepFreedMemory() {
 #endif
 }
 
-LayerObservation EmptyObservation(const LayerConfig& layer, int64_t query_heads, size_t pair_count) {
+LayerObservation EmptyObservation(const LayerConfig& layer, int64_t query_heads,
+                                  size_t pair_count) {
   LayerObservation observation;
   observation.pairs.resize(pair_count);
   const auto key_channels = static_cast<size_t>(layer.kv_width(KvSide::kKey));
@@ -128,8 +135,8 @@ struct Reference {
 };
 
 struct ModelRunner::State {
-  State(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options, const RunnerOptions& runner_options,
-        int thread_count)
+  State(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options,
+        const RunnerOptions& runner_options, int thread_count)
       : options(runner_options),
         threads(tensor_options.device().is_cpu() ? thread_count : 1),
         decoder(checkpoint, tensor_options, runner_options.weights),
@@ -143,7 +150,8 @@ struct ModelRunner::State {
   PlanPass PassOf(const TokenIds& prompt) const {
     PlanPass pass{.sharing = options.sharing, .threads = threads};
     // The last exact position predicts exactly; the first decoded one is scored first.
-    if (options.prefill == PrefillMode::kExact) pass.exact_queries = (static_cast<int64_t>(prompt.size()) - 1) / 2;
+    if (options.prefill == PrefillMode::kExact)
+      pass.exact_queries = (static_cast<int64_t>(prompt.size()) - 1) / 2;
     return pass;
   }
 
@@ -151,7 +159,8 @@ struct ModelRunner::State {
     return decoder.Embed(decoder.IdsOf(prompt)).unsqueeze(0);
   }
 
-  // One walk of the exact model; end(prompt, hidden [1, tokens, hidden]) is called for every prompt.
+  // One walk of the exact model; end(prompt, hidden [1, tokens, hidden]) is called for every
+  // prompt.
   void RunExact(std::span<const TokenIds> prompts, const PlanPass& pass,
                 const std::function<void(size_t, at::Tensor)>& end) {
     const PlanTreeLayer exact = {{0, kExactPair}};
@@ -171,7 +180,8 @@ struct ModelRunner::State {
       RunExact(unknown, {.threads = threads}, [&](size_t i, const at::Tensor& hidden) {
         Reference& reference = references.at(unknown[i]);
         reference.hidden = decoder.FinalNorm(hidden.squeeze(0));
-        reference.losses = ScoreHidden(decoder, hidden, reference.hidden, unknown[i], PassOf(unknown[i])).front();
+        reference.losses =
+            ScoreHidden(decoder, hidden, reference.hidden, unknown[i], PassOf(unknown[i])).front();
       });
     } catch (...) {
       for (const TokenIds& prompt : unknown) references.erase(prompt);
@@ -190,7 +200,8 @@ struct ModelRunner::State {
 
 ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& options) {
   const c10::InferenceMode no_gradients;
-  const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+  const int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   at::set_num_threads(threads);
   omp_set_num_threads(threads);
   // Sums of float32 products must not be rounded to tf32: losses of 1e-7 are compared.
@@ -198,7 +209,8 @@ ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& opti
   const at::Device device = ResolveDevice(options.device);
   const at::ScalarType type = ResolveType(options.data_type, device);
   WithTorchErrors("loading the model " + checkpoint.directory().string(), [&] {
-    state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options, threads);
+    state_ = std::make_unique<State>(checkpoint, at::TensorOptions(type).device(device), options,
+                                     threads);
   });
   // Streamed layers come and go as large blocks, which have to go back.
   if (!streams_weights()) KeepFreedMemory();
@@ -229,10 +241,13 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
   }
   std::vector<std::vector<LayerObservation>> by_prompt(prompts.size(), nothing);
   WithTorchErrors("measuring sensitivity", [&] {
-    const auto begin = [&](size_t i) { return state_->decoder.Embed(state_->decoder.IdsOf(prompts[i])); };
+    const auto begin = [&](size_t i) {
+      return state_->decoder.Embed(state_->decoder.IdsOf(prompts[i]));
+    };
     const auto advance = [&](size_t i, size_t layer, at::Tensor hidden) {
       const OperatorsOnOneThread same_sums;
-      ObserveLayer(state_->decoder, layer, hidden, pairs, state_->PassOf(prompts[i]).exact_queries, by_prompt[i][layer]);
+      ObserveLayer(state_->decoder, layer, hidden, pairs, state_->PassOf(prompts[i]).exact_queries,
+                   by_prompt[i][layer]);
       return hidden;
     };
     state_->walk.Run(prompts, 1, {begin, advance, [](size_t, const at::Tensor&) {}}, progress);
@@ -240,7 +255,8 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
   // Added up in the order of the prompts: whichever thread was first, the sums round the same way.
   std::vector<LayerObservation> total = nothing;
   for (const std::vector<LayerObservation>& of_prompt : by_prompt) {
-    for (size_t layer = 0; layer < total.size(); ++layer) AddObservation(of_prompt[layer], total[layer]);
+    for (size_t layer = 0; layer < total.size(); ++layer)
+      AddObservation(of_prompt[layer], total[layer]);
   }
   return total;
 }
@@ -248,11 +264,12 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
 std::vector<std::vector<PromptLosses>> ModelRunner::ScorePlans(std::span<const PrecisionPlan> plans,
                                                                std::span<const TokenIds> prompts,
                                                                const ProgressCallback& progress) {
-  std::vector<std::vector<PromptLosses>> losses(plans.size(), std::vector<PromptLosses>(prompts.size()));
+  std::vector<std::vector<PromptLosses>> losses(plans.size(),
+                                                std::vector<PromptLosses>(prompts.size()));
   std::vector<PrecisionPlan> quantized;
   std::copy_if(plans.begin(), plans.end(), std::back_inserter(quantized),
                [](const PrecisionPlan& plan) { return !plan.is_exact(); });
-  const PlanTree tree = quantized.empty()                                 ? PlanTree{}
+  const PlanTree tree = quantized.empty()                              ? PlanTree{}
                         : state_->options.sharing < Sharing::kPrefixes ? BuildPlanChains(quantized)
                                                                        : BuildPlanTree(quantized);
   const auto add = [&](size_t p, std::span<const PromptLosses> of_leaf) {
@@ -273,12 +290,13 @@ std::vector<std::vector<PromptLosses>> ModelRunner::ScorePlans(std::span<const P
         .begin = [&](size_t p) { return state_->Begin(prompts[p]); },
         .advance =
             [&](size_t p, size_t layer, const at::Tensor& hidden) {
-              return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden, state_->PassOf(prompts[p]));
+              return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden,
+                                  state_->PassOf(prompts[p]));
             },
         .end =
             [&](size_t p, const at::Tensor& hidden) {
-              add(p, ScoreHidden(state_->decoder, hidden, state_->ReferenceOf(prompts[p]).hidden, prompts[p],
-                                 state_->PassOf(prompts[p])));
+              add(p, ScoreHidden(state_->decoder, hidden, state_->ReferenceOf(prompts[p]).hidden,
+                                 prompts[p], state_->PassOf(prompts[p])));
             }};
     state_->walk.Run(prompts, tree.layers.back().size(), steps, progress);
   });
@@ -303,15 +321,18 @@ std::vector<ExactPass> ModelRunner::ExactPasses(std::span<const TokenIds> prompt
   return passes;
 }
 
-void ModelRunner::RestoreExactPasses(std::span<const TokenIds> prompts, std::span<const ExactPass> passes) {
+void ModelRunner::RestoreExactPasses(std::span<const TokenIds> prompts,
+                                     std::span<const ExactPass> passes) {
   const c10::InferenceMode no_gradients;
   for (size_t i = 0; i < prompts.size(); ++i) {
     const auto tokens = static_cast<int64_t>(prompts[i].size());
-    const at::Tensor hidden = at::empty({tokens, config().hidden_size}, state_->decoder.options().device(at::kCPU));
-    if (hidden.nbytes() != passes[i].hidden.size() || passes[i].scored < 1 || passes[i].scored >= tokens) {
-      throw Error("restoring the exact model's pass: found " + std::to_string(passes[i].hidden.size()) +
-                  " bytes for a prompt of " + std::to_string(tokens) + " tokens, expected " +
-                  std::to_string(hidden.nbytes()));
+    const at::Tensor hidden =
+        at::empty({tokens, config().hidden_size}, state_->decoder.options().device(at::kCPU));
+    if (hidden.nbytes() != passes[i].hidden.size() || passes[i].scored < 1 ||
+        passes[i].scored >= tokens) {
+      throw Error("restoring the exact model's pass: found " +
+                  std::to_string(passes[i].hidden.size()) + " bytes for a prompt of " +
+                  std::to_string(tokens) + " tokens, expected " + std::to_string(hidden.nbytes()));
     }
     std::memcpy(hidden.mutable_data_ptr(), passes[i].hidden.data(), passes[i].hidden.size());
     Reference reference;
@@ -330,8 +351,9 @@ double ModelRunner::NoiseFloor(std::span<const TokenIds> prompts) {
     state_->LearnReferences(prompts);
     const PlanPass pass{.rounding_noise = true, .threads = state_->threads};
     state_->RunExact(prompts, pass, [&](size_t i, const at::Tensor& hidden) {
-      losses[i] = ScoreHidden(state_->decoder, hidden, state_->ReferenceOf(prompts[i]).hidden, prompts[i],
-                              state_->PassOf(prompts[i])).front();
+      losses[i] = ScoreHidden(state_->decoder, hidden, state_->ReferenceOf(prompts[i]).hidden,
+                              prompts[i], state_->PassOf(prompts[i]))
+                      .front();
     });
   });
   double sum = 0, tokens = 0;
@@ -350,7 +372,8 @@ std::vector<float> ModelRunner::Logits(const TokenIds& prompt, const PrecisionPl
       .begin = [&](size_t) { return state_->Begin(prompt); },
       .advance =
           [&](size_t, size_t layer, const at::Tensor& hidden) {
-            return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden, state_->PassOf(prompt));
+            return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden,
+                                state_->PassOf(prompt));
           },
       .end =
           [&](size_t, const at::Tensor& hidden) {
@@ -375,9 +398,11 @@ std::vector<LayerStates> ModelRunner::ExactStates(const TokenIds& prompt) {
   return states;
 }
 
-std::vector<float> ModelRunner::LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan) {
+std::vector<float> ModelRunner::LogitsByDecoding(const TokenIds& prompt,
+                                                 const PrecisionPlan& plan) {
   const c10::InferenceMode no_gradients;
-  return ToVector(LogitsOfDecoding(state_->decoder, plan, prompt, state_->PassOf(prompt).exact_queries));
+  return ToVector(
+      LogitsOfDecoding(state_->decoder, plan, prompt, state_->PassOf(prompt).exact_queries));
 }
 
 }  // namespace kvtune

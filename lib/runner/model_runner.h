@@ -20,8 +20,8 @@
 
 namespace kvtune {
 
-// kFloat64 is for tests: rounding that moves a value over a quantization step becomes rare enough to
-// compare two orders of computation.
+// kFloat64 is for tests: rounding that moves a value over a quantization step becomes rare enough
+// to compare two orders of computation.
 enum class DataType { kAuto, kFloat32, kBFloat16, kFloat16, kFloat64 };
 
 // kQuantized: attention during the prompt reads the quantized cache, errors accumulate over layers
@@ -29,12 +29,13 @@ enum class DataType { kAuto, kFloat32, kBFloat16, kFloat16, kFloat64 };
 // quantized; the second half is scored as decoding over that cache.
 enum class PrefillMode { kQuantized, kExact };
 
-// kResident: all weights are loaded once. kStream: at most two layers are in memory, and every pass reads
-// the checkpoint again. kAuto: resident when the layers leave a third of the device's free memory.
+// kResident: all weights are loaded once. kStream: at most two layers are in memory, and every pass
+// reads the checkpoint again. kAuto: resident when the layers leave a third of the device's free
+// memory.
 enum class WeightMode { kAuto, kResident, kStream };
 
-// What the plans of a population have in common and is computed once; each includes those before it.
-// Less than kAttention is for benchmarks, the scores are the same.
+// What the plans of a population have in common and is computed once; each includes those before
+// it. Less than kAttention is for benchmarks, the scores are the same.
 enum class Sharing {
   kNothing,
   kReferenceLogits,  // the exact model's logits
@@ -43,9 +44,9 @@ enum class Sharing {
 };
 
 struct RunnerOptions {
-  std::string device = "auto";            // "auto", "cpu", "cuda", "cuda:N"
-  DataType data_type = DataType::kAuto;   // float32 on a CPU, bfloat16 on CUDA
-  int threads = 0;                        // 0: all cores
+  std::string device = "auto";           // "auto", "cpu", "cuda", "cuda:N"
+  DataType data_type = DataType::kAuto;  // float32 on a CPU, bfloat16 on CUDA
+  int threads = 0;                       // 0: all cores
   PrefillMode prefill = PrefillMode::kQuantized;
   WeightMode weights = WeightMode::kAuto;
   // Hidden states to have in memory at a time. Streamed weights need those of all prompts under all
@@ -70,37 +71,39 @@ struct HeadErrorSums {
 
 struct PairErrorSums {
   std::vector<HeadErrorSums> kv_heads;
-  std::vector<double> key_channel_error;   // per key channel of all KV heads: sum |K-K^|
+  std::vector<double> key_channel_error;  // per key channel of all KV heads: sum |K-K^|
 };
 
 struct LayerObservation {
-  std::vector<PairErrorSums> pairs;            // in the order that was asked for
-  std::vector<double> concentration_sum;       // per query head: sum over queries of the largest weight
-  double concentration_count = 0;              // queries
-  std::vector<double> key_channel_max;         // per key channel of all KV heads: max |K|
-  std::vector<double> key_channel_total;       // the same: sum |K|
-  LayerMaxima maxima;                          // what calibrated scales are made from
-  double key_bias_norm = 0;                    // L2 norm of the layer's key bias, 0 without one
+  std::vector<PairErrorSums> pairs;       // in the order that was asked for
+  std::vector<double> concentration_sum;  // per query head: sum over queries of the largest weight
+  double concentration_count = 0;         // queries
+  std::vector<double> key_channel_max;    // per key channel of all KV heads: max |K|
+  std::vector<double> key_channel_total;  // the same: sum |K|
+  LayerMaxima maxima;                     // what calibrated scales are made from
+  double key_bias_norm = 0;               // L2 norm of the layer's key bias, 0 without one
 };
 
 // What the exact model computes in one layer, row-major.
 struct LayerStates {
-  std::vector<float> keys;       // [kv_heads, tokens, key_head_dim], normed and rotated as cached
-  std::vector<float> values;     // [kv_heads, tokens, value_head_dim]
-  std::vector<float> attention;  // [tokens, query_heads, value_head_dim], before the output projection
+  std::vector<float> keys;    // [kv_heads, tokens, key_head_dim], normed and rotated as cached
+  std::vector<float> values;  // [kv_heads, tokens, value_head_dim]
+  std::vector<float>
+      attention;  // [tokens, query_heads, value_head_dim], before the output projection
 };
 
 // One plan on one prompt.
 struct PromptLosses {
-  std::vector<float> token_kl;   // nats, one per scored position
+  std::vector<float> token_kl;  // nats, one per scored position
   double nll_sum = 0;
   int64_t top1_matches = 0;
 };
 
 // What the exact model's pass over one prompt leaves: all that scoring plans needs of it.
 struct ExactPass {
-  std::vector<std::byte> hidden;  // [tokens, hidden_size] after the final norm, in the runner's data type
-  int64_t scored = 0;             // positions
+  std::vector<std::byte>
+      hidden;          // [tokens, hidden_size] after the final norm, in the runner's data type
+  int64_t scored = 0;  // positions
   double nll_sum = 0;
   int64_t top1_matches = 0;
 
@@ -118,12 +121,12 @@ class ModelRunner {
   ModelRunner& operator=(const ModelRunner&) = delete;
 
   const ModelConfig& config() const;
-  std::string device_name() const;      // "cpu", "cuda:0"
-  std::string data_type_name() const;   // "float32", ...
+  std::string device_name() const;     // "cpu", "cuda:0"
+  std::string data_type_name() const;  // "float32", ...
   bool streams_weights() const;
 
-  // For formats with calibrated scales: one entry a layer, from ObserveAttention with any pairs or none.
-  // Scoring or observing such a format before is an Error.
+  // For formats with calibrated scales: one entry a layer, from ObserveAttention with any pairs or
+  // none. Scoring or observing such a format before is an Error.
   void SetCacheMaxima(std::vector<LayerMaxima> maxima);
 
   // Called with the number of prompts finished since the last call, one call at a time.
@@ -142,15 +145,15 @@ class ModelRunner {
                                                     std::span<const TokenIds> prompts,
                                                     const ProgressCallback& progress);
 
-  // The exact passes over these prompts, run where that was not done yet; and the way back, which spares
-  // a later runner of the same model, device and data type the pass. Throws Error when a pass has not the
-  // prompt's size. REQUIRES: as many passes as prompts.
+  // The exact passes over these prompts, run where that was not done yet; and the way back, which
+  // spares a later runner of the same model, device and data type the pass. Throws Error when a
+  // pass has not the prompt's size. REQUIRES: as many passes as prompts.
   std::vector<ExactPass> ExactPasses(std::span<const TokenIds> prompts);
   void RestoreExactPasses(std::span<const TokenIds> prompts, std::span<const ExactPass> passes);
 
-  // Mean KL, in nats per token, of the exact model against itself with every layer's attention output
-  // off by one rounding step: what rounding alone does to a score in this data type. The least that a
-  // plan of the model can lose, and so scores closer than this are ties.
+  // Mean KL, in nats per token, of the exact model against itself with every layer's attention
+  // output off by one rounding step: what rounding alone does to a score in this data type. The
+  // least that a plan of the model can lose, and so scores closer than this are ties.
   double NoiseFloor(std::span<const TokenIds> prompts);
 
   // Logits of all positions under a plan, row-major [tokens, vocab_size].

@@ -56,11 +56,12 @@ class LayerObserver {
         observation_(observation) {
     for (size_t i = 0; i < pairs.size(); ++i) {
       if (!keys_.contains(pairs[i].key)) {
-        keys_[pairs[i].key] = MakeCacheSide(qkv.key, FormatOf(pairs[i].key), decoder.SideOfLayer(layer, KvSide::kKey));
+        keys_[pairs[i].key] = MakeCacheSide(qkv.key, FormatOf(pairs[i].key),
+                                            decoder.SideOfLayer(layer, KvSide::kKey));
       }
       if (!values_.contains(pairs[i].value)) {
-        values_[pairs[i].value] =
-            MakeCacheSide(qkv.value, FormatOf(pairs[i].value), decoder.SideOfLayer(layer, KvSide::kValue));
+        values_[pairs[i].value] = MakeCacheSide(qkv.value, FormatOf(pairs[i].value),
+                                                decoder.SideOfLayer(layer, KvSide::kValue));
       }
       pairs_of_key_[pairs[i].key].push_back({i, pairs[i].value});
     }
@@ -118,7 +119,8 @@ class LayerObserver {
     const auto counted = [&](const at::Tensor& x) { return x.narrow(2, skipped, rows); };
     const int64_t kv_heads = exact_key_.exact.size(1);
     const at::Tensor weights = AttentionWeights(query_, exact_key_, block, rule_);
-    const at::Tensor output = ByKvHead(counted(AttentionOutput(weights, exact_value_, block)), kv_heads);
+    const at::Tensor output =
+        ByKvHead(counted(AttentionOutput(weights, exact_value_, block)), kv_heads);
     ObserveConcentration(counted(weights));
     const double visible = static_cast<double>(query_.size(1) / kv_heads) *
                            static_cast<double>(VisiblePairs(block.begin + skipped, block.end));
@@ -126,10 +128,11 @@ class LayerObserver {
       const at::Tensor quantized_weights = AttentionWeights(query_, keys_.at(key), block, rule_);
       const std::vector<double> weight_error =
           PerHead(ByKvHead(at::abs(counted(weights - quantized_weights)), kv_heads)
-                      .flatten(1).sum(1, false, at::kDouble));
+                      .flatten(1)
+                      .sum(1, false, at::kDouble));
       for (const auto& [index, value] : pairs) {
-        const at::Tensor quantized_output =
-            ByKvHead(counted(AttentionOutput(quantized_weights, values_.at(value), block)), kv_heads);
+        const at::Tensor quantized_output = ByKvHead(
+            counted(AttentionOutput(quantized_weights, values_.at(value), block)), kv_heads);
         const HeadSums o = CompareHeads(output, quantized_output);
         auto& heads = observation_.pairs[index].kv_heads;
         for (size_t h = 0; h < heads.size(); ++h) {
@@ -148,7 +151,8 @@ class LayerObserver {
   // x: [1, kv_heads, tokens, head_dim]
   static void KeepLarger(const at::Tensor& x, std::vector<float>& head_maxima) {
     const std::vector<double> largest = PerHead(at::abs(x.squeeze(0)).flatten(1).amax(1));
-    for (size_t h = 0; h < largest.size(); ++h) head_maxima[h] = std::max(head_maxima[h], static_cast<float>(largest[h]));
+    for (size_t h = 0; h < largest.size(); ++h)
+      head_maxima[h] = std::max(head_maxima[h], static_cast<float>(largest[h]));
   }
 
   // (query, key) pairs of one head that the queries [begin, end) see.
@@ -162,7 +166,8 @@ class LayerObserver {
 
   // weights: [1, query_heads, rows, keys]
   void ObserveConcentration(const at::Tensor& weights) {
-    const std::vector<double> largest = PerHead(weights.amax(-1).sum(-1, false, at::kDouble).squeeze(0));
+    const std::vector<double> largest =
+        PerHead(weights.amax(-1).sum(-1, false, at::kDouble).squeeze(0));
     for (size_t h = 0; h < largest.size(); ++h) observation_.concentration_sum[h] += largest[h];
     observation_.concentration_count += static_cast<double>(weights.size(2));
   }
@@ -182,8 +187,10 @@ class LayerObserver {
   std::map<KvFormatId, std::vector<ValueOfPair>> pairs_of_key_;
 };
 
-// Advances `hidden` by the exact layer. Returns the attention: [1, tokens, query_heads, value_head_dim].
-at::Tensor AddExactAttention(const Decoder& decoder, size_t layer, const QueryKeyValue& qkv, at::Tensor& hidden) {
+// Advances `hidden` by the exact layer. Returns the attention: [1, tokens, query_heads,
+// value_head_dim].
+at::Tensor AddExactAttention(const Decoder& decoder, size_t layer, const QueryKeyValue& qkv,
+                             at::Tensor& hidden) {
   const at::Tensor attention = ExactAttention(qkv.query, qkv.key, qkv.value, qkv.rule);
   decoder.AddAttentionAndMlp(layer, hidden, attention.view({hidden.size(0), -1}));
   return attention;
@@ -191,8 +198,9 @@ at::Tensor AddExactAttention(const Decoder& decoder, size_t layer, const QueryKe
 
 }  // namespace
 
-void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std::span<const PrecisionPair> pairs,
-                  int64_t exact_queries, LayerObservation& observation) {
+void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden,
+                  std::span<const PrecisionPair> pairs, int64_t exact_queries,
+                  LayerObservation& observation) {
   const ModelConfig& config = decoder.config();
   const int64_t tokens = hidden.size(0);
   const int64_t max_elements = MaxWeightElements(decoder.options().device());
@@ -200,8 +208,9 @@ void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std:
   LayerObserver observer(decoder, layer, qkv, pairs, observation);
   observer.ObserveCache();
   const int64_t alignment = observer.alignment();
-  for (const QueryBlock& block : QueryBlocks(exact_queries / alignment * alignment, tokens, alignment,
-                                             qkv.rule.window_tokens, config.query_heads, max_elements)) {
+  for (const QueryBlock& block :
+       QueryBlocks(exact_queries / alignment * alignment, tokens, alignment, qkv.rule.window_tokens,
+                   config.query_heads, max_elements)) {
     observer.ObserveBlock(block, exact_queries);
   }
   observation.key_bias_norm = decoder.key_bias_norm(layer);
@@ -211,10 +220,13 @@ void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std:
 LayerStates ObserveStates(const Decoder& decoder, size_t layer, at::Tensor& hidden) {
   const auto floats = [](const at::Tensor& x) {
     const at::Tensor values = x.to(at::kFloat).cpu().contiguous();
-    return std::vector<float>(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
+    return std::vector<float>(values.const_data_ptr<float>(),
+                              values.const_data_ptr<float>() + values.numel());
   };
-  const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), {0, hidden.size(0)});
-  return {floats(qkv.key), floats(qkv.value), floats(AddExactAttention(decoder, layer, qkv, hidden))};
+  const QueryKeyValue qkv =
+      decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), {0, hidden.size(0)});
+  return {floats(qkv.key), floats(qkv.value),
+          floats(AddExactAttention(decoder, layer, qkv, hidden))};
 }
 
 }  // namespace kvtune

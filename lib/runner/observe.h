@@ -8,11 +8,12 @@
 
 namespace kvtune {
 
-// One layer of an exact pass over a prompt, in place on its hidden states [tokens, hidden]; adds what
-// shows to `observation` (with `pairs` in their order). Scores depend on the key format only, so this
-// costs one softmax per key format and one value product per pair.
-void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden, std::span<const PrecisionPair> pairs,
-                  int64_t exact_queries, LayerObservation& observation);
+// One layer of an exact pass over a prompt, in place on its hidden states [tokens, hidden]; adds
+// what shows to `observation` (with `pairs` in their order). Scores depend on the key format only,
+// so this costs one softmax per key format and one value product per pair.
+void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden,
+                  std::span<const PrecisionPair> pairs, int64_t exact_queries,
+                  LayerObservation& observation);
 
 // The same pass, keeping what the layer computes.
 LayerStates ObserveStates(const Decoder& decoder, size_t layer, at::Tensor& hidden);

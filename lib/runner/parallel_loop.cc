@@ -32,7 +32,9 @@ void ParallelLoop(int threads, size_t count, const std::function<void(size_t)>& 
   if (first_error) std::rethrow_exception(first_error);
 }
 
-OperatorsOnOneThread::OperatorsOnOneThread() : threads_(omp_get_max_threads()) { omp_set_num_threads(1); }
+OperatorsOnOneThread::OperatorsOnOneThread() : threads_(omp_get_max_threads()) {
+  omp_set_num_threads(1);
+}
 
 OperatorsOnOneThread::~OperatorsOnOneThread() { omp_set_num_threads(threads_); }
 

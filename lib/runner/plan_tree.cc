@@ -18,7 +18,8 @@ PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans) {
   for (size_t layer = 0; layer < layer_count; ++layer) {
     // An ordered map gives the children their order: by parent, then key format, then value format.
     std::map<std::pair<size_t, PrecisionPair>, size_t> children;
-    for (size_t i = 0; i < plans.size(); ++i) children[{tree.leaf_of_plan[i], plans[i].layers[layer]}] = 0;
+    for (size_t i = 0; i < plans.size(); ++i)
+      children[{tree.leaf_of_plan[i], plans[i].layers[layer]}] = 0;
     PlanTreeLayer nodes;
     for (auto& [prefix, index] : children) {
       index = nodes.size();
@@ -37,7 +38,8 @@ PlanTree BuildPlanChains(std::span<const PrecisionPlan> plans) {
   for (size_t i = 0; i < plans.size(); ++i) tree.leaf_of_plan.push_back(i);
   for (size_t layer = 0; layer < plans.front().layers.size(); ++layer) {
     PlanTreeLayer& nodes = tree.layers.emplace_back();
-    for (size_t i = 0; i < plans.size(); ++i) nodes.push_back({layer == 0 ? 0 : i, plans[i].layers[layer]});
+    for (size_t i = 0; i < plans.size(); ++i)
+      nodes.push_back({layer == 0 ? 0 : i, plans[i].layers[layer]});
   }
   return tree;
 }

@@ -11,11 +11,12 @@ namespace kvtune {
 
 // One distinct prefix of plans that ends at this layer.
 struct PlanTreeNode {
-  size_t parent = 0;      // index into the previous layer's nodes (0 = the root, before layer 0)
-  PrecisionPair pair;     // what this layer stores
+  size_t parent = 0;   // index into the previous layer's nodes (0 = the root, before layer 0)
+  PrecisionPair pair;  // what this layer stores
 };
 
-// Nodes of one layer, ordered by parent, then by key format, so that neighbours share attention weights.
+// Nodes of one layer, ordered by parent, then by key format, so that neighbours share attention
+// weights.
 using PlanTreeLayer = std::vector<PlanTreeNode>;
 
 struct PlanTree {

@@ -29,21 +29,23 @@ void ScaleLlama3(const RopeConfig& rope, std::vector<float>& frequencies) {
     if (wavelength > shortest_scaled) {
       frequency = static_cast<float>(static_cast<double>(frequency) / rope.factor);
     } else if (wavelength >= longest_kept) {
-      const double smooth =
-          (original_context / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+      const double smooth = (original_context / wavelength - rope.low_freq_factor) /
+                            (rope.high_freq_factor - rope.low_freq_factor);
       frequency = static_cast<float>((1 - smooth) * static_cast<double>(frequency) / rope.factor +
                                      smooth * static_cast<double>(frequency));
     }
   }
 }
 
-// _compute_yarn_parameters: channels that turn often keep their frequency, those that turn seldom are
-// interpolated, with a ramp between.
+// _compute_yarn_parameters: channels that turn often keep their frequency, those that turn seldom
+// are interpolated, with a ramp between.
 void ScaleYarn(const RopeConfig& rope, std::vector<float>& frequencies) {
   const auto width = static_cast<double>(rope.rotary_dim);
   // The channel that makes this many turns in the original context.
   const auto channel_of = [&](double turns) {
-    return width * std::log(static_cast<double>(rope.original_max_position_embeddings) / (turns * 2 * std::numbers::pi)) /
+    return width *
+           std::log(static_cast<double>(rope.original_max_position_embeddings) /
+                    (turns * 2 * std::numbers::pi)) /
            (2 * std::log(rope.theta));
   };
   double low = channel_of(rope.beta_fast), high = channel_of(rope.beta_slow);
@@ -57,7 +59,8 @@ void ScaleYarn(const RopeConfig& rope, std::vector<float>& frequencies) {
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double interpolated = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
     const auto frequency = static_cast<double>(frequencies[i]);
-    frequencies[i] = static_cast<float>(frequency / rope.factor * interpolated + frequency * (1 - interpolated));
+    frequencies[i] =
+        static_cast<float>(frequency / rope.factor * interpolated + frequency * (1 - interpolated));
   }
 }
 
@@ -69,25 +72,33 @@ void Divide(std::vector<float>& frequencies, const std::vector<double>& factors)
 
 RotaryTables TablesOf(const RopeConfig& rope, std::vector<float> frequencies, int64_t positions,
                       const at::TensorOptions& options) {
-  const at::Tensor frequency_row = at::from_blob(frequencies.data(), {rope.rotary_dim / 2}, at::kFloat);
+  const at::Tensor frequency_row =
+      at::from_blob(frequencies.data(), {rope.rotary_dim / 2}, at::kFloat);
   const at::Tensor position_column = at::arange(positions, at::kFloat);
-  const at::Tensor angles = at::outer(position_column, frequency_row);  // [positions, rotary_dim / 2]
+  const at::Tensor angles =
+      at::outer(position_column, frequency_row);  // [positions, rotary_dim / 2]
   return {(at::cos(angles).mul_(rope.attention_factor)).to(options),
           (at::sin(angles).mul_(rope.attention_factor)).to(options)};
 }
 
 }  // namespace
 
-RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t positions, const at::TensorOptions& options)
+RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t positions,
+                                 const at::TensorOptions& options)
     : longest_short_prompt_(std::numeric_limits<int64_t>::max()) {
   std::vector<float> frequencies = DefaultFrequencies(rope);
   switch (rope.type) {
-    case RopeType::kDefault: break;
+    case RopeType::kDefault:
+      break;
     case RopeType::kLinear:
       Divide(frequencies, std::vector<double>(frequencies.size(), rope.factor));
       break;
-    case RopeType::kLlama3: ScaleLlama3(rope, frequencies); break;
-    case RopeType::kYarn: ScaleYarn(rope, frequencies); break;
+    case RopeType::kLlama3:
+      ScaleLlama3(rope, frequencies);
+      break;
+    case RopeType::kYarn:
+      ScaleYarn(rope, frequencies);
+      break;
     case RopeType::kLongRope: {
       longest_short_prompt_ = rope.original_max_position_embeddings;
       std::vector<float> long_frequencies = frequencies;
@@ -103,8 +114,10 @@ RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t positions, cons
 }
 
 RotaryTables RotaryEmbedding::Of(const Positions& positions, int64_t tokens) const {
-  const RotaryTables& tables = positions.prompt_tokens > longest_short_prompt_ ? long_tables_ : tables_;
-  return {tables.cos.narrow(0, positions.first, tokens), tables.sin.narrow(0, positions.first, tokens)};
+  const RotaryTables& tables =
+      positions.prompt_tokens > longest_short_prompt_ ? long_tables_ : tables_;
+  return {tables.cos.narrow(0, positions.first, tokens),
+          tables.sin.narrow(0, positions.first, tokens)};
 }
 
 at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles) {
@@ -112,7 +125,8 @@ at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles) {
   const at::Tensor low = x.narrow(-1, 0, half);
   const at::Tensor high = x.narrow(-1, half, half);
   const at::Tensor rest = x.narrow(-1, 2 * half, x.size(-1) - 2 * half);
-  return at::cat({low * angles.cos - high * angles.sin, high * angles.cos + low * angles.sin, rest}, -1);
+  return at::cat({low * angles.cos - high * angles.sin, high * angles.cos + low * angles.sin, rest},
+                 -1);
 }
 
 }  // namespace kvtune

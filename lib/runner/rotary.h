@@ -1,4 +1,5 @@
-// Rotary position embedding tables (arXiv 2104.09864), in the half-split layout of Hugging Face files.
+// Rotary position embedding tables (arXiv 2104.09864), in the half-split layout of Hugging Face
+// files.
 #pragma once
 
 #include "lib/core/model_config.h"
@@ -17,8 +18,8 @@ struct Positions {
   int64_t prompt_tokens = 0;  // of the whole prompt
 };
 
-// The tables of one RopeConfig. Angles are computed in float32 as transformers does, then rounded to
-// `options`' type.
+// The tables of one RopeConfig. Angles are computed in float32 as transformers does, then rounded
+// to `options`' type.
 class RotaryEmbedding {
  public:
   RotaryEmbedding(const RopeConfig& rope, int64_t positions, const at::TensorOptions& options);
@@ -34,7 +35,8 @@ class RotaryEmbedding {
 };
 
 // Rotates channel i against channel i + rotary_dim / 2 and leaves those from rotary_dim on.
-// x: [..., tokens, head_dim]; angles of these tokens. Returns a contiguous tensor of the same shape.
+// x: [..., tokens, head_dim]; angles of these tokens. Returns a contiguous tensor of the same
+// shape.
 at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles);
 
 }  // namespace kvtune

@@ -49,7 +49,9 @@ void ClampedSwigluRow(const float* gate, const float* up, float* out, int64_t wi
 #pragma omp simd
   for (int64_t i = 0; i < width; ++i) {
     const float x = gate[i] > kSwigluLimit ? kSwigluLimit : gate[i];
-    const float u = up[i] > kSwigluLimit ? kSwigluLimit : up[i] < -kSwigluLimit ? -kSwigluLimit : up[i];
+    const float u = up[i] > kSwigluLimit    ? kSwigluLimit
+                    : up[i] < -kSwigluLimit ? -kSwigluLimit
+                                            : up[i];
     const float y = kSwigluSlope * x;
     const float e = ExpNonPositive(y < 0 ? y : -y);
     out[i] = x * (y < 0 ? e : 1.0f) / (1.0f + e) * (u + 1.0f);
@@ -69,7 +71,8 @@ void ScaleRow(const float* x, float* out, int64_t width, float scale) {
 }
 
 KVTUNE_VECTOR_CLONES
-void RotateRow(const float* x, const float* cos, const float* sin, float* out, int64_t half, float scale) {
+void RotateRow(const float* x, const float* cos, const float* sin, float* out, int64_t half,
+               float scale) {
 #pragma omp simd
   for (int64_t i = 0; i < half; ++i) {
     const float low = x[i], high = x[i + half];
@@ -96,15 +99,18 @@ void SoftmaxRow(float* scores, int64_t visible, float sink) {
 
 // Calls row_kernel(source row, token, out row) for every head that is gathered.
 template <typename RowKernel>
-void ForEachHead(const float* source, const HeadLayout& layout, float* out, const RowKernel& row_kernel) {
+void ForEachHead(const float* source, const HeadLayout& layout, float* out,
+                 const RowKernel& row_kernel) {
   const int64_t elements = layout.sequences * layout.heads * layout.tokens * layout.head_dim;
 #pragma omp parallel for collapse(2) schedule(static) if (elements >= kParallelElements)
   for (int64_t sequence = 0; sequence < layout.sequences; ++sequence) {
     for (int64_t token = 0; token < layout.tokens; ++token) {
-      const float* row = source + (sequence * layout.tokens + token) * layout.row_width + layout.first_channel;
+      const float* row =
+          source + (sequence * layout.tokens + token) * layout.row_width + layout.first_channel;
       for (int64_t head = 0; head < layout.heads; ++head) {
-        row_kernel(row + head * layout.head_dim, token,
-                   out + ((sequence * layout.heads + head) * layout.tokens + token) * layout.head_dim);
+        row_kernel(
+            row + head * layout.head_dim, token,
+            out + ((sequence * layout.heads + head) * layout.tokens + token) * layout.head_dim);
       }
     }
   }
@@ -112,12 +118,15 @@ void ForEachHead(const float* source, const HeadLayout& layout, float* out, cons
 
 }  // namespace
 
-void RmsNormRows(const float* x, const float* weight, float* out, int64_t rows, int64_t width, float eps) {
+void RmsNormRows(const float* x, const float* weight, float* out, int64_t rows, int64_t width,
+                 float eps) {
 #pragma omp parallel for schedule(static) if (rows * width >= kParallelElements)
-  for (int64_t row = 0; row < rows; ++row) RmsNormRow(x + row * width, weight, out + row * width, width, eps);
+  for (int64_t row = 0; row < rows; ++row)
+    RmsNormRow(x + row * width, weight, out + row * width, width, eps);
 }
 
-void GatedRows(const float* gate_up, float* out, int64_t rows, int64_t width, Activation activation) {
+void GatedRows(const float* gate_up, float* out, int64_t rows, int64_t width,
+               Activation activation) {
   const auto row_kernel = activation == Activation::kSilu       ? GatedSiluRow
                           : activation == Activation::kGeluTanh ? GatedGeluRow
                                                                 : ClampedSwigluRow;
@@ -131,13 +140,15 @@ void GatedRows(const float* gate_up, float* out, int64_t rows, int64_t width, Ac
 void SoftCapElements(float* x, int64_t count, float cap) {
 #pragma omp parallel for schedule(static) if (count >= kParallelElements)
   for (int64_t start = 0; start < count; start += kParallelElements) {
-    SoftCapRow(x + start, count - start < kParallelElements ? count - start : kParallelElements, cap);
+    SoftCapRow(x + start, count - start < kParallelElements ? count - start : kParallelElements,
+               cap);
   }
 }
 
 void RmsNormHeads(float* source, const HeadLayout& layout, const float* weight, float eps) {
   const int64_t rows = layout.sequences * layout.tokens;
-#pragma omp parallel for schedule(static) if (rows * layout.heads * layout.head_dim >= kParallelElements)
+#pragma omp parallel for schedule(static) if (rows * layout.heads * layout.head_dim >= \
+                                              kParallelElements)
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t head = 0; head < layout.heads; ++head) {
       float* x = source + row * layout.row_width + layout.first_channel + head * layout.head_dim;
@@ -152,8 +163,8 @@ void GatherHeads(const float* source, const HeadLayout& layout, float scale, flo
   });
 }
 
-void GatherRotatedHeads(const float* source, const HeadLayout& layout, int64_t rotary_dim, const float* cos,
-                        const float* sin, float scale, float* out) {
+void GatherRotatedHeads(const float* source, const HeadLayout& layout, int64_t rotary_dim,
+                        const float* cos, const float* sin, float scale, float* out) {
   const int64_t half = rotary_dim / 2;
   ForEachHead(source, layout, out, [&](const float* row, int64_t token, float* out_row) {
     RotateRow(row, cos + token * half, sin + token * half, out_row, half, scale);

@@ -4,14 +4,17 @@
 
 namespace kvtune {
 
-bool UsesCpuKernels(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
+bool UsesCpuKernels(const at::Tensor& x) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat;
+}
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   if (UsesCpuKernels(x)) {
     const at::Tensor rows = x.contiguous();
     at::Tensor out = at::empty_like(rows);
-    RmsNormRows(rows.const_data_ptr<float>(), weight.const_data_ptr<float>(), out.mutable_data_ptr<float>(),
-                rows.numel() / rows.size(-1), rows.size(-1), static_cast<float>(eps));
+    RmsNormRows(rows.const_data_ptr<float>(), weight.const_data_ptr<float>(),
+                out.mutable_data_ptr<float>(), rows.numel() / rows.size(-1), rows.size(-1),
+                static_cast<float>(eps));
     return out;
   }
   const at::Tensor wide = x.to(at::promote_types(x.scalar_type(), at::kFloat));
@@ -25,13 +28,16 @@ at::Tensor Gated(const at::Tensor& gate_up, Activation activation) {
   const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
   if (UsesCpuKernels(gate_up)) {
     at::Tensor out = at::empty({rows, width}, gate_up.options());
-    GatedRows(gate_up.const_data_ptr<float>(), out.mutable_data_ptr<float>(), rows, width, activation);
+    GatedRows(gate_up.const_data_ptr<float>(), out.mutable_data_ptr<float>(), rows, width,
+              activation);
     return out;
   }
   const at::Tensor gate = gate_up.narrow(1, 0, width), up = gate_up.narrow(1, width, width);
   switch (activation) {
-    case Activation::kSilu: return at::silu(gate).mul_(up);
-    case Activation::kGeluTanh: return at::gelu(gate, "tanh").mul_(up);
+    case Activation::kSilu:
+      return at::silu(gate).mul_(up);
+    case Activation::kGeluTanh:
+      return at::gelu(gate, "tanh").mul_(up);
     case Activation::kClampedSwiglu: {
       const at::Tensor limited = gate.clamp_max(kSwigluLimit);
       const at::Tensor glu = limited * at::sigmoid(limited * kSwigluSlope);

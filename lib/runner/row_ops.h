@@ -1,5 +1,5 @@
-// What a decoder does to each row (token) between its matrix products, on any device: the fused kernels of
-// row_kernels_cpu.h for float32 on a CPU, operators elsewhere.
+// What a decoder does to each row (token) between its matrix products, on any device: the fused
+// kernels of row_kernels_cpu.h for float32 on a CPU, operators elsewhere.
 #pragma once
 
 #include "lib/core/model_config.h"

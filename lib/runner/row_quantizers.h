@@ -1,11 +1,11 @@
 // Quantize-dequantize of one row, for every arithmetic of the format table; the CPU's and CUDA's
-// kernels both compile this, so that they give the same bits: every operation rounds to float32, and
-// nothing is fused (-ffp-contract=off, -fmad=false).
+// kernels both compile this, so that they give the same bits: every operation rounds to float32,
+// and nothing is fused (-ffp-contract=off, -fmad=false).
 //
 // Each function names the engine's source that it follows. Scales are stored as the engine stores
 // them; where an engine stores them in the model's own type (KVTuner, MLX, HQQ, quanto) they stay
-// float32. Rows too small to have a scale give zeros (or their offset) also where a kernel would make
-// NaN of 0 times infinity.
+// float32. Rows too small to have a scale give zeros (or their offset) also where a kernel would
+// make NaN of 0 times infinity.
 #pragma once
 
 #include <cmath>
@@ -59,11 +59,14 @@ KVTUNE_HOST_DEVICE inline float LevelOf(float x, float highest) {
   return level > 0 ? (level < highest ? level : highest) : 0.0f;
 }
 
-KVTUNE_HOST_DEVICE inline float RoundHalfAway(float x) { return truncf(x >= 0 ? x + 0.5f : x - 0.5f); }
+KVTUNE_HOST_DEVICE inline float RoundHalfAway(float x) {
+  return truncf(x >= 0 ? x + 0.5f : x - 0.5f);
+}
 
 // arXiv 2502.04420, KVTuner's "vanilla" cache: see fake_quantize_cpu.h.
 KVTUNE_HOST_DEVICE inline void KvtunerAsymmetric(Row x, int bits) {
-  const float q_max = static_cast<float>((1 << (bits - 1)) - 1), q_min = -static_cast<float>(1 << (bits - 1));
+  const float q_max = static_cast<float>((1 << (bits - 1)) - 1),
+              q_min = -static_cast<float>(1 << (bits - 1));
   const RowRange range = RangeOf(x);
   const float width = range.high - range.low;
   const float scale = (width > 1e-5f ? width : 1e-5f) / (q_max - q_min);
@@ -75,14 +78,16 @@ KVTUNE_HOST_DEVICE inline void KvtunerAsymmetric(Row x, int bits) {
 
 // Its symmetric mode: scale = max(max|x|, 1e-5) / q_max.
 KVTUNE_HOST_DEVICE inline void KvtunerSymmetric(Row x, int bits) {
-  const float q_max = static_cast<float>((1 << (bits - 1)) - 1), q_min = -static_cast<float>(1 << (bits - 1));
+  const float q_max = static_cast<float>((1 << (bits - 1)) - 1),
+              q_min = -static_cast<float>(1 << (bits - 1));
   const float largest = fabsf(ExtremeOf(x));
   const float scale = (largest > 1e-5f ? largest : 1e-5f) / q_max;
-  for (int64_t i = 0; i < x.size; ++i) x[i] = Clamp(RoundHalfToEven(x[i] / scale), q_min, q_max) * scale;
+  for (int64_t i = 0; i < x.size; ++i)
+    x[i] = Clamp(RoundHalfToEven(x[i] / scale), q_min, q_max) * scale;
 }
 
-// vllm/v1/attention/ops/triton_reshape_and_cache_flash.py, _reshape_cache_per_token_head: the scaled
-// value is stored to an int8 pointer, a cast that truncates.
+// vllm/v1/attention/ops/triton_reshape_and_cache_flash.py, _reshape_cache_per_token_head: the
+// scaled value is stored to an int8 pointer, a cast that truncates.
 KVTUNE_HOST_DEVICE inline void VllmInt8(Row x) {
   const float largest = fabsf(ExtremeOf(x)) / 127.0f;
   const float scale = largest > 1e-6f ? largest : 1e-6f;
@@ -121,15 +126,16 @@ KVTUNE_HOST_DEVICE inline float Normalize(Row x) {
   return norm;
 }
 
-// vLLM's TurboQuant keys (vllm/v1/attention/ops/triton_turboquant_store.py and _decode.py): x is a rotated
-// unit vector; its elements go to the nearest of 2^bits rising levels (lloyd_max.h), the middle up, and what
-// is read is scaled back to length 1 (norm correction), then by `norm`.
+// vLLM's TurboQuant keys (vllm/v1/attention/ops/triton_turboquant_store.py and _decode.py): x is a
+// rotated unit vector; its elements go to the nearest of 2^bits rising levels (lloyd_max.h), the
+// middle up, and what is read is scaled back to length 1 (norm correction), then by `norm`.
 KVTUNE_HOST_DEVICE inline void TurboquantKey(Row x, int bits, float norm, const float* levels) {
   const int count = 1 << bits;
   float sum = 0;
   for (int64_t i = 0; i < x.size; ++i) {
     float nearest = levels[0];
-    for (int j = 1; j < count; ++j) nearest = x[i] >= (levels[j - 1] + levels[j]) / 2 ? levels[j] : nearest;
+    for (int j = 1; j < count; ++j)
+      nearest = x[i] >= (levels[j - 1] + levels[j]) / 2 ? levels[j] : nearest;
     x[i] = nearest;
     sum += nearest * nearest;
   }
@@ -180,7 +186,8 @@ KVTUNE_HOST_DEVICE inline void Mxfp4(Row x) {
 KVTUNE_HOST_DEVICE inline void SglangFp4(Row x) {
   const float sixth = fabsf(ExtremeOf(x)) / 6.0f;
   // log2 in double, then rounded: float32's log2 as nearly as devices agree on it.
-  const auto logarithm = static_cast<float>(log2(static_cast<double>(sixth > 1e-10f ? sixth : 1e-10f)));
+  const auto logarithm =
+      static_cast<float>(log2(static_cast<double>(sixth > 1e-10f ? sixth : 1e-10f)));
   const float scale = PowerOfTwo(static_cast<int>(ceilf(logarithm)));
   const float bounds[] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f};
   const float steps[] = {0.5f, 0.5f, 0.5f, 0.5f, 1.0f, 1.0f, 2.0f};
@@ -192,9 +199,9 @@ KVTUNE_HOST_DEVICE inline void SglangFp4(Row x) {
   }
 }
 
-// lmdeploy/pytorch/kernels/cuda/fill_kv_cache.py, _quant_int8 and _quant_int4: the zero is not rounded;
-// scale and zero are stored in 16 bits. (Where the row is constant LMDeploy divides by 0; a zero beyond
-// half precision is infinite here as there.)
+// lmdeploy/pytorch/kernels/cuda/fill_kv_cache.py, _quant_int8 and _quant_int4: the zero is not
+// rounded; scale and zero are stored in 16 bits. (Where the row is constant LMDeploy divides by 0;
+// a zero beyond half precision is infinite here as there.)
 KVTUNE_HOST_DEVICE inline void Lmdeploy(Row x, int bits) {
   const float levels = static_cast<float>((1 << bits) - 1);
   const RowRange range = RangeOf(x);
@@ -235,8 +242,8 @@ KVTUNE_HOST_DEVICE inline void GgmlAsymmetric(Row x, int bits) {
   }
 }
 
-// ik_llama.cpp, quantize_row_q6_0_ref: as q4_0, then the scale that fits best, weighted by x^2; sums
-// run over element j of both halves together. (Its CUDA kernel keeps the first scale.)
+// ik_llama.cpp, quantize_row_q6_0_ref: as q4_0, then the scale that fits best, weighted by x^2;
+// sums run over element j of both halves together. (Its CUDA kernel keeps the first scale.)
 KVTUNE_HOST_DEVICE inline void GgmlQ6_0(Row x) {
   const float d = ExtremeOf(x) / -32.0f;
   const float inverse = Reciprocal(d);
@@ -257,10 +264,11 @@ KVTUNE_HOST_DEVICE inline void GgmlQ6_0(Row x) {
   }
 }
 
-// quantize_row_iq4_nl_ref: 16 unequal levels; the scale that fits the chosen levels best, weighted by
-// x^2.
+// quantize_row_iq4_nl_ref: 16 unequal levels; the scale that fits the chosen levels best, weighted
+// by x^2.
 KVTUNE_HOST_DEVICE inline float Iq4NlLevel(float x) {
-  constexpr float kLevels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  constexpr float kLevels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
   if (!(x > kLevels[0])) return kLevels[0];
   for (int above = 1; above < 16; ++above) {
     if (x < kLevels[above]) {
@@ -288,8 +296,8 @@ KVTUNE_HOST_DEVICE inline void GgmlIq4Nl(Row x) {
   for (int64_t i = 0; i < x.size; ++i) x[i] = Iq4NlLevel(inverse * x[i]) * stored;
 }
 
-// mlx/backend/cpu/quantized.cpp, quantize and dequantize, mode affine: the edge that is farther from
-// zero becomes a level itself.
+// mlx/backend/cpu/quantized.cpp, quantize and dequantize, mode affine: the edge that is farther
+// from zero becomes a level itself.
 KVTUNE_HOST_DEVICE inline void MlxAffine(Row x, int bits) {
   const float levels = static_cast<float>((1 << bits) - 1);
   const RowRange range = RangeOf(x);
@@ -306,19 +314,20 @@ KVTUNE_HOST_DEVICE inline void MlxAffine(Row x, int bits) {
   }
 }
 
-// shrink_lp_op of hqq/core/optimize.py with p = 0.7, beta = 10: an error's part that counts as an outlier.
+// shrink_lp_op of hqq/core/optimize.py with p = 0.7, beta = 10: an error's part that counts as an
+// outlier.
 KVTUNE_HOST_DEVICE inline float HqqShrunk(float error) {
   const float magnitude = fabsf(error);
   if (magnitude < 0.17f) return 0.0f;  // where the power is larger than the magnitude
   // The power in double: devices agree on it.
-  const float shrunk =
-      magnitude - 0.1f * static_cast<float>(pow(static_cast<double>(magnitude), static_cast<double>(-0.3f)));
+  const float shrunk = magnitude - 0.1f * static_cast<float>(pow(static_cast<double>(magnitude),
+                                                                 static_cast<double>(-0.3f)));
   return shrunk > 0 ? (error < 0 ? -shrunk : shrunk) : 0.0f;
 }
 
-// hqq/core/quantize.py and optimize.py (optimize_weights_proximal_legacy, float32 as on a CPU): 20 rounds
-// that improve the zero. HQQ stops earlier where the mean error of all rows of one call has stopped falling;
-// here no row depends on what is quantized beside it.
+// hqq/core/quantize.py and optimize.py (optimize_weights_proximal_legacy, float32 as on a CPU): 20
+// rounds that improve the zero. HQQ stops earlier where the mean error of all rows of one call has
+// stopped falling; here no row depends on what is quantized beside it.
 KVTUNE_HOST_DEVICE inline void Hqq(Row x, int bits) {
   const float levels = static_cast<float>((1 << bits) - 1);
   const RowRange range = RangeOf(x);
@@ -349,13 +358,14 @@ KVTUNE_HOST_DEVICE inline void Quanto(Row x, int bits) {
   const RowRange range = RangeOf(x);
   const float scale = (range.high - range.low) / levels;
   for (int64_t i = 0; i < x.size; ++i) {
-    const float q = scale == 0 ? 0.0f : Clamp(RoundHalfToEven((x[i] - range.low) / scale), 0, levels);
+    const float q =
+        scale == 0 ? 0.0f : Clamp(RoundHalfToEven((x[i] - range.low) / scale), 0, levels);
     x[i] = scale * q + range.low;
   }
 }
 
-// exllamav3/exllamav3_ext/cache/q_cache_kernels.cuh, without its compander: the middles of 2^bits equal
-// steps over [-s, s].
+// exllamav3/exllamav3_ext/cache/q_cache_kernels.cuh, without its compander: the middles of 2^bits
+// equal steps over [-s, s].
 KVTUNE_HOST_DEVICE inline void Exllama(Row x, int bits) {
   const auto half = static_cast<float>(1 << (bits - 1));
   const float scale = fabsf(ExtremeOf(x)) + 1e-10f;
@@ -366,36 +376,59 @@ KVTUNE_HOST_DEVICE inline void Exllama(Row x, int bits) {
   }
 }
 
-// The arithmetic of a format on a row. scale: read by formats whose scale (or norm) is not of the row as it is
-// here; levels: by those with levels of their own, 2^bits rising ones.
+// The arithmetic of a format on a row. scale: read by formats whose scale (or norm) is not of the
+// row as it is here; levels: by those with levels of their own, 2^bits rising ones.
 KVTUNE_HOST_DEVICE inline void RoundTripRow(Row x, Numerics numerics, int bits, float scale,
                                             const float* levels = nullptr) {
   switch (numerics) {
-    case Numerics::kExact: return;
-    case Numerics::kKvtunerAsymmetric: return KvtunerAsymmetric(x, bits);
-    case Numerics::kKvtunerSymmetric: return KvtunerSymmetric(x, bits);
-    case Numerics::kVllmInt8: return VllmInt8(x);
-    case Numerics::kVllmInt4: return VllmInt4(x);
-    case Numerics::kVllmFp8: return VllmFp8(x);
-    case Numerics::kTurboquantKey: return TurboquantKey(x, bits, scale, levels);
-    case Numerics::kTurboquantValue: return TurboquantValue(x, bits);
-    case Numerics::kFp8E4m3: return Fp8E4m3(x, scale);
-    case Numerics::kFp8E5m2: return Fp8E5m2(x, scale);
-    case Numerics::kNvfp4: return Nvfp4(x, scale);
-    case Numerics::kMxfp4: return Mxfp4(x);
-    case Numerics::kSglangFp4: return SglangFp4(x);
-    case Numerics::kLmdeploy: return Lmdeploy(x, bits);
-    case Numerics::kGgmlQ8_0: return GgmlQ8_0(x);
-    case Numerics::kGgmlQ6_0: return GgmlQ6_0(x);
+    case Numerics::kExact:
+      return;
+    case Numerics::kKvtunerAsymmetric:
+      return KvtunerAsymmetric(x, bits);
+    case Numerics::kKvtunerSymmetric:
+      return KvtunerSymmetric(x, bits);
+    case Numerics::kVllmInt8:
+      return VllmInt8(x);
+    case Numerics::kVllmInt4:
+      return VllmInt4(x);
+    case Numerics::kVllmFp8:
+      return VllmFp8(x);
+    case Numerics::kTurboquantKey:
+      return TurboquantKey(x, bits, scale, levels);
+    case Numerics::kTurboquantValue:
+      return TurboquantValue(x, bits);
+    case Numerics::kFp8E4m3:
+      return Fp8E4m3(x, scale);
+    case Numerics::kFp8E5m2:
+      return Fp8E5m2(x, scale);
+    case Numerics::kNvfp4:
+      return Nvfp4(x, scale);
+    case Numerics::kMxfp4:
+      return Mxfp4(x);
+    case Numerics::kSglangFp4:
+      return SglangFp4(x);
+    case Numerics::kLmdeploy:
+      return Lmdeploy(x, bits);
+    case Numerics::kGgmlQ8_0:
+      return GgmlQ8_0(x);
+    case Numerics::kGgmlQ6_0:
+      return GgmlQ6_0(x);
     case Numerics::kGgmlQ5_1:
-    case Numerics::kGgmlQ4_1: return GgmlAsymmetric(x, bits);
+    case Numerics::kGgmlQ4_1:
+      return GgmlAsymmetric(x, bits);
     case Numerics::kGgmlQ5_0:
-    case Numerics::kGgmlQ4_0: return GgmlSymmetric(x, bits);
-    case Numerics::kGgmlIq4Nl: return GgmlIq4Nl(x);
-    case Numerics::kMlxAffine: return MlxAffine(x, bits);
-    case Numerics::kHqq: return Hqq(x, bits);
-    case Numerics::kQuanto: return Quanto(x, bits);
-    case Numerics::kExllama: return Exllama(x, bits);
+    case Numerics::kGgmlQ4_0:
+      return GgmlSymmetric(x, bits);
+    case Numerics::kGgmlIq4Nl:
+      return GgmlIq4Nl(x);
+    case Numerics::kMlxAffine:
+      return MlxAffine(x, bits);
+    case Numerics::kHqq:
+      return Hqq(x, bits);
+    case Numerics::kQuanto:
+      return Quanto(x, bits);
+    case Numerics::kExllama:
+      return Exllama(x, bits);
   }
 }
 

@@ -12,8 +12,8 @@
 namespace kvtune {
 namespace {
 
-// Rows of logits to have alive at a time, for the same reasons as MaxWeightElements. On a CPU enough to
-// read the head's weights for, on a GPU as many as there is room for.
+// Rows of logits to have alive at a time, for the same reasons as MaxWeightElements. On a CPU
+// enough to read the head's weights for, on a GPU as many as there is room for.
 int64_t LogitRows(const at::Device& device, int64_t variants, int64_t vocab) {
   constexpr int64_t kCpuElements = 1 << 18, kCpuRows = 64;
   constexpr int64_t kCudaElements = 1 << 29;
@@ -30,7 +30,8 @@ class CacheSides {
   const CacheSide& Of(size_t parent, KvFormatId format) {
     auto [entry, added] = sides_.try_emplace({parent, format});
     if (added) {
-      entry->second = MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(parent), 1), FormatOf(format), side_);
+      entry->second =
+          MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(parent), 1), FormatOf(format), side_);
     }
     return entry->second;
   }
@@ -47,8 +48,13 @@ class CacheSides {
 // The attention of all nodes of one layer: [nodes, tokens, query_heads * value_head_dim].
 class LayerAttention {
  public:
-  LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes, const PlanPass& pass)
-      : decoder_(decoder), shape_(decoder.config().layers[layer]), layer_(layer), nodes_(nodes), pass_(pass) {}
+  LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
+                 const PlanPass& pass)
+      : decoder_(decoder),
+        shape_(decoder.config().layers[layer]),
+        layer_(layer),
+        nodes_(nodes),
+        pass_(pass) {}
 
   at::Tensor Run(const QueryKeyValue& qkv) {
     const int64_t tokens = qkv.query.size(2);
@@ -57,8 +63,9 @@ class LayerAttention {
     CacheSides keys(qkv.key, decoder_.SideOfLayer(layer_, KvSide::kKey));
     CacheSides values(qkv.value, decoder_.SideOfLayer(layer_, KvSide::kValue));
     const ModelConfig& config = decoder_.config();
-    output_ = at::empty({static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
-                        decoder_.options());
+    output_ = at::empty(
+        {static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
+        decoder_.options());
     for (size_t child = 0; child < nodes_.size();) {
       size_t last = child + 1;
       while (last < nodes_.size() && ShareWeights(nodes_[child], nodes_[last])) ++last;
@@ -74,14 +81,16 @@ class LayerAttention {
   }
 
  private:
-  // Children of one parent share the attention weights of one key format, computed in the same blocks.
+  // Children of one parent share the attention weights of one key format, computed in the same
+  // blocks.
   bool ShareWeights(const PlanTreeNode& a, const PlanTreeNode& b) const {
-    return pass_.sharing >= Sharing::kAttention && a.parent == b.parent && a.pair.key == b.pair.key &&
-           AlignmentOf(a.pair) == AlignmentOf(b.pair);
+    return pass_.sharing >= Sharing::kAttention && a.parent == b.parent &&
+           a.pair.key == b.pair.key && AlignmentOf(a.pair) == AlignmentOf(b.pair);
   }
 
   static int64_t AlignmentOf(PrecisionPair pair) {
-    return std::max({1, FormatOf(pair.key).residual_window_tokens, FormatOf(pair.value).residual_window_tokens});
+    return std::max({1, FormatOf(pair.key).residual_window_tokens,
+                     FormatOf(pair.value).residual_window_tokens});
   }
 
   // Children [begin, end) of one parent, one key format and one alignment.
@@ -90,11 +99,12 @@ class LayerAttention {
     const at::Tensor query = query_.narrow(0, static_cast<int64_t>(parent), 1);
     const CacheSide& key_side = keys.Of(parent, nodes_[begin].pair.key);
     const int64_t alignment = AlignmentOf(nodes_[begin].pair);
-    // Queries of an exact prefill read the exact cache; the first aligned block may begin among them
-    // and is overwritten there.
+    // Queries of an exact prefill read the exact cache; the first aligned block may begin among
+    // them and is overwritten there.
     const int64_t first = pass_.exact_queries / alignment * alignment;
     std::vector<const CacheSide*> value_sides;
-    for (size_t child = begin; child < end; ++child) value_sides.push_back(&values.Of(parent, nodes_[child].pair.value));
+    for (size_t child = begin; child < end; ++child)
+      value_sides.push_back(&values.Of(parent, nodes_[child].pair.value));
     ForEachBlock(Blocks(first, tokens, alignment), [&](const QueryBlock& block) {
       const at::Tensor weights = AttentionWeights(query, key_side, block, rule_);
       for (size_t child = begin; child < end; ++child) {
@@ -148,10 +158,13 @@ struct ParentBlock {
   PlanTreeLayer nodes;  // their parents counted from first_parent
 };
 
-// On a CPU a parent alone fills its matrix products and leaves the caches to them; a GPU wants more rows.
-std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens, const at::Device& device) {
+// On a CPU a parent alone fills its matrix products and leaves the caches to them; a GPU wants more
+// rows.
+std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens,
+                                  const at::Device& device) {
   constexpr int64_t kCudaRows = 1 << 15;
-  const auto most_nodes = static_cast<size_t>(device.is_cpu() ? 1 : std::max<int64_t>(1, kCudaRows / tokens));
+  const auto most_nodes =
+      static_cast<size_t>(device.is_cpu() ? 1 : std::max<int64_t>(1, kCudaRows / tokens));
   std::vector<ParentBlock> blocks;
   for (size_t begin = 0, end = 0; begin < nodes.size(); begin = end) {
     while (end < nodes.size() && nodes[end].parent == nodes[begin].parent) ++end;
@@ -162,13 +175,15 @@ std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens, co
     }
     ParentBlock& block = blocks.back();
     ++block.parents;
-    for (size_t i = begin; i < end; ++i) block.nodes.push_back({parent - block.first_parent, nodes[i].pair});
+    for (size_t i = begin; i < end; ++i)
+      block.nodes.push_back({parent - block.first_parent, nodes[i].pair});
   }
   return blocks;
 }
 
 // Decoder::AddAttentionAndMlp for one node, in pieces that fill matrix products and fit caches.
-void AddByRows(const Decoder& decoder, size_t layer, const at::Tensor& hidden, const at::Tensor& attention, int threads) {
+void AddByRows(const Decoder& decoder, size_t layer, const at::Tensor& hidden,
+               const at::Tensor& attention, int threads) {
   constexpr int64_t kRows = 128;
   const int64_t tokens = hidden.size(0);
   ParallelLoop(threads, static_cast<size_t>((tokens + kRows - 1) / kRows), [&](size_t i) {
@@ -193,36 +208,39 @@ at::Tensor WithRoundingNoise(const at::Tensor& x, uint64_t seed) {
   at::Tensor factor = at::empty(x.sizes(), at::kDouble);
   const double step = UnitRoundoff(x.scalar_type());
   double* factors = factor.mutable_data_ptr<double>();
-  for (int64_t i = 0; i < factor.numel(); ++i) factors[i] = random.Below(2) == 0 ? 1 - step : 1 + step;
+  for (int64_t i = 0; i < factor.numel(); ++i)
+    factors[i] = random.Below(2) == 0 ? 1 - step : 1 + step;
   return (x.to(at::kDouble) * factor.to(x.device())).to(x.scalar_type());
 }
 
 }  // namespace
 
-at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes, const at::Tensor& hidden,
-                        const PlanPass& pass) {
+at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
+                        const at::Tensor& hidden, const PlanPass& pass) {
   const int64_t tokens = hidden.size(1);
   const bool by_node = hidden.device().is_cpu();
-  at::Tensor advanced = at::empty({static_cast<int64_t>(nodes.size()), tokens, hidden.size(2)}, hidden.options());
+  at::Tensor advanced =
+      at::empty({static_cast<int64_t>(nodes.size()), tokens, hidden.size(2)}, hidden.options());
   const std::vector<ParentBlock> blocks = BlocksOf(nodes, tokens, hidden.device());
   ParallelLoop(pass.threads, blocks.size(), [&](size_t i) {
     const c10::InferenceMode no_gradients;  // belongs to a thread
     const OperatorsOnOneThread same_sums;
     const ParentBlock& block = blocks[i];
     const auto count = static_cast<int64_t>(block.nodes.size());
-    const at::Tensor parents =
-        hidden.narrow(0, static_cast<int64_t>(block.first_parent), static_cast<int64_t>(block.parents));
-    at::Tensor attention =
-        LayerAttention(decoder, layer, block.nodes, pass).Run(decoder.ProjectQueryKeyValue(layer, parents, {0, tokens}));
+    const at::Tensor parents = hidden.narrow(0, static_cast<int64_t>(block.first_parent),
+                                             static_cast<int64_t>(block.parents));
+    at::Tensor attention = LayerAttention(decoder, layer, block.nodes, pass)
+                               .Run(decoder.ProjectQueryKeyValue(layer, parents, {0, tokens}));
     if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
     const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
     for (int64_t child = 0; child < count; ++child) {
-      children.select(0, child)
-          .copy_(parents.select(0, static_cast<int64_t>(block.nodes[static_cast<size_t>(child)].parent)));
+      children.select(0, child).copy_(
+          parents.select(0, static_cast<int64_t>(block.nodes[static_cast<size_t>(child)].parent)));
     }
     if (by_node) {
       for (int64_t child = 0; child < count; ++child) {
-        AddByRows(decoder, layer, children.select(0, child), attention.select(0, child), pass.threads);
+        AddByRows(decoder, layer, children.select(0, child), attention.select(0, child),
+                  pass.threads);
       }
     } else {
       at::Tensor rows = children.flatten(0, 1);
@@ -249,8 +267,9 @@ void AddLosses(const TokenLosses& chunk, std::span<PromptLosses> totals) {
 
 }  // namespace
 
-std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden, const at::Tensor& reference,
-                                      const TokenIds& prompt, const PlanPass& pass) {
+std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
+                                      const at::Tensor& reference, const TokenIds& prompt,
+                                      const PlanPass& pass) {
   const auto tokens = static_cast<int64_t>(prompt.size());
   const at::Device device = decoder.options().device();
   const auto variants = static_cast<size_t>(hidden.size(0));
@@ -268,17 +287,20 @@ std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& 
       return ReferenceLogits(decoder.Logits(reference.narrow(0, begin, rows)));
     };
     const ReferenceLogits shared = reference_logits();
-    ParallelLoop(pass.threads, (variants + variants_at_a_time - 1) / variants_at_a_time, [&](size_t i) {
-      const c10::InferenceMode no_gradients;
-      const OperatorsOnOneThread same_sums;
-      const size_t first = i * variants_at_a_time;
-      const size_t count = std::min(variants_at_a_time, variants - first);
-      const at::Tensor some = hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(count)).narrow(1, begin, rows);
-      const at::Tensor logits = decoder.Logits(decoder.FinalNorm(some));
-      const bool own = pass.sharing == Sharing::kNothing && first > 0;
-      AddLosses(ComputeTokenLosses(own ? reference_logits() : shared, logits, next_tokens),
-                std::span(losses).subspan(first, count));
-    });
+    ParallelLoop(
+        pass.threads, (variants + variants_at_a_time - 1) / variants_at_a_time, [&](size_t i) {
+          const c10::InferenceMode no_gradients;
+          const OperatorsOnOneThread same_sums;
+          const size_t first = i * variants_at_a_time;
+          const size_t count = std::min(variants_at_a_time, variants - first);
+          const at::Tensor some =
+              hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(count))
+                  .narrow(1, begin, rows);
+          const at::Tensor logits = decoder.Logits(decoder.FinalNorm(some));
+          const bool own = pass.sharing == Sharing::kNothing && first > 0;
+          AddLosses(ComputeTokenLosses(own ? reference_logits() : shared, logits, next_tokens),
+                    std::span(losses).subspan(first, count));
+        });
   }
   return losses;
 }

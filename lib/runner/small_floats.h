@@ -1,4 +1,5 @@
-// Storage floats narrower than float32, by exact arithmetic on float32: the same bits on every device.
+// Storage floats narrower than float32, by exact arithmetic on float32: the same bits on every
+// device.
 //
 // A format with m mantissa bits and smallest normal exponent e rounds x to a multiple of
 // 2^(max(exponent(x), e) - m), half to even. Scaling by a power of two is exact, so this is the
@@ -30,7 +31,9 @@ KVTUNE_HOST_DEVICE inline float FromBits(uint32_t bits) {
 }
 
 // floor(log2 |x|) of a normal number; -127 for smaller ones.
-KVTUNE_HOST_DEVICE inline int Exponent(float x) { return static_cast<int>((BitsOf(x) >> 23) & 0xff) - 127; }
+KVTUNE_HOST_DEVICE inline int Exponent(float x) {
+  return static_cast<int>((BitsOf(x) >> 23) & 0xff) - 127;
+}
 
 // 2^exponent. REQUIRES: -126 <= exponent <= 127.
 KVTUNE_HOST_DEVICE inline float PowerOfTwo(int exponent) {
@@ -50,9 +53,15 @@ KVTUNE_HOST_DEVICE inline float RoundMantissa(float x, int mantissa_bits, int sm
 }
 
 // FP8 and FP4 saturate, as KV-cache kernels do.
-KVTUNE_HOST_DEVICE inline float RoundToE4m3(float x) { return RoundMantissa(Clamp(x, -448, 448), 3, -6); }
-KVTUNE_HOST_DEVICE inline float RoundToE5m2(float x) { return RoundMantissa(Clamp(x, -57344, 57344), 2, -14); }
-KVTUNE_HOST_DEVICE inline float RoundToE2m1(float x) { return RoundMantissa(Clamp(x, -6, 6), 1, 0); }
+KVTUNE_HOST_DEVICE inline float RoundToE4m3(float x) {
+  return RoundMantissa(Clamp(x, -448, 448), 3, -6);
+}
+KVTUNE_HOST_DEVICE inline float RoundToE5m2(float x) {
+  return RoundMantissa(Clamp(x, -57344, 57344), 2, -14);
+}
+KVTUNE_HOST_DEVICE inline float RoundToE2m1(float x) {
+  return RoundMantissa(Clamp(x, -6, 6), 1, 0);
+}
 
 // Half precision overflows to infinity from 65520 on, the middle between 65504 and the next step.
 KVTUNE_HOST_DEVICE inline float RoundToHalf(float x) {

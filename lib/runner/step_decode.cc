@@ -42,7 +42,8 @@ class StepCache {
 
  private:
   at::Tensor Newest(const at::Tensor& tokens) const {
-    const int64_t held = window_tokens_ == 0 ? tokens.size(1) : std::min(window_tokens_, tokens.size(1));
+    const int64_t held =
+        window_tokens_ == 0 ? tokens.size(1) : std::min(window_tokens_, tokens.size(1));
     return tokens.narrow(1, tokens.size(1) - held, held);
   }
 
@@ -56,15 +57,18 @@ class StepCache {
 
 }  // namespace
 
-at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, const TokenIds& prompt,
-                            int64_t exact_queries) {
+at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan,
+                            const TokenIds& prompt, int64_t exact_queries) {
   const ModelConfig& config = decoder.config();
-  const at::TensorOptions index_options = at::TensorOptions(at::kLong).device(decoder.options().device());
+  const at::TensorOptions index_options =
+      at::TensorOptions(at::kLong).device(decoder.options().device());
   std::vector<StepCache> keys, values;
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     const int64_t window = config.layers[layer].window_tokens;
-    keys.emplace_back(FormatOf(plan.layers[layer].key), decoder.SideOfLayer(layer, KvSide::kKey), window);
-    values.emplace_back(FormatOf(plan.layers[layer].value), decoder.SideOfLayer(layer, KvSide::kValue), window);
+    keys.emplace_back(FormatOf(plan.layers[layer].key), decoder.SideOfLayer(layer, KvSide::kKey),
+                      window);
+    values.emplace_back(FormatOf(plan.layers[layer].value),
+                        decoder.SideOfLayer(layer, KvSide::kValue), window);
   }
   std::vector<at::Tensor> logits;
   for (size_t position = 0; position < prompt.size(); ++position) {
@@ -72,21 +76,24 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, c
     for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
       const LayerConfig& shape = config.layers[layer];
       const QueryKeyValue qkv = decoder.ProjectQueryKeyValue(
-          layer, hidden.unsqueeze(0), {static_cast<int64_t>(position), static_cast<int64_t>(prompt.size())});
+          layer, hidden.unsqueeze(0),
+          {static_cast<int64_t>(position), static_cast<int64_t>(prompt.size())});
       keys[layer].Append(qkv.key.squeeze(0));
       values[layer].Append(qkv.value.squeeze(0));
       const bool exact = static_cast<int64_t>(position) < exact_queries;
       const at::Tensor key = exact ? keys[layer].ReadExact() : keys[layer].Read();
       const at::Tensor value = exact ? values[layer].ReadExact() : values[layer].Read();
       // [kv_heads, query heads that share it, head_dim]
-      const at::Tensor query = qkv.query.view({shape.kv_heads, config.query_heads / shape.kv_heads, shape.key_head_dim});
+      const at::Tensor query =
+          qkv.query.view({shape.kv_heads, config.query_heads / shape.kv_heads, shape.key_head_dim});
       at::Tensor scores = at::matmul(query, key.transpose(1, 2));
       if (qkv.rule.soft_cap > 0) scores = at::tanh(scores / qkv.rule.soft_cap) * qkv.rule.soft_cap;
       if (qkv.rule.sinks.defined()) {
         scores = at::cat({scores, qkv.rule.sinks.view({shape.kv_heads, -1, 1})}, -1);
       }
       const at::Tensor weights = at::softmax(scores, -1).narrow(-1, 0, key.size(1));
-      const at::Tensor attention = at::matmul(weights, value).view({1, config.query_heads * shape.value_head_dim});
+      const at::Tensor attention =
+          at::matmul(weights, value).view({1, config.query_heads * shape.value_head_dim});
       decoder.AddAttentionAndMlp(layer, hidden, attention);
       keys[layer].Flush();
       values[layer].Flush();

@@ -11,7 +11,7 @@ namespace kvtune {
 
 // Logits of every position, [tokens, vocab]. The first `exact_queries` tokens attend exactly while
 // what they store is quantized like the rest.
-at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan, const TokenIds& prompt,
-                            int64_t exact_queries);
+at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan,
+                            const TokenIds& prompt, int64_t exact_queries);
 
 }  // namespace kvtune

@@ -12,14 +12,18 @@ constexpr int64_t kRowsPerThread = 64;  // of a quantized matrix, at least
 
 at::ScalarType ScalarTypeOf(TensorType type) {
   switch (type) {
-    case TensorType::kFloat32: return at::kFloat;
-    case TensorType::kFloat16: return at::kHalf;
-    case TensorType::kBFloat16: return at::kBFloat16;
+    case TensorType::kFloat32:
+      return at::kFloat;
+    case TensorType::kFloat16:
+      return at::kHalf;
+    case TensorType::kBFloat16:
+      return at::kBFloat16;
   }
   return at::kFloat;
 }
 
-at::Tensor ReadFloats(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape) {
+at::Tensor ReadFloats(const Checkpoint& checkpoint, const std::string& name,
+                      const std::vector<int64_t>& shape) {
   const TensorView view = checkpoint.Get(name, shape);
   // A tensor need not be aligned in the file, so it is copied byte by byte before it is converted.
   at::Tensor raw = at::empty(view.shape, at::TensorOptions(ScalarTypeOf(view.type)));
@@ -39,7 +43,8 @@ at::Tensor Dequantize(const QuantizedMatrix& matrix, int64_t rows, int64_t colum
 }
 
 // In the stored type, or float32 where that is no float.
-at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape) {
+at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name,
+                      const std::vector<int64_t>& shape) {
   if (shape.size() == 2) {
     const auto matrix = FindQuantizedMatrix(checkpoint, name, shape[0], shape[1]);
     if (matrix) return Dequantize(*matrix, shape[0], shape[1]);
@@ -47,7 +52,9 @@ at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name, con
     // Stored [experts, out, in], where floats are [experts, in, out].
     const auto experts = FindQuantizedExperts(checkpoint, name, shape[0], shape[2], shape[1]);
     if (experts) {
-      return Dequantize(*experts, shape[0] * shape[2], shape[1]).view({shape[0], shape[2], shape[1]}).transpose(1, 2);
+      return Dequantize(*experts, shape[0] * shape[2], shape[1])
+          .view({shape[0], shape[2], shape[1]})
+          .transpose(1, 2);
     }
   }
   return ReadFloats(checkpoint, name, shape);

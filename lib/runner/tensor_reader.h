@@ -11,7 +11,8 @@ namespace kvtune {
 
 class TensorReader {
  public:
-  // Tensors are converted to `options`' type and device. REQUIRES: `checkpoint` outlives the reader.
+  // Tensors are converted to `options`' type and device. REQUIRES: `checkpoint` outlives the
+  // reader.
   TensorReader(const Checkpoint& checkpoint, const at::TensorOptions& options)
       : checkpoint_(checkpoint), options_(options) {}
 

@@ -27,7 +27,10 @@ TokenLosses ComputeTokenLosses(const ReferenceLogits& reference, const at::Tenso
     const at::Tensor near = d * d * (0.5 - d * (1.0 / 6 - d * (1.0 / 24)));
     const at::Tensor terms = at::where(at::abs(d) < 0.03, near, d + at::expm1(-d));
     const at::Tensor index = next_tokens.view({1, -1, 1}).expand({plans, -1, 1});
-    return {(at::exp(reference.log_p_) * terms).sum(-1, /*keepdim=*/false, at::kDouble).to(at::kFloat).cpu(),
+    return {(at::exp(reference.log_p_) * terms)
+                .sum(-1, /*keepdim=*/false, at::kDouble)
+                .to(at::kFloat)
+                .cpu(),
             -log_q.gather(-1, index).squeeze(-1).to(at::kDouble).cpu(),
             (logits.argmax(-1) == reference.top_).cpu()};
   }
@@ -42,7 +45,8 @@ TokenLosses ComputeTokenLosses(const ReferenceLogits& reference, const at::Tenso
   bool* same_top1 = losses.same_top1.mutable_data_ptr<bool>();
   for (int64_t i = 0; i < plans * rows; ++i) {
     const int64_t row = i % rows;
-    const TokenLoss loss = ComputeTokenLoss(reference_data + row * vocab, reference.summaries_[static_cast<size_t>(row)],
+    const TokenLoss loss = ComputeTokenLoss(reference_data + row * vocab,
+                                            reference.summaries_[static_cast<size_t>(row)],
                                             plan_data + i * vocab, vocab, next_data[row]);
     kl[i] = static_cast<float>(loss.kl);
     nll[i] = loss.nll;

@@ -21,11 +21,12 @@ class ReferenceLogits {
   explicit ReferenceLogits(const at::Tensor& logits);  // [rows, vocab]
 
  private:
-  friend TokenLosses ComputeTokenLosses(const ReferenceLogits&, const at::Tensor&, const at::Tensor&);
+  friend TokenLosses ComputeTokenLosses(const ReferenceLogits&, const at::Tensor&,
+                                        const at::Tensor&);
 
-  at::Tensor logits_;                   // float32; on a CPU
+  at::Tensor logits_;                    // float32; on a CPU
   std::vector<LogitSummary> summaries_;  // on a CPU, one a row
-  at::Tensor log_p_, top_;              // elsewhere
+  at::Tensor log_p_, top_;               // elsewhere
 };
 
 // logits: [plans, rows, vocab]; next_tokens: [rows] of int64, same device.

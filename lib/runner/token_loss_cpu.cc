@@ -37,7 +37,8 @@ float SumOfExp(const float* x, int64_t size, float max) {
 }
 
 KVTUNE_VECTOR_CLONES
-float SumOfTerms(const float* reference, const float* plan, int64_t size, float reference_shift, float plan_shift) {
+float SumOfTerms(const float* reference, const float* plan, int64_t size, float reference_shift,
+                 float plan_shift) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < size; ++i) {
@@ -56,18 +57,20 @@ LogitSummary Summarize(const float* logits, int64_t vocab) {
   while (logits[row.top] != row.max && row.top + 1 < vocab) ++row.top;  // the first of equals
   double sum = 0;
   for (int64_t i = 0; i < vocab; i += kChunk) {
-    sum += static_cast<double>(SumOfExp(logits + i, vocab - i < kChunk ? vocab - i : kChunk, row.max));
+    sum +=
+        static_cast<double>(SumOfExp(logits + i, vocab - i < kChunk ? vocab - i : kChunk, row.max));
   }
   row.log_sum = static_cast<float>(std::log(sum));
   return row;
 }
 
-TokenLoss ComputeTokenLoss(const float* reference_logits, const LogitSummary& reference, const float* logits,
-                           int64_t vocab, int64_t next_token) {
+TokenLoss ComputeTokenLoss(const float* reference_logits, const LogitSummary& reference,
+                           const float* logits, int64_t vocab, int64_t next_token) {
   const LogitSummary plan = Summarize(logits, vocab);
   TokenLoss loss;
   for (int64_t i = 0; i < vocab; i += kChunk) {
-    loss.kl += static_cast<double>(SumOfTerms(reference_logits + i, logits + i, vocab - i < kChunk ? vocab - i : kChunk,
+    loss.kl += static_cast<double>(SumOfTerms(reference_logits + i, logits + i,
+                                              vocab - i < kChunk ? vocab - i : kChunk,
                                               reference.shift(), plan.shift()));
   }
   loss.nll = static_cast<double>(plan.max) + static_cast<double>(plan.log_sum) -

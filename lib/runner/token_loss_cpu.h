@@ -6,8 +6,8 @@
 namespace kvtune {
 
 struct TokenLoss {
-  double kl = 0;    // forward KL(reference || plan), nats, >= 0
-  double nll = 0;   // -log of the plan's probability of `next_token`, nats
+  double kl = 0;   // forward KL(reference || plan), nats, >= 0
+  double nll = 0;  // -log of the plan's probability of `next_token`, nats
   bool same_top1 = false;
 };
 
@@ -24,7 +24,7 @@ LogitSummary Summarize(const float* logits, int64_t vocab);
 // because both distributions sum to 1. Every term is >= 0 and of second order in d, so that a KL of
 // 1e-9 is not drowned by the rounding of first-order terms that cancel.
 // reference_logits, logits: [vocab]; `reference` summarizes reference_logits.
-TokenLoss ComputeTokenLoss(const float* reference_logits, const LogitSummary& reference, const float* logits,
-                           int64_t vocab, int64_t next_token);
+TokenLoss ComputeTokenLoss(const float* reference_logits, const LogitSummary& reference,
+                           const float* logits, int64_t vocab, int64_t next_token);
 
 }  // namespace kvtune

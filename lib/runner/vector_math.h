@@ -1,5 +1,5 @@
-// Branch-free single-precision functions that compilers turn into vector code, and the attribute that
-// makes one binary run on every x86-64 with the widest vectors it has. Torch-free.
+// Branch-free single-precision functions that compilers turn into vector code, and the attribute
+// that makes one binary run on every x86-64 with the widest vectors it has. Torch-free.
 #pragma once
 
 #include <bit>

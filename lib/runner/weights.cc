@@ -10,7 +10,8 @@ namespace {
 // Of the tensors that make up nearly all of a layer.
 int64_t BytesOf(const LayerWeights& weights) {
   size_t bytes = 0;
-  for (const at::Tensor* tensor : {&weights.qkv, &weights.output, &weights.gate_up, &weights.down}) bytes += tensor->nbytes();
+  for (const at::Tensor* tensor : {&weights.qkv, &weights.output, &weights.gate_up, &weights.down})
+    bytes += tensor->nbytes();
   return static_cast<int64_t>(bytes);
 }
 
@@ -21,19 +22,23 @@ bool Fit(const LayerWeights& layer, size_t count, const at::Device& device) {
 
 }  // namespace
 
-LayerWeights LoadLayer(const Checkpoint& checkpoint, const at::TensorOptions& options, size_t index) {
-  return LoadLayer(TensorReader(checkpoint, options), checkpoint.config(), static_cast<int64_t>(index));
+LayerWeights LoadLayer(const Checkpoint& checkpoint, const at::TensorOptions& options,
+                       size_t index) {
+  return LoadLayer(TensorReader(checkpoint, options), checkpoint.config(),
+                   static_cast<int64_t>(index));
 }
 
-ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode) {
+ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options,
+                         WeightMode mode) {
   const ModelConfig& config = checkpoint.config();
   const TensorReader reader(checkpoint, options);
   ModelWeights weights;
-  weights.embedding = reader.Read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+  weights.embedding =
+      reader.Read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
   weights.final_norm = LoadNorm(reader, config, "model.norm.weight", config.hidden_size);
   weights.head = config.tied_embeddings
-      ? weights.embedding
-      : reader.Read("lm_head.weight", {config.vocab_size, config.hidden_size});
+                     ? weights.embedding
+                     : reader.Read("lm_head.weight", {config.vocab_size, config.hidden_size});
   weights.layers.resize(config.layers.size());
   weights.streamed = mode == WeightMode::kStream;
   for (size_t i = 0; i < weights.layers.size() && !weights.streamed; ++i) {

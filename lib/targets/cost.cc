@@ -1,14 +1,14 @@
-#include "lib/targets/target.h"
-
 #include <algorithm>
+
+#include "lib/targets/target.h"
 
 namespace kvtune {
 namespace {
 
 constexpr double kExactBits = 16;
 
-// Bits of one side of one layer whose cache holds so many tokens: the newest ones, up to the residual
-// window, are stored exactly, the others at the format's effective bits.
+// Bits of one side of one layer whose cache holds so many tokens: the newest ones, up to the
+// residual window, are stored exactly, the others at the format's effective bits.
 double CachedBits(const KvFormat& format, double effective_bits, const LayerConfig& layer,
                   KvSide side, int64_t cached_tokens) {
   const auto cached = static_cast<double>(cached_tokens);
@@ -19,7 +19,8 @@ double CachedBits(const KvFormat& format, double effective_bits, const LayerConf
 
 }  // namespace
 
-PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens) {
+PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConfig& model,
+                int64_t context_tokens) {
   PlanCost cost;
   double elements = 0;  // that one token adds to the cache
   double cached_bits = 0;
@@ -30,7 +31,8 @@ PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConf
     cost.nominal_bits += format.bits;
     cost.effective_bits += effective * width;
     elements += width;
-    const int64_t cached = target.drops_old_tokens ? layer.cached_tokens(context_tokens) : context_tokens;
+    const int64_t cached =
+        target.drops_old_tokens ? layer.cached_tokens(context_tokens) : context_tokens;
     cached_bits += CachedBits(format, effective, layer, side, cached);
   };
   for (size_t i = 0; i < plan.layers.size(); ++i) {
@@ -52,9 +54,11 @@ std::optional<double> PaddedBytesPerToken(const Target& target, const PrecisionP
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     const LayerConfig& layer = model.layers[i];
     const auto bits = [&](KvFormatId id, KvSide side) {
-      return EffectiveBits(FormatOf(id), side, layer.head_dim(side)) * static_cast<double>(layer.kv_width(side));
+      return EffectiveBits(FormatOf(id), side, layer.head_dim(side)) *
+             static_cast<double>(layer.kv_width(side));
     };
-    largest = std::max(largest, bits(plan.layers[i].key, KvSide::kKey) + bits(plan.layers[i].value, KvSide::kValue));
+    largest = std::max(largest, bits(plan.layers[i].key, KvSide::kKey) +
+                                    bits(plan.layers[i].value, KvSide::kValue));
     cached_tokens += static_cast<double>(layer.cached_tokens(context_tokens));
   }
   return largest * cached_tokens / 8 / static_cast<double>(context_tokens);

@@ -1,8 +1,8 @@
 // What the file of one serving engine hands to the registry: its target, and how plans are written
 // down for it.
 //
-// To add an engine: one file that defines a function like those at the end of this header, and one line
-// in the registry of targets.cc.
+// To add an engine: one file that defines a function like those at the end of this header, and one
+// line in the registry of targets.cc.
 #pragma once
 
 #include <optional>
@@ -21,7 +21,8 @@ namespace kvtune {
 struct ExportFormat {
   ExportSummary summary;
   // REQUIRES: `shape`, or else the target's, allows the plan.
-  std::string (*write)(const ScoredPlan& plan, const Provenance& run, const Target& target) = nullptr;
+  std::string (*write)(const ScoredPlan& plan, const Provenance& run,
+                       const Target& target) = nullptr;
   // Whether `content` is of this format, going by what only this format has.
   bool (*recognizes)(std::string_view content) = nullptr;
   // Throws Error naming the place in `source`.
@@ -48,8 +49,8 @@ std::vector<PrecisionPair> AndExact(std::vector<PrecisionPair> pairs);
 // The formats that the pairs of the target's shape use for one side, each once, in order.
 std::vector<KvFormatId> FormatsOf(const Target& target, KvSide side);
 
-// Throws Error when a layer uses a format that is neither exact nor the target's. Other plans than the
-// target can run may be scored; whether they can be exported is up to the export format.
+// Throws Error when a layer uses a format that is neither exact nor the target's. Other plans than
+// the target can run may be scored; whether they can be exported is up to the export format.
 // `source` names the plan in the message.
 void RequireFormatsOf(const Target& target, const PrecisionPlan& plan, const std::string& source);
 

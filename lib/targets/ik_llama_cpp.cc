@@ -1,5 +1,6 @@
-// ik_llama.cpp: as llama.cpp, with types of their own for the first and the last layers of each side,
-// and rotation as a switch for each side (common/common.cpp; the build of the cache in src/llama.cpp).
+// ik_llama.cpp: as llama.cpp, with types of their own for the first and the last layers of each
+// side, and rotation as a switch for each side (common/common.cpp; the build of the cache in
+// src/llama.cpp).
 #include <fmt/format.h>
 
 #include <array>
@@ -11,12 +12,14 @@
 namespace kvtune {
 namespace {
 
-constexpr std::array kRotated = {KvFormatId::kIkQ8_0Had, KvFormatId::kIkQ6_0Had, KvFormatId::kIkQ5_1Had,
-                                 KvFormatId::kIkQ5_0Had, KvFormatId::kIkQ4_1Had, KvFormatId::kIkQ4_0Had,
-                                 KvFormatId::kIkIq4NlHad};
-constexpr std::array kPlain = {KvFormatId::kIkQ8_0, KvFormatId::kIkQ6_0, KvFormatId::kIkQ5_1, KvFormatId::kIkQ5_0,
-                               KvFormatId::kIkQ4_1, KvFormatId::kIkQ4_0, KvFormatId::kIkIq4Nl};
-constexpr std::array<const char*, 7> kTypes = {"q8_0", "q6_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"};
+constexpr std::array kRotated = {
+    KvFormatId::kIkQ8_0Had, KvFormatId::kIkQ6_0Had, KvFormatId::kIkQ5_1Had, KvFormatId::kIkQ5_0Had,
+    KvFormatId::kIkQ4_1Had, KvFormatId::kIkQ4_0Had, KvFormatId::kIkIq4NlHad};
+constexpr std::array kPlain = {KvFormatId::kIkQ8_0, KvFormatId::kIkQ6_0, KvFormatId::kIkQ5_1,
+                               KvFormatId::kIkQ5_0, KvFormatId::kIkQ4_1, KvFormatId::kIkQ4_0,
+                               KvFormatId::kIkIq4Nl};
+constexpr std::array<const char*, 7> kTypes = {"q8_0", "q6_0", "q5_1",  "q5_0",
+                                               "q4_1", "q4_0", "iq4_nl"};
 constexpr const char* kExactType = "f16";
 
 // The flags of one side.
@@ -40,8 +43,10 @@ std::string TypeOf(KvFormatId id) {
 std::string WriteSide(const PrecisionPlan& plan, const Flags& flags) {
   const SideRuns runs = *FindRuns(plan, flags.side);
   std::string text = fmt::format("{} {}", flags.type, TypeOf(runs.middle));
-  if (runs.first_count > 0) text += fmt::format(" {} {},{}", flags.first, TypeOf(runs.first), runs.first_count);
-  if (runs.last_count > 0) text += fmt::format(" {} {},{}", flags.last, TypeOf(runs.last), runs.last_count);
+  if (runs.first_count > 0)
+    text += fmt::format(" {} {},{}", flags.first, TypeOf(runs.first), runs.first_count);
+  if (runs.last_count > 0)
+    text += fmt::format(" {} {},{}", flags.last, TypeOf(runs.last), runs.last_count);
   if (FormatOf(runs.middle).layout(flags.side).rotation.kind != RotationKind::kNone) {
     text += fmt::format(" {}", flags.rotation);
   }
@@ -55,12 +60,15 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
 bool Recognizes(std::string_view content) {
   const CommandLine line(content, "");
   for (const Flags& flags : {kKeys, kValues}) {
-    if (line.Has(flags.type) || line.Has(flags.first) || line.Has(flags.last) || line.Has(flags.rotation)) return true;
+    if (line.Has(flags.type) || line.Has(flags.first) || line.Has(flags.last) ||
+        line.Has(flags.rotation))
+      return true;
   }
   return false;
 }
 
-KvFormatId FormatOfType(const CommandLine& line, const char* flag, const std::string& type, const Flags& flags) {
+KvFormatId FormatOfType(const CommandLine& line, const char* flag, const std::string& type,
+                        const Flags& flags) {
   if (type == kExactType || type == "bf16" || type == "f32") return KvFormatId::kExact;
   for (size_t i = 0; i < kTypes.size(); ++i) {
     if (type == kTypes[i]) return line.Has(flags.rotation) ? kRotated[i] : kPlain[i];
@@ -78,33 +86,39 @@ End EndOf(const CommandLine& line, const char* flag, const Flags& flags, size_t 
   if (!text) return {};
   const size_t comma = text->find(',');
   const std::string count = comma == std::string::npos ? "" : text->substr(comma + 1);
-  if (count.empty() || count.find_first_not_of("0123456789") != std::string::npos || count.size() > 6) {
+  if (count.empty() || count.find_first_not_of("0123456789") != std::string::npos ||
+      count.size() > 6) {
     line.Fail(flag, fmt::format("found {}, expected TYPE,LAYERS", *text));
   }
   return {FormatOfType(line, flag, text->substr(0, comma), flags),
           std::min(static_cast<size_t>(std::stoul(count)), layer_count)};
 }
 
-// As the engine fills its cache: the last layers go before the first ones, and a last type that is the
-// middle one too changes nothing.
+// As the engine fills its cache: the last layers go before the first ones, and a last type that is
+// the middle one too changes nothing.
 std::vector<KvFormatId> ReadSide(const CommandLine& line, const Flags& flags, size_t layer_count) {
-  const KvFormatId middle = FormatOfType(line, flags.type, line.WordAfter(flags.type).value_or(kExactType), flags);
+  const KvFormatId middle =
+      FormatOfType(line, flags.type, line.WordAfter(flags.type).value_or(kExactType), flags);
   if (FormatOf(middle).is_exact() && line.Has(flags.rotation)) {
-    line.Fail(flags.rotation, fmt::format("found it with an exact {}, where the engine leaves it out", flags.type));
+    line.Fail(flags.rotation,
+              fmt::format("found it with an exact {}, where the engine leaves it out", flags.type));
   }
-  const End first = EndOf(line, flags.first, flags, layer_count), last = EndOf(line, flags.last, flags, layer_count);
+  const End first = EndOf(line, flags.first, flags, layer_count),
+            last = EndOf(line, flags.last, flags, layer_count);
   std::vector<KvFormatId> formats(layer_count, middle);
   std::fill_n(formats.begin(), first.count, first.format);
   if (last.format != middle) std::fill_n(formats.rbegin(), last.count, last.format);
   return formats;
 }
 
-PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
+                   const Target&) {
   const CommandLine line(content, source);
   const std::vector<KvFormatId> keys = ReadSide(line, kKeys, layer_count);
   const std::vector<KvFormatId> values = ReadSide(line, kValues, layer_count);
   PrecisionPlan plan;
-  for (size_t layer = 0; layer < layer_count; ++layer) plan.layers.push_back({keys[layer], values[layer]});
+  for (size_t layer = 0; layer < layer_count; ++layer)
+    plan.layers.push_back({keys[layer], values[layer]});
   return plan;
 }
 
@@ -120,11 +134,14 @@ std::vector<PrecisionPair> AllowedPairs() {
 Engine IkLlamaCppEngine() {
   return {
       .target = {.name = "ik_llama.cpp",
-                 .description = "ik_llama.cpp: types of their own for the first and last layers; rotated",
+                 .description =
+                     "ik_llama.cpp: types of their own for the first and last layers; rotated",
                  .shape = {ShapeKind::kRuns, AllowedPairs()},
                  .pairs = AllPairs(kRotated)},
       .exports = {{.summary = {"ik_llama.cpp", "arguments of llama-server"},
-                   .write = Write, .recognizes = Recognizes, .read = Read}},
+                   .write = Write,
+                   .recognizes = Recognizes,
+                   .read = Read}},
   };
 }
 

@@ -27,7 +27,9 @@ Engine KvtunerKiviEngine() {
                  .shape = {ShapeKind::kAnyPair, AllPairs(kFormats)},
                  .pairs = AllPairs(kFormats)},
       .exports = {{.summary = {"kvtuner", "YAML of per_layer_config_path"},
-                   .write = WriteYaml, .recognizes = IsKvtunerYaml, .read = ReadKvtunerYaml}},
+                   .write = WriteYaml,
+                   .recognizes = IsKvtunerYaml,
+                   .read = ReadKvtunerYaml}},
   };
 }
 

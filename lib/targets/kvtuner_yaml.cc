@@ -19,7 +19,8 @@ constexpr const char* kValueBits = "nbits_value";
 std::string_view WithoutPythonName(std::string_view content) {
   const size_t brace = content.find('{');
   const size_t equals = content.find('=');
-  return equals < brace && brace != std::string_view::npos && content.substr(0, equals).find(':') == std::string_view::npos
+  return equals < brace && brace != std::string_view::npos &&
+                 content.substr(0, equals).find(':') == std::string_view::npos
              ? content.substr(brace)
              : content;
 }
@@ -101,14 +102,15 @@ std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings&
       settings.residual_length);
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
     const PrecisionPair pair = plan.plan.layers[layer];
-    yaml += fmt::format("{}:\n  {}: {}\n  {}: {}\n", layer, kKeyBits, FormatOf(pair.key).bits, kValueBits,
-                        FormatOf(pair.value).bits);
+    yaml += fmt::format("{}:\n  {}: {}\n  {}: {}\n", layer, kKeyBits, FormatOf(pair.key).bits,
+                        kValueBits, FormatOf(pair.value).bits);
   }
   return yaml;
 }
 
 bool IsKvtunerYaml(std::string_view content) {
-  return content.find(kKeyBits) != std::string_view::npos || content.find(kValueBits) != std::string_view::npos;
+  return content.find(kKeyBits) != std::string_view::npos ||
+         content.find(kValueBits) != std::string_view::npos;
 }
 
 PrecisionPlan ReadKvtunerYaml(std::string_view content, const std::string& source,

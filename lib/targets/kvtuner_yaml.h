@@ -31,7 +31,8 @@ std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings&
 // Entries with nbits_key or nbits_value.
 bool IsKvtunerYaml(std::string_view content);
 
-// Reads what WriteKvtunerYaml writes, KVTuner's published presets and the same mapping as a Python dict
+// Reads what WriteKvtunerYaml writes, KVTuner's published presets and the same mapping as a Python
+// dict
 // (`per_layer_config = {0: {'nbits_key': 8, ...}, ...}`), with the formats of `target`.
 // Throws Error: not YAML, a layer that is missing, twice or too high, other keys, other bits.
 PrecisionPlan ReadKvtunerYaml(std::string_view content, const std::string& source,

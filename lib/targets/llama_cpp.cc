@@ -29,7 +29,8 @@ struct Flag {
 constexpr Flag kKeys{"-ctk", "--cache-type-k"};
 constexpr Flag kValues{"-ctv", "--cache-type-v"};
 // Of ik_llama.cpp, whose lines look alike otherwise.
-constexpr std::array kOtherFlags = {"-khad", "-vhad", "-ctk-first", "-ctk-last", "-ctv-first", "-ctv-last"};
+constexpr std::array kOtherFlags = {"-khad",     "-vhad",      "-ctk-first",
+                                    "-ctk-last", "-ctv-first", "-ctv-last"};
 
 // Values in a quantized type need flash attention.
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
@@ -43,7 +44,8 @@ bool Recognizes(std::string_view content) {
   for (const char* flag : kOtherFlags) {
     if (line.Has(flag)) return false;
   }
-  return line.Has(kKeys.brief) || line.Has(kKeys.full) || line.Has(kValues.brief) || line.Has(kValues.full);
+  return line.Has(kKeys.brief) || line.Has(kKeys.full) || line.Has(kValues.brief) ||
+         line.Has(kValues.full);
 }
 
 KvFormatId TypeOf(const CommandLine& line, Flag flag) {
@@ -53,7 +55,8 @@ KvFormatId TypeOf(const CommandLine& line, Flag flag) {
   line.Fail(given, fmt::format("found {}, expected one of {}", word, WordsOf(kWords)));
 }
 
-PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
+                   const Target&) {
   const CommandLine line(content, source);
   return PrecisionPlan::Uniform({TypeOf(line, kKeys), TypeOf(line, kValues)}, layer_count);
 }
@@ -69,12 +72,16 @@ std::vector<PrecisionPair> WithExactSides() {
 
 Engine LlamaCppEngine() {
   return {
-      .target = {.name = "llama.cpp",
-                 .description = "llama.cpp: one type for keys, one for values; heads rotated where they can be",
-                 .shape = {ShapeKind::kOnePair, WithExactSides()},
-                 .pairs = AllPairs(kFormats)},
+      .target =
+          {.name = "llama.cpp",
+           .description =
+               "llama.cpp: one type for keys, one for values; heads rotated where they can be",
+           .shape = {ShapeKind::kOnePair, WithExactSides()},
+           .pairs = AllPairs(kFormats)},
       .exports = {{.summary = {"llama.cpp", "arguments of llama-server"},
-                   .write = Write, .recognizes = Recognizes, .read = Read}},
+                   .write = Write,
+                   .recognizes = Recognizes,
+                   .read = Read}},
   };
 }
 

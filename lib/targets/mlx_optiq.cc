@@ -1,7 +1,8 @@
-// mlx-optiq: the same bits for keys and values of a layer, in groups of 64 channels (its kv_config.json,
-// which `optiq serve --kv-config` reads). A layer that the file leaves out stays as the model computes it
-// (optiq/serve.py, install_mixed_kv); such plans are read, scored and written, but not searched: beside 8
-// bits an exact layer buys little, and more choices make the search find less in the same time.
+// mlx-optiq: the same bits for keys and values of a layer, in groups of 64 channels (its
+// kv_config.json, which `optiq serve --kv-config` reads). A layer that the file leaves out stays as
+// the model computes it (optiq/serve.py, install_mixed_kv); such plans are read, scored and
+// written, but not searched: beside 8 bits an exact layer buys little, and more choices make the
+// search find less in the same time.
 #include <fmt/format.h>
 
 #include <array>
@@ -22,7 +23,8 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   std::string entries;
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
     if (plan.plan.layers[layer].is_exact()) continue;
-    entries += fmt::format("{}{{\"layer_idx\":{},\"bits\":{},\"group_size\":{}}}", entries.empty() ? "" : ", ", layer,
+    entries += fmt::format("{}{{\"layer_idx\":{},\"bits\":{},\"group_size\":{}}}",
+                           entries.empty() ? "" : ", ", layer,
                            FormatOf(plan.plan.layers[layer].key).bits, kGroupSize);
   }
   return fmt::format("[{}]\n", entries);
@@ -33,19 +35,22 @@ bool Recognizes(std::string_view content) {
   return json && json->is_array();
 }
 
-PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
+                   const Target&) {
   const Json json = ParseJson(content, source);
   PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, layer_count);
   for (size_t i = 0; i < json.size(); ++i) {
     JsonFields entry(json[i], fmt::format("{}: entry {}", source, i));
-    const size_t layer = LayerIndexOf(fmt::format("{}", entry.Integer("layer_idx")), layer_count, source);
+    const size_t layer =
+        LayerIndexOf(fmt::format("{}", entry.Integer("layer_idx")), layer_count, source);
     PrecisionPair& pair = plan.layers[layer];
     if (!pair.is_exact()) throw Error(fmt::format("{}: found layer {} twice", source, layer));
     const int64_t bits = entry.Integer("bits");
     for (const KvFormatId id : kFormats) {
       if (FormatOf(id).bits == bits) pair = {id, id};
     }
-    if (pair.is_exact()) entry.Fail("bits", fmt::format("found {}, expected 8, 6, 5, 4, 3 or 2", bits));
+    if (pair.is_exact())
+      entry.Fail("bits", fmt::format("found {}, expected 8, 6, 5, 4, 3 or 2", bits));
     if (const int64_t group = entry.Integer("group_size"); group != kGroupSize) {
       entry.Fail("group_size", fmt::format("found {}, expected {}", group, kGroupSize));
     }
@@ -59,11 +64,14 @@ PrecisionPlan Read(std::string_view content, const std::string& source, size_t l
 Engine MlxOptiqEngine() {
   return {
       .target = {.name = "mlx-optiq",
-                 .description = "MLX with mlx-optiq: affine, the same bits for a layer's keys and values",
+                 .description =
+                     "MLX with mlx-optiq: affine, the same bits for a layer's keys and values",
                  .shape = {ShapeKind::kAnyPair, TiedPairs(kFormats)},
                  .pairs = TiedPairs(kFormats)},
       .exports = {{.summary = {"mlx-optiq", "kv_config.json of optiq serve"},
-                   .write = Write, .recognizes = Recognizes, .read = Read,
+                   .write = Write,
+                   .recognizes = Recognizes,
+                   .read = Read,
                    .shape = PlanShape{ShapeKind::kAnyPair, AndExact(TiedPairs(kFormats))}}},
   };
 }

@@ -1,5 +1,6 @@
-// Checkpoints with a KV cache format for every layer, in NVIDIA ModelOpt's form (its AutoQuantize for
-// KV caches; modelopt/torch/export). Scales are in the checkpoint: k_proj.k_scale and v_proj.v_scale.
+// Checkpoints with a KV cache format for every layer, in NVIDIA ModelOpt's form (its AutoQuantize
+// for KV caches; modelopt/torch/export). Scales are in the checkpoint: k_proj.k_scale and
+// v_proj.v_scale.
 #include <fmt/format.h>
 
 #include <array>
@@ -13,7 +14,8 @@ namespace kvtune {
 namespace {
 
 constexpr PrecisionPair kFp8{KvFormatId::kFp8E4m3Calibrated, KvFormatId::kFp8E4m3Calibrated};
-constexpr PrecisionPair kFp8KeysNvfp4Values{KvFormatId::kFp8E4m3Calibrated, KvFormatId::kNvfp4Calibrated};
+constexpr PrecisionPair kFp8KeysNvfp4Values{KvFormatId::kFp8E4m3Calibrated,
+                                            KvFormatId::kNvfp4Calibrated};
 constexpr PrecisionPair kNvfp4{KvFormatId::kNvfp4Calibrated, KvFormatId::kNvfp4Calibrated};
 
 struct Algorithm {
@@ -33,7 +35,8 @@ Json QuantizationOf(const PrecisionPlan& plan) {
   Json layers = Json::object();
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     for (const Algorithm& algorithm : kAlgorithms) {
-      if (algorithm.pair == plan.layers[layer]) layers[ModuleOf(layer)] = {{kAlgorithmKey, algorithm.name}};
+      if (algorithm.pair == plan.layers[layer])
+        layers[ModuleOf(layer)] = {{kAlgorithmKey, algorithm.name}};
     }
   }
   return {{kAlgorithmKey, nullptr},
@@ -61,8 +64,8 @@ size_t LayerOf(const std::string& module, size_t layer_count, const std::string&
   for (size_t layer = 0; layer < layer_count; ++layer) {
     if (module == ModuleOf(layer)) return layer;
   }
-  throw Error(fmt::format("{}: \"{}\": found the module \"{}\", expected {} to {}", source, kMap, module, ModuleOf(0),
-                          ModuleOf(layer_count - 1)));
+  throw Error(fmt::format("{}: \"{}\": found the module \"{}\", expected {} to {}", source, kMap,
+                          module, ModuleOf(0), ModuleOf(layer_count - 1)));
 }
 
 // What is said of weights is left alone.
@@ -73,9 +76,10 @@ PrecisionPlan ReadQuantization(const Json& json, const std::string& source, size
   if (!json.is_object() || !json.contains(kMap) || !json[kMap].is_object()) {
     fail("found none, expected an object of modules with their quant_algo");
   }
-  if (const Json version = json.value("kv_cache_schema_version", Json()); version != kLayerMapVersion) {
-    throw Error(fmt::format("{}: \"kv_cache_schema_version\": found {}, expected {}", source, version.dump(),
-                            kLayerMapVersion));
+  if (const Json version = json.value("kv_cache_schema_version", Json());
+      version != kLayerMapVersion) {
+    throw Error(fmt::format("{}: \"kv_cache_schema_version\": found {}, expected {}", source,
+                            version.dump(), kLayerMapVersion));
   }
   PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, layer_count);
   for (const auto& [module, value] : json[kMap].items()) {
@@ -84,17 +88,20 @@ PrecisionPlan ReadQuantization(const Json& json, const std::string& source, size
     for (const Algorithm& algorithm : kAlgorithms) {
       if (name == algorithm.name) pair = &algorithm.pair;
     }
-    if (!pair) fail(fmt::format("{}: found {}, expected FP8, FP8_K_NVFP4_V or NVFP4", module, name.dump()));
+    if (!pair)
+      fail(fmt::format("{}: found {}, expected FP8, FP8_K_NVFP4_V or NVFP4", module, name.dump()));
     plan.layers[LayerOf(module, layer_count, source)] = *pair;
   }
   return plan;
 }
 
-PrecisionPlan ReadQuantConfig(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan ReadQuantConfig(std::string_view content, const std::string& source,
+                              size_t layer_count, const Target&) {
   return ReadQuantization(ParseJson(content, source)["quantization"], source, layer_count);
 }
 
-PrecisionPlan ReadModelConfig(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan ReadModelConfig(std::string_view content, const std::string& source,
+                              size_t layer_count, const Target&) {
   return ReadQuantization(ParseJson(content, source)["quantization_config"], source, layer_count);
 }
 
@@ -104,15 +111,21 @@ Engine ModeloptEngine() {
   const std::vector<PrecisionPair> pairs = {kFp8, kFp8KeysNvfp4Values, kNvfp4};
   return {
       .target = {.name = "modelopt",
-                 .description = "checkpoints with FP8 or NVFP4 caches layer by layer, in ModelOpt's form",
+                 .description =
+                     "checkpoints with FP8 or NVFP4 caches layer by layer, in ModelOpt's form",
                  .shape = {ShapeKind::kAnyPair, AndExact(pairs)},
                  .pairs = pairs,
                  .pending = "a change to vLLM that reads formats by layer",
                  .pads_pages = true},
       .exports = {{.summary = {"modelopt", "hf_quant_config.json, with the scales as safetensors"},
-                   .write = WriteQuantConfig, .recognizes = IsQuantConfig, .read = ReadQuantConfig},
-                  {.summary = {"modelopt-config", "quantization_config for config.json, with the scales"},
-                   .write = WriteModelConfig, .recognizes = IsModelConfig, .read = ReadModelConfig}},
+                   .write = WriteQuantConfig,
+                   .recognizes = IsQuantConfig,
+                   .read = ReadQuantConfig},
+                  {.summary = {"modelopt-config",
+                               "quantization_config for config.json, with the scales"},
+                   .write = WriteModelConfig,
+                   .recognizes = IsModelConfig,
+                   .read = ReadModelConfig}},
   };
 }
 

@@ -13,9 +13,9 @@ namespace kvtune {
 namespace {
 
 // What a PLAN object holds beside its layers.
-constexpr const char* kCostsAndScores[] = {"name",            "nominal_bits", "effective_bits",
-                                           "bytes_per_token", "calibration",  "held_out",
-                                           "calibration_interval"};
+constexpr const char* kCostsAndScores[] = {
+    "name",        "nominal_bits", "effective_bits",      "bytes_per_token",
+    "calibration", "held_out",     "calibration_interval"};
 
 PrecisionPlan PlanFromLayers(JsonFields& fields, size_t layer_count) {
   PrecisionPlan plan;
@@ -76,7 +76,8 @@ PrecisionPlan PlanFromJson(const Json& json, const std::string& source, size_t l
 namespace {
 
 bool IsPlanJson(std::string_view content) {
-  return IsJsonWith(content, "layers") || IsJsonWith(content, "spec") || IsJsonWith(content, "schema_version");
+  return IsJsonWith(content, "layers") || IsJsonWith(content, "spec") ||
+         IsJsonWith(content, "schema_version");
 }
 
 PrecisionPlan ReadPlanJson(std::string_view content, const std::string& source, size_t layer_count,
@@ -88,7 +89,9 @@ PrecisionPlan ReadPlanJson(std::string_view content, const std::string& source, 
 
 ExportFormat PlanJsonFormat() {
   return {.summary = {"json", "kvtune's own plan file"},
-          .write = WritePlanJson, .recognizes = IsPlanJson, .read = ReadPlanJson,
+          .write = WritePlanJson,
+          .recognizes = IsPlanJson,
+          .read = ReadPlanJson,
           .shape = PlanShape{}};
 }
 

@@ -24,7 +24,8 @@ std::string WithoutComments(std::string_view content) {
   std::istringstream lines{std::string(content)};
   for (std::string line; std::getline(lines, line);) {
     const size_t comment = line.find('#');
-    if (comment != std::string::npos && (comment == 0 || line[comment - 1] == ' ')) line.resize(comment);
+    if (comment != std::string::npos && (comment == 0 || line[comment - 1] == ' '))
+      line.resize(comment);
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
     if (!line.empty() && line.back() == '\\') line.pop_back();
     text += line + ' ';
@@ -49,16 +50,21 @@ std::string WordsOf(std::span<const FormatWord> words) {
 }
 
 ScaleNote ScaleNoteOf(std::string_view content) {
-  return content.find(kCalibratedNote) == std::string_view::npos ? ScaleNote::kNone : ScaleNote::kCalibrated;
+  return content.find(kCalibratedNote) == std::string_view::npos ? ScaleNote::kNone
+                                                                 : ScaleNote::kCalibrated;
 }
 
 bool HasCalibratedScales(const PrecisionPlan& plan) {
-  const auto calibrated = [](KvFormatId id) { return FormatOf(id).scale == ScaleKind::kCalibrated; };
-  return std::ranges::any_of(
-      plan.layers, [&](PrecisionPair pair) { return calibrated(pair.key) || calibrated(pair.value); });
+  const auto calibrated = [](KvFormatId id) {
+    return FormatOf(id).scale == ScaleKind::kCalibrated;
+  };
+  return std::ranges::any_of(plan.layers, [&](PrecisionPair pair) {
+    return calibrated(pair.key) || calibrated(pair.value);
+  });
 }
 
-std::optional<KvFormatId> FormatOfWord(std::span<const FormatWord> words, std::string_view word, ScaleNote note) {
+std::optional<KvFormatId> FormatOfWord(std::span<const FormatWord> words, std::string_view word,
+                                       ScaleNote note) {
   std::optional<KvFormatId> found;
   for (const FormatWord& each : words) {
     if (each.word != word) continue;
@@ -107,7 +113,8 @@ size_t LayerIndexOf(std::string_view text, size_t layer_count, const std::string
   size_t index = 0;
   const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), index);
   if (reason != std::errc() || end != text.data() + text.size() || index >= layer_count) {
-    throw Error(fmt::format("{}: found the layer \"{}\", expected 0 to {}", where, text, layer_count - 1));
+    throw Error(
+        fmt::format("{}: found the layer \"{}\", expected 0 to {}", where, text, layer_count - 1));
   }
   return index;
 }
@@ -128,13 +135,14 @@ std::string PythonBits(const PrecisionPlan& plan) {
   std::string text = fmt::format("{} = [", kBitsName);
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     const PrecisionPair pair = plan.layers[layer];
-    text += fmt::format("{}({}, {}),", layer % kPerLine == 0 ? "\n    " : " ", BitsOf(pair.key), BitsOf(pair.value));
+    text += fmt::format("{}({}, {}),", layer % kPerLine == 0 ? "\n    " : " ", BitsOf(pair.key),
+                        BitsOf(pair.value));
   }
   return text + "\n]\n";
 }
 
-PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source, size_t layer_count,
-                             std::span<const KvFormatId> formats) {
+PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source,
+                             size_t layer_count, std::span<const KvFormatId> formats) {
   const auto fail = [&](const std::string& found_and_expected) {
     throw Error(fmt::format("{}: {}: {}", source, kBitsName, found_and_expected));
   };
@@ -145,13 +153,14 @@ PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source
   const std::string_view list = content.substr(name, end - name);
   for (size_t at = 0; at < list.size();) {
     int number = 0;
-    const auto [next, reason] = std::from_chars(list.data() + at, list.data() + list.size(), number);
+    const auto [next, reason] =
+        std::from_chars(list.data() + at, list.data() + list.size(), number);
     if (reason == std::errc()) bits.push_back(number);
     at = reason == std::errc() ? static_cast<size_t>(next - list.data()) : at + 1;
   }
   if (bits.size() != 2 * layer_count) {
-    fail(fmt::format("found {} numbers, expected {}, keys and values of {} layers", bits.size(), 2 * layer_count,
-                     layer_count));
+    fail(fmt::format("found {} numbers, expected {}, keys and values of {} layers", bits.size(),
+                     2 * layer_count, layer_count));
   }
   const auto format_of = [&](int width, size_t layer) {
     if (width == FormatOf(KvFormatId::kExact).bits) return KvFormatId::kExact;
@@ -159,13 +168,15 @@ PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source
     if (found == formats.end()) {
       std::vector<int> known;
       for (const KvFormatId id : formats) known.push_back(BitsOf(id));
-      fail(fmt::format("layer {}: found {} bits, expected one of 16, {}", layer, width, fmt::join(known, ", ")));
+      fail(fmt::format("layer {}: found {} bits, expected one of 16, {}", layer, width,
+                       fmt::join(known, ", ")));
     }
     return *found;
   };
   PrecisionPlan plan;
   for (size_t layer = 0; layer < layer_count; ++layer) {
-    plan.layers.push_back({format_of(bits[2 * layer], layer), format_of(bits[2 * layer + 1], layer)});
+    plan.layers.push_back(
+        {format_of(bits[2 * layer], layer), format_of(bits[2 * layer + 1], layer)});
   }
   return plan;
 }

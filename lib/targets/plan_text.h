@@ -1,5 +1,5 @@
-// Pieces that the plan files of several engines are made of: words for formats, command lines, Python
-// lists of bits, JSON that may not be JSON.
+// Pieces that the plan files of several engines are made of: words for formats, command lines,
+// Python lists of bits, JSON that may not be JSON.
 #pragma once
 
 #include <optional>
@@ -14,8 +14,8 @@
 
 namespace kvtune {
 
-// An engine's word for a format. One word may stand for two formats, that with calibrated scales and
-// that with unit scales: engines take what the checkpoint has.
+// An engine's word for a format. One word may stand for two formats, that with calibrated scales
+// and that with unit scales: engines take what the checkpoint has.
 struct FormatWord {
   std::string_view word;
   KvFormatId format;
@@ -37,7 +37,8 @@ bool HasCalibratedScales(const PrecisionPlan& plan);
 std::optional<KvFormatId> FormatOfWord(std::span<const FormatWord> words, std::string_view word,
                                        ScaleNote note = ScaleNote::kNone);
 
-// A command line: what follows each flag that takes part, up to the next word that begins with a dash.
+// A command line: what follows each flag that takes part, up to the next word that begins with a
+// dash.
 // "--flag=word" is read like "--flag word"; comments and backslashes at line ends are left out.
 class CommandLine {
  public:
@@ -66,8 +67,8 @@ bool IsJsonWith(std::string_view content, std::string_view key);
 // "KV_BITS = [(8, 4), ...]": keys and values of each layer, 16 for exact, several to a line.
 std::string PythonBits(const PrecisionPlan& plan);
 // Bits to formats by `formats`. Throws Error naming the layer.
-PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source, size_t layer_count,
-                             std::span<const KvFormatId> formats);
+PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source,
+                             size_t layer_count, std::span<const KvFormatId> formats);
 
 // "# Plan p07: KV4;0:KV8"
 std::string PlanComment(std::string_view name, const PrecisionPlan& plan);

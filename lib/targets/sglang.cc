@@ -12,7 +12,8 @@
 namespace kvtune {
 namespace {
 
-constexpr std::array kFormats = {KvFormatId::kFp8E4m3, KvFormatId::kFp8E5m2, KvFormatId::kSglangFp4};
+constexpr std::array kFormats = {KvFormatId::kFp8E4m3, KvFormatId::kFp8E5m2,
+                                 KvFormatId::kSglangFp4};
 // The choices of server_args (sglang/srt/arg_groups/fields/model.py); fp4_e2m1 is the name of
 // fp4_mx_block16 in older releases.
 constexpr std::array<FormatWord, 7> kWords = {{{"bf16", KvFormatId::kExact},
@@ -42,8 +43,8 @@ std::string WriteCommandLine(const ScoredPlan& plan, const Provenance&, const Ta
 
 bool IsCommandLine(std::string_view content) { return CommandLine(content, "").Has(kFlag); }
 
-PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source, size_t layer_count,
-                              const Target&) {
+PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source,
+                              size_t layer_count, const Target&) {
   const std::string dtype = *CommandLine(content, source).WordAfter(kFlag);
   const KvFormatId format = FormatOfDtype(dtype, fmt::format("{}: {}", source, kFlag));
   return PrecisionPlan::Uniform({format, format}, layer_count);
@@ -52,14 +53,16 @@ PrecisionPlan ReadCommandLine(std::string_view content, const std::string& sourc
 std::string WriteMap(const ScoredPlan& plan, const Provenance&, const Target&) {
   std::string entries;
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
-    entries += fmt::format("{}{}: {}", layer == 0 ? "" : ", ", layer, WordOf(kForkWords, plan.plan.layers[layer].key));
+    entries += fmt::format("{}{}: {}", layer == 0 ? "" : ", ", layer,
+                           WordOf(kForkWords, plan.plan.layers[layer].key));
   }
   return fmt::format("{}: {{{}}}\n", kMap, entries);
 }
 
 bool IsMap(std::string_view content) { return IsYamlWith(content, kMap); }
 
-PrecisionPlan ReadMap(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan ReadMap(std::string_view content, const std::string& source, size_t layer_count,
+                      const Target&) {
   const std::string where = fmt::format("{}: {}", source, kMap);
   const YAML::Node map = LoadYaml(content, source)[kMap];
   if (!map.IsMap() || map.size() != layer_count) {
@@ -71,7 +74,8 @@ PrecisionPlan ReadMap(std::string_view content, const std::string& source, size_
     const size_t layer = LayerIndexOf(entry.first.Scalar(), layer_count, where);
     if (seen[layer]) throw Error(fmt::format("{}: found layer {} twice", where, layer));
     seen[layer] = true;
-    const KvFormatId format = FormatOfDtype(entry.second.Scalar(), fmt::format("{}: layer {}", where, layer));
+    const KvFormatId format =
+        FormatOfDtype(entry.second.Scalar(), fmt::format("{}: layer {}", where, layer));
     plan.layers[layer] = {format, format};
   }
   return plan;
@@ -86,7 +90,9 @@ Engine SglangEngine() {
                  .shape = {ShapeKind::kOnePair, AndExact(TiedPairs(kFormats))},
                  .pairs = TiedPairs(kFormats)},
       .exports = {{.summary = {"sglang", "arguments of sglang.launch_server"},
-                   .write = WriteCommandLine, .recognizes = IsCommandLine, .read = ReadCommandLine}},
+                   .write = WriteCommandLine,
+                   .recognizes = IsCommandLine,
+                   .read = ReadCommandLine}},
   };
 }
 
@@ -98,7 +104,9 @@ Engine SglangPerLayerEngine() {
                  .pairs = TiedPairs(kFormats),
                  .pending = "types by layer, the syntax of a fork"},
       .exports = {{.summary = {"sglang-per-layer", "YAML of the fork's options"},
-                   .write = WriteMap, .recognizes = IsMap, .read = ReadMap}},
+                   .write = WriteMap,
+                   .recognizes = IsMap,
+                   .read = ReadMap}},
   };
 }
 

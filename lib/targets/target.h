@@ -1,6 +1,6 @@
-// A target is a serving engine's KV cache as kvtune sees it: which formats exist, which plans it can
-// run, what they cost in bytes, and how a plan is written down. One file per target; this header is all
-// that others see.
+// A target is a serving engine's KV cache as kvtune sees it: which formats exist, which plans it
+// can run, what they cost in bytes, and how a plan is written down. One file per target; this
+// header is all that others see.
 #pragma once
 
 #include <optional>
@@ -23,13 +23,13 @@ struct ExportSummary {
 };
 
 struct Target {
-  std::string_view name;         // "kvtuner"
-  std::string_view description;  // one line
-  PlanShape shape;               // which plans it can run
+  std::string_view name;             // "kvtuner"
+  std::string_view description;      // one line
+  PlanShape shape;                   // which plans it can run
   std::vector<PrecisionPair> pairs;  // of them those that the search tries, most bits first
-  std::string_view pending = {};  // what of it waits upstream, one line; empty: nothing
-  // Whether the engine gives all layers' pages one size, so that small layers of a hybrid model may be
-  // padded to large ones.
+  std::string_view pending = {};     // what of it waits upstream, one line; empty: nothing
+  // Whether the engine gives all layers' pages one size, so that small layers of a hybrid model may
+  // be padded to large ones.
   bool pads_pages = false;
   // Whether it quantizes the cache of layers with a sliding window.
   bool quantizes_windows = true;
@@ -44,19 +44,20 @@ std::span<const Target> Targets();
 // Throws Error (kUsage) naming the targets that exist.
 const Target& FindTarget(std::string_view name);
 
-// The target with the pairs that it can store of this model (an engine's blocks have to fit the heads).
-// Throws Error with the reason when none is left.
+// The target with the pairs that it can store of this model (an engine's blocks have to fit the
+// heads). Throws Error with the reason when none is left.
 Target TargetFor(const Target& target, const ModelConfig& model);
 
 // Costs of a plan at a context of `context_tokens`: data, scales, zeros and the residual window's
-// exact tokens; where the engine drops old tokens, layers with a sliding window hold no more than that.
-// Bits are weighted by the width of each layer and side. REQUIRES: plan.layers.size() ==
+// exact tokens; where the engine drops old tokens, layers with a sliding window hold no more than
+// that. Bits are weighted by the width of each layer and side. REQUIRES: plan.layers.size() ==
 // model.layer_count(), context_tokens > 0.
-PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConfig& model, int64_t context_tokens);
+PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConfig& model,
+                int64_t context_tokens);
 
-// What page padding can take away of a plan's saving: bytes per token when every layer's pages are as
-// large as the plan's largest. nullopt where the engine or the model gives no cause: pages of one size,
-// or no sliding windows.
+// What page padding can take away of a plan's saving: bytes per token when every layer's pages are
+// as large as the plan's largest. nullopt where the engine or the model gives no cause: pages of
+// one size, or no sliding windows.
 std::optional<double> PaddedBytesPerToken(const Target& target, const PrecisionPlan& plan,
                                           const ModelConfig& model, int64_t context_tokens);
 
@@ -66,7 +67,8 @@ struct Misfit {
   PrecisionPlan nearest;
 };
 // Throws Error (kUsage) for an unknown format.
-std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target, std::string_view format);
+std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target,
+                                 std::string_view format);
 
 // A plan as text in the format `format` of `pareto export`. Throws Error (kUsage) for an unknown
 // format, Error when the format cannot express the plan, with the reason.

@@ -13,13 +13,15 @@ namespace {
 
 const std::vector<Engine>& Engines() {
   static const std::vector<Engine> engines = [] {
-    std::vector<Engine> list = {KvtunerEngine(), KvtunerKiviEngine(), VllmEngine(),     ModeloptEngine(),
-                                TensorrtLlmEngine(), SglangEngine(),  SglangPerLayerEngine(), LmdeployEngine(),
-                                LlamaCppEngine(),  IkLlamaCppEngine(),  MlxOptiqEngine(), HfEngine(),
-                                HfQuantoEngine(),  Exllamav3Engine()};
+    std::vector<Engine> list = {KvtunerEngine(),        KvtunerKiviEngine(), VllmEngine(),
+                                ModeloptEngine(),       TensorrtLlmEngine(), SglangEngine(),
+                                SglangPerLayerEngine(), LmdeployEngine(),    LlamaCppEngine(),
+                                IkLlamaCppEngine(),     MlxOptiqEngine(),    HfEngine(),
+                                HfQuantoEngine(),       Exllamav3Engine()};
     for (Engine& engine : list) {
       engine.exports.push_back(PlanJsonFormat());
-      for (const ExportFormat& format : engine.exports) engine.target.exports.push_back(format.summary);
+      for (const ExportFormat& format : engine.exports)
+        engine.target.exports.push_back(format.summary);
     }
     return list;
   }();
@@ -41,9 +43,9 @@ const Engine& FindEngine(std::string_view name) {
   for (const Engine& engine : Engines()) {
     if (engine.target.name == name) return engine;
   }
-  throw Error(fmt::format("choosing a target: found \"{}\", expected one of {}", name,
-                          Names(Targets())),
-              ExitCode::kUsage);
+  throw Error(
+      fmt::format("choosing a target: found \"{}\", expected one of {}", name, Names(Targets())),
+      ExitCode::kUsage);
 }
 
 const ExportFormat& FindExport(std::string_view target, std::string_view format) {
@@ -51,9 +53,10 @@ const ExportFormat& FindExport(std::string_view target, std::string_view format)
   for (const ExportFormat& candidate : engine.exports) {
     if (candidate.summary.name == format) return candidate;
   }
-  throw Error(fmt::format("exporting for the target {}: found the format \"{}\", expected one of {}",
-                          target, format, Names(engine.target.exports)),
-              ExitCode::kUsage);
+  throw Error(
+      fmt::format("exporting for the target {}: found the format \"{}\", expected one of {}",
+                  target, format, Names(engine.target.exports)),
+      ExitCode::kUsage);
 }
 
 void RequireFormat(const Target& target, KvFormatId id, KvSide side, size_t layer,
@@ -108,7 +111,9 @@ std::vector<PrecisionPair> AndExact(std::vector<PrecisionPair> pairs) {
   return pairs;
 }
 
-std::vector<KvFormatId> FormatsOf(const Target& target, KvSide side) { return target.shape.formats(side); }
+std::vector<KvFormatId> FormatsOf(const Target& target, KvSide side) {
+  return target.shape.formats(side);
+}
 
 void RequireFormatsOf(const Target& target, const PrecisionPlan& plan, const std::string& source) {
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
@@ -117,7 +122,8 @@ void RequireFormatsOf(const Target& target, const PrecisionPlan& plan, const std
   }
 }
 
-std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target, std::string_view format) {
+std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target,
+                                 std::string_view format) {
   const PlanShape shape = FindExport(target.name, format).shape.value_or(target.shape);
   std::optional<std::string> reason = WhyNot(shape, plan);
   if (!reason) return std::nullopt;
@@ -128,8 +134,8 @@ std::string ExportPlan(const ScoredPlan& plan, const ParetoFront& front, std::st
   const Target& target = FindTarget(front.run.target);
   const ExportFormat& chosen = FindExport(target.name, format);
   if (const std::optional<Misfit> misfit = FindMisfit(plan.plan, target, format)) {
-    throw Error(fmt::format("exporting {} as {}: {} (the nearest plan that it can express: {})", plan.name, format,
-                            misfit->reason, PlanSpec(misfit->nearest)));
+    throw Error(fmt::format("exporting {} as {}: {} (the nearest plan that it can express: {})",
+                            plan.name, format, misfit->reason, PlanSpec(misfit->nearest)));
   }
   return chosen.write(plan, front.run, target);
 }
@@ -141,9 +147,10 @@ PrecisionPlan ImportPlan(std::string_view content, const std::string& source, si
   for (const Engine& other : Engines()) {
     if (format) break;
     if (const ExportFormat* found = Recognize(content, other)) {
-      throw Error(fmt::format("{}: found a plan of the form {}, expected one for the target {} ({}; another one: "
-                              "--target {})",
-                              source, found->summary.name, target.name, Names(target.exports), other.target.name));
+      throw Error(fmt::format(
+          "{}: found a plan of the form {}, expected one for the target {} ({}; another one: "
+          "--target {})",
+          source, found->summary.name, target.name, Names(target.exports), other.target.name));
     }
   }
   // Nothing speaks for it; the errors of the likeliest format say most.

@@ -1,5 +1,6 @@
-// TensorRT-LLM: one type a layer for keys and values, as ranges of layers in the YAML of its options; one
-// type alone where all layers take it, which releases read today (tensorrt_llm/llmapi/llm_args.py).
+// TensorRT-LLM: one type a layer for keys and values, as ranges of layers in the YAML of its
+// options; one type alone where all layers take it, which releases read today
+// (tensorrt_llm/llmapi/llm_args.py).
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
@@ -23,18 +24,22 @@ std::string WriteYaml(const ScoredPlan& plan, const Provenance&, const Target&) 
   for (size_t first = 0; first < layers.size();) {
     size_t last = first;
     while (last + 1 < layers.size() && layers[last + 1] == layers[first]) ++last;
-    ranges += fmt::format("{}{}:{}", ranges.empty() ? "" : ",",
-                          first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last),
-                          WordOf(kWords, layers[first].key));
+    ranges +=
+        fmt::format("{}{}:{}", ranges.empty() ? "" : ",",
+                    first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last),
+                    WordOf(kWords, layers[first].key));
     first = last + 1;
   }
-  if (plan.plan == PrecisionPlan::Uniform(layers.front(), layers.size())) ranges = WordOf(kWords, layers.front().key);
-  return PlanComment(plan.name, plan.plan) + fmt::format("kv_cache_config:\n  dtype: \"{}\"\n", ranges);
+  if (plan.plan == PrecisionPlan::Uniform(layers.front(), layers.size()))
+    ranges = WordOf(kWords, layers.front().key);
+  return PlanComment(plan.name, plan.plan) +
+         fmt::format("kv_cache_config:\n  dtype: \"{}\"\n", ranges);
 }
 
 bool IsYaml(std::string_view content) { return IsYamlWith(content, "kv_cache_config"); }
 
-PrecisionPlan ReadYaml(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan ReadYaml(std::string_view content, const std::string& source, size_t layer_count,
+                       const Target&) {
   const YAML::Node config = LoadYaml(content, source)["kv_cache_config"];
   const std::string where = source + ": kv_cache_config: dtype";
   if (!config.IsMap() || !config["dtype"] || !config["dtype"].IsScalar()) {
@@ -52,19 +57,24 @@ PrecisionPlan ReadYaml(std::string_view content, const std::string& source, size
     const std::string layers = range.substr(0, colon);
     const size_t dash = layers.find('-');
     const size_t first = LayerIndexOf(layers.substr(0, dash), layer_count, where);
-    const size_t last = dash == std::string::npos ? first : LayerIndexOf(layers.substr(dash + 1), layer_count, where);
+    const size_t last = dash == std::string::npos
+                            ? first
+                            : LayerIndexOf(layers.substr(dash + 1), layer_count, where);
     const std::string word = colon == std::string::npos ? "" : range.substr(colon + 1);
     const std::optional<KvFormatId> format = FormatOfWord(kWords, word);
-    if (!format) throw Error(fmt::format("{}: found \"{}\", expected one of {}", where, word, WordsOf(kWords)));
+    if (!format)
+      throw Error(
+          fmt::format("{}: found \"{}\", expected one of {}", where, word, WordsOf(kWords)));
     if (first != plan.layers.size() || last < first) {
-      throw Error(fmt::format("{}: found the layers {}, expected ranges from layer {} on", where, layers,
-                              plan.layers.size()));
+      throw Error(fmt::format("{}: found the layers {}, expected ranges from layer {} on", where,
+                              layers, plan.layers.size()));
     }
     plan.layers.resize(last + 1, {*format, *format});
     begin = end + 1;
   }
   if (plan.layers.size() != layer_count) {
-    throw Error(fmt::format("{}: found {} layers, expected {}", where, plan.layers.size(), layer_count));
+    throw Error(
+        fmt::format("{}: found {} layers, expected {}", where, plan.layers.size(), layer_count));
   }
   return plan;
 }
@@ -79,8 +89,11 @@ Engine TensorrtLlmEngine() {
                  .pairs = TiedPairs(kFormats),
                  .pending = "types by layer; uniform ones run today",
                  .pads_pages = true},
-      .exports = {{.summary = {"tensorrt-llm", "YAML of its options, with the scales as safetensors"},
-                   .write = WriteYaml, .recognizes = IsYaml, .read = ReadYaml}},
+      .exports = {{.summary = {"tensorrt-llm",
+                               "YAML of its options, with the scales as safetensors"},
+                   .write = WriteYaml,
+                   .recognizes = IsYaml,
+                   .read = ReadYaml}},
   };
 }
 

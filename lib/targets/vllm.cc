@@ -14,14 +14,19 @@
 namespace kvtune {
 namespace {
 
-constexpr std::array kFormats = {
-    KvFormatId::kInt8PerTokenHead, KvFormatId::kFp8PerTokenHead, KvFormatId::kFp8E4m3Calibrated,
-    KvFormatId::kFp8E4m3,          KvFormatId::kFp8E5m2,         KvFormatId::kNvfp4Calibrated,
-    KvFormatId::kNvfp4,            KvFormatId::kInt4PerTokenHead};
+constexpr std::array kFormats = {KvFormatId::kInt8PerTokenHead,
+                                 KvFormatId::kFp8PerTokenHead,
+                                 KvFormatId::kFp8E4m3Calibrated,
+                                 KvFormatId::kFp8E4m3,
+                                 KvFormatId::kFp8E5m2,
+                                 KvFormatId::kNvfp4Calibrated,
+                                 KvFormatId::kNvfp4,
+                                 KvFormatId::kInt4PerTokenHead};
 
-// Their labels are vLLM's words; keys of the first are its plain FP8 (vllm/model_executor/layers/quantization/
-// turboquant/config.py, TQ_PRESETS). vLLM adds the first and the last two layers to the exact ones
-// (get_boundary_skip_layers there; vllm/engine/arg_utils.py).
+// Their labels are vLLM's words; keys of the first are its plain FP8
+// (vllm/model_executor/layers/quantization/ turboquant/config.py, TQ_PRESETS). vLLM adds the first
+// and the last two layers to the exact ones (get_boundary_skip_layers there;
+// vllm/engine/arg_utils.py).
 constexpr std::array<PrecisionPair, 4> kTurboquantPairs = {
     {{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4},
      {KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4},
@@ -95,14 +100,17 @@ Arguments ArgumentsOf(const PrecisionPlan& plan) {
   return arguments;
 }
 
-PrecisionPlan PlanOf(const Arguments& arguments, ScaleNote note, const std::string& source, size_t layer_count) {
+PrecisionPlan PlanOf(const Arguments& arguments, ScaleNote note, const std::string& source,
+                     size_t layer_count) {
   const std::optional<PrecisionPair> pair = PairOf(arguments.dtype, note);
   if (!pair) {
-    throw Error(fmt::format("{}: {}: found {}, expected one of {}", source, kDtypeFlag, arguments.dtype, AllWords()));
+    throw Error(fmt::format("{}: {}: found {}, expected one of {}", source, kDtypeFlag,
+                            arguments.dtype, AllWords()));
   }
   PrecisionPlan plan = Shape().Uniform(*pair, layer_count);
   for (const std::string& layer : arguments.skipped_layers) {
-    plan.layers[LayerIndexOf(layer, layer_count, fmt::format("{}: {}", source, kSkipFlag))] = kExactPair;
+    plan.layers[LayerIndexOf(layer, layer_count, fmt::format("{}: {}", source, kSkipFlag))] =
+        kExactPair;
   }
   return plan;
 }
@@ -110,7 +118,8 @@ PrecisionPlan PlanOf(const Arguments& arguments, ScaleNote note, const std::stri
 std::string WriteCommandLine(const ScoredPlan& plan, const Provenance&, const Target&) {
   const Arguments arguments = ArgumentsOf(plan.plan);
   std::string text;
-  if (HasCalibratedScales(plan.plan)) text = fmt::format("{}, of the checkpoint\n", kCalibratedNote);
+  if (HasCalibratedScales(plan.plan))
+    text = fmt::format("{}, of the checkpoint\n", kCalibratedNote);
   text += fmt::format("{} {}", kDtypeFlag, arguments.dtype);
   if (!arguments.skipped_layers.empty()) {
     text += fmt::format(" {} {}", kSkipFlag, fmt::join(arguments.skipped_layers, " "));
@@ -122,11 +131,11 @@ bool IsCommandLine(std::string_view content) {
   return CommandLine(content, "").Has(kDtypeFlag) || CommandLine(content, "").Has(kSkipFlag);
 }
 
-PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source, size_t layer_count,
-                              const Target&) {
+PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source,
+                              size_t layer_count, const Target&) {
   const CommandLine line(content, source);
-  return PlanOf({line.WordAfter(kDtypeFlag).value_or("auto"), line.WordsAfter(kSkipFlag)}, ScaleNoteOf(content),
-                source, layer_count);
+  return PlanOf({line.WordAfter(kDtypeFlag).value_or("auto"), line.WordsAfter(kSkipFlag)},
+                ScaleNoteOf(content), source, layer_count);
 }
 
 std::string WriteJson(const ScoredPlan& plan, const Provenance&, const Target&) {
@@ -139,13 +148,15 @@ std::string WriteJson(const ScoredPlan& plan, const Provenance&, const Target&) 
 bool IsJson(std::string_view content) { return IsJsonWith(content, kDtypeKey); }
 
 // Of an engine's other arguments nothing is said here.
-PrecisionPlan ReadJson(std::string_view content, const std::string& source, size_t layer_count, const Target&) {
+PrecisionPlan ReadJson(std::string_view content, const std::string& source, size_t layer_count,
+                       const Target&) {
   const Json json = ParseJson(content, source);
   JsonFields fields(json, source);
   Arguments arguments{.dtype = fields.String(kDtypeKey)};
   if (json.contains(kSkipKey)) {
     for (const Json& layer : json[kSkipKey]) {
-      arguments.skipped_layers.push_back(layer.is_string() ? layer.get<std::string>() : layer.dump());
+      arguments.skipped_layers.push_back(layer.is_string() ? layer.get<std::string>()
+                                                           : layer.dump());
     }
   }
   return PlanOf(arguments, ScaleNote::kNone, source, layer_count);
@@ -153,7 +164,9 @@ PrecisionPlan ReadJson(std::string_view content, const std::string& source, size
 
 // JSON has no place for the note.
 PlanShape WithoutCalibrated(PlanShape shape) {
-  std::erase_if(shape.pairs, [](PrecisionPair pair) { return FormatOf(pair.key).scale == ScaleKind::kCalibrated; });
+  std::erase_if(shape.pairs, [](PrecisionPair pair) {
+    return FormatOf(pair.key).scale == ScaleKind::kCalibrated;
+  });
   return shape;
 }
 
@@ -168,9 +181,14 @@ Engine VllmEngine() {
                  .pairs = shape.pairs,
                  .pads_pages = true},
       .exports = {{.summary = {"vllm", "arguments of vllm serve"},
-                   .write = WriteCommandLine, .recognizes = IsCommandLine, .read = ReadCommandLine},
-                  {.summary = {"vllm-json", "the same as JSON of engine arguments, unit scales only"},
-                   .write = WriteJson, .recognizes = IsJson, .read = ReadJson,
+                   .write = WriteCommandLine,
+                   .recognizes = IsCommandLine,
+                   .read = ReadCommandLine},
+                  {.summary = {"vllm-json",
+                               "the same as JSON of engine arguments, unit scales only"},
+                   .write = WriteJson,
+                   .recognizes = IsJson,
+                   .read = ReadJson,
                    .shape = WithoutCalibrated(shape)}},
   };
 }

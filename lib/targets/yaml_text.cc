@@ -11,8 +11,8 @@ YAML::Node LoadYaml(std::string_view content, const std::string& source) {
   try {
     return YAML::Load(std::string(content));
   } catch (const YAML::ParserException& error) {
-    throw Error(fmt::format("{}: not valid YAML at line {}, column {}: {}", source, error.mark.line + 1,
-                            error.mark.column + 1, error.msg));
+    throw Error(fmt::format("{}: not valid YAML at line {}, column {}: {}", source,
+                            error.mark.line + 1, error.mark.column + 1, error.msg));
   }
 }
 

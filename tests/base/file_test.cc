@@ -104,7 +104,8 @@ TEST(FileTest, DroppedPagesReadTheSame) {
   const MappedFile file(directory / "map");
   DropPages(file.bytes().subspan(5000, 50'000));
   DropPages({});
-  EXPECT_EQ(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()), content);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()),
+            content);
 }
 
 }  // namespace

@@ -66,7 +66,8 @@ TEST(RandomTest, ShuffleKeepsTheItems) {
 TEST(RandomTest, DerivedSeedsDiffer) {
   std::set<uint64_t> seeds;
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    for (uint64_t purpose = 0; purpose < 20; ++purpose) seeds.insert(DeriveSeed(seed, static_cast<SeedPurpose>(purpose)));
+    for (uint64_t purpose = 0; purpose < 20; ++purpose)
+      seeds.insert(DeriveSeed(seed, static_cast<SeedPurpose>(purpose)));
   }
   EXPECT_EQ(seeds.size(), 400u);
   EXPECT_EQ(DeriveSeed(1, SeedPurpose::kNsga2), DeriveSeed(1, SeedPurpose::kNsga2));

@@ -18,16 +18,20 @@ using ::testing::HasSubstr;
 // TMPDIR for one test.
 class TemporaryFolder {
  public:
-  explicit TemporaryFolder(const std::filesystem::path& path) { ::setenv("TMPDIR", path.c_str(), 1); }
+  explicit TemporaryFolder(const std::filesystem::path& path) {
+    ::setenv("TMPDIR", path.c_str(), 1);
+  }
   ~TemporaryFolder() { ::unsetenv("TMPDIR"); }
 };
 
 TEST(ScratchFile, KeepsItsContentWhenEvicted) {
   const ScratchFile file(3 * ScratchFile::kPageBytes);
   ASSERT_EQ(file.bytes().size(), 3 * ScratchFile::kPageBytes);
-  for (size_t i = 0; i < file.bytes().size(); ++i) file.bytes()[i] = static_cast<std::byte>(i % 251);
+  for (size_t i = 0; i < file.bytes().size(); ++i)
+    file.bytes()[i] = static_cast<std::byte>(i % 251);
   file.Evict(file.bytes());
-  for (size_t i = 0; i < file.bytes().size(); ++i) ASSERT_EQ(file.bytes()[i], static_cast<std::byte>(i % 251)) << i;
+  for (size_t i = 0; i < file.bytes().size(); ++i)
+    ASSERT_EQ(file.bytes()[i], static_cast<std::byte>(i % 251)) << i;
 }
 
 TEST(ScratchFile, HasNoNameWhileItIsOpen) {
@@ -41,8 +45,9 @@ TEST(ScratchFile, NamesTheFolderThatCannotHoldIt) {
   const TemporaryDirectory directory;
   const TemporaryFolder folder(directory.path());
   EXPECT_THAT([] { ScratchFile(size_t{1} << 60); },
-              ::testing::ThrowsMessage<Error>(AllOf(HasSubstr("making a temporary file of 1152921504606846976 bytes in"),
-                                                    HasSubstr(directory.path().string()), HasSubstr("TMPDIR"))));
+              ::testing::ThrowsMessage<Error>(
+                  AllOf(HasSubstr("making a temporary file of 1152921504606846976 bytes in"),
+                        HasSubstr(directory.path().string()), HasSubstr("TMPDIR"))));
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ constexpr PrecisionPair kUnit{KvFormatId::kFp8E4m3, KvFormatId::kInt4};
 
 std::vector<LayerMaxima> MaximaOf(ModelRunner& runner, std::span<const TokenIds> prompts) {
   std::vector<LayerMaxima> maxima;
-  for (const LayerObservation& layer : runner.ObserveAttention(prompts, {}, nullptr)) maxima.push_back(layer.maxima);
+  for (const LayerObservation& layer : runner.ObserveAttention(prompts, {}, nullptr))
+    maxima.push_back(layer.maxima);
   return maxima;
 }
 
@@ -64,7 +65,8 @@ TEST(CacheScales, LargestNumberBecomesTheLargestStored) {
   const std::vector<float> maxima = {448, 896};
   EXPECT_EQ(CalibratedScales(tensor, KvSide::kKey, maxima), (std::vector<float>{2, 2}));
   EXPECT_EQ(CalibratedScales(head, KvSide::kKey, maxima), (std::vector<float>{1, 2}));
-  EXPECT_EQ(CalibratedScales(block, KvSide::kValue, std::vector<float>{2688}), (std::vector<float>{1}));
+  EXPECT_EQ(CalibratedScales(block, KvSide::kValue, std::vector<float>{2688}),
+            (std::vector<float>{1}));
   EXPECT_EQ(CalibratedScales(tensor, KvSide::kKey, std::vector<float>{0}), (std::vector<float>{1}));
 }
 

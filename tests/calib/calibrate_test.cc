@@ -167,10 +167,9 @@ TEST(CalibrateTest, KeyBiasNormIsZeroWithoutABias) {
 TEST(CalibrateTest, AScaledKeyPairIsSeenInItsLayerOnly) {
   const TinyModel model;
   const SensitivityTable before = CalibrateTiny(model, {});
-  const SensitivityTable after = CalibrateTiny(
-      model, {}, [&](const fs::path& directory) {
-        ScaleKeyPair(model, {.layer = 1, .kv_head = 0, .rotary_pair = 3}, directory);
-      });
+  const SensitivityTable after = CalibrateTiny(model, {}, [&](const fs::path& directory) {
+    ScaleKeyPair(model, {.layer = 1, .kv_head = 0, .rotary_pair = 3}, directory);
+  });
   for (const size_t layer : {0, 2}) {
     EXPECT_NEAR(after.layers[layer].key_outlier_ratio, before.layers[layer].key_outlier_ratio,
                 1e-3 * before.layers[layer].key_outlier_ratio);

@@ -14,13 +14,18 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-const ExactCacheKey kKey = {.version = "1", .model_hash = "m", .prompts_hash = "p", .device = "cpu",
-                            .dtype = "float32", .prefill = "quantized"};
+const ExactCacheKey kKey = {.version = "1",
+                            .model_hash = "m",
+                            .prompts_hash = "p",
+                            .device = "cpu",
+                            .dtype = "float32",
+                            .prefill = "quantized"};
 
 // Of a plan at 2 bits: mean KLs and the rest, prompt by prompt.
 std::vector<double> LossesOf(ModelRunner& runner, std::span<const TokenIds> prompts) {
   const PrecisionPlan plan = PrecisionPlan::Uniform(kKV2, 3);
-  const std::vector<std::vector<PromptLosses>> scored = runner.ScorePlans(std::span(&plan, 1), prompts, nullptr);
+  const std::vector<std::vector<PromptLosses>> scored =
+      runner.ScorePlans(std::span(&plan, 1), prompts, nullptr);
   std::vector<double> losses;
   for (const PromptLosses& prompt : scored.front()) {
     losses.insert(losses.end(), prompt.token_kl.begin(), prompt.token_kl.end());
@@ -48,8 +53,9 @@ TEST(ExactCacheTest, EveryPartOfTheKeyHasItsOwnFile) {
     key.*part = "other";
     return ExactCacheFile("folder", key);
   };
-  for (const auto part : {&ExactCacheKey::version, &ExactCacheKey::model_hash, &ExactCacheKey::prompts_hash,
-                          &ExactCacheKey::device, &ExactCacheKey::dtype, &ExactCacheKey::prefill}) {
+  for (const auto part :
+       {&ExactCacheKey::version, &ExactCacheKey::model_hash, &ExactCacheKey::prompts_hash,
+        &ExactCacheKey::device, &ExactCacheKey::dtype, &ExactCacheKey::prefill}) {
     EXPECT_NE(with(part), ExactCacheFile("folder", kKey));
   }
 }

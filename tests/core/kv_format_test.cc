@@ -29,7 +29,8 @@ TEST(KvFormatTest, StaticScalesCostNoBitsAndWindowsHoldWholeGroups) {
   for (const KvFormat& format : Formats()) {
     for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
       const QuantLayout& layout = format.layout(side);
-      const bool is_static = layout.axis == QuantAxis::kPerTensor || layout.axis == QuantAxis::kPerHead;
+      const bool is_static =
+          layout.axis == QuantAxis::kPerTensor || layout.axis == QuantAxis::kPerHead;
       if (is_static) {
         EXPECT_NE(format.scale, ScaleKind::kOfRow) << format.name;
         EXPECT_EQ(EffectiveBits(format, side, 128), format.bits) << format.name;
@@ -52,14 +53,32 @@ TEST(KvFormatTest, EffectiveBitsCountScalesAndZeros) {
 
 // The column "effective bits" of the engines' documentation, head_dim 128.
 TEST(KvFormatTest, EffectiveBitsAreTheEngines) {
-  const auto bits = [](const char* name) { return EffectiveBits(FormatOf(*FindFormat(name)), KvSide::kKey, 128); };
-  const std::pair<const char*, double> expected[] = {
-      {"fp8_e4m3", 8},   {"int8_per_token_head", 8.25}, {"fp8_per_token_head", 8.25}, {"int4_per_token_head", 4.25},
-      {"tq_k4", 4.125},  {"tq_k3", 3.125},              {"tq_v4", 4.25},             {"tq_v3", 3.25},
-      {"nvfp4", 4.5},    {"mxfp4", 4.25},               {"fp4_e2m1", 4.5},            {"lmdeploy_int4", 4.25},
-      {"q8_0", 8.5},     {"q5_1", 6},                   {"q5_0", 5.5},                {"q4_1", 5},
-      {"q4_0", 4.5},     {"iq4_nl", 4.5},               {"ik_q6_0", 6.5},             {"mlx_int3", 3.5},
-      {"hqq_int4", 4.5}, {"quanto_int2", 2.5},          {"exl3_int5", 5.5}};
+  const auto bits = [](const char* name) {
+    return EffectiveBits(FormatOf(*FindFormat(name)), KvSide::kKey, 128);
+  };
+  const std::pair<const char*, double> expected[] = {{"fp8_e4m3", 8},
+                                                     {"int8_per_token_head", 8.25},
+                                                     {"fp8_per_token_head", 8.25},
+                                                     {"int4_per_token_head", 4.25},
+                                                     {"tq_k4", 4.125},
+                                                     {"tq_k3", 3.125},
+                                                     {"tq_v4", 4.25},
+                                                     {"tq_v3", 3.25},
+                                                     {"nvfp4", 4.5},
+                                                     {"mxfp4", 4.25},
+                                                     {"fp4_e2m1", 4.5},
+                                                     {"lmdeploy_int4", 4.25},
+                                                     {"q8_0", 8.5},
+                                                     {"q5_1", 6},
+                                                     {"q5_0", 5.5},
+                                                     {"q4_1", 5},
+                                                     {"q4_0", 4.5},
+                                                     {"iq4_nl", 4.5},
+                                                     {"ik_q6_0", 6.5},
+                                                     {"mlx_int3", 3.5},
+                                                     {"hqq_int4", 4.5},
+                                                     {"quanto_int2", 2.5},
+                                                     {"exl3_int5", 5.5}};
   for (const auto& [name, effective] : expected) EXPECT_DOUBLE_EQ(bits(name), effective) << name;
 }
 
@@ -81,7 +100,9 @@ TEST(KvFormatTest, TableOfTheDocumentIsCurrent) {
   }
   std::vector<std::string> found, expected;
   while (std::getline(document, line) && line != "<!-- formats: end -->") {
-    if (line.starts_with("| `")) found.push_back(line.substr(0, line.find('|', line.find('|', line.find('|', 1) + 1) + 1) + 1));
+    if (line.starts_with("| `"))
+      found.push_back(
+          line.substr(0, line.find('|', line.find('|', line.find('|', 1) + 1) + 1) + 1));
   }
   for (const KvFormat& format : Formats()) {
     if (format.is_exact()) continue;

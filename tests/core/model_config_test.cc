@@ -79,19 +79,25 @@ TEST(ModelConfigTest, HeadsMayBeWiderThanTheirShareOfTheHiddenSize) {
 TEST(ModelConfigTest, BiasesDependOnTheFamily) {
   const ModelConfig llama = ParseWith({{"attention_bias", true}, {"mlp_bias", true}});
   EXPECT_TRUE(llama.query_key_value_bias && llama.output_bias && llama.mlp_bias);
-  const ModelConfig qwen = ParseWith(
-      {{"architectures", {"Qwen2ForCausalLM"}}, {"attention_bias", true}, {"tie_word_embeddings", true}});
+  const ModelConfig qwen = ParseWith({{"architectures", {"Qwen2ForCausalLM"}},
+                                      {"attention_bias", true},
+                                      {"tie_word_embeddings", true}});
   EXPECT_TRUE(qwen.query_key_value_bias && qwen.tied_embeddings);
   EXPECT_FALSE(qwen.output_bias || qwen.mlp_bias);
 }
 
-// As llama.cpp's converter permutes them (convert_hf_to_gguf.py, the classes derived from LlamaModel).
+// As llama.cpp's converter permutes them (convert_hf_to_gguf.py, the classes derived from
+// LlamaModel).
 TEST(ModelConfigTest, GgufFilesOfSomeFamiliesHaveRotaryPairsSideBySide) {
-  for (const char* architecture : {"LlamaForCausalLM", "MistralForCausalLM", "SmolLM3ForCausalLM"}) {
-    EXPECT_TRUE(ParseWith({{"architectures", {architecture}}}).gguf_rotary_neighbours) << architecture;
+  for (const char* architecture :
+       {"LlamaForCausalLM", "MistralForCausalLM", "SmolLM3ForCausalLM"}) {
+    EXPECT_TRUE(ParseWith({{"architectures", {architecture}}}).gguf_rotary_neighbours)
+        << architecture;
   }
-  for (const char* architecture : {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "Phi3ForCausalLM", "Olmo2ForCausalLM"}) {
-    EXPECT_FALSE(ParseWith({{"architectures", {architecture}}}).gguf_rotary_neighbours) << architecture;
+  for (const char* architecture :
+       {"Qwen2ForCausalLM", "Qwen3ForCausalLM", "Phi3ForCausalLM", "Olmo2ForCausalLM"}) {
+    EXPECT_FALSE(ParseWith({{"architectures", {architecture}}}).gguf_rotary_neighbours)
+        << architecture;
   }
 }
 
@@ -104,9 +110,10 @@ TEST(ModelConfigTest, NullMeansAbsent) {
 }
 
 TEST(ModelConfigTest, UnsupportedArchitecturesAreNamed) {
-  EXPECT_THAT(ParsingWith({{"architectures", {"NewForCausalLM"}}}),
-              ThrowsMessage<Error>(HasSubstr("config.json: \"architectures\": found NewForCausalLM, "
-                                             "expected one of LlamaForCausalLM, Mistral")));
+  EXPECT_THAT(
+      ParsingWith({{"architectures", {"NewForCausalLM"}}}),
+      ThrowsMessage<Error>(HasSubstr("config.json: \"architectures\": found NewForCausalLM, "
+                                     "expected one of LlamaForCausalLM, Mistral")));
   EXPECT_THAT(ParsingWith({{"architectures", {"LlamaForCausalLM", "Other"}}}),
               ThrowsMessage<Error>(HasSubstr("found LlamaForCausalLM, Other, expected")));
   EXPECT_THAT(ParsingWith({{"architectures", Json::array()}}),
@@ -116,10 +123,11 @@ TEST(ModelConfigTest, UnsupportedArchitecturesAreNamed) {
 }
 
 TEST(ModelConfigTest, KnownArchitecturesAreRefusedWithTheReason) {
-  EXPECT_THAT(ParsingWith({{"architectures", {"DeepseekV3ForCausalLM"}}}),
-              ThrowsMessage<Error>(StrEq(
-                  "config.json: \"architectures\": found DeepseekV3ForCausalLM, which kvtune does not "
-                  "run: multi-head latent attention caches a compressed latent, not keys and values")));
+  EXPECT_THAT(
+      ParsingWith({{"architectures", {"DeepseekV3ForCausalLM"}}}),
+      ThrowsMessage<Error>(StrEq(
+          "config.json: \"architectures\": found DeepseekV3ForCausalLM, which kvtune does not "
+          "run: multi-head latent attention caches a compressed latent, not keys and values")));
   EXPECT_THAT(ParsingWith({{"architectures", {"Mamba2ForCausalLM"}}}),
               ThrowsMessage<Error>(HasSubstr("state-space layers have no keys and values")));
 }
@@ -145,7 +153,8 @@ TEST(ModelConfigTest, WindowsOfEveryLayer) {
   const Json wide = 32768;
   EXPECT_THAT(WindowsWith({{"architectures", mistral}, {"sliding_window", 100}}), Each(100));
   // An older file without the field means the family's 4096, null means none.
-  EXPECT_THAT(WindowsWith({{"architectures", mistral}, {"max_position_embeddings", wide}}), Each(4096));
+  EXPECT_THAT(WindowsWith({{"architectures", mistral}, {"max_position_embeddings", wide}}),
+              Each(4096));
   Json config = SmallConfig();
   config["architectures"] = mistral;
   config["max_position_embeddings"] = wide;
@@ -161,37 +170,46 @@ TEST(ModelConfigTest, WindowsOfEveryLayer) {
 }
 
 TEST(ModelConfigTest, WindowsOfSomeLayers) {
-  Json qwen = {{"architectures", {"Qwen2ForCausalLM"}}, {"sliding_window", 100}, {"max_window_layers", 3}};
+  Json qwen = {
+      {"architectures", {"Qwen2ForCausalLM"}}, {"sliding_window", 100}, {"max_window_layers", 3}};
   EXPECT_THAT(WindowsWith(qwen), Each(0));
   qwen["use_sliding_window"] = true;
   EXPECT_THAT(WindowsWith(qwen), ElementsAre(0, 0, 0, 100));
   Json gemma = {{"architectures", {"Gemma2ForCausalLM"}}, {"sliding_window", 100}};
   EXPECT_THAT(WindowsWith(gemma), ElementsAre(100, 0, 100, 0));
-  gemma["layer_types"] = {"full_attention", "full_attention", "sliding_attention", "full_attention"};
+  gemma["layer_types"] = {"full_attention", "full_attention", "sliding_attention",
+                          "full_attention"};
   EXPECT_THAT(WindowsWith(gemma), ElementsAre(0, 0, 100, 0));
   gemma["layer_types"] = {"full_attention"};
-  EXPECT_THAT([&] { WindowsWith(gemma); },
-              ThrowsMessage<Error>(HasSubstr("\"layer_types\": found 1 entries, expected 4, one a layer")));
+  EXPECT_THAT(
+      [&] { WindowsWith(gemma); },
+      ThrowsMessage<Error>(HasSubstr("\"layer_types\": found 1 entries, expected 4, one a layer")));
   gemma["layer_types"] = {"full_attention", "linear_attention", "full_attention", "full_attention"};
-  EXPECT_THAT([&] { WindowsWith(gemma); },
-              ThrowsMessage<Error>(HasSubstr("found \"linear_attention\", expected \"full_attention\"")));
+  EXPECT_THAT(
+      [&] { WindowsWith(gemma); },
+      ThrowsMessage<Error>(HasSubstr("found \"linear_attention\", expected \"full_attention\"")));
 }
 
 TEST(ModelConfigTest, LayersWithoutRotation) {
   const auto rotated = [](Json changes) {
     changes["architectures"] = {"SmolLM3ForCausalLM"};
     std::vector<bool> layers;
-    for (const LayerConfig& layer : ParseWith(changes).layers) layers.push_back(layer.rope.has_value());
+    for (const LayerConfig& layer : ParseWith(changes).layers)
+      layers.push_back(layer.rope.has_value());
     return layers;
   };
   EXPECT_THAT(rotated({{"no_rope_layers", {1, 0, 1}}}), ElementsAre(true, false, true));
   EXPECT_THAT(rotated({{"no_rope_layer_interval", 2}}), ElementsAre(true, false, true));
-  EXPECT_THAT([&] { rotated({{"no_rope_layers", {1}}}); },
-              ThrowsMessage<Error>(HasSubstr("\"no_rope_layers\": found 1 entries, expected 3")));
+  EXPECT_THAT(
+      [&] {
+        rotated({{"no_rope_layers", {1}}});
+      },
+      ThrowsMessage<Error>(HasSubstr("\"no_rope_layers\": found 1 entries, expected 3")));
 }
 
 TEST(ModelConfigTest, SoftCapsAndScales) {
-  const ModelConfig gemma = ParseWith({{"architectures", {"Gemma2ForCausalLM"}}, {"query_pre_attn_scalar", 144}});
+  const ModelConfig gemma =
+      ParseWith({{"architectures", {"Gemma2ForCausalLM"}}, {"query_pre_attn_scalar", 144}});
   EXPECT_EQ(gemma.attention_soft_cap, 50);
   EXPECT_EQ(gemma.logit_soft_cap, 30);
   EXPECT_DOUBLE_EQ(gemma.attention_scale, 1.0 / 12);
@@ -201,16 +219,21 @@ TEST(ModelConfigTest, SoftCapsAndScales) {
 }
 
 TEST(ModelConfigTest, Experts) {
-  const Json qwen = {{"architectures", {"Qwen3MoeForCausalLM"}}, {"num_experts", 8}, {"num_experts_per_tok", 2},
-                     {"moe_intermediate_size", 24}, {"mlp_only_layers", {1}}};
+  const Json qwen = {{"architectures", {"Qwen3MoeForCausalLM"}},
+                     {"num_experts", 8},
+                     {"num_experts_per_tok", 2},
+                     {"moe_intermediate_size", 24},
+                     {"mlp_only_layers", {1}}};
   const ModelConfig model = ParseWith(qwen);
   EXPECT_EQ(model.experts.count, 8);
   EXPECT_EQ(model.experts.intermediate_size, 24);
   EXPECT_FALSE(model.experts.renormalized);
-  EXPECT_TRUE(model.layers[0].has_experts && !model.layers[1].has_experts && model.layers[2].has_experts);
+  EXPECT_TRUE(model.layers[0].has_experts && !model.layers[1].has_experts &&
+              model.layers[2].has_experts);
   Json greedy = qwen;
   greedy["num_experts_per_tok"] = 9;
-  EXPECT_THAT(ParsingWith(greedy), ThrowsMessage<Error>(HasSubstr("found 9, expected no more than the 8 experts")));
+  EXPECT_THAT(ParsingWith(greedy),
+              ThrowsMessage<Error>(HasSubstr("found 9, expected no more than the 8 experts")));
 }
 
 TEST(ModelConfigTest, SizesHaveToBePositiveAndToFitEachOther) {
@@ -295,8 +318,8 @@ TEST(ModelConfigTest, PublishedConfigsAreReadRightOrRefusedWithTheReason) {
     if (supported == SupportedConfigs().end()) {
       const std::string architecture = ReadJsonFile(path)["architectures"][0];
       EXPECT_THAT([&] { ReadModelConfig(path); },
-                  ThrowsMessage<Error>(HasSubstr(path.string() + ": \"architectures\": found " + architecture +
-                                                 ", which kvtune does not run: ")));
+                  ThrowsMessage<Error>(HasSubstr(path.string() + ": \"architectures\": found " +
+                                                 architecture + ", which kvtune does not run: ")));
       continue;
     }
     ++supported_count;

@@ -112,12 +112,12 @@ TEST(ParetoFrontTest, MistakesNameThePlan) {
               ThrowsMessage<Error>(HasSubstr("\"uniform\": found the name p01 twice")));
   EXPECT_THAT(reading([](Json& json) { json["plans"][0]["name"] = ""; }),
               ThrowsMessage<Error>(HasSubstr("expected a name")));
-  EXPECT_THAT(
-      reading([](Json& json) {
-        json["uniform"][0] = json["plans"][0];
-        json["uniform"][0]["name"] = "KV8";
-      }),
-      ThrowsMessage<Error>(HasSubstr("found KV8;1:K8V4 in KV8, expected one pair for all but exact layers")));
+  EXPECT_THAT(reading([](Json& json) {
+                json["uniform"][0] = json["plans"][0];
+                json["uniform"][0]["name"] = "KV8";
+              }),
+              ThrowsMessage<Error>(HasSubstr(
+                  "found KV8;1:K8V4 in KV8, expected one pair for all but exact layers")));
   EXPECT_THAT(
       reading([](Json& json) {
         json["reference"] = json["plans"][0];
@@ -169,10 +169,9 @@ TEST(ParetoFrontTest, SearchSummaryAndIntervalsReadBack) {
                                .prompt_scores = 90,
                                .prompt_scores_saved = 6,
                                .surrogate_hypervolume = 1.0 / 7};
-  front.search->generations = {
-      {},
-      {SearchStage::kGroupedSearch, 1, 12, 3, 5, 2.0 / 3},
-      {SearchStage::kRefinement, 1, 14, 3, 6, 0.7}};
+  front.search->generations = {{},
+                               {SearchStage::kGroupedSearch, 1, 12, 3, 5, 2.0 / 3},
+                               {SearchStage::kRefinement, 1, 14, 3, 6, 0.7}};
   const std::string text = DumpJson(ToJson(front));
   const ParetoFront read = ReadBack(ParseJson(text, "text"));
   EXPECT_EQ(DumpJson(ToJson(read)), text);
@@ -182,9 +181,9 @@ TEST(ParetoFrontTest, SearchSummaryAndIntervalsReadBack) {
   EXPECT_EQ(read.search->surrogate_hypervolume, 1.0 / 7);
   Json json = ToJson(front);
   json["search"]["generations"][1]["stage"] = "other";
-  EXPECT_THAT([&] { ReadBack(json); },
-              ThrowsMessage<Error>(HasSubstr(
-                  "found \"other\", expected uniform, grouped or refinement")));
+  EXPECT_THAT(
+      [&] { ReadBack(json); },
+      ThrowsMessage<Error>(HasSubstr("found \"other\", expected uniform, grouped or refinement")));
 }
 
 }  // namespace

@@ -54,7 +54,8 @@ TEST(PlanShapeTest, OnePairRefusesASecond) {
   EXPECT_EQ(Reason(uniform, {kExactPair, kExactPair}), "allowed");
   EXPECT_EQ(Reason(uniform, {kKV4, kKV4, kKV8}),
             "layer 0 takes KV4 and layer 2 KV8, expected the same in all layers");
-  EXPECT_THAT(Reason(uniform, {kExactPair, kKV8}), HasSubstr("layer 0 takes exact and layer 1 KV8"));
+  EXPECT_THAT(Reason(uniform, {kExactPair, kKV8}),
+              HasSubstr("layer 0 takes exact and layer 1 KV8"));
 }
 
 TEST(PlanShapeTest, ExactLayersMayBeAnywhere) {
@@ -72,23 +73,27 @@ TEST(PlanShapeTest, AnEngineKeepsEndsExact) {
   EXPECT_EQ(Reason(shape, {kExactPair, kExactPair, kKV4, kExactPair, kExactPair}), "allowed");
   EXPECT_EQ(Reason(shape, {kExactPair, kKV4, kExactPair}), "allowed");
   EXPECT_EQ(Reason(shape, {kExactPair, kExactPair, kKV4, kKV4, kExactPair}),
-            "layer 3 takes KV4, expected exact: the engine keeps the first 2 and the last 2 layers exact beside it");
+            "layer 3 takes KV4, expected exact: the engine keeps the first 2 and the last 2 layers "
+            "exact beside it");
   EXPECT_THAT(Nearest(shape, {kKV4, kExactPair, kKV4, kKV4, kKV4, kKV4}),
               ElementsAre(kKV8, kExactPair, kKV8, kKV8, kKV8, kKV8));
-  EXPECT_THAT(Nearest(shape, {kExactPair, kExactPair, kKV4, kKV4, kKV4, kKV4, kKV4, kKV8, kExactPair}),
-              ElementsAre(kExactPair, kExactPair, kKV4, kKV4, kKV4, kKV4, kKV4, kExactPair, kExactPair));
+  EXPECT_THAT(
+      Nearest(shape, {kExactPair, kExactPair, kKV4, kKV4, kKV4, kKV4, kKV4, kKV8, kExactPair}),
+      ElementsAre(kExactPair, kExactPair, kKV4, kKV4, kKV4, kKV4, kKV4, kExactPair, kExactPair));
   EXPECT_EQ(PlanSpec(shape.Uniform(kKV4, 6)), "exact;2-3:KV4");
   EXPECT_EQ(PlanSpec(shape.Uniform(kKV8, 6)), "KV8");
   EXPECT_TRUE(shape.Uniform(kKV4, 4).is_exact());
   EXPECT_EQ(PlanSpec(shape.Uniform(kKV4, 1)), "KV4");
-  EXPECT_THAT(DescribeShape(shape), HasSubstr("; beside KV4 these have the first 2 and the last 2"));
+  EXPECT_THAT(DescribeShape(shape),
+              HasSubstr("; beside KV4 these have the first 2 and the last 2"));
 }
 
 TEST(PlanShapeTest, RunsMayChangeTwice) {
   const PlanShape shape{ShapeKind::kRuns, NinePairs()};
   EXPECT_EQ(Reason(shape, {kKV8, kKV4, kKV4, kKV2}), "allowed");
   EXPECT_EQ(Reason(shape, {kKV8, kK8V4, kKV4, kK2V8}), "allowed");  // each side on its own
-  EXPECT_THAT(Reason(shape, {kKV8, kKV4, kKV8, kKV4}), HasSubstr("the keys change their format more than twice"));
+  EXPECT_THAT(Reason(shape, {kKV8, kKV4, kKV8, kKV4}),
+              HasSubstr("the keys change their format more than twice"));
   EXPECT_THAT(Reason(shape, {kKV8, kK8V4, kKV8, kK8V4}), HasSubstr("the values change"));
 }
 
@@ -114,7 +119,8 @@ TEST(PlanShapeTest, FindsRuns) {
 TEST(PlanShapeTest, NearestByHand) {
   EXPECT_THAT(Nearest({ShapeKind::kAnyPair, {kKV8, kKV4, kKV2}}, {kExactPair, kK8V4, kK4V2, kKV2}),
               ElementsAre(kKV8, kKV8, kKV4, kKV2));  // ties go to more bits
-  EXPECT_THAT(Nearest({ShapeKind::kOnePair, {kKV8, kKV4}}, {kKV8, kKV4, kKV4}), ElementsAre(kKV4, kKV4, kKV4));
+  EXPECT_THAT(Nearest({ShapeKind::kOnePair, {kKV8, kKV4}}, {kKV8, kKV4, kKV4}),
+              ElementsAre(kKV4, kKV4, kKV4));
   // Exact is further from 8 bits than 4 bits are.
   EXPECT_THAT(Nearest({ShapeKind::kOnePairAndExact, {kKV8, kKV4}}, {kExactPair, kKV4, kKV8, kKV4}),
               ElementsAre(kExactPair, kKV4, kKV4, kKV4));
@@ -126,7 +132,8 @@ TEST(PlanShapeTest, NearestByHand) {
 
 TEST(PlanShapeTest, NearestIsAllowedAndAllowedPlansStay) {
   Random random(3);
-  const std::vector<PrecisionPair> wanted = {kExactPair, kKV8, kK8V4, kKV4, kKV2, kQ8, kQ4, kPlainQ4, kMixedQ4};
+  const std::vector<PrecisionPair> wanted = {kExactPair, kKV8, kK8V4,    kKV4,    kKV2,
+                                             kQ8,        kQ4,  kPlainQ4, kMixedQ4};
   for (const PlanShape& shape : AllShapes()) {
     for (int trial = 0; trial < 200; ++trial) {
       PrecisionPlan plan;
@@ -134,7 +141,8 @@ TEST(PlanShapeTest, NearestIsAllowedAndAllowedPlansStay) {
         plan.layers.push_back(wanted[random.Below(wanted.size())]);
       }
       const PrecisionPlan nearest = NearestPlan(shape, plan);
-      EXPECT_EQ(WhyNot(shape, nearest), std::nullopt) << PlanSpec(plan) << " -> " << PlanSpec(nearest);
+      EXPECT_EQ(WhyNot(shape, nearest), std::nullopt)
+          << PlanSpec(plan) << " -> " << PlanSpec(nearest);
       EXPECT_EQ(NearestPlan(shape, nearest), nearest);
       if (!WhyNot(shape, plan)) {
         EXPECT_EQ(nearest, plan);
@@ -154,14 +162,16 @@ TEST(PlanShapeTest, NothingAllowedIsNearer) {
   }
   const auto distance = [](const PrecisionPlan& a, const PrecisionPlan& b) {
     PlanDistance sum;
-    for (size_t layer = 0; layer < a.layers.size(); ++layer) sum += DistanceOf(a.layers[layer], b.layers[layer]);
+    for (size_t layer = 0; layer < a.layers.size(); ++layer)
+      sum += DistanceOf(a.layers[layer], b.layers[layer]);
     return sum;
   };
-  for (const PlanShape& shape : {PlanShape{ShapeKind::kAnyPair, {kKV8, kKV4}},
-                                 PlanShape{ShapeKind::kOnePair, {kExactPair, kKV8, kKV2}},
-                                 PlanShape{ShapeKind::kOnePairAndExact, {kKV8, kKV4, kK4V2}},
-                                 PlanShape{ShapeKind::kOnePairAndExact, {kKV8, kKV4, kK4V2}, {kK4V2}, 1},
-                                 PlanShape{ShapeKind::kRuns, {kKV8, kKV4, kKV2}}}) {
+  for (const PlanShape& shape :
+       {PlanShape{ShapeKind::kAnyPair, {kKV8, kKV4}},
+        PlanShape{ShapeKind::kOnePair, {kExactPair, kKV8, kKV2}},
+        PlanShape{ShapeKind::kOnePairAndExact, {kKV8, kKV4, kK4V2}},
+        PlanShape{ShapeKind::kOnePairAndExact, {kKV8, kKV4, kK4V2}, {kK4V2}, 1},
+        PlanShape{ShapeKind::kRuns, {kKV8, kKV4, kKV2}}}) {
     for (const PrecisionPlan& plan : all) {
       const PlanDistance found = distance(NearestPlan(shape, plan), plan);
       for (const PrecisionPlan& other : all) {

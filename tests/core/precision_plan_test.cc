@@ -44,11 +44,15 @@ TEST(PrecisionPlanTest, FormatsWithoutANumberAreLabelledByName) {
 
 TEST(PrecisionPlanTest, PairsWithAWordOfTheEngine) {
   using enum KvFormatId;
-  const PrecisionPlan plan{{{kTurboquantKey4, kTurboquantValue4}, kExactPair, {kFp8E4m3, kTurboquantValue4},
-                            {kTurboquantKey3, kTurboquantValue4}, {kTurboquantKey3, kTurboquantValue3},
+  const PrecisionPlan plan{{{kTurboquantKey4, kTurboquantValue4},
+                            kExactPair,
+                            {kFp8E4m3, kTurboquantValue4},
+                            {kTurboquantKey3, kTurboquantValue4},
+                            {kTurboquantKey3, kTurboquantValue3},
                             {kTurboquantKey4, kTurboquantValue3}}};
-  EXPECT_EQ(PlanSpec(plan), "turboquant_4bit_nc;1:exact;2:turboquant_k8v4;3:turboquant_k3v4_nc;"
-                            "4:turboquant_3bit_nc;5:tq_k4/tq_v3");
+  EXPECT_EQ(PlanSpec(plan),
+            "turboquant_4bit_nc;1:exact;2:turboquant_k8v4;3:turboquant_k3v4_nc;"
+            "4:turboquant_3bit_nc;5:tq_k4/tq_v3");
   EXPECT_EQ(ParsePlanSpec(PlanSpec(plan), 6, {}), plan);
   EXPECT_EQ(ParsePlanSpec("tq_k4/tq_v4", 1, {}).layers[0], plan.layers[0]);
 }

@@ -15,7 +15,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-constexpr RopeContext kContext = {.head_dim = 8, .max_position_embeddings = 64, .part = RotaryPart::kPartial};
+constexpr RopeContext kContext = {
+    .head_dim = 8, .max_position_embeddings = 64, .part = RotaryPart::kPartial};
 
 RopeConfig Read(const Json& config, const RopeContext& context = kContext) {
   JsonFields fields(config, "config.json");
@@ -40,13 +41,11 @@ Json LongRope() {
 
 TEST(RopeConfigTest, BothSpellingsOfTheRotaryFields) {
   EXPECT_EQ(Read({{"rope_theta", 500000}}).theta, 500000);
-  EXPECT_EQ(
-      Read({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}}).theta,
-      1e6);
+  EXPECT_EQ(Read({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}}).theta,
+            1e6);
   // A newer file may keep the base where older ones have it.
-  EXPECT_EQ(
-      Read({{"rope_theta", 2e4}, {"rope_parameters", {{"rope_type", "default"}}}}).theta,
-      2e4);
+  EXPECT_EQ(Read({{"rope_theta", 2e4}, {"rope_parameters", {{"rope_type", "default"}}}}).theta,
+            2e4);
 
   Json parameters = Llama3Rope();
   parameters["rope_theta"] = 5e5;
@@ -68,7 +67,8 @@ TEST(RopeConfigTest, BothSpellingsOfTheRotaryFields) {
 }
 
 TEST(RopeConfigTest, DefaultsAreTheFamilys) {
-  const RopeConfig rope = Read({{"other", 1}}, {.default_theta = 5e5, .head_dim = 8, .max_position_embeddings = 64});
+  const RopeConfig rope =
+      Read({{"other", 1}}, {.default_theta = 5e5, .head_dim = 8, .max_position_embeddings = 64});
   EXPECT_EQ(rope.theta, 5e5);
   EXPECT_EQ(rope.rotary_dim, 8);
   EXPECT_EQ(rope.attention_factor, 1);
@@ -91,15 +91,20 @@ TEST(RopeConfigTest, Yarn) {
   EXPECT_TRUE(rope.truncated);
   EXPECT_DOUBLE_EQ(rope.attention_factor, 0.1 * std::log(4.0) + 1);
   // Without a factor: the ratio of the contexts. With both scales: their ratio.
-  const RopeConfig other = Read({{"rope_scaling", {{"type", "yarn"}, {"original_max_position_embeddings", 32},
-                                                   {"truncate", false}, {"mscale", 2.0}, {"mscale_all_dim", 1.0}}}});
+  const RopeConfig other = Read({{"rope_scaling",
+                                  {{"type", "yarn"},
+                                   {"original_max_position_embeddings", 32},
+                                   {"truncate", false},
+                                   {"mscale", 2.0},
+                                   {"mscale_all_dim", 1.0}}}});
   EXPECT_EQ(other.factor, 2);
   EXPECT_FALSE(other.truncated);
   EXPECT_DOUBLE_EQ(other.attention_factor, (0.2 * std::log(2.0) + 1) / (0.1 * std::log(2.0) + 1));
 }
 
 TEST(RopeConfigTest, LongRopeTakesTheModelsOriginalContext) {
-  const RopeConfig rope = Read({{"rope_scaling", LongRope()}, {"original_max_position_embeddings", 16}});
+  const RopeConfig rope =
+      Read({{"rope_scaling", LongRope()}, {"original_max_position_embeddings", 16}});
   EXPECT_EQ(rope.type, RopeType::kLongRope);
   EXPECT_THAT(rope.short_factor, ElementsAre(1, 2, 3, 4));
   EXPECT_THAT(rope.long_factor, ElementsAre(5, 6, 7, 8));
@@ -108,28 +113,37 @@ TEST(RopeConfigTest, LongRopeTakesTheModelsOriginalContext) {
   Json short_list = LongRope();
   short_list["long_factor"] = {1, 2};
   EXPECT_THAT(Reading({{"rope_scaling", short_list}}),
-              ThrowsMessage<Error>(HasSubstr("\"long_factor\": found 2 numbers, expected 4, half the rotated")));
+              ThrowsMessage<Error>(
+                  HasSubstr("\"long_factor\": found 2 numbers, expected 4, half the rotated")));
 }
 
 TEST(RopeConfigTest, PartialRotation) {
   EXPECT_EQ(Read({{"partial_rotary_factor", 0.75}}).rotary_dim, 6);
   EXPECT_EQ(Read({{"rope_parameters", {{"partial_rotary_factor", 0.5}}}}).rotary_dim, 4);
   EXPECT_THAT(Reading({{"partial_rotary_factor", 0.4}}),
-              ThrowsMessage<Error>(HasSubstr("found 0.4, expected an even number of the 8 channels of a head")));
-  EXPECT_THAT(([] { Read({{"partial_rotary_factor", 0.5}}, {.head_dim = 8, .max_position_embeddings = 64}); }),
-              ThrowsMessage<Error>(HasSubstr("\"partial_rotary_factor\": found 0.5, expected 1 for this architecture")));
+              ThrowsMessage<Error>(
+                  HasSubstr("found 0.4, expected an even number of the 8 channels of a head")));
+  EXPECT_THAT(
+      ([] {
+        Read({{"partial_rotary_factor", 0.5}}, {.head_dim = 8, .max_position_embeddings = 64});
+      }),
+      ThrowsMessage<Error>(
+          HasSubstr("\"partial_rotary_factor\": found 0.5, expected 1 for this architecture")));
 }
 
 TEST(RopeConfigTest, SlidingLayersWithABaseOfTheirOwn) {
   const auto read = [](const Json& config) {
     JsonFields fields(config, "config.json");
-    return ReadLayerTypeRopes(fields, {.default_theta = 1e6, .head_dim = 8, .max_position_embeddings = 64}, 10000);
+    return ReadLayerTypeRopes(
+        fields, {.default_theta = 1e6, .head_dim = 8, .max_position_embeddings = 64}, 10000);
   };
-  const LayerTypeRopes old = read({{"rope_theta", 2e6}, {"rope_local_base_freq", 20000},
+  const LayerTypeRopes old = read({{"rope_theta", 2e6},
+                                   {"rope_local_base_freq", 20000},
                                    {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}}});
   const LayerTypeRopes young =
-      read({{"rope_parameters", {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 2e6}}},
-                                 {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 20000}}}}}});
+      read({{"rope_parameters",
+             {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 2e6}}},
+              {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 20000}}}}}});
   for (const LayerTypeRopes& ropes : {old, young}) {
     EXPECT_EQ(ropes.full.type, RopeType::kLinear);
     EXPECT_EQ(ropes.full.theta, 2e6);
@@ -142,13 +156,15 @@ TEST(RopeConfigTest, SlidingLayersWithABaseOfTheirOwn) {
 }
 
 TEST(RopeConfigTest, UnknownTypesAndImpossibleParametersAreRefused) {
-  EXPECT_THAT(Reading({{"rope_scaling", {{"type", "spiral"}, {"factor", 2.0}}}}),
-              ThrowsMessage<Error>(HasSubstr("config.json: rope_scaling: \"type\": found \"spiral\", "
-                                             "expected \"default\", \"linear\"")));
+  EXPECT_THAT(
+      Reading({{"rope_scaling", {{"type", "spiral"}, {"factor", 2.0}}}}),
+      ThrowsMessage<Error>(HasSubstr("config.json: rope_scaling: \"type\": found \"spiral\", "
+                                     "expected \"default\", \"linear\"")));
   EXPECT_THAT(Reading({{"rope_parameters", {{"rope_type", "mrope"}}}}),
               ThrowsMessage<Error>(HasSubstr("rope_parameters: \"rope_type\": found \"mrope\"")));
-  EXPECT_THAT(Reading({{"rope_theta", 0}}),
-              ThrowsMessage<Error>(HasSubstr("\"rope_theta\": found 0, expected a positive number")));
+  EXPECT_THAT(
+      Reading({{"rope_theta", 0}}),
+      ThrowsMessage<Error>(HasSubstr("\"rope_theta\": found 0, expected a positive number")));
 
   Json incomplete = Llama3Rope();
   incomplete.erase("low_freq_factor");
@@ -157,7 +173,8 @@ TEST(RopeConfigTest, UnknownTypesAndImpossibleParametersAreRefused) {
   Json swapped = Llama3Rope();
   swapped["low_freq_factor"] = 4.0;
   EXPECT_THAT(Reading({{"rope_scaling", swapped}}),
-              ThrowsMessage<Error>(HasSubstr("\"low_freq_factor\": found 4 and high_freq_factor 4, expected")));
+              ThrowsMessage<Error>(
+                  HasSubstr("\"low_freq_factor\": found 4 and high_freq_factor 4, expected")));
   Json shrinking = Llama3Rope();
   shrinking["factor"] = 0.5;
   EXPECT_THAT(Reading({{"rope_scaling", shrinking}}),

@@ -31,7 +31,7 @@ Baseline TestBaseline(const std::string& name) {
 
 TEST(BaselineTest, OneFileServesSeveralConfigs) {
   const TemporaryDirectory folder;
-  const auto file = folder / "new" ;
+  const auto file = folder / "new";
   WriteBaseline(file / "b.json", TestBaseline("a"));
   WriteBaseline(file / "b.json", TestBaseline("b"));
   Baseline changed = TestBaseline("a");
@@ -41,7 +41,8 @@ TEST(BaselineTest, OneFileServesSeveralConfigs) {
   ASSERT_EQ(read.size(), 2u);
   EXPECT_EQ(FindBaseline(read, "a", "b.json").run.noise_floor, 0.5);
   EXPECT_EQ(ToJson(FindBaseline(read, "b", "b.json").measured), ToJson(TestBaseline("b").measured));
-  EXPECT_THAT([&] { FindBaseline(read, "c", "b.json"); }, ThrowsMessage<Error>(HasSubstr("found only b, a, expected one of c")));
+  EXPECT_THAT([&] { FindBaseline(read, "c", "b.json"); },
+              ThrowsMessage<Error>(HasSubstr("found only b, a, expected one of c")));
 }
 
 TEST(BaselineTest, RefusesFilesThatAreNone) {
@@ -80,14 +81,22 @@ TEST(BaselineTest, RefusesOtherInputsWithBothValues) {
     return [=] { RequireComparable(baseline, now, model, "b.json"); };
   };
   EXPECT_NO_THROW(comparing([](Provenance&) {})());
-  EXPECT_NO_THROW(comparing([](Provenance& now) { now.version = "9"; now.device = "cuda:3"; now.model = "elsewhere"; })());
+  EXPECT_NO_THROW(comparing([](Provenance& now) {
+    now.version = "9";
+    now.device = "cuda:3";
+    now.model = "elsewhere";
+  })());
   const auto other_model = [](Provenance& now) { now.model_hash = "xxh3:other"; };
-  EXPECT_THAT(comparing(other_model), ThrowsMessage<Error>(AllOf(HasSubstr("model_hash: found " + baseline.run.model_hash),
-                                                                 HasSubstr("expected xxh3:other"))));
+  EXPECT_THAT(comparing(other_model),
+              ThrowsMessage<Error>(AllOf(HasSubstr("model_hash: found " + baseline.run.model_hash),
+                                         HasSubstr("expected xxh3:other"))));
   EXPECT_NO_THROW(comparing(other_model, ModelChange::kAccept)());
-  EXPECT_THAT(comparing([](Provenance& now) { now.prompts_hash = "p"; }), ThrowsMessage<Error>(HasSubstr("prompts_hash: found")));
-  EXPECT_THAT(comparing([](Provenance& now) { now.target = "t"; }), ThrowsMessage<Error>(HasSubstr("expected t as it is now")));
-  EXPECT_THAT(comparing([](Provenance& now) { now.context = 1; }), ThrowsMessage<Error>(HasSubstr("context: found")));
+  EXPECT_THAT(comparing([](Provenance& now) { now.prompts_hash = "p"; }),
+              ThrowsMessage<Error>(HasSubstr("prompts_hash: found")));
+  EXPECT_THAT(comparing([](Provenance& now) { now.target = "t"; }),
+              ThrowsMessage<Error>(HasSubstr("expected t as it is now")));
+  EXPECT_THAT(comparing([](Provenance& now) { now.context = 1; }),
+              ThrowsMessage<Error>(HasSubstr("context: found")));
 }
 
 TEST(BaselineTest, SaysWhatChanged) {
@@ -96,7 +105,8 @@ TEST(BaselineTest, SaysWhatChanged) {
   Baseline after = before;
   after.plan.layers[1] = kExactPair;
   after.measured.bytes_per_token = 200;
-  EXPECT_THAT(ChangesOf(before, after), ElementsAre("plan: KV4 -> KV4;1:exact", "bytes_per_token: 100 -> 200"));
+  EXPECT_THAT(ChangesOf(before, after),
+              ElementsAre("plan: KV4 -> KV4;1:exact", "bytes_per_token: 100 -> 200"));
 }
 
 }  // namespace

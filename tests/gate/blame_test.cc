@@ -54,7 +54,8 @@ TEST(BlameTest, AnUnchangedPlanIsExplainedByTheLayerThatLosesMost) {
 TEST(BlameTest, NothingIsNamedWhereNothingHelps) {
   const PrecisionPlan plan{{kKv2}};
   const std::vector<Measurement> measured = {EvenMeasurement({1.1F})};
-  EXPECT_FALSE(BestExplanation(plan, EvenMeasurement({1.0F}), ReplacementsOf(plan, plan), measured, Metric::kKlMean));
+  EXPECT_FALSE(BestExplanation(plan, EvenMeasurement({1.0F}), ReplacementsOf(plan, plan), measured,
+                               Metric::kKlMean));
 }
 
 }  // namespace

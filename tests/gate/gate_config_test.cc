@@ -16,8 +16,8 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 Json ValidConfig() {
-  return {{"schema_version", 1}, {"name", "demo"},          {"model", "../model"},
-          {"model_hash", "h1"},  {"target", "kvtuner"},     {"plan", "KV4;0:KV8"},
+  return {{"schema_version", 1},    {"name", "demo"},       {"model", "../model"},
+          {"model_hash", "h1"},     {"target", "kvtuner"},  {"plan", "KV4;0:KV8"},
           {"prompts", {"p.jsonl"}}, {"prompts_hash", "h2"}, {"limits", {{"kl_mean", 0.5}}}};
 }
 
@@ -54,38 +54,55 @@ TEST(GateConfigTest, RoundTrip) {
 }
 
 TEST(GateConfigTest, RefusesWhatIsMistyped) {
-  EXPECT_THAT(ReadingWith("/extra", 1), ThrowsMessage<Error>(HasSubstr("configs/demo.json: found the unknown key \"extra\"")));
-  EXPECT_THAT(ReadingWith("/limits/kl", 1), ThrowsMessage<Error>(HasSubstr("limits: found the unknown key \"kl\"")));
-  EXPECT_THAT(ReadingWith("/limits/relative", {{"delta_nll", 1}}), ThrowsMessage<Error>(HasSubstr("unknown key \"delta_nll\"")));
-  EXPECT_THAT(ReadingWith("/schema_version", 2), ThrowsMessage<Error>(HasSubstr("found 2, expected at most 1")));
+  EXPECT_THAT(
+      ReadingWith("/extra", 1),
+      ThrowsMessage<Error>(HasSubstr("configs/demo.json: found the unknown key \"extra\"")));
+  EXPECT_THAT(ReadingWith("/limits/kl", 1),
+              ThrowsMessage<Error>(HasSubstr("limits: found the unknown key \"kl\"")));
+  EXPECT_THAT(ReadingWith("/limits/relative", {{"delta_nll", 1}}),
+              ThrowsMessage<Error>(HasSubstr("unknown key \"delta_nll\"")));
+  EXPECT_THAT(ReadingWith("/schema_version", 2),
+              ThrowsMessage<Error>(HasSubstr("found 2, expected at most 1")));
   EXPECT_THAT(ReadingWith("/name", ""), ThrowsMessage<Error>(HasSubstr("\"name\": found \"\"")));
-  EXPECT_THAT(ReadingWith("/prompts", Json::array()), ThrowsMessage<Error>(HasSubstr("found [], expected one at least")));
-  EXPECT_THAT(ReadingWith("/prompts", {"bundled", "x"}), ThrowsMessage<Error>(HasSubstr("expected it alone")));
-  EXPECT_THAT(ReadingWith("/max_prompts", 0), ThrowsMessage<Error>(HasSubstr("found 0, expected at least 1")));
-  EXPECT_THAT(ReadingWith("/seed", nullptr), ThrowsMessage<Error>(HasSubstr("found null, expected an integer")));
-  EXPECT_THAT(ReadingWith("/prefill", "fast"), ThrowsMessage<Error>(HasSubstr("found \"fast\", expected quantized or exact")));
-  EXPECT_THAT(ReadingWith("/limits/top1_agreement", 1.5), ThrowsMessage<Error>(HasSubstr("found 1.5, expected at most 1")));
-  EXPECT_THAT(ReadingWith("/confidence", 1), ThrowsMessage<Error>(HasSubstr("expected at most 0.9999")));
-  EXPECT_THAT([] {
-    Json json = ValidConfig();
-    json.erase("plan");
-    Read(json);
-  }, ThrowsMessage<Error>(HasSubstr("\"plan\": found nothing, expected a string")));
+  EXPECT_THAT(ReadingWith("/prompts", Json::array()),
+              ThrowsMessage<Error>(HasSubstr("found [], expected one at least")));
+  EXPECT_THAT(ReadingWith("/prompts", {"bundled", "x"}),
+              ThrowsMessage<Error>(HasSubstr("expected it alone")));
+  EXPECT_THAT(ReadingWith("/max_prompts", 0),
+              ThrowsMessage<Error>(HasSubstr("found 0, expected at least 1")));
+  EXPECT_THAT(ReadingWith("/seed", nullptr),
+              ThrowsMessage<Error>(HasSubstr("found null, expected an integer")));
+  EXPECT_THAT(ReadingWith("/prefill", "fast"),
+              ThrowsMessage<Error>(HasSubstr("found \"fast\", expected quantized or exact")));
+  EXPECT_THAT(ReadingWith("/limits/top1_agreement", 1.5),
+              ThrowsMessage<Error>(HasSubstr("found 1.5, expected at most 1")));
+  EXPECT_THAT(ReadingWith("/confidence", 1),
+              ThrowsMessage<Error>(HasSubstr("expected at most 0.9999")));
+  EXPECT_THAT(
+      [] {
+        Json json = ValidConfig();
+        json.erase("plan");
+        Read(json);
+      },
+      ThrowsMessage<Error>(HasSubstr("\"plan\": found nothing, expected a string")));
 }
 
 TEST(GateConfigTest, RefusesLimitsThatContradictEachOther) {
-  EXPECT_THAT(ReadingWith("/limits/kl_p999", 0.4), ThrowsMessage<Error>(HasSubstr("limits: found kl_p999 0.4 below kl_mean 0.5")));
+  EXPECT_THAT(ReadingWith("/limits/kl_p999", 0.4),
+              ThrowsMessage<Error>(HasSubstr("limits: found kl_p999 0.4 below kl_mean 0.5")));
   EXPECT_NO_THROW(ReadingWith("/limits/kl_p999", 0.5)());
 }
 
 TEST(GateConfigTest, TheSchemaInTheDocumentsIsTheReaders) {
-  EXPECT_EQ(ReadFile(fs::path(KVTUNE_SOURCE_DIR) / "docs" / "gate_config.schema.json"), DumpJson(GateConfigSchema()))
+  EXPECT_EQ(ReadFile(fs::path(KVTUNE_SOURCE_DIR) / "docs" / "gate_config.schema.json"),
+            DumpJson(GateConfigSchema()))
       << "kvtune check --schema > docs/gate_config.schema.json";
 }
 
 TEST(GateConfigTest, TheShippedConfigsAreRead) {
   int count = 0;
-  for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(KVTUNE_SOURCE_DIR) / "configs")) {
+  for (const fs::directory_entry& entry :
+       fs::directory_iterator(fs::path(KVTUNE_SOURCE_DIR) / "configs")) {
     if (entry.path().extension() != ".json") continue;
     EXPECT_NO_THROW(ReadGateConfig(entry.path()));
     ++count;

@@ -13,7 +13,8 @@ inline Measurement EvenMeasurement(const std::vector<float>& kl, double bytes_pe
   Measurement measured{.bytes_per_token = bytes_per_token, .prompts = {}};
   for (const float value : kl) {
     const std::vector<float> token_kl(10, value);
-    measured.prompts.push_back(MeasurePrompt(token_kl, 10 * static_cast<double>(value), 9, TailLength(tokens)));
+    measured.prompts.push_back(
+        MeasurePrompt(token_kl, 10 * static_cast<double>(value), 9, TailLength(tokens)));
   }
   return measured;
 }

@@ -43,7 +43,8 @@ TEST(MeasurementTest, PercentileOfTheTailsIsThatOfAllTokens) {
     tokens.push_back(static_cast<int64_t>(count));
   }
   Measurement measured;
-  for (const std::vector<float>& kl : token_kl) measured.prompts.push_back(MeasurePrompt(kl, 0, 0, TailLength(tokens)));
+  for (const std::vector<float>& kl : token_kl)
+    measured.prompts.push_back(MeasurePrompt(kl, 0, 0, TailLength(tokens)));
   for (int repeat = 0; repeat < 100; ++repeat) {
     std::vector<size_t> drawn;
     std::vector<double> all;
@@ -66,14 +67,20 @@ TEST(MeasurementTest, RefusesWhatCannotBe) {
     json["prompts"][0][key] = value;
     return [json] { ReadBack(json); };
   };
-  EXPECT_THAT(with("tokens", 0), ThrowsMessage<Error>(HasSubstr("\"tokens\": found 0, expected at least 1")));
-  EXPECT_THAT(with("top1_matches", 11), ThrowsMessage<Error>(HasSubstr("found 11, expected 0 to 10")));
-  EXPECT_THAT(with("kl_tail", {0.1, 0.2, 0.3}), ThrowsMessage<Error>(HasSubstr("expected the largest first")));
+  EXPECT_THAT(with("tokens", 0),
+              ThrowsMessage<Error>(HasSubstr("\"tokens\": found 0, expected at least 1")));
+  EXPECT_THAT(with("top1_matches", 11),
+              ThrowsMessage<Error>(HasSubstr("found 11, expected 0 to 10")));
+  EXPECT_THAT(with("kl_tail", {0.1, 0.2, 0.3}),
+              ThrowsMessage<Error>(HasSubstr("expected the largest first")));
   EXPECT_THAT(with("kl_tail", {0.1}),
               ThrowsMessage<Error>(HasSubstr("found 1 values in kl_tail of prompt 0, expected 3")));
   EXPECT_THAT(with("extra", 1), ThrowsMessage<Error>(HasSubstr("unknown key \"extra\"")));
-  EXPECT_THAT([] { ReadBack({{"bytes_per_token", 1}, {"prompts", Json::array()}}); },
-              ThrowsMessage<Error>(HasSubstr("found none, expected one entry a prompt")));
+  EXPECT_THAT(
+      [] {
+        ReadBack({{"bytes_per_token", 1}, {"prompts", Json::array()}});
+      },
+      ThrowsMessage<Error>(HasSubstr("found none, expected one entry a prompt")));
 }
 
 }  // namespace

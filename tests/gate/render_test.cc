@@ -13,27 +13,53 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 GateResult Passed() {
-  return {.name = "good", .file = "configs/good.json", .status = GateStatus::kPassed, .error = "",
-          .metrics = {{.metric = Metric::kKlMean, .before = 0.25, .after = 0.25, .change = {}, .limit = {}}}, .blame = {}, .notes = {}};
+  return {
+      .name = "good",
+      .file = "configs/good.json",
+      .status = GateStatus::kPassed,
+      .error = "",
+      .metrics =
+          {{.metric = Metric::kKlMean, .before = 0.25, .after = 0.25, .change = {}, .limit = {}}},
+      .blame = {},
+      .notes = {}};
 }
 
 GateResult Failed() {
-  return {.name = "bad|<&>", .file = "configs/a,b:c.json", .status = GateStatus::kFailed, .error = "",
-          .metrics = {{.metric = Metric::kKlMean, .before = 0.25, .after = 0.5, .change = {0.2, 0.3}, .allowed = 0.005,
-                       .limit = {}, .outcome = Outcome::kWorse}},
-          .blame = Blame{.layer = 3, .toward = Toward::kBaseline, .pair = "KV2", .replacement = "KV8", .metric = Metric::kKlMean,
-                         .after = 0.5, .replaced = 0.26},
+  return {.name = "bad|<&>",
+          .file = "configs/a,b:c.json",
+          .status = GateStatus::kFailed,
+          .error = "",
+          .metrics = {{.metric = Metric::kKlMean,
+                       .before = 0.25,
+                       .after = 0.5,
+                       .change = {0.2, 0.3},
+                       .allowed = 0.005,
+                       .limit = {},
+                       .outcome = Outcome::kWorse}},
+          .blame = Blame{.layer = 3,
+                         .toward = Toward::kBaseline,
+                         .pair = "KV2",
+                         .replacement = "KV8",
+                         .metric = Metric::kKlMean,
+                         .after = 0.5,
+                         .replaced = 0.26},
           .notes = {}};
 }
 
 GateResult NotJudged() {
-  return {.name = "unread", .file = "c.json", .status = GateStatus::kNotJudged, .error = "c.json: 100% \"gone\"", .metrics = {},
-          .blame = {}, .notes = {}};
+  return {.name = "unread",
+          .file = "c.json",
+          .status = GateStatus::kNotJudged,
+          .error = "c.json: 100% \"gone\"",
+          .metrics = {},
+          .blame = {},
+          .notes = {}};
 }
 
 TEST(GateResultTest, AFailureIsOneLineWithAllThatMatters) {
   EXPECT_EQ(Sentence(Failed()),
-            "kl_mean 0.25 -> 0.5, change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: with KV8 as in the "
+            "kl_mean 0.25 -> 0.5, change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: "
+            "with KV8 as in the "
             "baseline, not KV2, kl_mean is 0.26");
   EXPECT_EQ(Sentence(Passed()), "the same as the baseline");
 }
@@ -67,10 +93,13 @@ TEST(RenderTest, Table) {
 TEST(RenderTest, Junit) {
   const std::vector<GateResult> all = {Passed(), Failed(), NotJudged()};
   const std::string xml = GateJunit(all);
-  EXPECT_THAT(xml, HasSubstr(R"(<testsuite name="kvtune check" tests="3" failures="1" errors="1" skipped="0")"));
+  EXPECT_THAT(
+      xml,
+      HasSubstr(R"(<testsuite name="kvtune check" tests="3" failures="1" errors="1" skipped="0")"));
   EXPECT_THAT(xml, HasSubstr(R"(name="bad|&lt;&amp;&gt;" file="configs/a,b:c.json")"));
   EXPECT_THAT(xml, HasSubstr("<failure message=\"kl_mean 0.25 -&gt; 0.5"));
-  EXPECT_THAT(xml, HasSubstr("<error message=\"c.json: 100% &quot;gone&quot;\" type=\"not-judged\">"));
+  EXPECT_THAT(xml,
+              HasSubstr("<error message=\"c.json: 100% &quot;gone&quot;\" type=\"not-judged\">"));
 }
 
 TEST(RenderTest, Markdown) {
@@ -84,7 +113,9 @@ TEST(RenderTest, Annotations) {
   const std::vector<GateResult> all = {Passed(), Failed(), NotJudged()};
   const std::string text = GateAnnotations(all);
   EXPECT_THAT(text, Not(HasSubstr("good")));
-  EXPECT_THAT(text, HasSubstr("::error file=configs/a%2Cb%3Ac.json,title=kvtune check bad|<&> failed::kl_mean"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("::error file=configs/a%2Cb%3Ac.json,title=kvtune check bad|<&> failed::kl_mean"));
   EXPECT_THAT(text, HasSubstr("::c.json: 100%25 \"gone\"\n"));
 }
 

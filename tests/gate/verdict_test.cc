@@ -21,7 +21,8 @@ std::vector<float> Plus(const std::vector<float>& values, const std::vector<floa
 }
 
 TEST(VerdictTest, IdenticalNumbersAreTheSame) {
-  for (const MetricVerdict& verdict : Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), {})) {
+  for (const MetricVerdict& verdict :
+       Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), {})) {
     EXPECT_EQ(verdict.outcome, Outcome::kSame) << MetricName(verdict.metric);
     EXPECT_EQ(verdict.change, (Interval{0, 0}));
   }
@@ -31,19 +32,22 @@ TEST(VerdictTest, IdenticalNumbersAreTheSame) {
 // one does not.
 TEST(VerdictTest, ASmallChangeOfEveryPromptIsWorse) {
   const std::vector<float> after = Plus(kBefore, {0.02F, 0.025F, 0.02F, 0.03F, 0.02F, 0.02F});
-  const MetricVerdict kl = Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
+  const MetricVerdict kl =
+      Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
   EXPECT_EQ(kl.outcome, Outcome::kWorse);
   EXPECT_NEAR(kl.before, 0.2, 1e-7);
   EXPECT_NEAR(kl.after - kl.before, 0.0225, 1e-7);
   EXPECT_GE(kl.change.low, 0.0199);
   EXPECT_LE(kl.change.high, 0.0301);
-  const MetricVerdict back = Of(Judge(EvenMeasurement(after), EvenMeasurement(kBefore), {}), Metric::kKlMean);
+  const MetricVerdict back =
+      Of(Judge(EvenMeasurement(after), EvenMeasurement(kBefore), {}), Metric::kKlMean);
   EXPECT_EQ(back.outcome, Outcome::kBetter);
 }
 
 TEST(VerdictTest, TheSameMeanChangeOfFewPromptsIsExplained) {
   const std::vector<float> after = Plus(kBefore, {0.235F, -0.02F, -0.02F, -0.02F, -0.02F, -0.02F});
-  const MetricVerdict kl = Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
+  const MetricVerdict kl =
+      Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
   EXPECT_GT(kl.after - kl.before, kl.allowed);
   EXPECT_LT(kl.change.low, 0);
   EXPECT_EQ(kl.outcome, Outcome::kExplained);
@@ -57,7 +61,8 @@ TEST(VerdictTest, WithoutVarianceTheToleranceDecides) {
     VerdictOptions options;
     options.limits.relative[Metric::kKlMean] = 0;
     options.limits.tolerance[Metric::kKlMean] = tolerance;
-    return Of(Judge(EvenMeasurement(before), EvenMeasurement(after), options), Metric::kKlMean).outcome;
+    return Of(Judge(EvenMeasurement(before), EvenMeasurement(after), options), Metric::kKlMean)
+        .outcome;
   };
   EXPECT_EQ(outcome(0.25F, 0.26), Outcome::kWithinTolerance);
   EXPECT_EQ(outcome(0.25F, 0.24), Outcome::kWorse);
@@ -67,8 +72,10 @@ TEST(VerdictTest, WithoutVarianceTheToleranceDecides) {
 TEST(VerdictTest, TopOneAgreementIsWorseWhenItFalls) {
   Measurement after = EvenMeasurement(kBefore);
   for (PromptMeasurement& prompt : after.prompts) prompt.top1_matches = 8;
-  EXPECT_EQ(Of(Judge(EvenMeasurement(kBefore), after, {}), Metric::kTop1Agreement).outcome, Outcome::kWorse);
-  EXPECT_EQ(Of(Judge(after, EvenMeasurement(kBefore), {}), Metric::kTop1Agreement).outcome, Outcome::kBetter);
+  EXPECT_EQ(Of(Judge(EvenMeasurement(kBefore), after, {}), Metric::kTop1Agreement).outcome,
+            Outcome::kWorse);
+  EXPECT_EQ(Of(Judge(after, EvenMeasurement(kBefore), {}), Metric::kTop1Agreement).outcome,
+            Outcome::kBetter);
 }
 
 TEST(VerdictTest, OneByteMoreIsWorse) {
@@ -108,9 +115,10 @@ TEST(VerdictTest, ALimitBrokenInAnotherTypeIsNotClear) {
   options.types = TypeComparison::kOther;
   options.rounding = 0.1;
   const Measurement measured = EvenMeasurement(after);
-  options.limits.absolute = {{Metric::kKlMean, ValueOf(measured, Metric::kKlMean) - 0.01},
-                             {Metric::kKlP999, ValueOf(measured, Metric::kKlP999) - 0.01},
-                             {Metric::kBytesPerToken, ValueOf(measured, Metric::kBytesPerToken) - 1}};
+  options.limits.absolute = {
+      {Metric::kKlMean, ValueOf(measured, Metric::kKlMean) - 0.01},
+      {Metric::kKlP999, ValueOf(measured, Metric::kKlP999) - 0.01},
+      {Metric::kBytesPerToken, ValueOf(measured, Metric::kBytesPerToken) - 1}};
   auto verdicts = Judge(EvenMeasurement(kBefore), measured, options);
   EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kUnclear);
   EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kUnclear);
@@ -130,7 +138,8 @@ TEST(VerdictTest, SameSeedSameInterval) {
   const auto interval = [&](uint64_t seed) {
     VerdictOptions options;
     options.seed = seed;
-    return Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), options), Metric::kKlMean).change;
+    return Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), options), Metric::kKlMean)
+        .change;
   };
   EXPECT_EQ(interval(3), interval(3));
   EXPECT_NE(interval(3), interval(4));

@@ -180,7 +180,8 @@ TEST_F(CheckpointTest, ShardsAreOpenedWhenATensorIsAskedFor) {
   const Checkpoint checkpoint(sharded());
   for (const auto& [tensor, shard] : weight_map.items()) {
     if (shard == broken) {
-      EXPECT_THAT([&] { checkpoint.Contents(tensor); }, ThrowsMessage<Error>(HasSubstr("found 0 bytes")));
+      EXPECT_THAT([&] { checkpoint.Contents(tensor); },
+                  ThrowsMessage<Error>(HasSubstr("found 0 bytes")));
     } else {
       EXPECT_FALSE(checkpoint.Contents(tensor).bytes.empty());
     }
@@ -189,7 +190,8 @@ TEST_F(CheckpointTest, ShardsAreOpenedWhenATensorIsAskedFor) {
 
 TEST_F(CheckpointTest, ATensorOfTwoShardsIsRefused) {
   const Json weight_map = ReadJsonFile(sharded() / kIndex)["weight_map"];
-  const std::string right = weight_map[kNorm], other = right == ShardName(0) ? ShardName(1) : ShardName(0);
+  const std::string right = weight_map[kNorm],
+                    other = right == ShardName(0) ? ShardName(1) : ShardName(0);
   std::vector<NamedTensor> tensors = ReadTensors(sharded() / other);
   const std::string neighbour = tensors[0].name;
   tensors.push_back({kNorm, "F32", {1}, "1234"});
@@ -204,7 +206,8 @@ TEST_F(CheckpointTest, TheIndexNamesATensorOnce) {
   const std::string entry = "\"model.norm.weight\":";
   index.replace(index.find(entry), entry.size(), entry + " \"model-0.safetensors\", " + entry);
   WriteFileAtomically(sharded() / kIndex, index);
-  EXPECT_THAT(Opening(sharded()), ThrowsMessage<Error>(HasSubstr("found the key \"model.norm.weight\" twice")));
+  EXPECT_THAT(Opening(sharded()),
+              ThrowsMessage<Error>(HasSubstr("found the key \"model.norm.weight\" twice")));
 }
 
 TEST_F(CheckpointTest, MissingAndMisshapenTensorsAreNamed) {

@@ -16,12 +16,13 @@ TEST(CandidatesTableTest, SaysWhatDominatesEveryDroppedPair) {
   candidates.bits = "effective";
   candidates.layers = {{.index = 0, .kept = {kKV8, kKV4}, .dropped = {{kK4V8, kKV4}}},
                        {.index = 1, .kept = {kKV8, kK4V8, kKV4}, .dropped = {}}};
-  EXPECT_EQ(CandidatesText(candidates, 0),
-            "layer  kept          dropped\n"
-            "    0  KV8 KV4       K4V8<KV4\n"
-            "    1  KV8 K4V8 KV4  -\n"
-            "Kept 5 of 6 pairs by e_o and effective bits. A<B: A is dropped, B has no more bits and "
-            "no more error.\n");
+  EXPECT_EQ(
+      CandidatesText(candidates, 0),
+      "layer  kept          dropped\n"
+      "    0  KV8 KV4       K4V8<KV4\n"
+      "    1  KV8 K4V8 KV4  -\n"
+      "Kept 5 of 6 pairs by e_o and effective bits. A<B: A is dropped, B has no more bits and "
+      "no more error.\n");
 }
 
 TEST(CandidatesTableTest, GroupsNameTheirLayersAsRanges) {
@@ -43,7 +44,8 @@ TEST(CandidatesTableTest, SensitivityHasAColumnAPair) {
   layer.errors[0].e_o = 0.0125;
   layer.errors[1].e_o = 0.2;
   table.layers = {layer};
-  EXPECT_THAT(SensitivityText(table, 0), HasSubstr("layer     KV8     KV4\n    0  0.0125  0.2000\n"));
+  EXPECT_THAT(SensitivityText(table, 0),
+              HasSubstr("layer     KV8     KV4\n    0  0.0125  0.2000\n"));
 }
 
 }  // namespace

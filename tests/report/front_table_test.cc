@@ -51,15 +51,20 @@ TEST(FrontTableTest, PagePaddingIsSaidWhereThereIsSome) {
   for (std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
     for (ScoredPlan& plan : *plans) plan.cost.padded_bytes_per_token = plan.cost.bytes_per_token;
   }
-  const std::string begin = "Some layers have sliding windows: vllm may pad the pages of all layers to one size, and then ";
-  EXPECT_EQ(PaddingSentence(front), begin + "a plan of several formats takes more bytes per token; no plan here does.\n");
+  const std::string begin =
+      "Some layers have sliding windows: vllm may pad the pages of all layers to one size, and "
+      "then ";
+  EXPECT_EQ(PaddingSentence(front),
+            begin + "a plan of several formats takes more bytes per token; no plan here does.\n");
   front.plans[0].cost.padded_bytes_per_token = 500;
   EXPECT_EQ(PaddingSentence(front), begin + "p00 takes 500 bytes per token, not 400.\n");
   // p01 is KV2 of the uniform plans, which counts once.
   front.plans[1].cost.padded_bytes_per_token = front.uniform[1].cost.padded_bytes_per_token = 260;
-  EXPECT_EQ(PaddingSentence(front), begin + "p01 takes 260 bytes per token, not 200, the most of 2 such plans.\n");
+  EXPECT_EQ(PaddingSentence(front),
+            begin + "p01 takes 260 bytes per token, not 200, the most of 2 such plans.\n");
   EXPECT_EQ(PaddingSentence(std::span(&front.plans[0], 1), "modelopt"),
-            "Some layers have sliding windows: modelopt may pad the pages of all layers to one size, and then p00 takes "
+            "Some layers have sliding windows: modelopt may pad the pages of all layers to one "
+            "size, and then p00 takes "
             "500 bytes per token, not 400.\n");
 }
 
@@ -77,10 +82,12 @@ TEST(FrontTableTest, PlansCloserThanTheNoiseFloorAreTies) {
   front.run.dtype = "bfloat16";
   front.run.noise_floor = 0.006 + 1e-9;
   EXPECT_EQ(SmallestTie(front, front.plans[0])->name, "p00");
-  EXPECT_EQ(SmallestTie(front, front.plans[1]), nullptr);  // the larger one is no tie of the smaller
+  EXPECT_EQ(SmallestTie(front, front.plans[1]),
+            nullptr);  // the larger one is no tie of the smaller
   EXPECT_THAT(FrontTable(front, 0), HasSubstr("uniform = p00"));
   EXPECT_EQ(TieSentence(front),
-            "=: a smaller plan whose KL differs by less than 0.006, which rounding in bfloat16 makes of any score.\n");
+            "=: a smaller plan whose KL differs by less than 0.006, which rounding in bfloat16 "
+            "makes of any score.\n");
   front.run.noise_floor = 0.006 - 1e-9;
   EXPECT_EQ(SmallestTie(front, front.plans[0]), nullptr);
   EXPECT_EQ(TieSentence(front), "");

@@ -40,9 +40,11 @@ TEST(FakeQuantizeRows, ErrorIsAtMostOneStep) {
     std::vector<float> out(in.size());
     FakeQuantizeRows(in.data(), out.data(), 20, 64, 64, bits);
     for (size_t row = 0; row < 20; ++row) {
-      const auto [low, high] = std::minmax_element(in.begin() + row * 64, in.begin() + (row + 1) * 64);
+      const auto [low, high] =
+          std::minmax_element(in.begin() + row * 64, in.begin() + (row + 1) * 64);
       const float step = (*high - *low) / static_cast<float>((1 << bits) - 1);
-      for (size_t i = row * 64; i < (row + 1) * 64; ++i) EXPECT_LE(std::abs(in[i] - out[i]), step * 1.001f);
+      for (size_t i = row * 64; i < (row + 1) * 64; ++i)
+        EXPECT_LE(std::abs(in[i] - out[i]), step * 1.001f);
     }
   }
 }

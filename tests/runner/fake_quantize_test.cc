@@ -38,24 +38,32 @@ TEST(FakeQuantize, CalibratedScalesAreOfTheLayerOrOfTheHead) {
     // fp8_e4m3 has the scale 1.
     return FakeQuantize(x / scale, FormatOf(id), {KvSide::kKey, kMaxima}) * scale;
   };
-  const at::Tensor tensor = FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3Calibrated), {KvSide::kKey, kMaxima});
-  const at::Tensor head = FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3PerHead), {KvSide::kKey, kMaxima});
+  const at::Tensor tensor =
+      FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3Calibrated), {KvSide::kKey, kMaxima});
+  const at::Tensor head =
+      FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3PerHead), {KvSide::kKey, kMaxima});
   EXPECT_TRUE(at::equal(tensor, with(KvFormatId::kFp8E4m3, 200.0f / 448)));
   EXPECT_TRUE(at::equal(head.select(1, 2), with(KvFormatId::kFp8E4m3, 100.0f / 448).select(1, 2)));
   EXPECT_FALSE(at::equal(head, tensor));
 }
 
 TEST(FakeQuantize, CalibratedScalesAreAskedFor) {
-  EXPECT_THAT(([] { FakeQuantize(RandomHeads(4, 16), FormatOf(KvFormatId::kNvfp4Calibrated), {KvSide::kKey}); }),
+  EXPECT_THAT(([] {
+                FakeQuantize(RandomHeads(4, 16), FormatOf(KvFormatId::kNvfp4Calibrated),
+                             {KvSide::kKey});
+              }),
               ThrowsMessage<Error>(HasSubstr("nvfp4_calibrated: found no calibrated scales")));
 }
 
 TEST(FakeQuantize, HalfPrecisionIsFloat32RoundedOnce) {
   for (const KvFormat& format : Formats()) {
-    if (format.numerics == Numerics::kKvtunerAsymmetric) continue;  // KVTuner computes in x's own type
+    if (format.numerics == Numerics::kKvtunerAsymmetric)
+      continue;  // KVTuner computes in x's own type
     const at::Tensor x = RandomHeads(128, 64).to(at::kBFloat16);
     const at::Tensor wide = FakeQuantize(x.to(at::kFloat), format, {KvSide::kValue, kMaxima});
-    EXPECT_TRUE(at::equal(FakeQuantize(x, format, {KvSide::kValue, kMaxima}), wide.to(at::kBFloat16))) << format.name;
+    EXPECT_TRUE(
+        at::equal(FakeQuantize(x, format, {KvSide::kValue, kMaxima}), wide.to(at::kBFloat16)))
+        << format.name;
   }
 }
 
@@ -73,12 +81,15 @@ TEST(FakeQuantize, GgmlKeysMayHaveTheirRotaryPairsSideBySide) {
     const at::Tensor halves = FakeQuantize(x, format, {KvSide::kKey});
     const at::Tensor neighbours = FakeQuantize(x, format, {KvSide::kKey, {}, true});
     EXPECT_FALSE(at::equal(neighbours, halves)) << format.name;
-    EXPECT_TRUE(at::equal(neighbours, channels(FakeQuantize(channels(x, order), format, {KvSide::kKey}), place)))
+    EXPECT_TRUE(at::equal(
+        neighbours, channels(FakeQuantize(channels(x, order), format, {KvSide::kKey}), place)))
         << format.name;
-    EXPECT_TRUE(at::equal(FakeQuantize(x, format, {KvSide::kValue, {}, true}), FakeQuantize(x, format, {KvSide::kValue})));
+    EXPECT_TRUE(at::equal(FakeQuantize(x, format, {KvSide::kValue, {}, true}),
+                          FakeQuantize(x, format, {KvSide::kValue})));
   }
   const KvFormat& mlx = FormatOf(KvFormatId::kMlxInt4);
-  EXPECT_TRUE(at::equal(FakeQuantize(x, mlx, {KvSide::kKey, {}, true}), FakeQuantize(x, mlx, {KvSide::kKey})));
+  EXPECT_TRUE(at::equal(FakeQuantize(x, mlx, {KvSide::kKey, {}, true}),
+                        FakeQuantize(x, mlx, {KvSide::kKey})));
 }
 
 class OnCuda : public ::testing::TestWithParam<at::ScalarType> {};
@@ -90,11 +101,13 @@ TEST_P(OnCuda, GivesTheBitsOfTheCpu) {
       for (const int64_t head_dim : {64, 80, 128}) {
         const at::Tensor x = RandomHeads(261, head_dim).to(GetParam());
         const at::Tensor expected = FakeQuantize(x, format, {side, kMaxima});
-        const at::Tensor found = FakeQuantize(x.to(at::kCUDA), format, {side, kMaxima}).to(at::kCPU);
+        const at::Tensor found =
+            FakeQuantize(x.to(at::kCUDA), format, {side, kMaxima}).to(at::kCPU);
         const double differing = (found != expected).sum().item<double>();
-        EXPECT_EQ(differing, 0) << format.name << (side == KvSide::kKey ? " keys" : " values") << ", head_dim "
-                                << head_dim << ", largest difference "
-                                << at::abs(found.to(at::kFloat) - expected.to(at::kFloat)).max().item<double>();
+        EXPECT_EQ(differing, 0)
+            << format.name << (side == KvSide::kKey ? " keys" : " values") << ", head_dim "
+            << head_dim << ", largest difference "
+            << at::abs(found.to(at::kFloat) - expected.to(at::kFloat)).max().item<double>();
       }
     }
   }

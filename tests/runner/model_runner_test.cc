@@ -27,7 +27,8 @@ constexpr PrecisionPair kInt2Pair{KvFormatId::kInt2, KvFormatId::kInt2};
 TokenIds RandomPrompt(int64_t tokens, int64_t vocab, uint64_t seed) {
   Random random(seed);
   TokenIds ids;
-  for (int64_t i = 0; i < tokens; ++i) ids.push_back(static_cast<int32_t>(random.Below(static_cast<uint64_t>(vocab))));
+  for (int64_t i = 0; i < tokens; ++i)
+    ids.push_back(static_cast<int32_t>(random.Below(static_cast<uint64_t>(vocab))));
   return ids;
 }
 
@@ -83,17 +84,21 @@ TEST_P(ParallelEqualsDecoding, OnEveryPosition) {
   const Tiny tiny(test_case.model);
   const auto runner = tiny.Runner(test_case.prefill, DataType::kFloat64);
   for (const int64_t tokens : {1, 31, 32, 33, 100, 150}) {
-    const TokenIds prompt = RandomPrompt(tokens, test_case.model.vocab, static_cast<uint64_t>(tokens));
+    const TokenIds prompt =
+        RandomPrompt(tokens, test_case.model.vocab, static_cast<uint64_t>(tokens));
     std::vector<LayerMaxima> maxima;
-    for (const LayerObservation& layer : runner->ObserveAttention(std::span(&prompt, 1), {}, nullptr)) {
+    for (const LayerObservation& layer :
+         runner->ObserveAttention(std::span(&prompt, 1), {}, nullptr)) {
       maxima.push_back(layer.maxima);
     }
     runner->SetCacheMaxima(std::move(maxima));
     const std::vector<float> decoded = runner->LogitsByDecoding(prompt, test_case.plan);
-    const float largest = std::abs(*std::max_element(
-        decoded.begin(), decoded.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
+    const float largest =
+        std::abs(*std::max_element(decoded.begin(), decoded.end(),
+                                   [](float a, float b) { return std::abs(a) < std::abs(b); }));
     // Logits arrive as float32, everything before is float64.
-    EXPECT_LT(LargestDifference(runner->Logits(prompt, test_case.plan), decoded), 1e-6 * static_cast<double>(largest))
+    EXPECT_LT(LargestDifference(runner->Logits(prompt, test_case.plan), decoded),
+              1e-6 * static_cast<double>(largest))
         << tokens << " tokens";
   }
 }
@@ -109,7 +114,8 @@ std::vector<DecodingCase> DecodingCases() {
   wide.head_dim = 64;
   TinyModel ragged;  // a head that 32 channels do not divide
   ragged.head_dim = 40;
-  TinyModel window = llama;  // shorter than a residual window's group, and not a multiple of anything
+  TinyModel window =
+      llama;  // shorter than a residual window's group, and not a multiple of anything
   window.architecture = "MistralForCausalLM";
   window.window = 19;
   TinyModel long_window = window;
@@ -127,18 +133,36 @@ std::vector<DecodingCase> DecodingCases() {
       {"PerToken", llama, {{kInt8Pair, {kInt4, kInt2}, {kInt4, kInt8}}}},
       {"PerTokenQwen2", qwen, {{kInt4Pair, kInt8Pair, kInt4Pair}}},
       {"Kivi", llama, {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt2}, {kKiviInt4, kKiviInt8}}}},
-      {"KiviRaggedHead", ragged, {{{kKiviInt8, kKiviInt4}, {kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt8}}}},
-      {"WindowOnOneSideOnly", llama, {{{kKiviInt4, kInt4}, {kInt4, kKiviInt4}, {kExact, kKiviInt2}}}},
+      {"KiviRaggedHead",
+       ragged,
+       {{{kKiviInt8, kKiviInt4}, {kKiviInt4, kKiviInt4}, {kKiviInt8, kKiviInt8}}}},
+      {"WindowOnOneSideOnly",
+       llama,
+       {{{kKiviInt4, kInt4}, {kInt4, kKiviInt4}, {kExact, kKiviInt2}}}},
       {"Rotated", wide, {{{kQ8_0, kQ4_0}, {kQ5_1, kIq4Nl}, {kIkQ6_0Had, kIkQ4_0Had}}}},
-      {"SignedRotation", wide, {{{kInt4PerTokenHead, kInt4PerTokenHead}, {kExllamaInt4, kExllamaInt3}, kExactPair}}},
-      {"Turboquant", wide, {{{kTurboquantKey4, kTurboquantValue4}, {kFp8E4m3, kTurboquantValue4},
-                             {kTurboquantKey3, kTurboquantValue3}}}},
+      {"SignedRotation",
+       wide,
+       {{{kInt4PerTokenHead, kInt4PerTokenHead}, {kExllamaInt4, kExllamaInt3}, kExactPair}}},
+      {"Turboquant",
+       wide,
+       {{{kTurboquantKey4, kTurboquantValue4},
+         {kFp8E4m3, kTurboquantValue4},
+         {kTurboquantKey3, kTurboquantValue3}}}},
       {"StaticScale", llama, {{{kFp8E4m3, kFp8E4m3}, {kFp8E5m2, kNvfp4}, {kExact, kFp8E4m3}}}},
-      {"CalibratedScale", llama, {{{kFp8E4m3Calibrated, kNvfp4Calibrated}, {kFp8E4m3PerHead, kFp8E4m3PerHead}, kExactPair}}},
-      {"BlocksOfAToken", wide, {{{kNvfp4, kMxfp4}, {kSglangFp4, kLmdeployInt4}, {kMlxInt4, kIkQ4_0}}}},
-      {"LongWindow", llama, {{{kQuantoInt4, kQuantoInt2}, {kQuantoInt2, kInt4}, {kKiviInt4, kQuantoInt4}}}},
+      {"CalibratedScale",
+       llama,
+       {{{kFp8E4m3Calibrated, kNvfp4Calibrated}, {kFp8E4m3PerHead, kFp8E4m3PerHead}, kExactPair}}},
+      {"BlocksOfAToken",
+       wide,
+       {{{kNvfp4, kMxfp4}, {kSglangFp4, kLmdeployInt4}, {kMlxInt4, kIkQ4_0}}}},
+      {"LongWindow",
+       llama,
+       {{{kQuantoInt4, kQuantoInt2}, {kQuantoInt2, kInt4}, {kKiviInt4, kQuantoInt4}}}},
       {"ExactPrefill", llama, {{kInt4Pair, kInt8Pair, kInt4Pair}}, PrefillMode::kExact},
-      {"ExactPrefillKivi", qwen, {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kInt4}, kInt4Pair}}, PrefillMode::kExact},
+      {"ExactPrefillKivi",
+       qwen,
+       {{{kKiviInt4, kKiviInt4}, {kKiviInt8, kInt4}, kInt4Pair}},
+       PrefillMode::kExact},
       {"WindowExact", window, {{kExactPair, kExactPair, kExactPair}}},
       {"WindowPerToken", window, per_token},
       {"WindowKivi", window, kivi},
@@ -157,16 +181,20 @@ INSTANTIATE_TEST_SUITE_P(Formats, ParallelEqualsDecoding, ::testing::ValuesIn(De
 
 // float32 on a CPU has kernels of its own; float64 goes through operators.
 TEST(ModelRunner, KernelsEqualOperators) {
-  for (const char* architecture : {"LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "GptOssForCausalLM"}) {
+  for (const char* architecture :
+       {"LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "GptOssForCausalLM"}) {
     TinyModel model;
     model.architecture = architecture;
     model.window = 19;
     const Tiny tiny(model);
     const TokenIds prompt = RandomPrompt(100, model.vocab, 1);
     const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, 3);
-    const std::vector<float> wide = tiny.Runner(PrefillMode::kQuantized, DataType::kFloat64)->Logits(prompt, exact);
-    const float largest = std::abs(*std::ranges::max_element(wide, {}, [](float x) { return std::abs(x); }));
-    EXPECT_LT(LargestDifference(tiny.Runner()->Logits(prompt, exact), wide), 2e-5 * static_cast<double>(largest))
+    const std::vector<float> wide =
+        tiny.Runner(PrefillMode::kQuantized, DataType::kFloat64)->Logits(prompt, exact);
+    const float largest =
+        std::abs(*std::ranges::max_element(wide, {}, [](float x) { return std::abs(x); }));
+    EXPECT_LT(LargestDifference(tiny.Runner()->Logits(prompt, exact), wide),
+              2e-5 * static_cast<double>(largest))
         << architecture;
   }
 }
@@ -185,7 +213,8 @@ TEST(ModelRunner, AWindowHidesOlderTokens) {
   const std::vector<float> after = runner->Logits(prompt, exact);
   for (int64_t position = 0; position < 40; ++position) {
     const auto row = [&](const std::vector<float>& logits) {
-      return std::vector<float>(logits.begin() + position * model.vocab, logits.begin() + (position + 1) * model.vocab);
+      return std::vector<float>(logits.begin() + position * model.vocab,
+                                logits.begin() + (position + 1) * model.vocab);
     };
     EXPECT_EQ(row(before) == row(after), position < 20 || position >= 30) << position;
   }
@@ -195,7 +224,8 @@ TEST(ModelRunner, ExactPlanLosesExactlyNothing) {
   const Tiny tiny;
   const auto runner = tiny.Runner();
   const std::vector<TokenIds> prompts = {RandomPrompt(40, 64, 1), RandomPrompt(9, 64, 2)};
-  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kInt4Pair, 3), PrecisionPlan::Uniform(kExactPair, 3)};
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kInt4Pair, 3),
+                                            PrecisionPlan::Uniform(kExactPair, 3)};
   const auto losses = runner->ScorePlans(plans, prompts, nullptr);
   for (size_t p = 0; p < prompts.size(); ++p) {
     ASSERT_EQ(losses[1][p].token_kl.size(), prompts[p].size() - 1);
@@ -215,7 +245,8 @@ TEST(ModelRunner, NegativeLogLikelihoodIsThatOfTheLogits) {
   for (size_t t = 0; t + 1 < prompts[0].size(); ++t) {
     double sum = 0;
     for (size_t v = 0; v < 64; ++v) sum += std::exp(static_cast<double>(logits[t * 64 + v]));
-    expected += std::log(sum) - static_cast<double>(logits[t * 64 + static_cast<size_t>(prompts[0][t + 1])]);
+    expected += std::log(sum) -
+                static_cast<double>(logits[t * 64 + static_cast<size_t>(prompts[0][t + 1])]);
   }
   EXPECT_NEAR(Score(*runner, plan, prompts[0]).nll_sum, expected, 1e-4);
 }
@@ -224,9 +255,10 @@ TEST(ModelRunner, AScoreDoesNotDependOnItsCompany) {
   const Tiny tiny;
   const auto runner = tiny.Runner();
   const std::vector<TokenIds> prompts = {RandomPrompt(50, 64, 3)};
-  const std::vector<PrecisionPlan> plans = {
-      {{kInt4Pair, kInt8Pair, kInt4Pair}}, {{kInt4Pair, kInt8Pair, kInt2Pair}}, {{kInt8Pair, kInt8Pair, kInt4Pair}},
-      {{kInt4Pair, kInt8Pair, kInt4Pair}}};
+  const std::vector<PrecisionPlan> plans = {{{kInt4Pair, kInt8Pair, kInt4Pair}},
+                                            {{kInt4Pair, kInt8Pair, kInt2Pair}},
+                                            {{kInt8Pair, kInt8Pair, kInt4Pair}},
+                                            {{kInt4Pair, kInt8Pair, kInt4Pair}}};
   const auto together = runner->ScorePlans(plans, prompts, nullptr);
   for (size_t i = 0; i < plans.size(); ++i) {
     EXPECT_EQ(together[i][0].token_kl, Score(*runner, plans[i], prompts[0]).token_kl);
@@ -251,14 +283,16 @@ void ExpectSameBits(const LossesByPlan& a, const LossesByPlan& b) {
 // Plans of every kind of format, with common prefixes, an exact one and a repeated one; prompts of
 // several lengths, one of them longer than what goes through an MLP in one piece.
 struct Population {
-  std::vector<PrecisionPlan> plans = {{{kInt4Pair, kInt8Pair, kInt4Pair}},
-                                      {{kInt4Pair, kInt8Pair, kInt2Pair}},
-                                      {{kInt4Pair, {KvFormatId::kInt8, KvFormatId::kInt2}, kInt4Pair}},
-                                      {{{KvFormatId::kKiviInt4, KvFormatId::kInt4}, kInt8Pair, kExactPair}},
-                                      PrecisionPlan::Uniform(kExactPair, 3),
-                                      {{kInt4Pair, kInt8Pair, kInt4Pair}}};
-  std::vector<TokenIds> prompts = {RandomPrompt(50, 64, 3), RandomPrompt(200, 64, 4), RandomPrompt(2, 64, 5),
-                                   RandomPrompt(33, 64, 6), RandomPrompt(50, 64, 3)};
+  std::vector<PrecisionPlan> plans = {
+      {{kInt4Pair, kInt8Pair, kInt4Pair}},
+      {{kInt4Pair, kInt8Pair, kInt2Pair}},
+      {{kInt4Pair, {KvFormatId::kInt8, KvFormatId::kInt2}, kInt4Pair}},
+      {{{KvFormatId::kKiviInt4, KvFormatId::kInt4}, kInt8Pair, kExactPair}},
+      PrecisionPlan::Uniform(kExactPair, 3),
+      {{kInt4Pair, kInt8Pair, kInt4Pair}}};
+  std::vector<TokenIds> prompts = {RandomPrompt(50, 64, 3), RandomPrompt(200, 64, 4),
+                                   RandomPrompt(2, 64, 5), RandomPrompt(33, 64, 6),
+                                   RandomPrompt(50, 64, 3)};
 };
 
 LossesByPlan ScoreAll(ModelRunner& runner, const Population& population) {
@@ -269,9 +303,12 @@ TEST(ModelRunner, ThreadsChangeNoBit) {
   const Tiny tiny;
   const Population population;
   for (const DataType type : {DataType::kFloat32, DataType::kBFloat16}) {
-    const LossesByPlan losses = ScoreAll(*tiny.Runner({.data_type = type, .threads = 1}), population);
-    for (const int threads : {2, 3, 16}) {  // 16: fewer prompts than threads, which then share a prompt
-      ExpectSameBits(ScoreAll(*tiny.Runner({.data_type = type, .threads = threads}), population), losses);
+    const LossesByPlan losses =
+        ScoreAll(*tiny.Runner({.data_type = type, .threads = 1}), population);
+    for (const int threads :
+         {2, 3, 16}) {  // 16: fewer prompts than threads, which then share a prompt
+      ExpectSameBits(ScoreAll(*tiny.Runner({.data_type = type, .threads = threads}), population),
+                     losses);
     }
   }
 }
@@ -312,7 +349,8 @@ TEST(ModelRunner, StreamedWeightsGiveTheSameBits) {
     const auto resident = tiny.Runner({.prefill = prefill, .weights = WeightMode::kResident});
     EXPECT_FALSE(resident->streams_weights());
     const LossesByPlan losses = ScoreAll(*resident, population);
-    const std::vector<LayerObservation> observed = resident->ObserveAttention(population.prompts, pairs, nullptr);
+    const std::vector<LayerObservation> observed =
+        resident->ObserveAttention(population.prompts, pairs, nullptr);
     EXPECT_GT(observed[0].key_bias_norm, 0);
     // 1 byte: all activations wait in the temporary file; 10000: some do.
     for (const int64_t activation_bytes : {0, 1, 10000}) {
@@ -322,11 +360,14 @@ TEST(ModelRunner, StreamedWeightsGiveTheSameBits) {
                                          .max_activation_bytes = activation_bytes});
       EXPECT_TRUE(streamed->streams_weights());
       ExpectSameBits(ScoreAll(*streamed, population), losses);
-      ExpectSameBits(ScoreAll(*streamed, population), losses);  // again: the references are known now
+      ExpectSameBits(ScoreAll(*streamed, population),
+                     losses);  // again: the references are known now
       EXPECT_EQ(streamed->Logits(population.prompts[1], population.plans[0]),
                 resident->Logits(population.prompts[1], population.plans[0]));
-      const std::vector<LayerObservation> again = streamed->ObserveAttention(population.prompts, pairs, nullptr);
-      for (size_t layer = 0; layer < observed.size(); ++layer) ExpectSameBits(again[layer], observed[layer]);
+      const std::vector<LayerObservation> again =
+          streamed->ObserveAttention(population.prompts, pairs, nullptr);
+      for (size_t layer = 0; layer < observed.size(); ++layer)
+        ExpectSameBits(again[layer], observed[layer]);
     }
   }
 }
@@ -336,7 +377,9 @@ TEST(ModelRunner, ProgressCountsEveryPromptOnce) {
   const Population population;
   for (const WeightMode mode : {WeightMode::kResident, WeightMode::kStream}) {
     int64_t prompts = 0;
-    tiny.Runner({.weights = mode})->ScorePlans(population.plans, population.prompts, [&](int64_t count) { prompts += count; });
+    tiny.Runner({.weights = mode})
+        ->ScorePlans(population.plans, population.prompts,
+                     [&](int64_t count) { prompts += count; });
     EXPECT_EQ(prompts, 5);
   }
 }
@@ -345,7 +388,8 @@ TEST(ModelRunner, StreamingNamesADamagedLayerWhenItGetsThere) {
   TinyModel model;
   TemporaryDirectory directory;
   WriteTinyCheckpoint(model, directory.path());
-  // The last bytes of the file are the final norm; those before it the last layer's down projection.
+  // The last bytes of the file are the final norm; those before it the last layer's down
+  // projection.
   const std::filesystem::path file = directory.path() / "model.safetensors";
   std::string content = ReadFile(file);
   content.replace(content.size() - 4 * 32 - 4, 4, std::string("\0\0\xc0\x7f", 4));  // NaN
@@ -356,23 +400,29 @@ TEST(ModelRunner, StreamingNamesADamagedLayerWhenItGetsThere) {
   const Population population;
   for (int i = 0; i < 2; ++i) {
     EXPECT_THAT([&] { ScoreAll(runner, population); },
-                ::testing::ThrowsMessage<Error>(HasSubstr("model.layers.2.mlp.down_proj.weight: found NaN")));
+                ::testing::ThrowsMessage<Error>(
+                    HasSubstr("model.layers.2.mlp.down_proj.weight: found NaN")));
   }
 }
 
 TEST(ModelRunner, NoiseFloorIsThatOfTheDataType) {
   const Tiny tiny;
   const Population population;
-  const auto floor = [&](DataType type) { return tiny.Runner({.data_type = type})->NoiseFloor(population.prompts); };
-  const double wide = floor(DataType::kFloat32), half = floor(DataType::kFloat16), narrow = floor(DataType::kBFloat16);
+  const auto floor = [&](DataType type) {
+    return tiny.Runner({.data_type = type})->NoiseFloor(population.prompts);
+  };
+  const double wide = floor(DataType::kFloat32), half = floor(DataType::kFloat16),
+               narrow = floor(DataType::kBFloat16);
   EXPECT_GT(wide, 0);
   EXPECT_LT(wide, 1e-11);  // of second order in 2^-24
   // KL is of second order: 3 bits of mantissa are a factor of 64.
   EXPECT_GT(narrow, 10 * half);
   EXPECT_GT(half, 1e4 * wide);
   EXPECT_EQ(floor(DataType::kBFloat16), narrow);
-  EXPECT_EQ(tiny.Runner({.data_type = DataType::kBFloat16, .threads = 3, .weights = WeightMode::kStream})
-                ->NoiseFloor(population.prompts), narrow);
+  EXPECT_EQ(
+      tiny.Runner({.data_type = DataType::kBFloat16, .threads = 3, .weights = WeightMode::kStream})
+          ->NoiseFloor(population.prompts),
+      narrow);
 }
 
 TEST(ModelRunner, FewerBitsLoseMore) {
@@ -381,7 +431,8 @@ TEST(ModelRunner, FewerBitsLoseMore) {
   const TokenIds prompt = RandomPrompt(80, 64, 3);
   std::vector<float> sums;
   for (const PrecisionPair pair : {kInt8Pair, kInt4Pair, kInt2Pair}) {
-    const std::vector<float> token_kl = Score(*runner, PrecisionPlan::Uniform(pair, 3), prompt).token_kl;
+    const std::vector<float> token_kl =
+        Score(*runner, PrecisionPlan::Uniform(pair, 3), prompt).token_kl;
     sums.push_back(std::accumulate(token_kl.begin(), token_kl.end(), 0.0f));
   }
   EXPECT_LT(sums[0], sums[1]);
@@ -391,7 +442,8 @@ TEST(ModelRunner, FewerBitsLoseMore) {
 TEST(ModelRunner, ExactPrefillScoresTheSecondHalfOnly) {
   const Tiny tiny;
   const auto runner = tiny.Runner(PrefillMode::kExact);
-  const PromptLosses losses = Score(*runner, PrecisionPlan::Uniform(kInt4Pair, 3), RandomPrompt(41, 64, 3));
+  const PromptLosses losses =
+      Score(*runner, PrecisionPlan::Uniform(kInt4Pair, 3), RandomPrompt(41, 64, 3));
   EXPECT_EQ(losses.token_kl.size(), 20u);
 }
 
@@ -430,7 +482,8 @@ TEST(ModelRunner, SlidingLayersCountTheKeysThatTheySee) {
   const Tiny tiny(model);
   const std::vector<TokenIds> prompts = {RandomPrompt(70, 64, 3)};
   const std::vector<PrecisionPair> pairs = {kInt4Pair};
-  const std::vector<LayerObservation> layers = tiny.Runner()->ObserveAttention(prompts, pairs, nullptr);
+  const std::vector<LayerObservation> layers =
+      tiny.Runner()->ObserveAttention(prompts, pairs, nullptr);
   EXPECT_EQ(layers[0].pairs[0].kv_heads[0].a_count, 2 * (20 * 21 / 2 + 50 * 20));
   EXPECT_EQ(layers[1].pairs[0].kv_heads[0].a_count, 2 * 70 * 71 / 2);
 }
@@ -456,7 +509,8 @@ TEST(ModelRunner, RefusesAnUnknownDevice) {
   RunnerOptions options;
   options.device = "tpu";
   EXPECT_THAT([&] { ModelRunner runner(checkpoint, options); },
-              ::testing::ThrowsMessage<Error>(HasSubstr("found \"tpu\", expected auto, cpu, cuda or cuda:N")));
+              ::testing::ThrowsMessage<Error>(
+                  HasSubstr("found \"tpu\", expected auto, cpu, cuda or cuda:N")));
 }
 
 }  // namespace

@@ -10,7 +10,8 @@ constexpr PrecisionPair k4{KvFormatId::kInt4, KvFormatId::kInt4};
 constexpr PrecisionPair k8v4{KvFormatId::kInt8, KvFormatId::kInt4};
 
 TEST(PlanTree, PlansShareTheirCommonPrefixOnly) {
-  const std::vector<PrecisionPlan> plans = {{{k8, k4, k4}}, {{k8, k4, k8}}, {{k4, k4, k4}}, {{k8, k4, k4}}};
+  const std::vector<PrecisionPlan> plans = {
+      {{k8, k4, k4}}, {{k8, k4, k8}}, {{k4, k4, k4}}, {{k8, k4, k4}}};
   const PlanTree tree = BuildPlanTree(plans);
   ASSERT_EQ(tree.layers.size(), 3u);
   EXPECT_EQ(tree.layers[0].size(), 2u);
@@ -22,7 +23,8 @@ TEST(PlanTree, PlansShareTheirCommonPrefixOnly) {
 }
 
 TEST(PlanTree, WalkingUpFromALeafGivesThePlan) {
-  const std::vector<PrecisionPlan> plans = {{{k8, k8v4, k4}}, {{k4, k8, k8v4}}, {{k8, k8, k8}}, {{k8, k8v4, k8}}};
+  const std::vector<PrecisionPlan> plans = {
+      {{k8, k8v4, k4}}, {{k4, k8, k8v4}}, {{k8, k8, k8}}, {{k8, k8v4, k8}}};
   const PlanTree tree = BuildPlanTree(plans);
   for (size_t i = 0; i < plans.size(); ++i) {
     size_t node = tree.leaf_of_plan[i];

@@ -1,4 +1,5 @@
-// Smallest examples by hand; comparison with the engines' packages: scripts/oracles/quantizer_parity.py.
+// Smallest examples by hand; comparison with the engines' packages:
+// scripts/oracles/quantizer_parity.py.
 #include "lib/runner/row_quantizers.h"
 
 #include <gtest/gtest.h>
@@ -20,7 +21,8 @@ std::vector<float> RandomValues(size_t count, uint64_t seed) {
   return values;
 }
 
-std::vector<float> RoundTrip(std::vector<float> row, Numerics numerics, int bits, float static_scale = 1) {
+std::vector<float> RoundTrip(std::vector<float> row, Numerics numerics, int bits,
+                             float static_scale = 1) {
   RoundTripRow({row.data(), static_cast<int64_t>(row.size()), 1}, numerics, bits, static_scale);
   return row;
 }
@@ -35,7 +37,7 @@ TEST(SmallFloats, RoundHalfToEvenAndSaturate) {
   EXPECT_EQ(RoundToE2m1(5), 4);
   EXPECT_EQ(RoundToE2m1(100), 6);
   EXPECT_EQ(RoundToE4m3(1e9f), 448);
-  EXPECT_EQ(RoundToE4m3(17), 16);   // steps of 2 from 16 on
+  EXPECT_EQ(RoundToE4m3(17), 16);            // steps of 2 from 16 on
   EXPECT_EQ(RoundToE4m3(0.0009765625f), 0);  // half of the smallest, 2^-9
   EXPECT_EQ(RoundToE5m2(-1e9f), -57344);
   EXPECT_EQ(RoundToHalf(1.0f + 1.0f / 2048), 1);
@@ -49,7 +51,8 @@ TEST(SmallFloats, EveryStorableNumberStaysAndOthersGoToANeighbour) {
   for (uint32_t bits = 0; bits < 0x7c00; ++bits) {
     const uint32_t exponent = bits >> 10, mantissa = bits & 0x3ff;
     const float half = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                                     : std::ldexp(static_cast<float>(mantissa + 1024), static_cast<int>(exponent) - 25);
+                                     : std::ldexp(static_cast<float>(mantissa + 1024),
+                                                  static_cast<int>(exponent) - 25);
     ASSERT_EQ(RoundToHalf(half), half);
     ASSERT_EQ(RoundToHalf(-half), -half);
     ASSERT_EQ(RoundToHalf(std::nextafter(half, 1e9f)), half);
@@ -66,7 +69,8 @@ TEST(RowQuantizers, ByHand) {
   // The range has no zero: the level of zero is held at 0, so the row is cut off at 15 steps.
   EXPECT_EQ(RoundTrip({15, 30}, Numerics::kVllmInt4, 4), (Values{15, 15}));
   // Scale 1, offset -0.5; with three bits halves go up.
-  EXPECT_EQ(RoundTrip({-0.5f, 14.5f, 1.2f}, Numerics::kTurboquantValue, 4), (Values{-0.5f, 14.5f, 1.5f}));
+  EXPECT_EQ(RoundTrip({-0.5f, 14.5f, 1.2f}, Numerics::kTurboquantValue, 4),
+            (Values{-0.5f, 14.5f, 1.5f}));
   EXPECT_EQ(RoundTrip({0, 7, 3.5f}, Numerics::kTurboquantValue, 3), (Values{0, 7, 4}));
   // 6 / 6 = 1.
   EXPECT_EQ(RoundTrip({6, 1.3f, -0.2f, 5}, Numerics::kNvfp4, 4), (Values{6, 1.5f, 0, 4}));
@@ -106,8 +110,8 @@ TEST(RowQuantizers, TurboquantKeyByHand) {
   for (const float x : row) EXPECT_FLOAT_EQ(x, 2050 / std::sqrt(2.0f));
 }
 
-// J. Max, Quantizing for Minimum Distortion, IRE Trans. Inf. Theory 6 (1960), table I: of variance 1. vLLM's
-// trapezoidal rule has the outermost level a little nearer to 0.
+// J. Max, Quantizing for Minimum Distortion, IRE Trans. Inf. Theory 6 (1960), table I: of
+// variance 1. vLLM's trapezoidal rule has the outermost level a little nearer to 0.
 TEST(LloydMaxTest, LevelsAreThoseOfTheLiterature) {
   const std::vector<double> of_8 = {0.2451, 0.7560, 1.344, 2.152};
   const std::vector<double> of_16 = {0.1284, 0.3881, 0.6568, 0.9424, 1.256, 1.618, 2.069, 2.733};
@@ -138,7 +142,8 @@ TEST(RowQuantizers, OfKvtunerGiveTheBitsOfTheVectorCode) {
 
 TEST(RowQuantizers, SmallAndConstantRowsStayNumbersAndNearTheirValue) {
   for (const KvFormat& format : Formats()) {
-    // Its zero is held within the levels, so that it cannot hold a constant (rotated rows are none).
+    // Its zero is held within the levels, so that it cannot hold a constant (rotated rows are
+    // none).
     if (format.numerics == Numerics::kVllmInt4) continue;
     if (format.numerics == Numerics::kTurboquantKey) continue;  // of unit vectors
     for (const float value : {0.0f, -0.0f, 1e-40f, -0.75f, 300.0f}) {
@@ -159,11 +164,16 @@ TEST(RowQuantizers, MoreBitsOfOneFamilyLoseLess) {
     return sum;
   };
   const std::vector<std::vector<const char*>> families = {
-      {"q8_0", "ik_q6_0", "q5_0", "q4_0"}, {"mlx_int8", "mlx_int6", "mlx_int5", "mlx_int4", "mlx_int3", "mlx_int2"},
-      {"hqq_int8", "hqq_int4", "hqq_int2"}, {"exl3_int8", "exl3_int7", "exl3_int5", "exl3_int3"}, {"tq_v4", "tq_v3"}};
+      {"q8_0", "ik_q6_0", "q5_0", "q4_0"},
+      {"mlx_int8", "mlx_int6", "mlx_int5", "mlx_int4", "mlx_int3", "mlx_int2"},
+      {"hqq_int8", "hqq_int4", "hqq_int2"},
+      {"exl3_int8", "exl3_int7", "exl3_int5", "exl3_int3"},
+      {"tq_v4", "tq_v3"}};
   for (const auto& family : families) {
     for (size_t i = 1; i < family.size(); ++i) {
-      EXPECT_LT(error(FormatOf(*FindFormat(family[i - 1]))), error(FormatOf(*FindFormat(family[i])))) << family[i];
+      EXPECT_LT(error(FormatOf(*FindFormat(family[i - 1]))),
+                error(FormatOf(*FindFormat(family[i]))))
+          << family[i];
     }
   }
 }
@@ -186,8 +196,10 @@ TEST(HeadQuantizer, RotationIsUndoneAndSpreadsAnOutlier) {
   plain[7] = 100;
   rotated = plain;
   const std::vector<float> in = plain;
-  RoundTripHead({plain.data(), 64, 1}, HeadArithmeticOf(FormatOf(KvFormatId::kIkQ4_0), KvSide::kKey, 64), 1);
-  RoundTripHead({rotated.data(), 64, 1}, HeadArithmeticOf(FormatOf(KvFormatId::kQ4_0), KvSide::kKey, 64), 1);
+  RoundTripHead({plain.data(), 64, 1},
+                HeadArithmeticOf(FormatOf(KvFormatId::kIkQ4_0), KvSide::kKey, 64), 1);
+  RoundTripHead({rotated.data(), 64, 1},
+                HeadArithmeticOf(FormatOf(KvFormatId::kQ4_0), KvSide::kKey, 64), 1);
   EXPECT_EQ(plain[8], 0);
   EXPECT_NE(rotated[8], 0);
 }
@@ -200,7 +212,8 @@ TEST(HeadQuantizer, TurboquantKeysKeepTheirLengthSignAndScale) {
   };
   double error_before = 0;
   for (const char* name : {"tq_k4", "tq_k3"}) {
-    const HeadArithmetic arithmetic = HeadArithmeticOf(FormatOf(*FindFormat(name)), KvSide::kKey, 128);
+    const HeadArithmetic arithmetic =
+        HeadArithmeticOf(FormatOf(*FindFormat(name)), KvSide::kKey, 128);
     const auto quantized = [&](const Values& x, float factor) {
       Values y = x;
       for (float& value : y) value *= factor;
@@ -216,7 +229,8 @@ TEST(HeadQuantizer, TurboquantKeysKeepTheirLengthSignAndScale) {
     EXPECT_EQ(quantized(in, 2), doubled) << name;
     for (size_t i = 0; i < in.size(); ++i) difference[i] -= out[i];
     // Of a normal distribution 16 levels leave 0.0095 of the power, 8 levels 0.0345 (Max, table I).
-    const double error = length(difference) / length(in), expected = std::sqrt(name[4] == '4' ? 0.0095 : 0.0345);
+    const double error = length(difference) / length(in),
+                 expected = std::sqrt(name[4] == '4' ? 0.0095 : 0.0345);
     EXPECT_NEAR(error, expected, 0.15 * expected) << name;
     EXPECT_GT(error, error_before) << name;
     error_before = error;

@@ -19,7 +19,8 @@ Pair RandomLogits(size_t vocab, double difference, uint64_t seed) {
   Pair pair;
   for (size_t i = 0; i < vocab; ++i) {
     pair.reference.push_back(static_cast<float>(random.Unit() * 20 - 10));
-    pair.plan.push_back(static_cast<float>(static_cast<double>(pair.reference[i]) + difference * (random.Unit() - 0.5)));
+    pair.plan.push_back(static_cast<float>(static_cast<double>(pair.reference[i]) +
+                                           difference * (random.Unit() - 0.5)));
   }
   return pair;
 }
@@ -40,8 +41,10 @@ long double ExactKl(const Pair& pair) {
   return kl;
 }
 
-TokenLoss LossAgainst(const std::vector<float>& reference, const float* logits, int64_t vocab, int64_t next_token) {
-  return ComputeTokenLoss(reference.data(), Summarize(reference.data(), vocab), logits, vocab, next_token);
+TokenLoss LossAgainst(const std::vector<float>& reference, const float* logits, int64_t vocab,
+                      int64_t next_token) {
+  return ComputeTokenLoss(reference.data(), Summarize(reference.data(), vocab), logits, vocab,
+                          next_token);
 }
 
 TEST(TokenLoss, EqualLogitsLoseExactlyNothing) {
@@ -65,8 +68,10 @@ TEST(TokenLoss, AgreesWithTheDefinitionOverManyMagnitudes) {
     for (const size_t vocab : {7u, 512u, 10000u}) {
       const Pair pair = RandomLogits(vocab, difference, 11);
       const auto expected = static_cast<double>(ExactKl(pair));
-      const TokenLoss loss = LossAgainst(pair.reference, pair.plan.data(), static_cast<int64_t>(vocab), 0);
-      EXPECT_NEAR(loss.kl, expected, 0.01 * expected) << "difference " << difference << " vocab " << vocab;
+      const TokenLoss loss =
+          LossAgainst(pair.reference, pair.plan.data(), static_cast<int64_t>(vocab), 0);
+      EXPECT_NEAR(loss.kl, expected, 0.01 * expected)
+          << "difference " << difference << " vocab " << vocab;
     }
   }
 }

@@ -21,7 +21,8 @@ LayerGroups TwoGroups() {
 
 const LayerLosses kLosses = {{kKV8, kKV4, kKV2}, {{1, 3, 9}, {2, 4, 5}, {1, 4, 20}}};
 
-// The group of two layers saves 128 bytes for a loss of 5 on its first step, the other one 64 for 2.
+// The group of two layers saves 128 bytes for a loss of 5 on its first step, the other one 64
+// for 2.
 TEST(AdditivePlansTest, GreedyTakesTheCheapestStepFirst) {
   const Genome genome(TwoGroups());
   const std::vector<PrecisionPlan> plans = GreedyPlans(genome, kLosses, FakeCost);
@@ -67,7 +68,8 @@ TEST(AdditivePlansTest, FrontOfEveryShapeIsTheEnumeratedOne) {
   }
   LayerGroups layers;
   for (size_t i = 0; i < 3; ++i) layers.groups.push_back({{i}, losses.pairs});
-  for (const ShapeKind kind : {ShapeKind::kOnePair, ShapeKind::kOnePairAndExact, ShapeKind::kRuns}) {
+  for (const ShapeKind kind :
+       {ShapeKind::kOnePair, ShapeKind::kOnePairAndExact, ShapeKind::kRuns}) {
     const Genome genome(layers, {kind, losses.pairs});
     const LayerLosses known = genome.shape().mixes_exact_layers() ? WithExactPair(losses) : losses;
     const std::vector<PrecisionPlan> expected = Enumerated(genome, known);

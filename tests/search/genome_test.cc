@@ -116,14 +116,16 @@ TEST(GenomeShapeTest, ExactGroupsAreHonoured) {
   const Genome genome(SmallGroups(), {ShapeKind::kOnePairAndExact, {kKV8, kKV4}});
   EXPECT_THAT(genome.choices(), ElementsAre(2, 2, 2, 2));
   EXPECT_EQ(genome.leading_genes(), 1u);
-  EXPECT_THAT(genome.Decode(Genes{1, 0, 1, 1}).layers, ElementsAre(kExactPair, kKV4, kExactPair, kKV4));
+  EXPECT_THAT(genome.Decode(Genes{1, 0, 1, 1}).layers,
+              ElementsAre(kExactPair, kKV4, kExactPair, kKV4));
   EXPECT_THAT(genome.Project({{kExactPair, kKV4, kExactPair, kKV2}}), ElementsAre(1, 0, 1, 1));
 }
 
 TEST(GenomeShapeTest, EndsStayExactWhateverTheirGroupSays) {
   const Genome genome(SmallGroups(), {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 1});
   EXPECT_THAT(genome.Decode(Genes{0, 1, 1, 1}).layers, ElementsAre(kKV8, kKV8, kKV8, kKV8));
-  EXPECT_THAT(genome.Decode(Genes{1, 1, 1, 1}).layers, ElementsAre(kExactPair, kKV4, kKV4, kExactPair));
+  EXPECT_THAT(genome.Decode(Genes{1, 1, 1, 1}).layers,
+              ElementsAre(kExactPair, kKV4, kKV4, kExactPair));
   EXPECT_THAT(genome.Project({{kExactPair, kKV4, kKV4, kExactPair}}), ElementsAre(1, 1, 1, 1));
 }
 
@@ -140,11 +142,12 @@ TEST(GenomeShapeTest, RunsAreFormatsAndCounts) {
 TEST(GenomeShapeTest, DecodesOnlyAllowedPlansAndProjectsThemOntoThemselves) {
   std::vector<PrecisionPair> nine_and_exact = NinePairs();
   nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
-  const std::vector<PlanShape> shapes = {{ShapeKind::kAnyPair, nine_and_exact},
-                                         {ShapeKind::kOnePair, nine_and_exact},
-                                         {ShapeKind::kOnePairAndExact, NinePairs()},
-                                         {ShapeKind::kOnePairAndExact, NinePairs(), {kKV4, kKV2}, 1},
-                                         {ShapeKind::kRuns, NinePairs()}};
+  const std::vector<PlanShape> shapes = {
+      {ShapeKind::kAnyPair, nine_and_exact},
+      {ShapeKind::kOnePair, nine_and_exact},
+      {ShapeKind::kOnePairAndExact, NinePairs()},
+      {ShapeKind::kOnePairAndExact, NinePairs(), {kKV4, kKV2}, 1},
+      {ShapeKind::kRuns, NinePairs()}};
   Random random(5);
   for (const PlanShape& shape : shapes) {
     const Genome genome(SmallGroups(), shape);

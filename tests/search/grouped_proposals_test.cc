@@ -26,13 +26,13 @@ std::vector<PrecisionPlan> Propose(const std::vector<double>& weights,
                                    const std::vector<PrecisionPair>& candidates, size_t count) {
   ScoredByFake scored(weights);
   scored.AddUniform(candidates);
-  return ProposeGroupedPlans(Genome(OneLayerGroups(weights.size(), candidates)), TrueLosses(weights),
-                             FakeCost, scored.space(), count);
+  return ProposeGroupedPlans(Genome(OneLayerGroups(weights.size(), candidates)),
+                             TrueLosses(weights), FakeCost, scored.space(), count);
 }
 
 TEST(GroupedProposalsTest, PlanBehindTheFrontIsProposedOnlyWhereThePredictionMayBeWrong) {
-  // Both mixed plans have the same bytes. At a tenth of the loss nothing but the surrogate's front is
-  // worth a score; 0.04 decades behind it a plan may be the better one.
+  // Both mixed plans have the same bytes. At a tenth of the loss nothing but the surrogate's front
+  // is worth a score; 0.04 decades behind it a plan may be the better one.
   const PrecisionPlan spares_first{{kKV8, kKV4}}, spares_second{{kKV4, kKV8}};
   EXPECT_THAT(Propose({10, 1}, {kKV8, kKV4}, 4), ElementsAre(spares_first));
   EXPECT_THAT(Propose({1.1, 1}, {kKV8, kKV4}, 4), ElementsAre(spares_first, spares_second));
@@ -72,7 +72,8 @@ TEST(GroupedProposalsTest, ScoresEndInTheWholeFront) {
   ScoredByFake scored(weights);
   scored.AddUniform(three);
   for (int round = 0; round < 10; ++round) {
-    for (const PrecisionPlan& plan : ProposeGroupedPlans(genome, TrueLosses(weights), FakeCost, scored.space(), 4)) {
+    for (const PrecisionPlan& plan :
+         ProposeGroupedPlans(genome, TrueLosses(weights), FakeCost, scored.space(), 4)) {
       EXPECT_THAT(scored.plans, Not(Contains(plan)));
       scored.Add(plan);
     }
@@ -91,10 +92,11 @@ TEST(GroupedProposalsTest, ScoresEndInTheWholeFront) {
 TEST(GroupedProposalsTest, PlansHaveTheShapeAndItsGroups) {
   std::vector<PrecisionPair> nine_and_exact = NinePairs();
   nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
-  const std::vector<PlanShape> shapes = {{ShapeKind::kAnyPair, nine_and_exact},
-                                         {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}},
-                                         {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}, {kKV4, kKV2}, 1},
-                                         {ShapeKind::kRuns, NinePairs()}};
+  const std::vector<PlanShape> shapes = {
+      {ShapeKind::kAnyPair, nine_and_exact},
+      {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}},
+      {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}, {kKV4, kKV2}, 1},
+      {ShapeKind::kRuns, NinePairs()}};
   const std::vector<double> weights = {30, 1, 3, 0.1};
   LayerGroups groups;
   groups.groups = {{{0, 2}, NinePairs()}, {{1, 3}, NinePairs()}};

@@ -35,8 +35,8 @@ TEST(RacingTest, ClearlyWorseNeedsMoreThanChance) {
 }
 
 // By hand: means 3 and 2, e = (1/3 - 1/2, 5/3 - 3/2), sum of squares 1/18, n = 2 of 4 prompts:
-// standard error sqrt(1/2 * 1/18 / 2) = 0.118, ln 1.5 = 0.405, ratio 3.44. Student's t with one degree
-// of freedom: tan(pi (q - 1/2)) is 3.44 at q = 0.910.
+// standard error sqrt(1/2 * 1/18 / 2) = 0.118, ln 1.5 = 0.405, ratio 3.44. Student's t with one
+// degree of freedom: tan(pi (q - 1/2)) is 3.44 at q = 0.910.
 TEST(RacingTest, TestIsTheOneThatIsStated) {
   const std::vector<double> plan = {1, 5}, rival = {1, 3};
   EXPECT_TRUE(ClearlyWorse(plan, rival, 4, {.confidence = 0.909}));
@@ -72,7 +72,7 @@ TEST(RacingTest, KnownPlansAreRivalsAndCostNothing) {
   EXPECT_TRUE(scores[0].complete());
   EXPECT_FALSE(scores[1].complete());
   EXPECT_EQ(fake.prompt_scores(), 8u);
-  EXPECT_EQ(handed, 2);  // the log of the run holds both
+  EXPECT_EQ(handed, 2);                 // the log of the run holds both
   cache.InsertForeign(bad, scores[1]);  // only scores over all prompts are taken over
   EXPECT_TRUE(cache.Evaluate(std::vector{bad}).front().complete());
 }

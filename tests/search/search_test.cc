@@ -150,8 +150,8 @@ TEST(SearchTest, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
 }
 
 TEST(SearchTest, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
-  // Both know the same isolated losses, each off by up to a factor of two, which joint scores tell. On
-  // average: a plan for a round may be spent where nothing is.
+  // Both know the same isolated losses, each off by up to a factor of two, which joint scores tell.
+  // On average: a plan for a round may be spent where nothing is.
   double sum_of_ratios = 0;
   constexpr uint64_t kSeeds = 12;
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
@@ -172,7 +172,8 @@ TEST(SearchTest, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
         }
         return losses;
       };
-      return Search(OneLayerGroups(6, kFive), NinePairs(), cache, FakeCost, options, nullptr).summary;
+      return Search(OneLayerGroups(6, kFive), NinePairs(), cache, FakeCost, options, nullptr)
+          .summary;
     };
     const SearchSummary ilp = search(Algorithm::kIlp, 0);
     const SearchSummary nsga2 = search(Algorithm::kNsga2, ilp.distinct_plans);
@@ -523,7 +524,9 @@ TEST(RefinementSearchTest, RoundsAreReportedAfterTheGenerations) {
 TEST(RefinementSearchTest, CanBeStoppedBetweenRounds) {
   SearchOptions options;
   int asked = 0;
-  options.should_stop = [&] { return ++asked == 4; };  // uniform plans, scouting, grouped space, round 1
+  options.should_stop = [&] {
+    return ++asked == 4;
+  };  // uniform plans, scouting, grouped space, round 1
   const Refined refined = SearchHidden(options);
   EXPECT_TRUE(refined.result.interrupted);
   EXPECT_EQ(refined.result.summary.stop_reason, "stopped after round 1 of the refinement");
@@ -562,8 +565,8 @@ TEST(RefinementSearchTest, LossesOfAnotherModelAreRefused) {
             "searching: found no layer losses of K8V4, expected them of every pair");
 }
 
-// Whatever searches: no plan of a front is dominated by a scored one, every uniform plan is scored on
-// all prompts, and the summary counts what was done.
+// Whatever searches: no plan of a front is dominated by a scored one, every uniform plan is scored
+// on all prompts, and the summary counts what was done.
 class EveryAlgorithmTest : public ::testing::TestWithParam<Algorithm> {};
 
 TEST_P(EveryAlgorithmTest, FrontsAreUndominatedAndUniformPlansScored) {
@@ -668,9 +671,12 @@ TEST(StopSearchTest, StallingAndTimeEndTheSearch) {
 std::vector<PlanShape> AllShapes() {
   std::vector<PrecisionPair> nine_and_exact = NinePairs();
   nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
-  return {{ShapeKind::kAnyPair, NinePairs()},        {ShapeKind::kAnyPair, nine_and_exact},
-          {ShapeKind::kAnyPair, {kKV8, kKV4, kKV2}}, {ShapeKind::kOnePair, nine_and_exact},
-          {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}}, {ShapeKind::kRuns, NinePairs()},
+  return {{ShapeKind::kAnyPair, NinePairs()},
+          {ShapeKind::kAnyPair, nine_and_exact},
+          {ShapeKind::kAnyPair, {kKV8, kKV4, kKV2}},
+          {ShapeKind::kOnePair, nine_and_exact},
+          {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}},
+          {ShapeKind::kRuns, NinePairs()},
           {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}, {kKV4, kKV2}, 2}};
 }
 
@@ -695,10 +701,13 @@ TEST(ShapeTest, OnlyPlansOfTheShapeAreScored) {
       options.scout = [&] { return Scouted(7, scout); };
       options.sensitivities = Scouted(7, scout);
       LayerGroups groups;  // some layers share a choice
-      groups.groups = {{{0, 3}, QuantizedPairs(shape)}, {{1, 2}, QuantizedPairs(shape)},
-                       {{4}, QuantizedPairs(shape)}, {{5}, {QuantizedPairs(shape).back()}},
+      groups.groups = {{{0, 3}, QuantizedPairs(shape)},
+                       {{1, 2}, QuantizedPairs(shape)},
+                       {{4}, QuantizedPairs(shape)},
+                       {{5}, {QuantizedPairs(shape).back()}},
                        {{6}, QuantizedPairs(shape)}};
-      const SearchResult result = Search(groups, QuantizedPairs(shape), cache, FakeCost, options, nullptr);
+      const SearchResult result =
+          Search(groups, QuantizedPairs(shape), cache, FakeCost, options, nullptr);
       EXPECT_FALSE(result.front.empty());
       for (const std::vector<PrecisionPlan>& batch : fake.batches()) {
         for (const PrecisionPlan& plan : batch) {
@@ -718,8 +727,8 @@ TEST(ShapeTest, AFragileLayerStaysExactWhereItMay) {
   SearchOptions options;
   options.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}};
   options.scout = [&] { return Scouted(5, fake); };
-  const SearchResult result =
-      Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4}, cache, FakeCost, options, nullptr);
+  const SearchResult result = Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4},
+                                     cache, FakeCost, options, nullptr);
   const auto spared = std::ranges::find_if(result.front, [](const ScoredPlan& plan) {
     return plan.plan.layers == std::vector{kKV4, kKV4, kExactPair, kKV4, kKV4};
   });
@@ -732,8 +741,8 @@ TEST(ShapeTest, UniformPlansAreAsTheEngineRunsThem) {
   EvaluationCache cache(fake);
   SearchOptions options;
   options.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 1};
-  const SearchResult result =
-      Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4}, cache, FakeCost, options, nullptr);
+  const SearchResult result = Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4},
+                                     cache, FakeCost, options, nullptr);
   ASSERT_EQ(result.uniform.size(), 2u);
   EXPECT_EQ(PlanSpec(result.uniform[0].plan), "KV8");
   EXPECT_EQ(result.uniform[1].name, "KV4");
@@ -747,8 +756,8 @@ TEST(ShapeTest, FragileEndsGetRunsOfTheirOwn) {
   SearchOptions options;
   options.shape = {ShapeKind::kRuns, {kKV8, kK8V4, kK4V8, kKV4}};
   options.scout = [&] { return Scouted(8, fake); };
-  const SearchResult result = Search(OneLayerGroups(8, options.shape.pairs), options.shape.pairs, cache, FakeCost,
-                                     options, nullptr);
+  const SearchResult result = Search(OneLayerGroups(8, options.shape.pairs), options.shape.pairs,
+                                     cache, FakeCost, options, nullptr);
   const auto spared = std::ranges::find_if(result.front, [](const ScoredPlan& plan) {
     return PlanSpec(plan.plan) == "KV4;0-1:KV8;7:KV8";
   });

@@ -103,10 +103,10 @@ TEST(SurrogateTest, MeasuresWhatTheTableLacks) {
   EvaluationCache cache(scout);
   const LayerLosses losses = MeasureLayerLosses(table, cache);
   EXPECT_EQ(losses.pairs, table.pairs);
-  EXPECT_THAT(losses.losses, ElementsAre(ElementsAre(FakePairError(kKV8), FakePairError(kKV4)),
-                                         ElementsAre(0.25, 1e-9),
-                                         ElementsAre(10 * FakePairError(kKV8),
-                                                     10 * FakePairError(kKV4))));
+  EXPECT_THAT(
+      losses.losses,
+      ElementsAre(ElementsAre(FakePairError(kKV8), FakePairError(kKV4)), ElementsAre(0.25, 1e-9),
+                  ElementsAre(10 * FakePairError(kKV8), 10 * FakePairError(kKV4))));
   ASSERT_THAT(scout.batches(), SizeIs(1));
   ASSERT_THAT(scout.batches()[0], SizeIs(4));
   EXPECT_THAT(scout.batches()[0][1].layers, ElementsAre(kKV4, kExactPair, kExactPair));
@@ -137,8 +137,8 @@ TEST(SurrogateTest, FitRecoversAdditiveLossesFromJointScores) {
     double worst = 0;
     for (int i = 0; i < 50; ++i) {
       const PrecisionPlan plan = RandomPlan(unseen, truth);
-      worst = std::max(worst,
-                       std::abs(std::log(PredictLoss(losses, plan) / PredictLoss(truth, plan))));
+      worst =
+          std::max(worst, std::abs(std::log(PredictLoss(losses, plan) / PredictLoss(truth, plan))));
     }
     return worst;
   };

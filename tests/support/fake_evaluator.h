@@ -54,8 +54,8 @@ class FakeEvaluator : public PlanEvaluator {
   size_t prompt_scores() const { return prompt_scores_; }
 
  private:
-  // A loss of its own on every prompt: prompts differ by a factor of four, and each likes some plans
-  // a tenth more than others.
+  // A loss of its own on every prompt: prompts differ by a factor of four, and each likes some
+  // plans a tenth more than others.
   std::vector<PromptScore> PromptsOf(const PrecisionPlan& plan) const {
     double loss = 0, previous = 0;
     for (size_t i = 0; i < plan.layers.size(); ++i) {

@@ -1,8 +1,10 @@
 // What the Python oracles (scripts/oracles/) compare: raw numbers of the runner, as binary files.
 //
 //   oracle_tool logits MODEL_DIR IDS_FILE OUT_FILE     ids: text, separated by blanks; out: float32
-//   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE     ids as above; out: float32 logits, then of every layer
-//                                                      keys, values and attention outputs (LayerStates)
+//   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE     ids as above; out: float32 logits, then of
+//   every layer
+//                                                      keys, values and attention outputs
+//                                                      (LayerStates)
 //   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE   float32
 //   oracle_tool formats                                the format table, as JSON on stdout
 #include <algorithm>
@@ -27,7 +29,8 @@ namespace kvtune {
 namespace {
 
 void WriteFloats(const std::string& path, const std::vector<float>& values) {
-  WriteFileAtomically(path, {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
+  WriteFileAtomically(
+      path, {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
 }
 
 std::vector<float> ReadFloats(const std::string& path) {
@@ -46,7 +49,8 @@ TokenIds ReadIds(const std::string& ids_file) {
 
 enum class Dump { kLogits, kStates };
 
-void DumpModel(Dump dump, const std::string& model, const std::string& ids_file, const std::string& out_file) {
+void DumpModel(Dump dump, const std::string& model, const std::string& ids_file,
+               const std::string& out_file) {
   const TokenIds ids = ReadIds(ids_file);
   const Checkpoint checkpoint(model);
   RunnerOptions options;
@@ -70,10 +74,12 @@ void DumpFakeQuantized(char** arguments) {
   if (!id) throw Error(std::string("oracle_tool: unknown format ") + arguments[0]);
   const KvFormat& format = FormatOf(*id);
   const KvSide side = std::strcmp(arguments[1], "key") == 0 ? KvSide::kKey : KvSide::kValue;
-  const HeadsShape shape{std::atoll(arguments[2]), std::atoll(arguments[3]), std::atoll(arguments[4])};
+  const HeadsShape shape{std::atoll(arguments[2]), std::atoll(arguments[3]),
+                         std::atoll(arguments[4])};
   std::vector<float> values = ReadFloats(arguments[5]);
   const auto head_elements = static_cast<size_t>(shape.tokens * shape.head_dim);
-  if (values.size() != static_cast<size_t>(shape.heads) * head_elements) throw Error("oracle_tool: wrong input size");
+  if (values.size() != static_cast<size_t>(shape.heads) * head_elements)
+    throw Error("oracle_tool: wrong input size");
   std::vector<float> maxima(static_cast<size_t>(shape.heads));
   for (size_t i = 0; i < values.size(); ++i) {
     float& maximum = maxima[i / head_elements];
@@ -87,7 +93,8 @@ void DumpFakeQuantized(char** arguments) {
   if (format.layout(side).axis == QuantAxis::kPerChannel) {
     RoundTripColumns(values.data(), shape, arithmetic);
   } else {
-    RoundTripHeads(values.data(), shape, arithmetic, format.scale == ScaleKind::kCalibrated ? maxima.data() : nullptr);
+    RoundTripHeads(values.data(), shape, arithmetic,
+                   format.scale == ScaleKind::kCalibrated ? maxima.data() : nullptr);
   }
   WriteFloats(arguments[6], values);
 }
@@ -120,7 +127,8 @@ int main(int argc, char** argv) {
     } else if (argc == 2 && std::strcmp(argv[1], "formats") == 0) {
       kvtune::DumpFormats();
     } else {
-      std::fprintf(stderr, "oracle_tool: see the top of tests/support/oracle_tool.cc for its arguments\n");
+      std::fprintf(stderr,
+                   "oracle_tool: see the top of tests/support/oracle_tool.cc for its arguments\n");
       return 2;
     }
   } catch (const std::exception& error) {

@@ -1,5 +1,5 @@
-// Scored plans of a FakeEvaluator without interaction, whose losses are additive: a surrogate can know
-// them exactly.
+// Scored plans of a FakeEvaluator without interaction, whose losses are additive: a surrogate can
+// know them exactly.
 #pragma once
 
 #include <cmath>

@@ -1,10 +1,11 @@
-// Times the scoring of a population, with more and more of what its plans share (scripts/bench_scoring.py).
+// Times the scoring of a population, with more and more of what its plans share
+// (scripts/bench_scoring.py).
 //
 //   scoring_bench MODEL_DIR IDS_FILE PLANS_FILE DEVICE float32|bfloat16 THREADS RUNS
 //
 // IDS_FILE: one JSON array of token ids a line; PLANS_FILE: one plan a line, as a JSON array of
-// [key format, value format] a layer. Prints one JSON object a run: seconds of wall clock and of all
-// processors for every way to score, and how many steps through a layer each takes.
+// [key format, value format] a layer. Prints one JSON object a run: seconds of wall clock and of
+// all processors for every way to score, and how many steps through a layer each takes.
 #include <chrono>
 #include <cstdio>
 #include <ctime>
@@ -36,7 +37,8 @@ std::vector<Json> ReadLines(const std::string& path) {
 PrecisionPlan PlanOf(const Json& layers) {
   PrecisionPlan plan;
   for (const Json& layer : layers) {
-    plan.layers.push_back({*FindFormat(layer[0].get<std::string>()), *FindFormat(layer[1].get<std::string>())});
+    plan.layers.push_back(
+        {*FindFormat(layer[0].get<std::string>()), *FindFormat(layer[1].get<std::string>())});
   }
   return plan;
 }
@@ -82,22 +84,28 @@ void Run(const std::string& model, const std::string& ids_file, const std::strin
     RunnerOptions sharing_options = options;
     sharing_options.sharing = sharing;
     runners.push_back(std::make_unique<ModelRunner>(checkpoint, sharing_options));
-    runners.back()->ScorePlans(std::span(&exact, 1), prompts, nullptr);  // the exact pass is not what is timed
+    runners.back()->ScorePlans(std::span(&exact, 1), prompts,
+                               nullptr);  // the exact pass is not what is timed
   }
   const PlanTree tree = BuildPlanTree(plans);
-  const Json steps = {{"alone", plans.size() * exact.layers.size()}, {"prefixes", tree.node_count()}, {"keys", KeyCount(tree)}};
+  const Json steps = {{"alone", plans.size() * exact.layers.size()},
+                      {"prefixes", tree.node_count()},
+                      {"keys", KeyCount(tree)}};
   for (int run = 0; run < runs; ++run) {
     Json times;
     const auto add = [&](const std::string& name, const Seconds& seconds) {
       times[name] = {{"wall", seconds.wall}, {"processors", seconds.processors}};
     };
     add("one_by_one", Time([&] {
-          for (const PrecisionPlan& plan : plans) runners.front()->ScorePlans(std::span(&plan, 1), prompts, nullptr);
+          for (const PrecisionPlan& plan : plans)
+            runners.front()->ScorePlans(std::span(&plan, 1), prompts, nullptr);
         }));
     for (size_t i = 0; i < runners.size(); ++i) {
       add(ways[i].first, Time([&] { runners[i]->ScorePlans(plans, prompts, nullptr); }));
     }
-    std::printf("%s\n", Json({{"plans", plans.size()}, {"steps", steps}, {"seconds", times}}).dump().c_str());
+    std::printf(
+        "%s\n",
+        Json({{"plans", plans.size()}, {"steps", steps}, {"seconds", times}}).dump().c_str());
     std::fflush(stdout);
   }
 }
@@ -107,13 +115,16 @@ void Run(const std::string& model, const std::string& ids_file, const std::strin
 
 int main(int argc, char** argv) {
   if (argc != 8) {
-    std::fprintf(stderr, "scoring_bench: see the top of tests/support/scoring_bench.cc for its arguments\n");
+    std::fprintf(
+        stderr, "scoring_bench: see the top of tests/support/scoring_bench.cc for its arguments\n");
     return 2;
   }
   try {
     using kvtune::DataType;
-    const DataType type = std::string(argv[5]) == "bfloat16" ? DataType::kBFloat16 : DataType::kFloat32;
-    kvtune::Run(argv[1], argv[2], argv[3], {.device = argv[4], .data_type = type, .threads = std::atoi(argv[6])},
+    const DataType type =
+        std::string(argv[5]) == "bfloat16" ? DataType::kBFloat16 : DataType::kFloat32;
+    kvtune::Run(argv[1], argv[2], argv[3],
+                {.device = argv[4], .data_type = type, .threads = std::atoi(argv[6])},
                 std::atoi(argv[7]));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "scoring_bench: %s\n", error.what());

@@ -95,7 +95,8 @@ inline SensitivityTable RandomTable(Random& random, size_t layer_count) {
     }
     sensitivity.key_outlier_ratio = random.Unit() * 100;
     sensitivity.key_bias_norm = random.Unit() * 1000;
-    sensitivity.maxima = {{static_cast<float>(random.Unit()), 30.25f}, {static_cast<float>(random.Unit()), 1e-7f}};
+    sensitivity.maxima = {{static_cast<float>(random.Unit()), 30.25f},
+                          {static_cast<float>(random.Unit()), 1e-7f}};
     sensitivity.attention_concentration = {random.Unit(), random.Unit(), random.Unit()};
     table.layers.push_back(sensitivity);
   }

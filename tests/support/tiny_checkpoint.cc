@@ -22,13 +22,15 @@ class Writer {
   explicit Writer(uint64_t seed) : random_(seed) {}
 
   // Normal values of standard deviation `scale` around `mean`.
-  void Add(const std::string& name, const std::vector<int64_t>& shape, double scale, double mean = 0) {
+  void Add(const std::string& name, const std::vector<int64_t>& shape, double scale,
+           double mean = 0) {
     int64_t count = 1;
     for (const int64_t size : shape) count *= size;
     const size_t begin = data_.size();
     for (int64_t i = 0; i < count; ++i) {
       const double radius = std::sqrt(-2 * std::log(1 - random_.Unit()));
-      const auto value = static_cast<float>(mean + scale * radius * std::cos(6.283185307179586 * random_.Unit()));
+      const auto value =
+          static_cast<float>(mean + scale * radius * std::cos(6.283185307179586 * random_.Unit()));
       data_.append(reinterpret_cast<const char*>(&value), sizeof(value));
     }
     header_[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, data_.size()}}};
@@ -76,7 +78,8 @@ Json ConfigOf(const TinyModel& model) {
 
 void AddAttention(const TinyModel& model, const std::string& prefix, double scale, Writer& writer) {
   const bool gpt_oss = model.architecture == "GptOssForCausalLM";
-  for (const auto& [name, heads] : {std::pair("q", model.query_heads), {"k", model.kv_heads}, {"v", model.kv_heads}}) {
+  for (const auto& [name, heads] :
+       {std::pair("q", model.query_heads), {"k", model.kv_heads}, {"v", model.kv_heads}}) {
     const std::string projection = prefix + name + "_proj.";
     writer.Add(projection + "weight", {heads * model.head_dim, model.hidden}, scale);
     if (gpt_oss || model.architecture == "Qwen2ForCausalLM") {
@@ -93,7 +96,8 @@ void AddMlp(const TinyModel& model, const std::string& prefix, double scale, Wri
   if (model.architecture == "GptOssForCausalLM") {
     writer.Add(prefix + "router.weight", {kExperts, model.hidden}, scale);
     writer.Add(prefix + "router.bias", {kExperts}, 0.1);
-    writer.Add(prefix + "experts.gate_up_proj", {kExperts, model.hidden, 2 * model.intermediate}, scale);
+    writer.Add(prefix + "experts.gate_up_proj", {kExperts, model.hidden, 2 * model.intermediate},
+               scale);
     writer.Add(prefix + "experts.gate_up_proj_bias", {kExperts, 2 * model.intermediate}, 0.1);
     writer.Add(prefix + "experts.down_proj", {kExperts, model.intermediate, model.hidden}, scale);
     writer.Add(prefix + "experts.down_proj_bias", {kExperts, model.hidden}, 0.1);

@@ -22,9 +22,10 @@ struct TinyModel {
   uint64_t seed = 0;
 };
 
-// Writes config.json and model.safetensors (float32) of LlamaForCausalLM, MistralForCausalLM (windows in
-// every layer), Qwen2ForCausalLM (query, key and value biases), Gemma2ForCausalLM (soft caps, norms around,
-// windows in every other layer) or GptOssForCausalLM (sinks, experts, biases, windows as Gemma 2).
+// Writes config.json and model.safetensors (float32) of LlamaForCausalLM, MistralForCausalLM
+// (windows in every layer), Qwen2ForCausalLM (query, key and value biases), Gemma2ForCausalLM (soft
+// caps, norms around, windows in every other layer) or GptOssForCausalLM (sinks, experts, biases,
+// windows as Gemma 2).
 void WriteTinyCheckpoint(const TinyModel& model, const std::filesystem::path& directory);
 
 }  // namespace kvtune

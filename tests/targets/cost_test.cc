@@ -19,7 +19,8 @@ PrecisionPlan UniformOf(const char* label, const char* target) {
 const Target& Kvtuner() { return FindTarget("kvtuner"); }
 
 TEST(CostTest, ExactPlanStoresSixteenBits) {
-  const PlanCost cost = CostOf(Kvtuner(), PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 8192);
+  const PlanCost cost =
+      CostOf(Kvtuner(), PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 16);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 16);
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * 2);
@@ -44,14 +45,18 @@ TEST(CostTest, BothSidesCount) {
   EXPECT_DOUBLE_EQ(cost.effective_bits, 5.25);
 }
 
-// slot_size_aligned of TurboQuantConfig, in bits: 98 key and 98 value bytes and so on, over 256 elements.
+// slot_size_aligned of TurboQuantConfig, in bits: 98 key and 98 value bytes and so on, over 256
+// elements.
 TEST(CostTest, TurboquantIsItsSlot) {
   const std::pair<const char*, double> slots[] = {{"turboquant_k8v4", 128 + 68},
                                                   {"turboquant_4bit_nc", 66 + 68},
                                                   {"turboquant_k3v4_nc", 50 + 68},
                                                   {"turboquant_3bit_nc", 50 + 52}};
   for (const auto& [name, bytes] : slots) {
-    EXPECT_DOUBLE_EQ(CostOf(FindTarget("vllm"), UniformOf(name, "vllm"), SmallModel(), 8192).effective_bits, bytes * 8 / 256) << name;
+    EXPECT_DOUBLE_EQ(
+        CostOf(FindTarget("vllm"), UniformOf(name, "vllm"), SmallModel(), 8192).effective_bits,
+        bytes * 8 / 256)
+        << name;
   }
 }
 

@@ -104,8 +104,9 @@ TEST(ImportTest, YamlMayBeInAnyOrderAndFlowStyle) {
 }
 
 TEST(ImportTest, YamlErrorsNameLineAndLayer) {
-  EXPECT_THAT(ImportError("0:\n  nbits_key: 3\n  nbits_value: 4\n"),
-              HasSubstr("plan file, line 2: layer 0: nbits_key: found \"3\", expected one of 8, 4"));
+  EXPECT_THAT(
+      ImportError("0:\n  nbits_key: 3\n  nbits_value: 4\n"),
+      HasSubstr("plan file, line 2: layer 0: nbits_key: found \"3\", expected one of 8, 4"));
   EXPECT_THAT(ImportError("0:\n  nbits_key: 8\n"), HasSubstr("layer 0: found"));
   EXPECT_THAT(ImportError("0: {nbits_key: 8, nbits_value: 8}\n"), HasSubstr("found no layer 1"));
   EXPECT_THAT(ImportError("9: {nbits_key: 8, nbits_value: 8}\n"),
@@ -127,7 +128,8 @@ TEST(ImportTest, JsonAcceptsSpecOrLayers) {
 }
 
 TEST(ImportTest, JsonErrorsNameTheField) {
-  EXPECT_THAT(ImportError(R"({"layers": []})"), HasSubstr("found 0 layers, expected the model's 3"));
+  EXPECT_THAT(ImportError(R"({"layers": []})"),
+              HasSubstr("found 0 layers, expected the model's 3"));
   EXPECT_THAT(ImportError(R"({"spec": "KV4", "colour": 1})"), HasSubstr("unknown key \"colour\""));
   EXPECT_THAT(ImportError(R"({})"), HasSubstr("\"spec\": found nothing"));
   EXPECT_THAT(ImportError(R"({"spec": "KV4", "target": "kvtuner-kivi"})"),

@@ -12,7 +12,8 @@ using ::testing::ThrowsMessage;
 
 ModelConfig ModelOf(int64_t head_dim, size_t layers = 3) {
   ModelConfig config;
-  config.layers.assign(layers, {.kv_heads = 2, .key_head_dim = head_dim, .value_head_dim = head_dim});
+  config.layers.assign(layers,
+                       {.kv_heads = 2, .key_head_dim = head_dim, .value_head_dim = head_dim});
   return config;
 }
 
@@ -44,14 +45,18 @@ TEST(FitTest, TurboquantNeedsFullAttentionAndHeadsOfAPowerOfTwo) {
               HasSubstr("layer 0: found a head_dim of 4, expected a multiple of 8 for tq_v3"));
   ModelConfig model = ModelOf(128);
   model.layers[1].window_tokens = 1024;
-  EXPECT_THAT(Refusal("turboquant_k8v4", model),
-              HasSubstr("layer 1: found a sliding window of 1024 tokens, expected none for turboquant_k8v4"));
+  EXPECT_THAT(
+      Refusal("turboquant_k8v4", model),
+      HasSubstr(
+          "layer 1: found a sliding window of 1024 tokens, expected none for turboquant_k8v4"));
   model = ModelOf(128);
   model.layers[2].value_head_dim = 64;
-  EXPECT_THAT(Refusal("turboquant_k3v4_nc", model),
-              HasSubstr("layer 2: found keys of 128 channels and values of 64, expected as many for"));
+  EXPECT_THAT(
+      Refusal("turboquant_k3v4_nc", model),
+      HasSubstr("layer 2: found keys of 128 channels and values of 64, expected as many for"));
   // The first and the last two stay exact: nothing is left.
-  EXPECT_THAT(Refusal("turboquant_4bit_nc", ModelOf(128, 4)), HasSubstr("4 layers all stay exact beside turboquant_4bit_nc"));
+  EXPECT_THAT(Refusal("turboquant_4bit_nc", ModelOf(128, 4)),
+              HasSubstr("4 layers all stay exact beside turboquant_4bit_nc"));
   EXPECT_EQ(Refusal("turboquant_4bit_nc", ModelOf(128, 5)), "fits");
   EXPECT_EQ(Refusal("fp8_e4m3", ModelOf(128, 4)), "fits");
 }
@@ -65,8 +70,9 @@ TEST(FitTest, HeadsOf128FitEveryTarget) {
 TEST(FitTest, BlocksHaveToFitTheHeads) {
   // 80 channels: five blocks of 16, not a multiple of 32, no power of two.
   EXPECT_THAT([] { TargetFor(FindTarget("llama.cpp"), ModelOf(80)); },
-              ThrowsMessage<Error>(HasSubstr("the target llama.cpp cannot store this model's cache: layer 0: found a "
-                                             "head_dim of 80, expected a multiple of 32 for q8_0")));
+              ThrowsMessage<Error>(HasSubstr(
+                  "the target llama.cpp cannot store this model's cache: layer 0: found a "
+                  "head_dim of 80, expected a multiple of 32 for q8_0")));
   const Target vllm = TargetFor(FindTarget("vllm"), ModelOf(80));
   for (const PrecisionPair pair : vllm.pairs) EXPECT_NE(pair.key, KvFormatId::kInt4PerTokenHead);
   EXPECT_EQ(TurboquantPairs(vllm), "turboquant_k8v4 ");  // the others rotate keys
@@ -78,8 +84,9 @@ TEST(FitTest, WindowsThatAnEngineKeepsExactAreRefused) {
   ModelConfig model = ModelOf(128);
   model.layers[1].window_tokens = 1024;
   EXPECT_THAT([&] { TargetFor(FindTarget("exllamav3"), model); },
-              ThrowsMessage<Error>(HasSubstr("the target exllamav3 cannot store this model's cache: layer 1: found a "
-                                             "sliding window, which exllamav3 does not quantize")));
+              ThrowsMessage<Error>(HasSubstr(
+                  "the target exllamav3 cannot store this model's cache: layer 1: found a "
+                  "sliding window, which exllamav3 does not quantize")));
 }
 
 TEST(FitTest, PaddingCostsWhereLayersSlideAndPagesAreOfOneSize) {

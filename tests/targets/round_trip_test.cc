@@ -53,7 +53,8 @@ PrecisionPlan DrawPlan(const std::vector<PrecisionPair>& pairs, size_t layers, R
   return plan;
 }
 
-// Of 1 to 12 layers, as the search could find them, and as near to anything as the format can express.
+// Of 1 to 12 layers, as the search could find them, and as near to anything as the format can
+// express.
 TEST(RoundTripTest, EveryFormatOfEveryTargetReadsBack) {
   Random random(5);
   for (const Target& target : Targets()) {
@@ -70,8 +71,10 @@ TEST(RoundTripTest, EveryFormatOfEveryTargetReadsBack) {
         const std::optional<Misfit> misfit = FindMisfit(plan, target, format.name);
         const PrecisionPlan& expressible = misfit ? misfit->nearest : plan;
         const std::string content = Export(expressible, target.name, format.name);
-        EXPECT_EQ(PlanSpec(ImportPlan(content, "plan file", plan.layers.size(), target)), PlanSpec(expressible))
-            << target.name << ", " << format.name << ":\n" << content;
+        EXPECT_EQ(PlanSpec(ImportPlan(content, "plan file", plan.layers.size(), target)),
+                  PlanSpec(expressible))
+            << target.name << ", " << format.name << ":\n"
+            << content;
       }
     }
   }
@@ -95,10 +98,14 @@ TEST(RoundTripTest, Vllm) {
   EXPECT_EQ(Export("fp8_e4m3_calibrated;1:exact", "vllm"),
             "# scales: calibrated, of the checkpoint\n"
             "--kv-cache-dtype fp8_e4m3 --kv-cache-dtype-skip-layers 1\n");
-  EXPECT_EQ(Import("vllm serve m \\\n  --kv-cache-dtype=fp8 --kv-cache-dtype-skip-layers 0 3 --port 1", "vllm"),
-            "exact;1-2:fp8_e4m3");
-  EXPECT_EQ(Import(R"({"kv_cache_dtype": "nvfp4", "kv_cache_dtype_skip_layers": ["2"]})", "vllm"), "nvfp4;2:exact");
-  EXPECT_THAT(ImportError("--kv-cache-dtype fp7", "vllm"), HasSubstr("plan file: --kv-cache-dtype: found fp7, expected"));
+  EXPECT_EQ(
+      Import("vllm serve m \\\n  --kv-cache-dtype=fp8 --kv-cache-dtype-skip-layers 0 3 --port 1",
+             "vllm"),
+      "exact;1-2:fp8_e4m3");
+  EXPECT_EQ(Import(R"({"kv_cache_dtype": "nvfp4", "kv_cache_dtype_skip_layers": ["2"]})", "vllm"),
+            "nvfp4;2:exact");
+  EXPECT_THAT(ImportError("--kv-cache-dtype fp7", "vllm"),
+              HasSubstr("plan file: --kv-cache-dtype: found fp7, expected"));
   EXPECT_THAT(ImportError("--kv-cache-dtype fp8 --kv-cache-dtype-skip-layers 4", "vllm"),
               HasSubstr("found the layer \"4\", expected 0 to 3"));
 }
@@ -112,17 +119,23 @@ TEST(RoundTripTest, VllmTurboquant) {
   EXPECT_EQ(Import("--kv-cache-dtype turboquant_k8v4", "vllm", 8), "exact;2-5:turboquant_k8v4");
   EXPECT_EQ(Import("--kv-cache-dtype turboquant_3bit_nc --kv-cache-dtype-skip-layers 3", "vllm", 8),
             "exact;2:turboquant_3bit_nc;4-5:turboquant_3bit_nc");
-  EXPECT_EQ(Import(R"({"kv_cache_dtype": "turboquant_4bit_nc", "kv_cache_dtype_skip_layers": ["0", "4"]})", "vllm", 5),
-            "exact;2:turboquant_4bit_nc");
-  EXPECT_THAT(ImportError("--kv-cache-dtype turboquant_5bit", "vllm"), HasSubstr("turboquant_k8v4, turboquant_4bit_nc"));
+  EXPECT_EQ(
+      Import(
+          R"({"kv_cache_dtype": "turboquant_4bit_nc", "kv_cache_dtype_skip_layers": ["0", "4"]})",
+          "vllm", 5),
+      "exact;2:turboquant_4bit_nc");
+  EXPECT_THAT(ImportError("--kv-cache-dtype turboquant_5bit", "vllm"),
+              HasSubstr("turboquant_k8v4, turboquant_4bit_nc"));
 
   const PrecisionPlan everywhere = Parse("turboquant_4bit_nc", "vllm", 8);
   const std::optional<Misfit> misfit = FindMisfit(everywhere, FindTarget("vllm"), "vllm");
   ASSERT_TRUE(misfit);
-  EXPECT_THAT(misfit->reason, HasSubstr("layer 0 takes turboquant_4bit_nc, expected exact: the engine keeps"));
+  EXPECT_THAT(misfit->reason,
+              HasSubstr("layer 0 takes turboquant_4bit_nc, expected exact: the engine keeps"));
   EXPECT_THROW(Export(everywhere, "vllm", "vllm"), Error);
   // Formats are of one side.
-  EXPECT_THROW(RequireFormatsOf(FindTarget("vllm"), Parse("tq_v4/tq_v4", "vllm", 3), "the plan"), Error);
+  EXPECT_THROW(RequireFormatsOf(FindTarget("vllm"), Parse("tq_v4/tq_v4", "vllm", 3), "the plan"),
+               Error);
 }
 
 TEST(RoundTripTest, VllmHasOneFormat) {
@@ -135,15 +148,19 @@ TEST(RoundTripTest, VllmHasOneFormat) {
 }
 
 TEST(RoundTripTest, Modelopt) {
-  const std::string spec = "fp8_e4m3_calibrated;1:fp8_e4m3_calibrated/nvfp4_calibrated;2:exact;3:nvfp4_calibrated";
+  const std::string spec =
+      "fp8_e4m3_calibrated;1:fp8_e4m3_calibrated/nvfp4_calibrated;2:exact;3:nvfp4_calibrated";
   const std::string config = Export(spec, "modelopt");
   EXPECT_THAT(config, HasSubstr("\"kv_cache_quant_algo\": \"MIXED_PRECISION\""));
   EXPECT_THAT(config, HasSubstr("\"model.layers.0.self_attn\": {\n"));
   EXPECT_THAT(config, HasSubstr("\"quant_algo\": \"FP8_K_NVFP4_V\""));
   EXPECT_THAT(Export(Parse(spec, "modelopt", 4), "modelopt", "modelopt-config"),
               HasSubstr("\"quant_method\": \"modelopt\""));
-  EXPECT_THAT(ImportError(R"({"quantization": {"kv_cache_schema_version": 2, "kv_cache_quantized_layers": {}}})", "modelopt"),
-              HasSubstr("\"kv_cache_schema_version\": found 2, expected 1"));
+  EXPECT_THAT(
+      ImportError(
+          R"({"quantization": {"kv_cache_schema_version": 2, "kv_cache_quantized_layers": {}}})",
+          "modelopt"),
+      HasSubstr("\"kv_cache_schema_version\": found 2, expected 1"));
 }
 
 TEST(RoundTripTest, TensorrtLlm) {
@@ -151,11 +168,13 @@ TEST(RoundTripTest, TensorrtLlm) {
               HasSubstr("\nkv_cache_config:\n  dtype: \"0-3:fp8,4-35:nvfp4\"\n"));
   EXPECT_THAT(Export("fp8_e4m3_calibrated", "tensorrt-llm"), HasSubstr("\n  dtype: \"fp8\"\n"));
   const auto error = [](std::string_view ranges) {
-    return ImportError(std::string("kv_cache_config: {dtype: \"") + std::string(ranges) + "\"}", "tensorrt-llm");
+    return ImportError(std::string("kv_cache_config: {dtype: \"") + std::string(ranges) + "\"}",
+                       "tensorrt-llm");
   };
   EXPECT_THAT(error("0-3:fp4"), HasSubstr("found \"fp4\", expected one of fp8, nvfp4"));
   EXPECT_THAT(error("0-2:fp8"), HasSubstr("found 3 layers, expected 4"));
-  EXPECT_THAT(error("0-2:fp8,2-3:nvfp4"), HasSubstr("found the layers 2-3, expected ranges from layer 3 on"));
+  EXPECT_THAT(error("0-2:fp8,2-3:nvfp4"),
+              HasSubstr("found the layers 2-3, expected ranges from layer 3 on"));
   EXPECT_THAT(error("0-2:fp8,3:nvfp4,"), HasSubstr("found the layer \"\""));
 }
 
@@ -174,52 +193,66 @@ TEST(RoundTripTest, Lmdeploy) {
   EXPECT_EQ(Export("fp8_e4m3", "lmdeploy"), "--quant-policy 16\n");
   EXPECT_EQ(Export("fp8_e5m2", "lmdeploy"), "--quant-policy 17\n");
   EXPECT_EQ(Import("TurbomindEngineConfig(quant_policy=8)", "lmdeploy"), "KV8");
-  EXPECT_THAT(ImportError("--quant-policy 5", "lmdeploy"), HasSubstr("found \"5\", expected one of 0, 4, 8, 16, 17"));
+  EXPECT_THAT(ImportError("--quant-policy 5", "lmdeploy"),
+              HasSubstr("found \"5\", expected one of 0, 4, 8, 16, 17"));
 }
 
 TEST(RoundTripTest, LlamaCpp) {
   EXPECT_EQ(Export("q8_0/q4_0", "llama.cpp"), "-fa on -ctk q8_0 -ctv q4_0\n");
   EXPECT_EQ(Import("llama-server -m m.gguf --cache-type-k q5_1", "llama.cpp"), "q5_1/exact");
-  EXPECT_THAT(ImportError("-ctk q3_0", "llama.cpp"), HasSubstr("plan file: -ctk: found q3_0, expected one of f16"));
+  EXPECT_THAT(ImportError("-ctk q3_0", "llama.cpp"),
+              HasSubstr("plan file: -ctk: found q3_0, expected one of f16"));
   EXPECT_THAT(ImportError("-ctk q8_0 -ctk q4_0", "llama.cpp"), HasSubstr("found twice"));
   // The other engine's line needs the other target.
-  EXPECT_THAT(ImportError("-ctk q4_0 -ctk-first q8_0,2", "llama.cpp"), HasSubstr("--target ik_llama.cpp"));
+  EXPECT_THAT(ImportError("-ctk q4_0 -ctk-first q8_0,2", "llama.cpp"),
+              HasSubstr("--target ik_llama.cpp"));
 }
 
 TEST(RoundTripTest, IkLlamaCpp) {
   const PrecisionPlan plan =
       Parse("ik_q4_0_had/ik_q5_1;0-1:ik_q8_0_had/ik_q5_1;7:ik_q6_0_had/ik_q8_0", "ik_llama.cpp", 8);
-  EXPECT_EQ(Export(plan, "ik_llama.cpp", "ik_llama.cpp"),
-            "-fa on -ctk q4_0 -ctk-first q8_0,2 -ctk-last q6_0,1 -khad -ctv q8_0 -ctv-first q5_1,7\n");
+  EXPECT_EQ(
+      Export(plan, "ik_llama.cpp", "ik_llama.cpp"),
+      "-fa on -ctk q4_0 -ctk-first q8_0,2 -ctk-last q6_0,1 -khad -ctv q8_0 -ctv-first q5_1,7\n");
 }
 
 TEST(RoundTripTest, MlxOptiq) {
   EXPECT_EQ(Export("KV4;1:KV8", "mlx-optiq", 2),
-            "[{\"layer_idx\":0,\"bits\":4,\"group_size\":64}, {\"layer_idx\":1,\"bits\":8,\"group_size\":64}]\n");
+            "[{\"layer_idx\":0,\"bits\":4,\"group_size\":64}, "
+            "{\"layer_idx\":1,\"bits\":8,\"group_size\":64}]\n");
   // What the file leaves out stays exact.
-  EXPECT_EQ(Export("KV4;0:exact", "mlx-optiq", 2), "[{\"layer_idx\":1,\"bits\":4,\"group_size\":64}]\n");
+  EXPECT_EQ(Export("KV4;0:exact", "mlx-optiq", 2),
+            "[{\"layer_idx\":1,\"bits\":4,\"group_size\":64}]\n");
   EXPECT_EQ(Export("exact", "mlx-optiq", 2), "[]\n");
   EXPECT_EQ(Import("[]", "mlx-optiq", 2), "exact");
-  EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":7,"group_size":64}])", "mlx-optiq"), HasSubstr("\"bits\": found 7"));
+  EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":7,"group_size":64}])", "mlx-optiq"),
+              HasSubstr("\"bits\": found 7"));
   EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":4,"group_size":32}])", "mlx-optiq"),
               HasSubstr("\"group_size\": found 32, expected 64"));
-  EXPECT_THAT(ImportError(R"([{"layer_idx":0,"bits":4,"group_size":64}, {"layer_idx":0,"bits":4,"group_size":64}])",
-                          "mlx-optiq"),
-              HasSubstr("found layer 0 twice"));
+  EXPECT_THAT(
+      ImportError(
+          R"([{"layer_idx":0,"bits":4,"group_size":64}, {"layer_idx":0,"bits":4,"group_size":64}])",
+          "mlx-optiq"),
+      HasSubstr("found layer 0 twice"));
 }
 
 TEST(RoundTripTest, PythonSnippets) {
-  EXPECT_THAT(Export("K8V4;1:exact", "hf", 3), HasSubstr("KV_BITS = [\n    (8, 4), (16, 16), (8, 4),\n]\n"));
+  EXPECT_THAT(Export("K8V4;1:exact", "hf", 3),
+              HasSubstr("KV_BITS = [\n    (8, 4), (16, 16), (8, 4),\n]\n"));
   EXPECT_THAT(Export("K4V2", "hf-quanto"), HasSubstr("class QuantizedLayer(QuantoQuantizedLayer)"));
-  EXPECT_THAT(Export("K6V5", "exllamav3"), HasSubstr("CacheLayer_quant(*arguments, k_bits=key_bits, v_bits=value_bits)"));
+  EXPECT_THAT(Export("K6V5", "exllamav3"),
+              HasSubstr("CacheLayer_quant(*arguments, k_bits=key_bits, v_bits=value_bits)"));
   EXPECT_THAT(Export("K6V5", "exllamav3"), HasSubstr("for name, layer in cache.layers.items():"));
-  EXPECT_THAT(ImportError("CacheLayer_quant\nKV_BITS = [(8, 9), (8, 8), (8, 8), (8, 8)]", "exllamav3"),
-              HasSubstr("KV_BITS: layer 0: found 9 bits"));
-  EXPECT_THAT(ImportError("CacheLayer_quant\nKV_BITS = [(8, 9)]", "exllamav3"), HasSubstr("found 2 numbers, expected 8"));
+  EXPECT_THAT(
+      ImportError("CacheLayer_quant\nKV_BITS = [(8, 9), (8, 8), (8, 8), (8, 8)]", "exllamav3"),
+      HasSubstr("KV_BITS: layer 0: found 9 bits"));
+  EXPECT_THAT(ImportError("CacheLayer_quant\nKV_BITS = [(8, 9)]", "exllamav3"),
+              HasSubstr("found 2 numbers, expected 8"));
 }
 
 TEST(RoundTripTest, PublishedPresetsReadAsPythonToo) {
-  EXPECT_EQ(Import("per_layer_config = {0: {'nbits_key': 8, 'nbits_value': 4}, 1: {'nbits_key': 4, 'nbits_value': 4}}",
+  EXPECT_EQ(Import("per_layer_config = {0: {'nbits_key': 8, 'nbits_value': 4}, 1: {'nbits_key': 4, "
+                   "'nbits_value': 4}}",
                    "kvtuner", 2),
             "K8V4;1:KV4");
 }

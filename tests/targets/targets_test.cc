@@ -41,8 +41,8 @@ TEST(TargetsTest, ThePairsThatAreSearchedAreOfTheShape) {
 
 TEST(TargetsTest, KvtunerHasAllNinePairs) {
   for (const char* name : {"kvtuner", "kvtuner-kivi"}) {
-    EXPECT_THAT(Labels(FindTarget(name)), ElementsAre("KV8", "K8V4", "K8V2", "K4V8", "KV4", "K4V2",
-                                                      "K2V8", "K2V4", "KV2"));
+    EXPECT_THAT(Labels(FindTarget(name)),
+                ElementsAre("KV8", "K8V4", "K8V2", "K4V8", "KV4", "K4V2", "K2V8", "K2V4", "KV2"));
   }
 }
 

@@ -1,5 +1,3 @@
-#include "lib/runner/cuda/fake_quantize.h"
-
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -8,6 +6,7 @@
 #include <string>
 
 #include "lib/base/error.h"
+#include "lib/runner/cuda/fake_quantize.h"
 
 namespace kvtune {
 namespace {
@@ -32,8 +31,9 @@ __device__ void Store(float x, __nv_bfloat16* out) { *out = __float2bfloat16_rn(
 // A block's heads wait in shared memory, one a thread, so that global memory is read in order. The
 // stride head_dim + 1 keeps the threads' elements in different banks.
 template <typename T>
-__global__ void RoundTripHeadsKernel(const T* in, T* out, int64_t rows, int64_t tokens, int64_t head_dim,
-                                     HeadArithmetic arithmetic, StaticScales scales) {
+__global__ void RoundTripHeadsKernel(const T* in, T* out, int64_t rows, int64_t tokens,
+                                     int64_t head_dim, HeadArithmetic arithmetic,
+                                     StaticScales scales) {
   extern __shared__ float heads[];
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x;
   const int64_t count = rows - first < blockDim.x ? rows - first : blockDim.x;
@@ -62,9 +62,11 @@ __global__ void RoundTripColumnsKernel(const T* in, T* out, int64_t columns, int
   if (column >= columns) return;
   const int64_t first = column / head_dim * arithmetic.group * head_dim + column % head_dim;
   float* own = elements + threadIdx.x;
-  for (int64_t t = 0; t < arithmetic.group; ++t) own[t * blockDim.x] = Load(in[first + t * head_dim]);
+  for (int64_t t = 0; t < arithmetic.group; ++t)
+    own[t * blockDim.x] = Load(in[first + t * head_dim]);
   RoundTripRow({own, arithmetic.group, blockDim.x}, arithmetic.numerics, arithmetic.bits, 1.0f);
-  for (int64_t t = 0; t < arithmetic.group; ++t) Store(own[t * blockDim.x], &out[first + t * head_dim]);
+  for (int64_t t = 0; t < arithmetic.group; ++t)
+    Store(own[t * blockDim.x], &out[first + t * head_dim]);
 }
 
 // Makes a device current for as long as it lives.
@@ -85,13 +87,16 @@ class CurrentDevice {
 int ThreadsFor(size_t bytes_per_thread) {
   const size_t fitting = kSharedBytes / bytes_per_thread;
   if (fitting == 0) {
-    throw Error("quantizing a cache on CUDA: found a row of " + std::to_string(bytes_per_thread / sizeof(float)) +
-                " elements, expected at most " + std::to_string(kSharedBytes / sizeof(float)));
+    throw Error("quantizing a cache on CUDA: found a row of " +
+                std::to_string(bytes_per_thread / sizeof(float)) + " elements, expected at most " +
+                std::to_string(kSharedBytes / sizeof(float)));
   }
   return static_cast<int>(std::min<size_t>(kThreads, fitting));
 }
 
-unsigned BlocksFor(int64_t rows, int threads) { return static_cast<unsigned>((rows + threads - 1) / threads); }
+unsigned BlocksFor(int64_t rows, int threads) {
+  return static_cast<unsigned>((rows + threads - 1) / threads);
+}
 
 void RequireLaunched() {
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
@@ -104,16 +109,19 @@ void RequireLaunched() {
 template <typename Function>
 void WithElementType(ElementType type, const Function& function) {
   switch (type) {
-    case ElementType::kFloat32: return function(static_cast<float*>(nullptr));
-    case ElementType::kBFloat16: return function(static_cast<__nv_bfloat16*>(nullptr));
-    case ElementType::kFloat16: return function(static_cast<__half*>(nullptr));
+    case ElementType::kFloat32:
+      return function(static_cast<float*>(nullptr));
+    case ElementType::kBFloat16:
+      return function(static_cast<__nv_bfloat16*>(nullptr));
+    case ElementType::kFloat16:
+      return function(static_cast<__half*>(nullptr));
   }
 }
 
 }  // namespace
 
-void RoundTripHeadsOnCuda(const CudaHeads& x, const HeadsShape& shape, const HeadArithmetic& arithmetic,
-                          std::span<const float> static_scales) {
+void RoundTripHeadsOnCuda(const CudaHeads& x, const HeadsShape& shape,
+                          const HeadArithmetic& arithmetic, std::span<const float> static_scales) {
   StaticScales scales{};
   if (static_scales.size() > kLargestHeadCount) {
     throw Error("quantizing a cache on CUDA: found " + std::to_string(static_scales.size()) +
@@ -128,12 +136,14 @@ void RoundTripHeadsOnCuda(const CudaHeads& x, const HeadsShape& shape, const Hea
   WithElementType(x.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
     RoundTripHeadsKernel<T><<<BlocksFor(rows, threads), threads, bytes * threads>>>(
-        static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, shape.tokens, shape.head_dim, arithmetic, scales);
+        static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, shape.tokens, shape.head_dim,
+        arithmetic, scales);
   });
   RequireLaunched();
 }
 
-void RoundTripColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape, const HeadArithmetic& arithmetic) {
+void RoundTripColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape,
+                            const HeadArithmetic& arithmetic) {
   const CurrentDevice current(x.device);
   const int64_t columns = shape.heads * (shape.tokens / arithmetic.group) * shape.head_dim;
   const size_t bytes = static_cast<size_t>(arithmetic.group) * sizeof(float);

@@ -19,12 +19,14 @@ struct CudaHeads {
 };
 
 // Rows of a token and head; computed in float32 and rounded to `type` once. static_scales: one a KV
-// head, repeating over sequences; empty for scales of rows. On the default stream, where libtorch works
-// unless it is told otherwise. Throws Error when the launch fails.
-void RoundTripHeadsOnCuda(const CudaHeads& x, const HeadsShape& shape, const HeadArithmetic& arithmetic,
-                          std::span<const float> static_scales);
+// head, repeating over sequences; empty for scales of rows. On the default stream, where libtorch
+// works unless it is told otherwise. Throws Error when the launch fails.
+void RoundTripHeadsOnCuda(const CudaHeads& x, const HeadsShape& shape,
+                          const HeadArithmetic& arithmetic, std::span<const float> static_scales);
 
-// Rows of arithmetic.group tokens of one channel. REQUIRES: tokens is a multiple of arithmetic.group.
-void RoundTripColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape, const HeadArithmetic& arithmetic);
+// Rows of arithmetic.group tokens of one channel. REQUIRES: tokens is a multiple of
+// arithmetic.group.
+void RoundTripColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape,
+                            const HeadArithmetic& arithmetic);
 
 }  // namespace kvtune
