@@ -52,7 +52,7 @@ struct QuantLayout {
   friend bool operator==(const QuantLayout&, const QuantLayout&) = default;
 };
 
-// The arithmetic; formulas and sources are in lib/runner/row_quantizers.h.
+// The arithmetic; formulas and sources are in lib/kernels/row_quantizers.h.
 enum class Numerics : uint8_t {
   kExact,
   kKvtunerAsymmetric,

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "lib/runner/row_kernels_cpu.h"
+#include "lib/kernels/row_kernels_cpu.h"
 #include "lib/runner/row_ops.h"
 
 namespace kvtune {

@@ -6,9 +6,9 @@
 
 #include "lib/base/error.h"
 #include "lib/core/cache_maxima.h"
-#include "lib/runner/fake_quantize_cpu.h"
+#include "lib/kernels/fake_quantize_cpu.h"
 #if defined(KVTUNE_CUDA_KERNELS)
-#include "lib/runner/cuda/fake_quantize.h"
+#include "lib/kernels/cuda/fake_quantize.h"
 #endif
 
 namespace kvtune {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lib/runner/activation_store.h"
-#include "lib/runner/parallel_loop.h"
+#include "lib/kernels/parallel_loop.h"
 
 namespace kvtune {
 namespace {

@@ -1,6 +1,6 @@
 #include "lib/runner/row_ops.h"
 
-#include "lib/runner/row_kernels_cpu.h"
+#include "lib/kernels/row_kernels_cpu.h"
 
 namespace kvtune {
 

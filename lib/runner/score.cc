@@ -6,7 +6,7 @@
 
 #include "lib/base/random.h"
 #include "lib/runner/attention.h"
-#include "lib/runner/parallel_loop.h"
+#include "lib/kernels/parallel_loop.h"
 #include "lib/runner/token_loss.h"
 
 namespace kvtune {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "lib/runner/token_loss_cpu.h"
+#include "lib/kernels/token_loss_cpu.h"
 #include "lib/runner/torch.h"
 
 namespace kvtune {

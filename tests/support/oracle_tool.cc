@@ -22,7 +22,7 @@
 #include "lib/base/file.h"
 #include "lib/core/kv_format.h"
 #include "lib/io/checkpoint.h"
-#include "lib/runner/fake_quantize_cpu.h"
+#include "lib/kernels/fake_quantize_cpu.h"
 #include "lib/runner/model_runner.h"
 
 namespace kvtune {

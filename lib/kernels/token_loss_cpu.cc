@@ -1,8 +1,8 @@
-#include "lib/runner/token_loss_cpu.h"
+#include "lib/kernels/token_loss_cpu.h"
 
 #include <cmath>
 
-#include "lib/runner/vector_math.h"
+#include "lib/kernels/vector_math.h"
 
 namespace kvtune {
 namespace {

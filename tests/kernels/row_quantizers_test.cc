@@ -1,6 +1,6 @@
 // Smallest examples by hand; comparison with the engines' packages:
 // scripts/oracles/quantizer_parity.py.
-#include "lib/runner/row_quantizers.h"
+#include "lib/kernels/row_quantizers.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "lib/base/random.h"
-#include "lib/runner/fake_quantize_cpu.h"
-#include "lib/runner/lloyd_max.h"
+#include "lib/kernels/fake_quantize_cpu.h"
+#include "lib/kernels/lloyd_max.h"
 
 namespace kvtune {
 namespace {

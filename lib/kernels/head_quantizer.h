@@ -8,7 +8,7 @@
 #pragma once
 
 #include "lib/core/kv_format.h"
-#include "lib/runner/row_quantizers.h"
+#include "lib/kernels/row_quantizers.h"
 
 namespace kvtune {
 

@@ -1,4 +1,4 @@
-#include "lib/runner/fake_quantize_cpu.h"
+#include "lib/kernels/fake_quantize_cpu.h"
 
 #include <omp.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "lib/runner/vector_math.h"
+#include "lib/kernels/vector_math.h"
 
 namespace kvtune {
 namespace {

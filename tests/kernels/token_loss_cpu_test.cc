@@ -1,4 +1,4 @@
-#include "lib/runner/token_loss_cpu.h"
+#include "lib/kernels/token_loss_cpu.h"
 
 #include <gtest/gtest.h>
 

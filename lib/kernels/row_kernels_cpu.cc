@@ -1,4 +1,4 @@
-#include "lib/runner/row_kernels_cpu.h"
+#include "lib/kernels/row_kernels_cpu.h"
 
 #include <omp.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "lib/runner/vector_math.h"
+#include "lib/kernels/vector_math.h"
 
 namespace kvtune {
 namespace {

@@ -1,4 +1,4 @@
-#include "lib/runner/fake_quantize_cpu.h"
+#include "lib/kernels/fake_quantize_cpu.h"
 
 #include <gtest/gtest.h>
 

@@ -11,7 +11,7 @@
 #include <cmath>
 
 #include "lib/core/kv_format.h"
-#include "lib/runner/small_floats.h"
+#include "lib/kernels/small_floats.h"
 
 namespace kvtune {
 

@@ -1,11 +1,11 @@
-#include "lib/runner/head_quantizer.h"
+#include "lib/kernels/head_quantizer.h"
 
 #include <algorithm>
 #include <random>
 #include <string>
 
 #include "lib/base/error.h"
-#include "lib/runner/lloyd_max.h"
+#include "lib/kernels/lloyd_max.h"
 
 namespace kvtune {
 namespace {

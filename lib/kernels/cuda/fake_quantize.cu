@@ -6,7 +6,7 @@
 #include <string>
 
 #include "lib/base/error.h"
-#include "lib/runner/cuda/fake_quantize.h"
+#include "lib/kernels/cuda/fake_quantize.h"
 
 namespace kvtune {
 namespace {

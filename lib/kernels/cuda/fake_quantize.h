@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "lib/runner/fake_quantize_cpu.h"
+#include "lib/kernels/fake_quantize_cpu.h"
 
 namespace kvtune {
 

@@ -1,4 +1,4 @@
-#include "lib/runner/lloyd_max.h"
+#include "lib/kernels/lloyd_max.h"
 
 #include <algorithm>
 #include <cmath>

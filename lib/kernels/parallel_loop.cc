@@ -1,4 +1,4 @@
-#include "lib/runner/parallel_loop.h"
+#include "lib/kernels/parallel_loop.h"
 
 #include <omp.h>
 

@@ -16,7 +16,7 @@
 
 #include <cstdint>
 
-#include "lib/runner/head_quantizer.h"
+#include "lib/kernels/head_quantizer.h"
 
 namespace kvtune {
 
