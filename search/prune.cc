@@ -40,7 +40,7 @@ std::vector<Measured> MeasuredPairs(const SensitivityTable& table, const LayerSe
   std::vector<Measured> measured;
   for (size_t i = 0; i < table.pairs.size(); ++i) {
     const PairErrors& errors = layer.errors[i];
-    if (options.metric == PruneMetric::kIsolatedKl && !errors.kl) {
+    if (options.metric == ScreeningError::kIsolatedKl && !errors.kl) {
       throw Error(fmt::format(
           "pruning by isolated KL: found none for {} in layer {}, expected a table made with "
           "`kvtune calibrate --sensitivity kl`",
@@ -49,7 +49,7 @@ std::vector<Measured> MeasuredPairs(const SensitivityTable& table, const LayerSe
     measured.push_back(
         {table.pairs[i],
          options.bits == BitCount::kEffective ? errors.bits : NominalBits(table.pairs[i]),
-         options.metric == PruneMetric::kAttentionOutput ? errors.e_o : *errors.kl});
+         options.metric == ScreeningError::kAttentionOutput ? errors.e_o : *errors.kl});
   }
   return measured;
 }
@@ -117,7 +117,7 @@ CandidateSet Prune(const SensitivityTable& table, const PruneOptions& options) {
   CheckOptions(options);
   CandidateSet candidates;
   candidates.run = table.run;
-  candidates.metric = options.metric == PruneMetric::kAttentionOutput ? "e_o" : "kl";
+  candidates.metric = options.metric == ScreeningError::kAttentionOutput ? "e_o" : "kl";
   candidates.bits = options.bits == BitCount::kEffective ? "effective" : "nominal";
   for (const LayerSensitivity& layer : table.layers) {
     candidates.layers.push_back(

@@ -1,17 +1,19 @@
 // The prune stage: per layer, keep the precision pairs on the front of (bits, error).
 #pragma once
 
+#include "lib/base/words.h"
 #include "lib/core/candidates.h"
 #include "lib/core/sensitivity.h"
 
 namespace kvtune {
 
-enum class PruneMetric { kAttentionOutput, kIsolatedKl };
 enum class BitCount { kEffective, kNominal };
+inline constexpr Word<BitCount> kBitCountWords[] = {{"effective", BitCount::kEffective},
+                                                    {"nominal", BitCount::kNominal}};
 
 struct PruneOptions {
   // Which error decides. kIsolatedKl needs `calibrate --sensitivity kl`.
-  PruneMetric metric = PruneMetric::kAttentionOutput;
+  ScreeningError metric = ScreeningError::kAttentionOutput;
   // kNominal gives the paper's table 4, kEffective what the target stores.
   BitCount bits = BitCount::kEffective;
   // A pair is dropped only when another one of at most its bits has at most (1 - epsilon) times its

@@ -76,22 +76,6 @@ void CheckLayerLosses(const LayerLosses& losses, const LayerGroups& groups, size
 
 }  // namespace
 
-std::string_view AlgorithmName(Algorithm algorithm) {
-  switch (algorithm) {
-    case Algorithm::kNsga2:
-      return "nsga2";
-    case Algorithm::kMoead:
-      return "moead";
-    case Algorithm::kRandom:
-      return "random";
-    case Algorithm::kGreedy:
-      return "greedy";
-    case Algorithm::kIlp:
-      return "ilp";
-  }
-  return "";
-}
-
 SearchRun::SearchRun(const LayerGroups& groups, std::span<const PrecisionPair> uniform_pairs,
                      EvaluationCache& evaluator, const CostFunction& cost,
                      const SearchOptions& options, const OnGeneration& on_generation)
@@ -315,7 +299,7 @@ std::optional<double> SearchRun::SurrogateHypervolume() const {
 
 SearchSummary SearchRun::Summary() const {
   SearchSummary summary;
-  summary.algorithm = AlgorithmName(options_.algorithm);
+  summary.algorithm = WordOf(kAlgorithmWords, options_.algorithm);
   summary.exhaustive = exhaustive_;
   summary.stop_reason = stop_reason_;
   summary.distinct_plans = evaluator_.distinct_plans();

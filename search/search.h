@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/words.h"
 #include "lib/core/layer_groups.h"
 #include "lib/core/pareto_front.h"
 #include "lib/core/plan_shape.h"
@@ -29,7 +30,11 @@ namespace kvtune {
 //  - ilp: isolated losses, one additive integer program for every size, no joint score used.
 // The last three are what other tools do, to be compared with, and are not refined.
 enum class Algorithm { kNsga2, kMoead, kRandom, kGreedy, kIlp };
-std::string_view AlgorithmName(Algorithm algorithm);
+inline constexpr Word<Algorithm> kAlgorithmWords[] = {{"nsga2", Algorithm::kNsga2},
+                                                      {"moead", Algorithm::kMoead},
+                                                      {"random", Algorithm::kRandom},
+                                                      {"greedy", Algorithm::kGreedy},
+                                                      {"ilp", Algorithm::kIlp}};
 
 struct SearchOptions {
   Algorithm algorithm = Algorithm::kNsga2;

@@ -2,18 +2,19 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/kvtune/commands.h"
+#include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
-#include "apps/kvtune/stages.h"
 #include "lib/report/candidates_table.h"
 #include "lib/report/diagnosis_text.h"
 #include "lib/report/text_table.h"
+#include "lib/run/stages.h"
 
 namespace kvtune {
 
 ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& invocation) {
-  const std::filesystem::path out = RunDirectoryOf(arguments.run, arguments.model);
+  const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   RequireCreatableDirectory(out);
-  ModelSession model(arguments.model, arguments.run.held_out);
+  ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
   RunSession session(out, model.run(), invocation.command_line);
   session.RequireSameOptions(Stage::kCalibrate, OptionsOf(arguments.calibrate));
   const SensitivityTable table = CalibrateStep(session, model, arguments.calibrate);

@@ -10,6 +10,7 @@
 #include "apps/kvtune/options.h"
 #include "apps/kvtune/suggestion.h"
 #include "lib/base/log.h"
+#include "lib/base/version.h"
 #include "lib/report/text_table.h"
 
 namespace kvtune {
@@ -18,7 +19,7 @@ namespace {
 constexpr size_t kHelpWidth = 100;
 
 std::string ProgramHelp() {
-  std::string help = "kvtune " KVTUNE_VERSION
+  std::string help = "kvtune " + std::string(Version()) +
                      ": layer-wise KV cache precision, found offline\n\n"
                      "Usage: kvtune COMMAND [OPTIONS]\n\n";
   for (const Command& command : Commands()) {
@@ -147,7 +148,7 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments) {
     return ExitCode::kOk;
   }
   if (words.front() == "--version") {
-    fmt::print("kvtune {}\n", KVTUNE_VERSION);
+    fmt::print("kvtune {}\n", Version());
     return ExitCode::kOk;
   }
   const Command& command = TakeCommand(words);

@@ -1,9 +1,9 @@
 // kvtune cluster: the third stage alone.
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
-#include "apps/kvtune/stages.h"
 #include "lib/report/candidates_table.h"
 #include "lib/report/text_table.h"
+#include "lib/run/stages.h"
 
 namespace kvtune {
 

@@ -11,27 +11,27 @@ namespace kvtune {
 namespace {
 
 void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
-  AddModelArguments(app, arguments.model);
-  AddRunArguments(app, arguments.run);
-  AddSensitivity(app, arguments.calibrate.sensitivity);
+  AddRunInputs(app, arguments.inputs);
+  AddRunPlace(app, arguments.place);
+  AddSensitivity(app, arguments.calibrate.screening);
   AddCalibrateOptions(app, arguments.calibrate);
   AddPruneOptions(app, arguments.prune);
   AddClusterOptions(app, arguments.cluster);
   AddSearchOptions(app, arguments.search);
   // One flag serves both stages: what is measured is what prunes.
-  app.callback([&arguments] { arguments.prune.sensitivity = arguments.calibrate.sensitivity; });
+  app.callback([&arguments] { arguments.prune.metric = arguments.calibrate.screening; });
 }
 
 void DeclareCalibrate(CLI::App& app, CalibrateArguments& arguments) {
-  AddModelArguments(app, arguments.model);
-  AddRunArguments(app, arguments.run);
-  AddSensitivity(app, arguments.calibrate.sensitivity);
+  AddRunInputs(app, arguments.inputs);
+  AddRunPlace(app, arguments.place);
+  AddSensitivity(app, arguments.calibrate.screening);
   AddCalibrateOptions(app, arguments.calibrate);
 }
 
 void DeclarePrune(CLI::App& app, PruneArguments& arguments) {
   AddRunDirectory(app, arguments.run);
-  AddSensitivity(app, arguments.prune.sensitivity);
+  AddSensitivity(app, arguments.prune.metric);
   AddPruneOptions(app, arguments.prune);
 }
 
@@ -41,13 +41,15 @@ void DeclareCluster(CLI::App& app, ClusterArguments& arguments) {
 }
 
 void DeclareEvaluate(CLI::App& app, EvaluateArguments& arguments) {
-  AddModelArguments(app, arguments.model);
+  AddRunInputs(app, arguments.inputs);
   app.add_option("--plan", arguments.plans,
                  "A plan: \"KV4;0:KV8;26-27:K8V4\", an exported file or RUN:NAME; repeatable")
       ->type_name("SPEC")
       ->allow_extra_args(false);
-  AddChoice(app, "--uniform", arguments.uniform, {"all"}, "Also every uniform plan of the target")
-      ->default_str("");
+  AddWord(
+      app, "--uniform", {"all"}, "",
+      [&arguments](const std::string&) { arguments.uniform = UniformPlans::kAll; },
+      "Also every uniform plan of the target");
   app.add_flag("--stdin", arguments.read_stdin,
                "Read JSON plans from stdin, one a line or an array of them; answer each line");
   AddKnownScores(app, arguments.known_scores);
@@ -74,8 +76,8 @@ void DeclareCheck(CLI::App& app, GateArguments& arguments) {
           ->type_name("RUN:NAME");
   app.add_option("--out", arguments.out, "Config to write")->type_name("FILE")->needs(init);
   app.add_flag("--schema", arguments.schema, "Print the JSON Schema of configs");
-  AddSeed(app, arguments.model.seed);
-  AddDeviceArguments(app, arguments.model);
+  AddSeed(app, arguments.seed);
+  AddModelOptions(app, arguments.where);
 }
 
 void DeclareParetoList(CLI::App& app, FrontArguments& arguments) {
@@ -90,13 +92,16 @@ void DeclareParetoShow(CLI::App& app, FrontArguments& arguments) {
 
 void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
   AddRunDirectory(app, arguments.run);
-  app.add_option("--max-loss", arguments.max_loss, "Fewest bytes with at most this mean KL")
+  app.add_option("--max-loss", arguments.constraints.max_loss,
+                 "Fewest bytes with at most this mean KL")
       ->type_name("NATS");
-  app.add_option("--max-bits", arguments.max_bits, "Least loss with at most B effective bits")
+  app.add_option("--max-bits", arguments.constraints.max_bits,
+                 "Least loss with at most B effective bits")
       ->type_name("B");
-  app.add_option("--max-bytes", arguments.max_bytes, "Least loss with at most N bytes per token")
+  app.add_option("--max-bytes", arguments.constraints.max_bytes,
+                 "Least loss with at most N bytes per token")
       ->type_name("N");
-  app.add_flag("--lossless", arguments.lossless,
+  app.add_flag("--lossless", arguments.constraints.lossless,
                "Fewest bytes with a held-out loss not worse than the 8-bit uniform plan's");
 }
 

@@ -5,14 +5,15 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/kvtune/commands.h"
-#include "apps/kvtune/logged_scores.h"
-#include "apps/kvtune/model_session.h"
+#include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
-#include "apps/kvtune/plan_argument.h"
 #include "lib/base/file.h"
 #include "lib/calib/model_evaluator.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
+#include "lib/run/logged_scores.h"
+#include "lib/run/model_session.h"
+#include "lib/run/plan_source.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/plan_json.h"
 #include "search/evaluation_cache.h"
@@ -35,9 +36,9 @@ std::vector<NamedPlan> PlansOf(const EvaluateArguments& arguments, size_t layer_
     plans.push_back(std::move(added));
   };
   for (const std::string& text : arguments.plans) {
-    add({text, ReadPlanArgument(text, layer_count, target)});
+    add({text, ReadPlanSource(text, layer_count, target)});
   }
-  if (!arguments.uniform.empty()) {
+  if (arguments.uniform == UniformPlans::kAll) {
     for (const PrecisionPair pair : target.pairs) {
       add({PairLabel(pair), target.shape.Uniform(pair, layer_count)});
     }
@@ -115,7 +116,7 @@ void AnswerLines(std::istream& input, const ModelSession& model, EvaluationCache
 }
 
 void CheckArguments(const EvaluateArguments& arguments) {
-  const bool has_plans = !arguments.plans.empty() || !arguments.uniform.empty();
+  const bool has_plans = !arguments.plans.empty() || arguments.uniform == UniformPlans::kAll;
   if (has_plans == arguments.read_stdin) {
     throw Error(fmt::format("kvtune evaluate: found {}, expected plans (--plan, --uniform all) or "
                             "--stdin",
@@ -126,8 +127,8 @@ void CheckArguments(const EvaluateArguments& arguments) {
 
 // Before the model is loaded: mistyped plans are found at once.
 std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
-  const std::filesystem::path config_file = arguments.model.model / "config.json";
-  const Target& target = FindTarget(arguments.model.target);
+  const std::filesystem::path config_file = arguments.inputs.model / "config.json";
+  const Target& target = FindTarget(arguments.inputs.target);
   const ModelConfig config = ReadModelConfig(config_file);
   return PlansOf(arguments, static_cast<size_t>(config.layer_count()), TargetFor(target, config));
 }
@@ -137,8 +138,8 @@ std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
 ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invocation) {
   CheckArguments(arguments);
   const std::vector<NamedPlan> plans = ReadPlans(arguments);
-  ModelSession model(arguments.model, "none");
-  ModelEvaluator scorer(model.runner(), model.prompts().calibration.prompts);
+  ModelSession model(arguments.inputs, "none", RunnerLoader());
+  ModelEvaluator scorer(model.model(), model.prompts().calibration.prompts);
   EvaluationCache evaluator(scorer);
   if (!arguments.known_scores.empty()) {
     AddKnownScores(evaluator, arguments.known_scores, model.run(), scorer.prompt_count());

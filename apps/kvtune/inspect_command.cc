@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "apps/kvtune/commands.h"
-#include "apps/kvtune/model_size.h"
 #include "apps/kvtune/output.h"
 #include "lib/core/model_config.h"
+#include "lib/core/model_size.h"
 #include "lib/io/checkpoint.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"

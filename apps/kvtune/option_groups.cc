@@ -54,16 +54,18 @@ CLI::Validator Size() {
 
 }  // namespace
 
-CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
-                       const std::vector<std::string>& choices, const std::string& help) {
-  const auto check = [choices](const std::string& text) -> std::string {
-    if (std::ranges::find(choices, text) != choices.end()) return "";
-    return fmt::format("found \"{}\", expected {}", text, fmt::join(choices, ", "));
+CLI::Option* AddWord(CLI::App& app, const std::string& flag, std::vector<std::string> words,
+                     std::string_view default_word, std::function<void(const std::string&)> set,
+                     const std::string& help) {
+  const std::string type = fmt::format("{}", fmt::join(words, "|"));
+  const auto check = [words = std::move(words)](const std::string& text) -> std::string {
+    if (std::ranges::find(words, text) != words.end()) return "";
+    return fmt::format("found \"{}\", expected {}", text, fmt::join(words, ", "));
   };
-  return app.add_option(flag, value, help)
-      ->type_name(fmt::format("{}", fmt::join(choices, "|")))
+  return app.add_option_function<std::string>(flag, std::move(set), help)
+      ->type_name(type)
       ->check({check, ""})
-      ->capture_default_str();
+      ->default_str(std::string(default_word));
 }
 
 void AddTarget(CLI::App& app, std::string& target) {
@@ -95,16 +97,16 @@ void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
   app.add_option("RUN", run, "Run directory")->required();
 }
 
-void AddDeviceArguments(CLI::App& app, ModelArguments& model) {
-  AddDevice(app, model.device);
-  AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
+void AddModelOptions(CLI::App& app, ModelOptions& options) {
+  AddDevice(app, options.device);
+  AddChoice(app, "--dtype", options.data_type, kDataTypeWords,
             "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
-  app.add_option("--threads", model.threads, "CPU threads (default: all cores)")
+  app.add_option("--threads", options.threads, "CPU threads (default: all cores)")
       ->type_name("N")
       ->check(WholeNumber(1));
-  AddChoice(app, "--weights", model.weights, {"auto", "resident", "stream"},
+  AddChoice(app, "--weights", options.weights, kWeightWords,
             "In memory, or read layer by layer in every pass; auto: in memory if they fit");
-  app.add_option("--max-activation-memory", model.max_activation_memory,
+  app.add_option("--max-activation-memory", options.max_activation_bytes,
                  "Hidden states in memory at a time, the rest waits in a temporary file "
                  "(default: a quarter of the free memory)")
       ->type_name("SIZE")
@@ -118,52 +120,51 @@ void AddSeed(CLI::App& app, uint64_t& seed) {
       ->capture_default_str();
 }
 
-// Every option that means the same in all commands that run the model.
-void AddModelArguments(CLI::App& app, ModelArguments& model) {
-  AddModel(app, model.model);
-  AddTarget(app, model.target);
-  app.add_option("--prompts", model.prompts,
+void AddRunInputs(CLI::App& app, RunInputs& inputs) {
+  AddModel(app, inputs.model);
+  AddTarget(app, inputs.target);
+  app.add_option("--prompts", inputs.prompts.files,
                  "Prompt file: .jsonl with \"text\" or \"input_ids\", or plain text; repeatable "
                  "(default: the bundled calibration set)")
       ->type_name("FILE")
       ->allow_extra_args(false);
-  app.add_option("--max-prompts", model.max_prompts, "Use at most N prompts")
+  app.add_option("--max-prompts", inputs.prompts.max_prompts, "Use at most N prompts")
       ->type_name("N")
       ->check(WholeNumber(1));
-  app.add_option("--max-tokens", model.max_tokens, "Use at most N tokens in all")
+  app.add_option("--max-tokens", inputs.prompts.max_tokens, "Use at most N tokens in all")
       ->type_name("N")
       ->check(WholeNumber(1))
       ->capture_default_str();
-  AddChoice(app, "--long-prompts", model.long_prompts, {"refuse", "cut"},
+  AddChoice(app, "--long-prompts", inputs.prompts.long_prompts, kLongPromptWords,
             "A prompt of --prompts that is longer than the model's context");
-  AddSeed(app, model.seed);
-  AddContext(app, model.context);
-  AddDeviceArguments(app, model);
-  AddChoice(app, "--prefill", model.prefill, {"quantized", "exact"},
+  AddSeed(app, inputs.seed);
+  AddContext(app, inputs.context);
+  AddModelOptions(app, inputs.running);
+  AddChoice(app, "--prefill", inputs.running.prefill, kPrefillWords,
             "What attention reads during the prompt");
 }
 
-void AddRunArguments(CLI::App& app, RunArguments& run) {
-  app.add_option("--out", run.out, "Run directory (default: ./kvtune-<model name>-<target>)")
+void AddRunPlace(CLI::App& app, RunPlace& place) {
+  app.add_option("--out", place.out, "Run directory (default: ./kvtune-<model name>-<target>)")
       ->type_name("RUN");
-  app.add_option("--held-out", run.held_out,
+  app.add_option("--held-out", place.held_out,
                  "Prompts to score the result on, or none (default: the bundled held-out set; "
                  "with --prompts its last quarter)")
       ->type_name("FILE");
 }
 
-void AddSensitivity(CLI::App& app, std::string& sensitivity) {
-  AddChoice(app, "--sensitivity", sensitivity, {"eo", "kl"},
+void AddSensitivity(CLI::App& app, ScreeningError& screening) {
+  AddChoice(app, "--sensitivity", screening, kScreeningErrorWords,
             "Error that screens pairs: of the attention output, or KL with one layer quantized");
 }
 
-void AddCalibrateOptions(CLI::App& app, CalibrateOptionsArguments& calibrate) {
-  AddChoice(app, "--metric-reduction", calibrate.metric_reduction,
-            {"ratio-of-sums", "mean-of-ratios"}, "How errors are reduced over elements");
+void AddCalibrateOptions(CLI::App& app, CalibrateOptions& calibrate) {
+  AddChoice(app, "--metric-reduction", calibrate.reduction, kMetricReductionWords,
+            "How errors are reduced over elements");
 }
 
-void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune) {
-  AddChoice(app, "--bits", prune.bits, {"effective", "nominal"}, "Bits that pruning counts");
+void AddPruneOptions(CLI::App& app, PruneOptions& prune) {
+  AddChoice(app, "--bits", prune.bits, kBitCountWords, "Bits that pruning counts");
   app.add_option("--epsilon", prune.epsilon, "Keep pairs whose errors are this close, in [0, 1)")
       ->type_name("X")
       ->check(ShareBelowOne())
@@ -174,7 +175,7 @@ void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune) {
       ->capture_default_str();
 }
 
-void AddClusterOptions(CLI::App& app, ClusterOptionsArguments& cluster) {
+void AddClusterOptions(CLI::App& app, ClusterOptions& cluster) {
   app.add_option("--max-groups", cluster.max_groups, "Merge groups of layers down to N")
       ->type_name("N")
       ->check(WholeNumber(1));
@@ -188,8 +189,9 @@ void AddKnownScores(CLI::App& app, std::filesystem::path& file) {
       ->type_name("FILE");
 }
 
-void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
-  AddChoice(app, "--algorithm", search.algorithm, {"nsga2", "moead", "random", "greedy", "ilp"},
+void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
+  SearchOptions& search = step.search;
+  AddChoice(app, "--algorithm", search.algorithm, kAlgorithmWords,
             "What searches the groups; random, greedy and ilp are baselines");
   app.add_flag("--exact", search.exact,
                "Score every plan of the groups on all prompts, or refuse when they are too many");
@@ -204,7 +206,7 @@ void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
   app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
       ->type_name("N")
       ->check(WholeNumber(1));
-  app.add_option("--max-seconds", search.max_seconds,
+  app.add_option("--max-seconds", step.max_seconds,
                  "Stop the search after so long; the same command goes on from there")
       ->type_name("S")
       ->check(CLI::PositiveNumber);
@@ -212,20 +214,24 @@ void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
                  "End the grouped search after N generations in a row that added nothing")
       ->type_name("N")
       ->check(WholeNumber(1));
-  app.add_flag("--no-racing", search.no_racing,
-               "Score every plan on all prompts, also those that others clearly beat");
-  app.add_option("--search-seed", search.search_seed,
+  app.add_flag_callback(
+      "--no-racing", [&search] { search.racing.reset(); },
+      "Score every plan on all prompts, also those that others clearly beat");
+  app.add_option("--search-seed", step.search_seed,
                  "Seed of the search alone, where prompts shall stay (default: --seed)")
       ->type_name("N")
       ->check(WholeNumber(0));
-  AddKnownScores(app, search.known_scores);
+  AddKnownScores(app, step.known_scores);
   CLI::Option* refine =
-      app.add_option("--refine-evaluations", search.refine_evaluations,
+      app.add_option("--refine-evaluations", search.refinement_evaluations,
                      "Plans of the layer-wise refinement after the grouped search, at most")
           ->type_name("N")
           ->check(WholeNumber(1))
           ->capture_default_str();
-  app.add_flag("--no-refine", search.no_refine, "End with the grouped search")->excludes(refine);
+  app.add_flag_callback(
+         "--no-refine", [&search] { search.refinement_evaluations = 0; },
+         "End with the grouped search")
+      ->excludes(refine);
 }
 
 }  // namespace kvtune

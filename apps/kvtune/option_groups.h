@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "apps/kvtune/options.h"
+#include "lib/base/words.h"
 
 namespace CLI {
 class App;
@@ -15,9 +18,22 @@ class Option;
 
 namespace kvtune {
 
-// An option that takes one of `choices`; help and error message list them.
-CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
-                       const std::vector<std::string>& choices, const std::string& help);
+// An option that takes one of `words`, which help and error message list, and hands it to `set`. An
+// empty default is not shown.
+CLI::Option* AddWord(CLI::App& app, const std::string& flag, std::vector<std::string> words,
+                     std::string_view default_word, std::function<void(const std::string&)> set,
+                     const std::string& help);
+
+// The same for the values of a table of words (lib/base/words.h); the default is what `value`
+// holds.
+template <typename Table, typename Value>
+CLI::Option* AddChoice(CLI::App& app, const std::string& flag, Value& value, const Table& table,
+                       const std::string& help) {
+  const auto set = [&value, &table, flag](const std::string& word) {
+    value = ValueOf(table, word, flag);
+  };
+  return AddWord(app, flag, WordsOf(table), WordOf(table, value), set, help);
+}
 
 void AddTarget(CLI::App& app, std::string& target);
 void AddModel(CLI::App& app, std::filesystem::path& model);
@@ -26,18 +42,18 @@ void AddDevice(CLI::App& app, std::string& device);
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run);
 
 // Where and how the model runs: --device, --dtype, --threads, --weights, --max-activation-memory.
-void AddDeviceArguments(CLI::App& app, ModelArguments& model);
+void AddModelOptions(CLI::App& app, ModelOptions& options);
 void AddSeed(CLI::App& app, uint64_t& seed);
 // Every option of the commands that run the model.
-void AddModelArguments(CLI::App& app, ModelArguments& model);
-void AddRunArguments(CLI::App& app, RunArguments& run);
+void AddRunInputs(CLI::App& app, RunInputs& inputs);
+void AddRunPlace(CLI::App& app, RunPlace& place);
 
 // The stages' own. --sensitivity is apart: one flag serves calibrate and prune.
-void AddSensitivity(CLI::App& app, std::string& sensitivity);
-void AddCalibrateOptions(CLI::App& app, CalibrateOptionsArguments& calibrate);
-void AddPruneOptions(CLI::App& app, PruneOptionsArguments& prune);
-void AddClusterOptions(CLI::App& app, ClusterOptionsArguments& cluster);
+void AddSensitivity(CLI::App& app, ScreeningError& screening);
+void AddCalibrateOptions(CLI::App& app, CalibrateOptions& calibrate);
+void AddPruneOptions(CLI::App& app, PruneOptions& prune);
+void AddClusterOptions(CLI::App& app, ClusterOptions& cluster);
 void AddKnownScores(CLI::App& app, std::filesystem::path& file);
-void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search);
+void AddSearchOptions(CLI::App& app, SearchStepOptions& step);
 
 }  // namespace kvtune

@@ -1,5 +1,5 @@
 // The arguments of every command, as the command line leaves them: checked for form, not yet for
-// sense. Words that name a choice stay words; the command turns them into the stages' options.
+// sense.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,12 @@
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "lib/calib/calibrate.h"
+#include "lib/run/run_options.h"
+#include "search/cluster.h"
+#include "search/pick.h"
+#include "search/prune.h"
 
 namespace kvtune {
 
@@ -18,97 +24,44 @@ struct Invocation {
   OutputFormat format = OutputFormat::kText;
 };
 
-// What is to be run, on what and how: the same words in every command that runs the model.
-struct ModelArguments {
-  std::filesystem::path model;
-  std::string target = "kvtuner";
-  std::vector<std::filesystem::path> prompts;  // empty: the bundled calibration set
-  int64_t max_prompts = 0;                     // 0: all
-  int64_t max_tokens = 16384;                  // in all: minutes, not hours, on a CPU
-  std::string long_prompts = "refuse";         // "refuse", "cut"
-  uint64_t seed = 0;
-  int64_t context = 8192;  // tokens at which bytes are counted
-  std::string device = "auto";
-  std::string dtype = "auto";
-  int threads = 0;  // 0: all cores
-  std::string prefill = "quantized";
-  std::string weights = "auto";        // "auto", "resident", "stream"
-  uint64_t max_activation_memory = 0;  // bytes; 0: a quarter of the free memory
-};
-
-// A run directory and the prompts that are kept out of the search.
-struct RunArguments {
-  std::filesystem::path out;  // empty: ./kvtune-<model name>-<target>
-  std::string held_out;       // a file, "none", or empty: chosen by --prompts (run_prompts.h)
-};
-
-struct CalibrateOptionsArguments {
-  std::string sensitivity = "eo";
-  std::string metric_reduction = "ratio-of-sums";
-};
-
-struct PruneOptionsArguments {
-  std::string sensitivity = "eo";
-  std::string bits = "effective";
-  double epsilon = 0;
-  int min_pairs = 1;
-};
-
-struct ClusterOptionsArguments {
-  bool no_cluster = false;
-  int max_groups = 0;  // 0: no cap
-};
-
-struct SearchOptionsArguments {
-  int population = 16;
-  int generations = 8;
-  std::string algorithm = "nsga2";
-  bool exact = false;
-  int64_t max_evaluations = 0;  // 0: no limit but the generations' and the refinement's
-  double max_seconds = 0;       // 0: no limit
-  int stall_generations = 0;    // 0: no limit
-  bool no_racing = false;
-  std::optional<uint64_t> search_seed;  // default: --seed
-  std::filesystem::path known_scores;   // empty: none
-  int64_t refine_evaluations = 50;
-  bool no_refine = false;
-};
-
 struct CalibrateArguments {
-  ModelArguments model;
-  RunArguments run;
-  CalibrateOptionsArguments calibrate;
+  RunInputs inputs;
+  RunPlace place;
+  CalibrateOptions calibrate;
 };
 
 struct PruneArguments {
   std::filesystem::path run;
-  PruneOptionsArguments prune;
+  PruneOptions prune;
 };
 
 struct ClusterArguments {
   std::filesystem::path run;
-  ClusterOptionsArguments cluster;
+  ClusterOptions cluster;
 };
 
 struct SearchArguments {
-  ModelArguments model;
-  RunArguments run;
-  CalibrateOptionsArguments calibrate;
-  PruneOptionsArguments prune;
-  ClusterOptionsArguments cluster;
-  SearchOptionsArguments search;
+  RunInputs inputs;
+  RunPlace place;
+  CalibrateOptions calibrate;
+  PruneOptions prune;
+  ClusterOptions cluster;
+  SearchStepOptions search;
 };
 
+enum class UniformPlans { kNone, kAll };
+
 struct EvaluateArguments {
-  ModelArguments model;
+  RunInputs inputs;
   std::vector<std::string> plans;
-  std::string uniform;  // "all" or empty
+  UniformPlans uniform = UniformPlans::kNone;
   bool read_stdin = false;
   std::filesystem::path known_scores;  // empty: none
 };
 
 struct GateArguments {
-  ModelArguments model;  // device, dtype, threads and seed alone; the configs say the rest
+  ModelOptions where;  // the configs say the rest
+  uint64_t seed = 0;
   std::vector<std::filesystem::path> configs;
   std::filesystem::path baseline;  // empty: each config's own
   bool update_baseline = false;
@@ -124,15 +77,12 @@ struct GateArguments {
 
 struct FrontArguments {
   std::filesystem::path run;
-  std::string plan;  // of show and export
+  std::string plan;  // of show
 };
 
 struct PickArguments {
   std::filesystem::path run;
-  std::optional<double> max_loss;
-  std::optional<double> max_bits;
-  std::optional<double> max_bytes;
-  bool lossless = false;
+  PickConstraints constraints;
 };
 
 struct ExportArguments {
@@ -145,9 +95,9 @@ struct ExportArguments {
 
 struct InspectArguments {
   std::filesystem::path model;  // a checkpoint directory or a config.json
-  std::string target = "kvtuner";
-  int64_t context = 8192;
-  std::string device = "auto";
+  std::string target = RunInputs{}.target;
+  int64_t context = RunInputs{}.context;
+  std::string device = ModelOptions{}.device;
 };
 
 struct TokenizeArguments {

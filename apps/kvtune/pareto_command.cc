@@ -5,10 +5,10 @@
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
-#include "apps/kvtune/plan_argument.h"
 #include "lib/base/log.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
+#include "lib/run/plan_source.h"
 #include "search/pick.h"
 
 namespace kvtune {
@@ -54,12 +54,8 @@ ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invoca
 }
 
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation) {
-  const PickConstraints constraints{.max_loss = arguments.max_loss,
-                                    .max_bits = arguments.max_bits,
-                                    .max_bytes = arguments.max_bytes,
-                                    .lossless = arguments.lossless};
   const ParetoFront front = ReadFront(arguments.run);
-  const PickedPlan picked = PickPlan(front, constraints);
+  const PickedPlan picked = PickPlan(front, arguments.constraints);
   LogInfo(fmt::format("{}: {}", picked.plan.name, picked.reason));
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(picked.plan));

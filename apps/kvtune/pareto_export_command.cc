@@ -7,7 +7,6 @@
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
-#include "apps/kvtune/plan_argument.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -15,8 +14,9 @@
 #include "lib/core/cache_maxima.h"
 #include "lib/core/sensitivity.h"
 #include "lib/io/safetensors_writer.h"
+#include "lib/run/evaluation_log.h"
+#include "lib/run/plan_source.h"
 #include "lib/targets/target.h"
-#include "search/evaluation_log.h"
 
 namespace kvtune {
 namespace {

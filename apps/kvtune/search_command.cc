@@ -2,12 +2,15 @@
 #include <fmt/format.h>
 
 #include "apps/kvtune/commands.h"
+#include "apps/kvtune/interrupt.h"
+#include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
-#include "apps/kvtune/stages.h"
 #include "lib/base/log.h"
 #include "lib/report/diagnosis_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
+#include "lib/run/search_step.h"
+#include "lib/run/stages.h"
 
 namespace kvtune {
 namespace {
@@ -33,9 +36,9 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
 }  // namespace
 
 ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
-  const std::filesystem::path out = RunDirectoryOf(arguments.run, arguments.model);
+  const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   RequireCreatableDirectory(out);
-  ModelSession model(arguments.model, arguments.run.held_out);
+  ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
   RunSession session(out, model.run(), invocation.command_line);
   RequireSameOptions(session, model, arguments);
 
@@ -43,7 +46,10 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   const Diagnosis diagnosis = DiagnoseStep(session, table);
   PruneStep(session, arguments.prune);
   ClusterStep(session, arguments.cluster);
-  const SearchOutcome outcome = SearchStep(session, model, arguments.search);
+  const SearchOutcome outcome = [&] {
+    const InterruptDelay delay;  // what is scored when a signal comes is kept
+    return SearchStep(session, model, arguments.search, InterruptRequested);
+  }();
   PrintFront(outcome.front, diagnosis, session, invocation.format);
   if (!outcome.unfinished) return ExitCode::kOk;
   if (!outcome.interrupted) {

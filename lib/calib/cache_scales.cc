@@ -13,15 +13,15 @@ bool NeedCalibratedScales(std::span<const PrecisionPair> pairs) {
   });
 }
 
-void CalibrateScales(ModelRunner& runner, std::span<const TokenIds> prompts) {
+void CalibrateScales(MeasuredModel& model, std::span<const TokenIds> prompts) {
   Progress progress("calibrating scales", static_cast<int64_t>(prompts.size()), "prompts");
   std::vector<LayerMaxima> maxima;
   for (LayerObservation& layer :
-       runner.ObserveAttention(prompts, {}, [&](int64_t count) { progress.Advance(count); })) {
+       model.ObserveAttention(prompts, {}, [&](int64_t count) { progress.Advance(count); })) {
     maxima.push_back(std::move(layer.maxima));
   }
   progress.Finish();
-  runner.SetCacheMaxima(std::move(maxima));
+  model.SetCacheMaxima(std::move(maxima));
 }
 
 }  // namespace kvtune

@@ -3,17 +3,17 @@
 
 #include <span>
 
+#include "lib/core/measured_model.h"
 #include "lib/core/precision_plan.h"
-#include "lib/runner/model_runner.h"
 
 namespace kvtune {
 
 // Whether any format of the pairs has a calibrated scale.
 bool NeedCalibratedScales(std::span<const PrecisionPair> pairs);
 
-// One exact pass over the calibration prompts, after which the runner can score such formats.
+// One exact pass over the calibration prompts, after which the model can score such formats.
 // Always the calibration prompts, also when others are scored: an engine's scales are fixed before
 // it serves.
-void CalibrateScales(ModelRunner& runner, std::span<const TokenIds> prompts);
+void CalibrateScales(MeasuredModel& model, std::span<const TokenIds> prompts);
 
 }  // namespace kvtune

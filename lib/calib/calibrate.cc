@@ -86,9 +86,9 @@ double OutlierRatio(std::vector<double> channel_max) {
 
 // Plans that quantize one layer with one pair, layer by layer: in the prefix tree they share the
 // exact layers below.
-void AddIsolatedKl(ModelRunner& runner, const PromptSet& prompts, SensitivityTable& table) {
+void AddIsolatedKl(MeasuredModel& model, const PromptSet& prompts, SensitivityTable& table) {
   const size_t layer_count = table.layers.size();
-  ModelEvaluator evaluator(runner, prompts.prompts);
+  ModelEvaluator evaluator(model, prompts.prompts);
   Progress progress("isolated KL", static_cast<int64_t>(layer_count), "layers");
   for (size_t layer = 0; layer < layer_count; ++layer) {
     std::vector<PrecisionPlan> plans;
@@ -105,10 +105,10 @@ void AddIsolatedKl(ModelRunner& runner, const PromptSet& prompts, SensitivityTab
 
 }  // namespace
 
-SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
+SensitivityTable Calibrate(MeasuredModel& model, const PromptSet& prompts,
                            std::span<const PrecisionPair> pairs, const CalibrateOptions& options) {
   Progress progress("calibrating", static_cast<int64_t>(prompts.prompts.size()), "prompts");
-  const std::vector<LayerObservation> observations = runner.ObserveAttention(
+  const std::vector<LayerObservation> observations = model.ObserveAttention(
       prompts.prompts, pairs, [&](int64_t count) { progress.Advance(count); });
   progress.Finish();
 
@@ -120,7 +120,7 @@ SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
     layer.index = index;
     for (size_t i = 0; i < pairs.size(); ++i) {
       layer.errors.push_back(MakePairErrors(observation.pairs[i], observation.key_channel_total,
-                                            pairs[i], runner.config().layers[index],
+                                            pairs[i], model.config().layers[index],
                                             options.reduction));
     }
     layer.key_outlier_ratio = OutlierRatio(observation.key_channel_max);
@@ -131,7 +131,7 @@ SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
     }
     table.layers.push_back(std::move(layer));
   }
-  if (options.isolated_kl) AddIsolatedKl(runner, prompts, table);
+  if (options.screening == ScreeningError::kIsolatedKl) AddIsolatedKl(model, prompts, table);
   return table;
 }
 

@@ -3,24 +3,28 @@
 
 #include <span>
 
+#include "lib/base/words.h"
 #include "lib/calib/prompt_set.h"
-#include "lib/core/plan_evaluator.h"
+#include "lib/core/measured_model.h"
 #include "lib/core/sensitivity.h"
-#include "lib/runner/model_runner.h"
 
 namespace kvtune {
 
 // Ratio of sums is what the paper's published figures fit; element-wise ratios explode near zero.
 enum class MetricReduction { kRatioOfSums, kMeanOfRatios };
+inline constexpr Word<MetricReduction> kMetricReductionWords[] = {
+    {"ratio-of-sums", MetricReduction::kRatioOfSums},
+    {"mean-of-ratios", MetricReduction::kMeanOfRatios}};
 
 struct CalibrateOptions {
   MetricReduction reduction = MetricReduction::kRatioOfSums;
-  // Also the isolated forward KL of the logits with only one layer quantized.
-  bool isolated_kl = false;
+  // With kIsolatedKl the forward KL of the logits with only one layer quantized is measured too,
+  // which takes a pass for every layer and pair.
+  ScreeningError screening = ScreeningError::kAttentionOutput;
 };
 
 // One exact pass over the prompts. The table's `run` is left for the caller to fill.
-SensitivityTable Calibrate(ModelRunner& runner, const PromptSet& prompts,
+SensitivityTable Calibrate(MeasuredModel& model, const PromptSet& prompts,
                            std::span<const PrecisionPair> pairs, const CalibrateOptions& options);
 
 }  // namespace kvtune

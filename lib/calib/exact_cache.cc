@@ -86,17 +86,17 @@ std::vector<ExactPass> Read(const fs::path& file, const ExactCacheKey& key, size
   return passes;
 }
 
-// Whether the runner has them now.
-bool Restore(const fs::path& file, const ExactCacheKey& key, ModelRunner& runner,
+// Whether the model has them now.
+bool Restore(const fs::path& file, const ExactCacheKey& key, MeasuredModel& model,
              std::span<const TokenIds> prompts) {
   try {
     const std::vector<ExactPass> passes = Read(file, key, prompts.size());
     const auto shortest = std::ranges::min_element(prompts, {}, &TokenIds::size) - prompts.begin();
     const std::span<const TokenIds> sample = prompts.subspan(static_cast<size_t>(shortest), 1);
-    if (runner.ExactPasses(sample).front() != passes[static_cast<size_t>(shortest)]) {
+    if (model.ExactPasses(sample).front() != passes[static_cast<size_t>(shortest)]) {
       throw Error("this machine rounds otherwise");
     }
-    runner.RestoreExactPasses(prompts, passes);
+    model.RestoreExactPasses(prompts, passes);
     return true;
   } catch (const Error& error) {
     LogInfo(fmt::format("cache: {} is made anew: {}", file.string(), error.what()));
@@ -112,17 +112,17 @@ fs::path ExactCacheFile(const fs::path& folder, const ExactCacheKey& key) {
   return folder / ("exact-" + digest + ".bin");
 }
 
-CacheUse UseExactCache(const fs::path& folder, const ExactCacheKey& key, ModelRunner& runner,
+CacheUse UseExactCache(const fs::path& folder, const ExactCacheKey& key, MeasuredModel& model,
                        std::span<const TokenIds> prompts) {
   CreateWritableDirectory(folder);
   const fs::path file = ExactCacheFile(folder, key);
   const bool known = fs::exists(file);
-  if (known && Restore(file, key, runner, prompts)) {
+  if (known && Restore(file, key, model, prompts)) {
     LogInfo(fmt::format("cache: the exact model's pass over {} prompts is in {}", prompts.size(),
                         file.string()));
     return CacheUse::kUsed;
   }
-  Write(file, key, runner.ExactPasses(prompts));
+  Write(file, key, model.ExactPasses(prompts));
   return known ? CacheUse::kReplaced : CacheUse::kStored;
 }
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "lib/runner/model_runner.h"
+#include "lib/core/measured_model.h"
 
 namespace kvtune {
 
@@ -26,12 +26,12 @@ enum class CacheUse {
   kReplaced,  // there was one that did not fit: run again and written
 };
 
-// Gives the runner the exact passes of `prompts`, from the cache where it has them. An entry is
+// Gives the model the exact passes of `prompts`, from the cache where it has them. An entry is
 // used only when its checksum is right and the shortest prompt, which is run again, gives the same
 // bits: an entry of another processor or library, whose rounding differs, is replaced. Throws Error
 // when the folder cannot be written.
 CacheUse UseExactCache(const std::filesystem::path& folder, const ExactCacheKey& key,
-                       ModelRunner& runner, std::span<const TokenIds> prompts);
+                       MeasuredModel& model, std::span<const TokenIds> prompts);
 
 // The entry's file.
 std::filesystem::path ExactCacheFile(const std::filesystem::path& folder, const ExactCacheKey& key);

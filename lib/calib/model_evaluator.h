@@ -4,25 +4,26 @@
 #include <span>
 #include <vector>
 
+#include "lib/core/measured_model.h"
 #include "lib/core/plan_evaluator.h"
-#include "lib/runner/model_runner.h"
 
 namespace kvtune {
 
 class ModelEvaluator : public PlanEvaluator {
  public:
-  // REQUIRES: runner and prompts outlive the evaluator.
-  ModelEvaluator(ModelRunner& runner, std::span<const TokenIds> prompts);
+  // REQUIRES: model and prompts outlive the evaluator.
+  ModelEvaluator(MeasuredModel& model, std::span<const TokenIds> prompts)
+      : model_(model), prompts_(prompts) {}
 
-  size_t layer_count() const override;
+  size_t layer_count() const override { return model_.layer_count(); }
   size_t prompt_count() const override { return prompts_.size(); }
   std::vector<std::vector<PromptScore>> ScorePrompts(std::span<const PrecisionPlan> plans,
                                                      PromptRange range) override;
 
  private:
-  ModelRunner& runner_;
+  MeasuredModel& model_;
   std::span<const TokenIds> prompts_;
-  std::vector<double> exact_nll_;  // nats, of every prompt; empty until the first call
+  bool knows_exact_ = false;
 };
 
 }  // namespace kvtune

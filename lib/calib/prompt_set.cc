@@ -80,8 +80,9 @@ Tokenizer LoadTokenizer(const fs::path& file, const ModelConfig& config) {
 }
 
 // The chosen prompts in the order of the shuffle, the last one cut where the token budget ends.
-std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& options) {
-  Random random(DeriveSeed(options.seed, SeedPurpose::kPromptShuffle));
+std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& options,
+                             uint64_t seed) {
+  Random random(DeriveSeed(seed, SeedPurpose::kPromptShuffle));
   random.Shuffle(std::span(all));
   std::vector<TokenIds> chosen;
   int64_t tokens = 0;
@@ -132,7 +133,7 @@ fs::path BundledPromptFile(BundledSet set) {
       name, looked_at));
 }
 
-PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
+PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, uint64_t seed,
                         const fs::path& model_directory, const ModelConfig& config) {
   PromptSet set;
   std::vector<fs::path> files = options.files;
@@ -172,7 +173,7 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
     }
   }
   set.available_count = static_cast<int64_t>(all.size());
-  set.prompts = Choose(std::move(all), options);
+  set.prompts = Choose(std::move(all), options, seed);
   if (set.prompts.empty()) {
     throw Error(fmt::format(
         "choosing prompts: found room for none with --max-prompts {} and --max-tokens {}, expected "

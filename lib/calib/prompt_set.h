@@ -6,14 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/words.h"
+#include "lib/core/measured_model.h"
 #include "lib/core/model_config.h"
 #include "lib/io/prompt_file.h"
-#include "lib/runner/model_runner.h"
 
 namespace kvtune {
 
 // What to do with a prompt that is longer than the model's context.
 enum class LongPrompts { kRefuse, kCut };
+inline constexpr Word<LongPrompts> kLongPromptWords[] = {{"refuse", LongPrompts::kRefuse},
+                                                         {"cut", LongPrompts::kCut}};
 
 // A file of plain text becomes prompts of so many tokens each, or of the model's context where that
 // is shorter: windows side by side, no token in two of them. 32 windows are the default
@@ -23,11 +26,11 @@ constexpr int64_t kWindowTokens = 512;
 struct PromptOptions {
   std::vector<std::filesystem::path> files;  // empty: the bundled calibration set
   int64_t max_prompts = 0;                   // 0: all
-  int64_t max_tokens = 0;                    // in all; 0: no limit. The last prompt is cut to fit
+  // In all; the last prompt is cut to fit. 0: no limit. Minutes, not hours, on a CPU.
+  int64_t max_tokens = 16384;
   // A user's own prompt is refused rather than silently scored in part. Bundled prompts are always
   // cut: the user did not choose their length.
   LongPrompts long_prompts = LongPrompts::kRefuse;
-  uint64_t seed = 0;  // of the shuffle before prompts are chosen
 };
 
 struct PromptSet {
@@ -51,7 +54,8 @@ std::filesystem::path BundledPromptFile(BundledSet set);
 // Reads, tokenizes with the model's tokenizer.json, shuffles by seed and cuts.
 // Throws Error: no prompts, a prompt under two tokens, longer than the model's context or with an
 // id outside the vocabulary, naming file and line; a tokenizer with more ids than the model embeds.
-PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set,
+// `seed`: of the shuffle before prompts are chosen.
+PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, uint64_t seed,
                         const std::filesystem::path& model_directory, const ModelConfig& config);
 
 }  // namespace kvtune

@@ -12,12 +12,13 @@ namespace kvtune {
 // One plan on one prompt. Kept beside the summary, so that intervals can be made over prompts and
 // two plans compared prompt by prompt.
 struct PromptScore {
-  int64_t tokens = 0;           // scored positions: those with a next token in the prompt
-  double kl_sum = 0;            // nats, >= 0, lower is better
-  double nll_sum = 0;           // nats, the plan's own negative log-likelihood of the next token
-  double exact_nll_sum = 0;     // nats, the exact model's
-  int64_t top1_matches = 0;     // positions where plan and exact model prefer the same token
-  std::vector<float> token_kl;  // nats by scored position; empty once it is summarized
+  int64_t tokens = 0;        // scored positions: those with a next token in the prompt
+  double kl_sum = 0;         // nats, >= 0, lower is better
+  double nll_sum = 0;        // nats, the plan's own negative log-likelihood of the next token
+  double exact_nll_sum = 0;  // nats, the exact model's
+  int64_t top1_matches = 0;  // positions where plan and exact model prefer the same token
+  // Nats by scored position. Empty once it is summarized; in the gate's records only the largest.
+  std::vector<float> token_kl;
 };
 
 // Joint score: all layers quantized at once. KL is the forward KL from the exact to the quantized

@@ -27,7 +27,7 @@ struct Provenance {
   std::string prefill;  // "quantized", "exact"
   uint64_t seed = 0;
   int64_t context = 0;  // tokens at which bytes are counted
-  // Nats per token that rounding alone makes of a score (ModelRunner::NoiseFloor): plans whose
+  // Nats per token that rounding alone makes of a score (MeasuredModel::NoiseFloor): plans whose
   // losses are closer than this are ties. Measured where plans are scored.
   std::optional<double> noise_floor = std::nullopt;
   int64_t layer_count = 0;

@@ -11,11 +11,18 @@
 #include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/base/words.h"
 #include "lib/core/cache_maxima.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/provenance.h"
 
 namespace kvtune {
+
+// The error that screens pairs: of the attention output (e_o), or the forward KL of the logits with
+// one layer quantized.
+enum class ScreeningError { kAttentionOutput, kIsolatedKl };
+inline constexpr Word<ScreeningError> kScreeningErrorWords[] = {
+    {"eo", ScreeningError::kAttentionOutput}, {"kl", ScreeningError::kIsolatedKl}};
 
 struct PairErrors {
   double e_k = 0;   // sum|K-K^| / sum|K|, over the cache as it stands after each prompt

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "lib/calib/prompt_set.h"
 #include "lib/core/artifacts.h"
+#include "lib/core/model_options.h"
 
 namespace kvtune {
 namespace {
@@ -40,6 +42,13 @@ FieldRule Text(std::string_view name, Presence presence, std::string_view meanin
           .most = {},
           .choices = {},
           .fields = {}};
+}
+
+template <typename Table>
+std::vector<std::string_view> ChoicesOf(const Table& table) {
+  std::vector<std::string_view> choices;
+  for (const auto& entry : table) choices.push_back(entry.word);
+  return choices;
 }
 
 FieldRule Choice(std::string_view name, std::vector<std::string_view> choices,
@@ -147,11 +156,11 @@ std::vector<FieldRule> MakeRules() {
       Text("prompts_hash", Presence::kRequired, "Of the token ids that are scored"),
       Integer("max_prompts", "At most so many prompts, chosen by the seed (default: all)", 1),
       Integer("max_tokens", "At most so many tokens in all (default: 16384)", 1),
-      Choice("long_prompts", {"refuse", "cut"},
+      Choice("long_prompts", ChoicesOf(kLongPromptWords),
              "What becomes of a prompt that is longer than the model's context (default: refuse)"),
       Integer("seed", "Of the choice of prompts (default: 0)", 0),
       Integer("context", "Tokens at which bytes are counted (default: 8192)", 1),
-      Choice("prefill", {"quantized", "exact"},
+      Choice("prefill", ChoicesOf(kPrefillWords),
              "What attention reads during the prompt (default: quantized)"),
       Object("limits", Presence::kRequired, "What the plan must hold, whatever the baseline was",
              {Number("kl_mean", "Highest mean KL, nats per token", 0),

@@ -90,14 +90,19 @@ GateConfig GateConfigFromJson(const Json& json, const fs::path& file) {
   config.model_hash = fields.String("model_hash");
   config.target = fields.String("target");
   config.plan = fields.String("plan");
-  config.prompts = ReadPrompts(fields, folder);
+  config.prompts.files = ReadPrompts(fields, folder);
   config.prompts_hash = fields.String("prompts_hash");
-  if (fields.Has("max_prompts")) config.max_prompts = fields.Integer("max_prompts");
-  if (fields.Has("max_tokens")) config.max_tokens = fields.Integer("max_tokens");
-  if (fields.Has("long_prompts")) config.long_prompts = fields.String("long_prompts");
+  PromptOptions& prompts = config.prompts;
+  if (fields.Has("max_prompts")) prompts.max_prompts = fields.Integer("max_prompts");
+  if (fields.Has("max_tokens")) prompts.max_tokens = fields.Integer("max_tokens");
+  if (fields.Has("long_prompts")) {
+    prompts.long_prompts = ValueOf(kLongPromptWords, fields.String("long_prompts"), "long_prompts");
+  }
   if (fields.Has("seed")) config.seed = static_cast<uint64_t>(fields.Integer("seed"));
   if (fields.Has("context")) config.context = fields.Integer("context");
-  if (fields.Has("prefill")) config.prefill = fields.String("prefill");
+  if (fields.Has("prefill")) {
+    config.prefill = ValueOf(kPrefillWords, fields.String("prefill"), "prefill");
+  }
   config.limits = ReadLimits(fields);
   if (fields.Has("confidence")) config.confidence = fields.Number("confidence");
   return config;
@@ -115,7 +120,7 @@ GateConfig ReadGateConfig(const fs::path& file) {
 Json ToJson(const GateConfig& config) {
   const fs::path folder = config.file.parent_path();
   Json prompts = Json::array();
-  for (const fs::path& file : config.prompts) prompts.push_back(RelativeTo(folder, file));
+  for (const fs::path& file : config.prompts.files) prompts.push_back(RelativeTo(folder, file));
   if (prompts.empty()) prompts.push_back(kBundled);
   Json json = {{"schema_version", kSchemaVersion},
                {"name", config.name},
@@ -125,12 +130,12 @@ Json ToJson(const GateConfig& config) {
                {"plan", config.plan},
                {"prompts", std::move(prompts)},
                {"prompts_hash", config.prompts_hash}};
-  if (config.max_prompts > 0) json["max_prompts"] = config.max_prompts;
-  json["max_tokens"] = config.max_tokens;
-  json["long_prompts"] = config.long_prompts;
+  if (config.prompts.max_prompts > 0) json["max_prompts"] = config.prompts.max_prompts;
+  json["max_tokens"] = config.prompts.max_tokens;
+  json["long_prompts"] = WordOf(kLongPromptWords, config.prompts.long_prompts);
   json["seed"] = config.seed;
   json["context"] = config.context;
-  json["prefill"] = config.prefill;
+  json["prefill"] = WordOf(kPrefillWords, config.prefill);
   json["limits"] = MetricsToJson(config.limits.absolute);
   if (!config.limits.relative.empty())
     json["limits"]["relative"] = MetricsToJson(config.limits.relative);

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/calib/prompt_set.h"
+#include "lib/core/model_options.h"
 #include "lib/gate/verdict.h"
 
 namespace kvtune {
@@ -20,15 +22,12 @@ struct GateConfig {
   std::filesystem::path model;  // as are all paths here: resolved
   std::string model_hash;
   std::string target;
-  std::string plan;                            // a plan spec
-  std::vector<std::filesystem::path> prompts;  // empty: the bundled calibration set
+  std::string plan;  // a plan spec
+  PromptOptions prompts;
   std::string prompts_hash;
-  int64_t max_prompts = 0;  // as the options of the same names
-  int64_t max_tokens = 16384;
-  std::string long_prompts = "refuse";
   uint64_t seed = 0;
   int64_t context = 8192;
-  std::string prefill = "quantized";
+  PrefillMode prefill = PrefillMode::kQuantized;
   Limits limits;
   double confidence = 0.99;
 };

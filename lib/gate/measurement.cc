@@ -25,20 +25,22 @@ double TailQuantile(std::vector<float>& largest, int64_t tokens) {
   return low + fraction * (high - low);
 }
 
-double SumOf(const PromptMeasurement& prompt, Metric metric) {
+double SumOf(const PromptScore& prompt, Metric metric) {
   if (metric == Metric::kKlMean) return prompt.kl_sum;
-  if (metric == Metric::kDeltaNll) return prompt.delta_nll_sum;
+  if (metric == Metric::kDeltaNll) return prompt.nll_sum - prompt.exact_nll_sum;
   return static_cast<double>(prompt.top1_matches);
 }
 
-PromptMeasurement PromptFromJson(JsonFields fields) {
-  PromptMeasurement prompt{.tokens = fields.Integer("tokens"),
-                           .kl_sum = fields.Number("kl_sum"),
-                           .delta_nll_sum = fields.Number("delta_nll_sum"),
-                           .top1_matches = fields.Integer("top1_matches"),
-                           .kl_tail = {}};
+// A baseline keeps the difference to the exact model's nll only; the exact model's own is then 0.
+PromptScore PromptFromJson(JsonFields fields) {
+  PromptScore prompt{.tokens = fields.Integer("tokens"),
+                     .kl_sum = fields.Number("kl_sum"),
+                     .nll_sum = fields.Number("delta_nll_sum"),
+                     .exact_nll_sum = 0,
+                     .top1_matches = fields.Integer("top1_matches"),
+                     .token_kl = {}};
   for (const double kl : fields.Numbers("kl_tail"))
-    prompt.kl_tail.push_back(static_cast<float>(kl));
+    prompt.token_kl.push_back(static_cast<float>(kl));
   fields.RequireNoOthers();
   if (prompt.tokens < 1)
     fields.Fail("tokens", fmt::format("found {}, expected at least 1", prompt.tokens));
@@ -46,7 +48,7 @@ PromptMeasurement PromptFromJson(JsonFields fields) {
     fields.Fail("top1_matches",
                 fmt::format("found {}, expected 0 to {}", prompt.top1_matches, prompt.tokens));
   }
-  if (!std::ranges::is_sorted(prompt.kl_tail, std::greater<>())) {
+  if (!std::ranges::is_sorted(prompt.token_kl, std::greater<>())) {
     fields.Fail("kl_tail", "found smaller values before larger ones, expected the largest first");
   }
   return prompt;
@@ -79,16 +81,11 @@ size_t TailLength(std::span<const int64_t> tokens_of_prompts) {
   return static_cast<size_t>(std::ceil((1 - kTailQuantile) * most)) + 2;
 }
 
-PromptMeasurement MeasurePrompt(std::span<const float> token_kl, double delta_nll,
-                                int64_t top1_matches, size_t tail) {
-  PromptMeasurement prompt{.tokens = static_cast<int64_t>(token_kl.size()),
-                           .kl_sum = std::accumulate(token_kl.begin(), token_kl.end(), 0.0),
-                           .delta_nll_sum = delta_nll,
-                           .top1_matches = top1_matches,
-                           .kl_tail = {}};
-  prompt.kl_tail.resize(std::min(tail, token_kl.size()));
-  std::ranges::partial_sort_copy(token_kl, prompt.kl_tail, std::greater<>());
-  return prompt;
+PromptScore WithTailOnly(PromptScore score, size_t tail) {
+  std::vector<float> largest(std::min(tail, score.token_kl.size()));
+  std::ranges::partial_sort_copy(score.token_kl, largest, std::greater<>());
+  score.token_kl = std::move(largest);
+  return score;
 }
 
 double ValueOver(const Measurement& measurement, Metric metric, std::span<const size_t> drawn) {
@@ -96,10 +93,10 @@ double ValueOver(const Measurement& measurement, Metric metric, std::span<const 
   double sum = 0;
   std::vector<float> largest;
   for (const size_t i : drawn) {
-    const PromptMeasurement& prompt = measurement.prompts[i];
+    const PromptScore& prompt = measurement.prompts[i];
     tokens += prompt.tokens;
     if (metric == Metric::kKlP999) {
-      largest.insert(largest.end(), prompt.kl_tail.begin(), prompt.kl_tail.end());
+      largest.insert(largest.end(), prompt.token_kl.begin(), prompt.token_kl.end());
     } else {
       sum += SumOf(prompt, metric);
     }
@@ -117,12 +114,12 @@ double ValueOf(const Measurement& measurement, Metric metric) {
 
 Json ToJson(const Measurement& measurement) {
   Json json = {{"bytes_per_token", measurement.bytes_per_token}, {"prompts", Json::array()}};
-  for (const PromptMeasurement& prompt : measurement.prompts) {
+  for (const PromptScore& prompt : measurement.prompts) {
     json["prompts"].push_back({{"tokens", prompt.tokens},
                                {"kl_sum", prompt.kl_sum},
-                               {"delta_nll_sum", prompt.delta_nll_sum},
+                               {"delta_nll_sum", prompt.nll_sum - prompt.exact_nll_sum},
                                {"top1_matches", prompt.top1_matches},
-                               {"kl_tail", prompt.kl_tail}});
+                               {"kl_tail", prompt.token_kl}});
   }
   return json;
 }
@@ -139,7 +136,7 @@ Measurement MeasurementFromJson(JsonFields fields) {
   const size_t tail = TailLength(tokens);
   for (size_t i = 0; i < tokens.size(); ++i) {
     const size_t expected = std::min(tail, static_cast<size_t>(tokens[i]));
-    const size_t found = measurement.prompts[i].kl_tail.size();
+    const size_t found = measurement.prompts[i].token_kl.size();
     if (found == expected) continue;
     fields.Fail("prompts", fmt::format("found {} values in kl_tail of prompt {}, expected {}",
                                        found, i, expected));

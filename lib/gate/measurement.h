@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/core/plan_score.h"
 
 namespace kvtune {
 
@@ -21,26 +22,18 @@ std::string_view MetricName(Metric metric);
 // +1 where a higher value is worse, -1 for the top-1 agreement.
 double WorseSign(Metric metric);
 
-struct PromptMeasurement {
-  int64_t tokens = 0;        // scored positions
-  double kl_sum = 0;         // nats
-  double delta_nll_sum = 0;  // nats, the plan's minus the exact model's
-  int64_t top1_matches = 0;
-  std::vector<float> kl_tail;  // the largest KLs of the prompt, largest first (TailLength)
-};
-
 struct Measurement {
   double bytes_per_token = 0;
-  std::vector<PromptMeasurement> prompts;
+  // Their token_kl holds the largest KLs only, largest first (TailLength).
+  std::vector<PromptScore> prompts;
 };
 
 // How many of each prompt's largest KLs the 99.9th percentile needs, whichever prompts a resample
 // draws and however often: one in a thousand tokens of as many of the longest prompt.
 size_t TailLength(std::span<const int64_t> tokens_of_prompts);
 
-// `token_kl` in any order. Keeps the largest `tail` of them.
-PromptMeasurement MeasurePrompt(std::span<const float> token_kl, double delta_nll,
-                                int64_t top1_matches, size_t tail);
+// Keeps the largest `tail` of the prompt's token_kl, which may be in any order, largest first.
+PromptScore WithTailOnly(PromptScore score, size_t tail);
 
 // Over the prompts `drawn`, which may repeat. REQUIRES: one token at least; not kBytesPerToken.
 double ValueOver(const Measurement& measurement, Metric metric, std::span<const size_t> drawn);

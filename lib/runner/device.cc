@@ -3,6 +3,7 @@
 #include "lib/base/error.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/torch_device.h"
+#include "lib/runner/torch_errors.h"
 
 namespace kvtune {
 
@@ -40,12 +41,12 @@ std::string TypeName(at::ScalarType type) {
 }
 
 DeviceDescription DescribeDevice(const std::string& device) {
-  const at::Device resolved = ResolveDevice(device);
-  const at::ScalarType type = DefaultType(resolved);
-  return {resolved.str(), FreeMemory(resolved), TypeName(type),
-          static_cast<int64_t>(c10::elementSize(type))};
+  return WithTorchErrors("looking at the device " + device, [&]() -> DeviceDescription {
+    const at::Device resolved = ResolveDevice(device);
+    const at::ScalarType type = DefaultType(resolved);
+    return {resolved.str(), FreeMemory(resolved), TypeName(type),
+            static_cast<int64_t>(c10::elementSize(type))};
+  });
 }
-
-int64_t ResidentLayerBytes(int64_t free_bytes) { return free_bytes / 3 * 2; }
 
 }  // namespace kvtune

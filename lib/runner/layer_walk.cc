@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "lib/runner/activation_store.h"
 #include "lib/kernels/parallel_loop.h"
+#include "lib/runner/activation_store.h"
 
 namespace kvtune {
 namespace {
@@ -24,7 +24,7 @@ std::vector<size_t> ByLength(std::span<const TokenIds> prompts) {
 // Counts steps of prompts through layers and tells how many prompts that makes.
 class StepCounter {
  public:
-  StepCounter(size_t layers, const ModelRunner::ProgressCallback& progress)
+  StepCounter(size_t layers, const MeasuredModel::OnProgress& progress)
       : layers_(layers), progress_(progress) {}
 
   void Count() {
@@ -35,7 +35,7 @@ class StepCounter {
  private:
   size_t layers_;
   size_t steps_ = 0;
-  const ModelRunner::ProgressCallback& progress_;
+  const MeasuredModel::OnProgress& progress_;
   std::mutex mutex_;
 };
 
@@ -56,7 +56,7 @@ int LayerWalk::PromptsAtATime(size_t prompts, int64_t largest_bytes) const {
 }
 
 void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const PromptSteps& steps,
-                    const ModelRunner::ProgressCallback& progress) {
+                    const MeasuredModel::OnProgress& progress) {
   if (prompts.empty()) return;
   const ModelConfig& config = decoder_.config();
   const size_t layers = config.layers.size();

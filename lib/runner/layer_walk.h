@@ -6,9 +6,9 @@
 #include <functional>
 #include <span>
 
+#include "lib/core/measured_model.h"
 #include "lib/runner/decoder.h"
 #include "lib/runner/layer_stream.h"
-#include "lib/runner/model_runner.h"
 
 namespace kvtune {
 
@@ -35,7 +35,7 @@ class LayerWalk {
   // layer by layer, all prompts through each before the next. A prompt's steps are the same either
   // way, and so are its numbers. `variants`: the most hidden states that a prompt has at a time.
   void Run(std::span<const TokenIds> prompts, size_t variants, const PromptSteps& steps,
-           const ModelRunner::ProgressCallback& progress);
+           const MeasuredModel::OnProgress& progress);
 
  private:
   int PromptsAtATime(size_t prompts, int64_t largest_bytes) const;

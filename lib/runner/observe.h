@@ -3,8 +3,9 @@
 
 #include <span>
 
+#include "lib/core/layer_observation.h"
 #include "lib/runner/decoder.h"
-#include "lib/runner/model_runner.h"
+#include "lib/runner/model_probe.h"
 
 namespace kvtune {
 

@@ -5,8 +5,8 @@
 #include <numeric>
 
 #include "lib/base/random.h"
-#include "lib/runner/attention.h"
 #include "lib/kernels/parallel_loop.h"
+#include "lib/runner/attention.h"
 #include "lib/runner/token_loss.h"
 
 namespace kvtune {
@@ -252,10 +252,10 @@ at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLaye
 
 namespace {
 
-void AddLosses(const TokenLosses& chunk, std::span<PromptLosses> totals) {
+void AddLosses(const TokenLosses& chunk, std::span<PromptScore> totals) {
   const int64_t rows = chunk.kl.size(1);
   for (size_t i = 0; i < totals.size(); ++i) {
-    PromptLosses& total = totals[i];
+    PromptScore& total = totals[i];
     const float* kl = chunk.kl.const_data_ptr<float>() + static_cast<int64_t>(i) * rows;
     const double* nll = chunk.nll.const_data_ptr<double>() + static_cast<int64_t>(i) * rows;
     const bool* same_top1 = chunk.same_top1.const_data_ptr<bool>() + static_cast<int64_t>(i) * rows;
@@ -267,9 +267,9 @@ void AddLosses(const TokenLosses& chunk, std::span<PromptLosses> totals) {
 
 }  // namespace
 
-std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
-                                      const at::Tensor& reference, const TokenIds& prompt,
-                                      const PlanPass& pass) {
+std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
+                                     const at::Tensor& reference, const TokenIds& prompt,
+                                     const PlanPass& pass) {
   const auto tokens = static_cast<int64_t>(prompt.size());
   const at::Device device = decoder.options().device();
   const auto variants = static_cast<size_t>(hidden.size(0));
@@ -278,7 +278,7 @@ std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& 
   const int64_t rows_at_a_time =
       LogitRows(device, static_cast<int64_t>(variants_at_a_time), decoder.config().vocab_size);
   const at::Tensor ids = decoder.IdsOf(prompt);
-  std::vector<PromptLosses> losses(variants);
+  std::vector<PromptScore> scores(variants);
   for (int64_t begin = pass.exact_queries; begin < tokens - 1; begin += rows_at_a_time) {
     const int64_t rows = std::min(rows_at_a_time, tokens - 1 - begin);
     const at::Tensor next_tokens = ids.narrow(0, begin + 1, rows);
@@ -299,10 +299,14 @@ std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& 
           const at::Tensor logits = decoder.Logits(decoder.FinalNorm(some));
           const bool own = pass.sharing == Sharing::kNothing && first > 0;
           AddLosses(ComputeTokenLosses(own ? reference_logits() : shared, logits, next_tokens),
-                    std::span(losses).subspan(first, count));
+                    std::span(scores).subspan(first, count));
         });
   }
-  return losses;
+  for (PromptScore& score : scores) {
+    score.tokens = static_cast<int64_t>(score.token_kl.size());
+    for (const float kl : score.token_kl) score.kl_sum += static_cast<double>(kl);
+  }
+  return scores;
 }
 
 }  // namespace kvtune

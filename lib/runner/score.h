@@ -1,9 +1,10 @@
 // Scoring a population of plans in one walk through the layers.
 #pragma once
 
+#include "lib/core/measured_model.h"
 #include "lib/runner/decoder.h"
-#include "lib/runner/model_runner.h"
 #include "lib/runner/plan_tree.h"
+#include "lib/runner/sharing.h"
 
 namespace kvtune {
 
@@ -20,11 +21,11 @@ struct PlanPass {
 at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
                         const at::Tensor& hidden, const PlanPass& pass);
 
-// Losses of each variant of one prompt's final hidden states against the exact model's.
-// hidden: [variants, tokens, hidden], before the final norm; reference: [tokens, hidden], after it.
-// Positions of pass.exact_queries are left out.
-std::vector<PromptLosses> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
-                                      const at::Tensor& reference, const TokenIds& prompt,
-                                      const PlanPass& pass);
+// Scores of each variant of one prompt's final hidden states against the exact model's;
+// exact_nll_sum is left for the caller to fill. hidden: [variants, tokens, hidden], before the
+// final norm; reference: [tokens, hidden], after it. Positions of pass.exact_queries are left out.
+std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
+                                     const at::Tensor& reference, const TokenIds& prompt,
+                                     const PlanPass& pass);
 
 }  // namespace kvtune

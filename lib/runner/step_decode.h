@@ -4,8 +4,8 @@
 // scorer is tested against it.
 #pragma once
 
+#include "lib/core/measured_model.h"
 #include "lib/runner/decoder.h"
-#include "lib/runner/model_runner.h"
 
 namespace kvtune {
 

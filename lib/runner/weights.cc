@@ -1,6 +1,6 @@
 #include "lib/runner/weights.h"
 
-#include "lib/runner/device.h"
+#include "lib/core/model_size.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/tensor_reader.h"
 

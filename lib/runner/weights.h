@@ -3,9 +3,9 @@
 
 #include <vector>
 
+#include "lib/core/model_options.h"
 #include "lib/io/checkpoint.h"
 #include "lib/runner/layer_weights.h"
-#include "lib/runner/model_runner.h"
 #include "lib/runner/torch.h"
 
 namespace kvtune {

@@ -17,7 +17,7 @@ using ::testing::ThrowsMessage;
 constexpr PrecisionPair kCalibrated{KvFormatId::kFp8E4m3Calibrated, KvFormatId::kNvfp4Calibrated};
 constexpr PrecisionPair kUnit{KvFormatId::kFp8E4m3, KvFormatId::kInt4};
 
-std::vector<LayerMaxima> MaximaOf(ModelRunner& runner, std::span<const TokenIds> prompts) {
+std::vector<LayerMaxima> MaximaOf(MeasuredModel& runner, std::span<const TokenIds> prompts) {
   std::vector<LayerMaxima> maxima;
   for (const LayerObservation& layer : runner.ObserveAttention(prompts, {}, nullptr))
     maxima.push_back(layer.maxima);
@@ -33,20 +33,20 @@ TEST(CacheScales, ScoringWithoutThemIsAnError) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(1);
   const PrecisionPlan plan = PrecisionPlan::Uniform(kCalibrated, 3);
-  EXPECT_THAT(([&] { tiny.runner().ScorePlans(std::span(&plan, 1), prompts, nullptr); }),
+  EXPECT_THAT(([&] { tiny.model().ScorePlans(std::span(&plan, 1), prompts, nullptr); }),
               ThrowsMessage<Error>(HasSubstr("found no calibrated scales")));
-  CalibrateScales(tiny.runner(), prompts);
-  const auto losses = tiny.runner().ScorePlans(std::span(&plan, 1), prompts, nullptr);
+  CalibrateScales(tiny.model(), prompts);
+  const auto losses = tiny.model().ScorePlans(std::span(&plan, 1), prompts, nullptr);
   EXPECT_GT(losses[0][0].token_kl.back(), 0);
 }
 
 TEST(CacheScales, OfSeveralPromptsAreTheLargestOfEach) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(3);
-  const std::vector<LayerMaxima> all = MaximaOf(tiny.runner(), prompts);
-  std::vector<LayerMaxima> expected = MaximaOf(tiny.runner(), std::span(prompts).first(1));
+  const std::vector<LayerMaxima> all = MaximaOf(tiny.model(), prompts);
+  std::vector<LayerMaxima> expected = MaximaOf(tiny.model(), std::span(prompts).first(1));
   for (size_t p = 1; p < prompts.size(); ++p) {
-    const std::vector<LayerMaxima> one = MaximaOf(tiny.runner(), std::span(prompts).subspan(p, 1));
+    const std::vector<LayerMaxima> one = MaximaOf(tiny.model(), std::span(prompts).subspan(p, 1));
     for (size_t layer = 0; layer < one.size(); ++layer) {
       for (size_t h = 0; h < 2; ++h) {
         expected[layer].key[h] = std::max(expected[layer].key[h], one[layer].key[h]);

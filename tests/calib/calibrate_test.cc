@@ -31,8 +31,8 @@ PromptSet SmallPromptSet() {
 
 SensitivityTable CalibrateTiny(const TinyModel& model, const CalibrateOptions& options,
                                const TinyRunner::Edit& edit = nullptr) {
-  TinyRunner tiny(model, DataType::kFloat32, edit);
-  return Calibrate(tiny.runner(), SmallPromptSet(), kPairs, options);
+  TinyRunner tiny(model, ProbeArithmetic::kOfOptions, edit);
+  return Calibrate(tiny.model(), SmallPromptSet(), kPairs, options);
 }
 
 TEST(CalibrateTest, TableHasEveryLayerPairAndHead) {
@@ -134,7 +134,8 @@ TEST(CalibrateTest, IsolatedKlOnlyWhenAskedFor) {
 }
 
 TEST(CalibrateTest, IsolatedKlGrowsWithFewerBits) {
-  for (const LayerSensitivity& layer : CalibrateTiny({}, {.isolated_kl = true}).layers) {
+  for (const LayerSensitivity& layer :
+       CalibrateTiny({}, {.screening = ScreeningError::kIsolatedKl}).layers) {
     EXPECT_GT(layer.errors[0].kl.value(), 0);
     EXPECT_LT(layer.errors[0].kl.value(), layer.errors[1].kl.value());
     EXPECT_LT(layer.errors[1].kl.value(), layer.errors[2].kl.value());
@@ -143,13 +144,14 @@ TEST(CalibrateTest, IsolatedKlGrowsWithFewerBits) {
 }
 
 TEST(CalibrateTest, IsolatedKlIsTheScoreOfAPlanOfOneLayer) {
-  TinyRunner tiny({}, DataType::kFloat64);
+  TinyRunner tiny({}, ProbeArithmetic::kFloat64);
   const PromptSet prompts = SmallPromptSet();
-  const SensitivityTable table = Calibrate(tiny.runner(), prompts, kPairs, {.isolated_kl = true});
+  const SensitivityTable table =
+      Calibrate(tiny.model(), prompts, kPairs, {.screening = ScreeningError::kIsolatedKl});
   PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, 3);
   plan.layers[1] = kKV4;
   const PlanScore score =
-      ModelEvaluator(tiny.runner(), prompts.prompts).Evaluate(std::span(&plan, 1)).front();
+      ModelEvaluator(tiny.model(), prompts.prompts).Evaluate(std::span(&plan, 1)).front();
   EXPECT_NEAR(table.layers[1].errors[2].kl.value(), score.kl_mean, 1e-6 * score.kl_mean);
 }
 

@@ -22,12 +22,12 @@ const ExactCacheKey kKey = {.version = "1",
                             .prefill = "quantized"};
 
 // Of a plan at 2 bits: mean KLs and the rest, prompt by prompt.
-std::vector<double> LossesOf(ModelRunner& runner, std::span<const TokenIds> prompts) {
+std::vector<double> LossesOf(MeasuredModel& runner, std::span<const TokenIds> prompts) {
   const PrecisionPlan plan = PrecisionPlan::Uniform(kKV2, 3);
-  const std::vector<std::vector<PromptLosses>> scored =
+  const std::vector<std::vector<PromptScore>> scored =
       runner.ScorePlans(std::span(&plan, 1), prompts, nullptr);
   std::vector<double> losses;
-  for (const PromptLosses& prompt : scored.front()) {
+  for (const PromptScore& prompt : scored.front()) {
     losses.insert(losses.end(), prompt.token_kl.begin(), prompt.token_kl.end());
     losses.push_back(prompt.nll_sum);
     losses.push_back(static_cast<double>(prompt.top1_matches));
@@ -39,12 +39,12 @@ TEST(ExactCacheTest, ARestoredPassScoresToTheSameBits) {
   const TemporaryDirectory folder;
   const std::vector<TokenIds> prompts = RandomPrompts(3);
   TinyRunner first;
-  EXPECT_EQ(UseExactCache(folder.path(), kKey, first.runner(), prompts), CacheUse::kStored);
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, first.model(), prompts), CacheUse::kStored);
   TinyRunner second;
-  EXPECT_EQ(UseExactCache(folder.path(), kKey, second.runner(), prompts), CacheUse::kUsed);
-  EXPECT_EQ(second.runner().ExactPasses(prompts), first.runner().ExactPasses(prompts));
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, second.model(), prompts), CacheUse::kUsed);
+  EXPECT_EQ(second.model().ExactPasses(prompts), first.model().ExactPasses(prompts));
   TinyRunner plain;
-  EXPECT_EQ(LossesOf(second.runner(), prompts), LossesOf(plain.runner(), prompts));
+  EXPECT_EQ(LossesOf(second.model(), prompts), LossesOf(plain.model(), prompts));
 }
 
 TEST(ExactCacheTest, EveryPartOfTheKeyHasItsOwnFile) {
@@ -64,14 +64,14 @@ TEST(ExactCacheTest, ADamagedEntryIsMadeAnew) {
   const TemporaryDirectory folder;
   const std::vector<TokenIds> prompts = RandomPrompts(2);
   TinyRunner tiny;
-  UseExactCache(folder.path(), kKey, tiny.runner(), prompts);
+  UseExactCache(folder.path(), kKey, tiny.model(), prompts);
   const std::filesystem::path file = ExactCacheFile(folder.path(), kKey);
   const std::string whole = ReadFile(file);
   std::string flipped = whole;
   flipped[whole.size() - 5] ^= 1;
   for (const std::string& damaged : {std::string(), whole.substr(0, whole.size() / 2), flipped}) {
     WriteFileAtomically(file, damaged);
-    EXPECT_EQ(UseExactCache(folder.path(), kKey, tiny.runner(), prompts), CacheUse::kReplaced);
+    EXPECT_EQ(UseExactCache(folder.path(), kKey, tiny.model(), prompts), CacheUse::kReplaced);
     EXPECT_EQ(ReadFile(file), whole);
   }
 }
@@ -83,18 +83,18 @@ TEST(ExactCacheTest, AnEntryThatThisMachineDoesNotReproduceIsMadeAnew) {
   TinyModel other;
   other.seed = 5;
   TinyRunner first(other);
-  UseExactCache(folder.path(), kKey, first.runner(), prompts);
+  UseExactCache(folder.path(), kKey, first.model(), prompts);
   TinyRunner tiny;
-  EXPECT_EQ(UseExactCache(folder.path(), kKey, tiny.runner(), prompts), CacheUse::kReplaced);
-  EXPECT_NE(tiny.runner().ExactPasses(prompts), first.runner().ExactPasses(prompts));
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, tiny.model(), prompts), CacheUse::kReplaced);
+  EXPECT_NE(tiny.model().ExactPasses(prompts), first.model().ExactPasses(prompts));
 }
 
 TEST(ExactCacheTest, APassOfAnotherLengthIsRefused) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(2);
-  std::vector<ExactPass> passes = tiny.runner().ExactPasses(prompts);
+  std::vector<ExactPass> passes = tiny.model().ExactPasses(prompts);
   std::swap(passes[0], passes[1]);
-  EXPECT_THAT([&] { tiny.runner().RestoreExactPasses(prompts, passes); },
+  EXPECT_THAT([&] { tiny.model().RestoreExactPasses(prompts, passes); },
               ThrowsMessage<Error>(HasSubstr("bytes for a prompt of 20 tokens, expected")));
 }
 

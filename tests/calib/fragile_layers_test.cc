@@ -25,10 +25,10 @@ TinyModel ModelOfSeed(uint64_t seed) {
 
 Diagnosis DiagnoseTiny(const TinyModel& model, const std::vector<PrecisionPair>& pairs,
                        const TinyRunner::Edit& edit = nullptr) {
-  TinyRunner tiny(model, DataType::kFloat32, edit);
+  TinyRunner tiny(model, ProbeArithmetic::kOfOptions, edit);
   PromptSet prompts;
   prompts.prompts = RandomPrompts(2, model.seed);
-  SensitivityTable table = Calibrate(tiny.runner(), prompts, pairs, {});
+  SensitivityTable table = Calibrate(tiny.model(), prompts, pairs, {});
   table.run = TestRun(model.layers);
   table.run.head_dim = model.head_dim;
   return Diagnose(table);

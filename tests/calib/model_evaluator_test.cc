@@ -26,7 +26,7 @@ PlanScore ScoreAlone(ModelEvaluator& evaluator, const PrecisionPlan& plan) {
 TEST(ModelEvaluatorTest, TheExactPlanLosesNothing) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(3);
-  ModelEvaluator evaluator(tiny.runner(), prompts);
+  ModelEvaluator evaluator(tiny.model(), prompts);
   EXPECT_EQ(evaluator.layer_count(), 3u);
   const PlanScore exact = ScoreAlone(evaluator, PrecisionPlan::Uniform(kExactPair, 3));
   EXPECT_EQ(exact.kl_mean, 0);
@@ -39,7 +39,7 @@ TEST(ModelEvaluatorTest, TheExactPlanLosesNothing) {
 TEST(ModelEvaluatorTest, FiguresAgreeWithEachOther) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(4);
-  ModelEvaluator evaluator(tiny.runner(), prompts);
+  ModelEvaluator evaluator(tiny.model(), prompts);
   const double exact_nll = ScoreAlone(evaluator, PrecisionPlan::Uniform(kExactPair, 3)).nll;
   for (const PrecisionPair pair : NinePairs()) {
     SCOPED_TRACE(PairLabel(pair));
@@ -73,9 +73,9 @@ TEST(ModelEvaluatorTest, FiguresAgreeWithEachOther) {
 TEST(ModelEvaluatorTest, AScoreDoesNotDependOnItsCompany) {
   // In float64, because a rounding difference that moves one value over a quantization step is no
   // longer small.
-  TinyRunner tiny({}, DataType::kFloat64);
+  TinyRunner tiny({}, ProbeArithmetic::kFloat64);
   const std::vector<TokenIds> prompts = RandomPrompts(3);
-  ModelEvaluator evaluator(tiny.runner(), prompts);
+  ModelEvaluator evaluator(tiny.model(), prompts);
   std::vector<PrecisionPlan> plans;
   Random random(5);
   for (int i = 0; i < 12; ++i) {
@@ -98,12 +98,12 @@ TEST(ModelEvaluatorTest, AScoreDoesNotDependOnItsCompany) {
 TEST(ModelEvaluatorTest, NoPlansHaveNoScores) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(1);
-  EXPECT_THAT(ModelEvaluator(tiny.runner(), prompts).Evaluate({}), IsEmpty());
+  EXPECT_THAT(ModelEvaluator(tiny.model(), prompts).Evaluate({}), IsEmpty());
 }
 
 TEST(ModelEvaluatorTest, WithoutPromptsThereIsNothingToScore) {
   TinyRunner tiny;
-  ModelEvaluator evaluator(tiny.runner(), {});
+  ModelEvaluator evaluator(tiny.model(), {});
   EXPECT_THAT(
       [&] { ScoreAlone(evaluator, PrecisionPlan::Uniform(kKV4, 3)); },
       ThrowsMessage<Error>(HasSubstr("scoring plans: found no prompts, expected at least 1")));
@@ -121,10 +121,8 @@ TEST(ModelEvaluatorTest, FewerBitsLoseMoreOnATrainedModel) {
       "said, \"Let us ask who lost it.\" They walked around and found a sad boy named Tim.");
   const Checkpoint checkpoint(model);
   const PromptSet prompts = LoadPromptSet({.files = {directory / "story.txt"}},
-                                          BundledSet::kCalibration, model, checkpoint.config());
-  RunnerOptions options;
-  options.device = "cpu";
-  ModelRunner runner(checkpoint, options);
+                                          BundledSet::kCalibration, 0, model, checkpoint.config());
+  ModelProbe runner(checkpoint, {.device = "cpu"});
   ModelEvaluator evaluator(runner, prompts.prompts);
   const size_t layers = evaluator.layer_count();
   const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kKV8, layers),
@@ -139,9 +137,9 @@ TEST(ModelEvaluatorTest, FewerBitsLoseMoreOnATrainedModel) {
 }
 
 TEST(ModelEvaluatorTest, RangesOfPromptsAreThoseOfTheWhole) {
-  TinyRunner tiny({}, DataType::kFloat64);
+  TinyRunner tiny({}, ProbeArithmetic::kFloat64);
   const std::vector<TokenIds> prompts = RandomPrompts(5);
-  ModelEvaluator evaluator(tiny.runner(), prompts);
+  ModelEvaluator evaluator(tiny.model(), prompts);
   EXPECT_EQ(evaluator.prompt_count(), 5u);
   const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kKV4, 3),
                                             PrecisionPlan::Uniform(kExactPair, 3)};

@@ -57,8 +57,8 @@ class PromptSetTest : public ::testing::Test {
   }
 
   // The model folder that is given has a tokenizer, and no more than that is needed.
-  PromptSet Load(const PromptOptions& options) const {
-    return LoadPromptSet(options, BundledSet::kCalibration, kBundled / "demo_model", config_);
+  PromptSet Load(const PromptOptions& options, uint64_t seed = 0) const {
+    return LoadPromptSet(options, BundledSet::kCalibration, seed, kBundled / "demo_model", config_);
   }
 
   auto Loading(const PromptOptions& options) const {
@@ -108,9 +108,9 @@ TEST_F(PromptSetTest, MaxTokensCutsTheLastPrompt) {
 
 TEST_F(PromptSetTest, TheSeedIsTheOrder) {
   const fs::path file = WriteTens();
-  const PromptSet one = Load({.files = {file}, .seed = 1});
-  const PromptSet again = Load({.files = {file}, .seed = 1});
-  const PromptSet other = Load({.files = {file}, .seed = 2});
+  const PromptSet one = Load({.files = {file}}, 1);
+  const PromptSet again = Load({.files = {file}}, 1);
+  const PromptSet other = Load({.files = {file}}, 2);
   EXPECT_EQ(one.prompts, again.prompts);
   EXPECT_EQ(one.hash, again.hash);
   EXPECT_NE(one.prompts, other.prompts);
@@ -214,7 +214,7 @@ TEST_F(PromptSetTest, PlainTextIsCutIntoWindows) {
       expected.push_back(window);
     }
     const auto load = [&](const PromptOptions& options) {
-      return LoadPromptSet(options, BundledSet::kCalibration, directory(), config_);
+      return LoadPromptSet(options, BundledSet::kCalibration, 0, directory(), config_);
     };
     const PromptSet set = load({.files = {file}});
     EXPECT_THAT(set.prompts, UnorderedElementsAreArray(expected));
@@ -239,7 +239,7 @@ TEST_F(PromptSetTest, AVocabularyThatTheEmbeddingDoesNotHoldIsRefused) {
 
 TEST_F(PromptSetTest, OnlyTextsNeedATokenizer) {
   const auto load_without_tokenizer = [&](const fs::path& file) {
-    return LoadPromptSet({.files = {file}}, BundledSet::kCalibration, directory(), config_);
+    return LoadPromptSet({.files = {file}}, BundledSet::kCalibration, 0, directory(), config_);
   };
   EXPECT_THAT(load_without_tokenizer(WriteTens()).prompts, SizeIs(10));
   EXPECT_THAT([&] { load_without_tokenizer(Write("p.txt", "some text")); },
@@ -265,8 +265,10 @@ TEST_F(PromptSetTest, BundledPromptsAreLookedForInTheDataDirectoryFirst) {
 TEST_F(PromptSetTest, BundledSetsShareNoPrompt) {
   const fs::path model = kBundled / "demo_model";
   const ModelConfig config = ReadModelConfig(model / "config.json");
-  const PromptSet calibration = LoadPromptSet({}, BundledSet::kCalibration, model, config);
-  const PromptSet held_out = LoadPromptSet({}, BundledSet::kHeldOut, model, config);
+  const PromptSet calibration =
+      LoadPromptSet({.max_tokens = 0}, BundledSet::kCalibration, 0, model, config);
+  const PromptSet held_out =
+      LoadPromptSet({.max_tokens = 0}, BundledSet::kHeldOut, 0, model, config);
   std::set<TokenIds> distinct(calibration.prompts.begin(), calibration.prompts.end());
   distinct.insert(held_out.prompts.begin(), held_out.prompts.end());
   EXPECT_EQ(distinct.size(), calibration.prompts.size() + held_out.prompts.size());

@@ -8,7 +8,7 @@
 
 #include "lib/base/random.h"
 #include "lib/io/checkpoint.h"
-#include "lib/runner/model_runner.h"
+#include "lib/runner/model_probe.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
 
@@ -19,23 +19,22 @@ class TinyRunner {
   using Edit = std::function<void(const std::filesystem::path& model_directory)>;
 
   // `edit` may change the files before they are loaded.
-  explicit TinyRunner(const TinyModel& model = {}, DataType data_type = DataType::kFloat32,
+  explicit TinyRunner(const TinyModel& model = {},
+                      ProbeArithmetic arithmetic = ProbeArithmetic::kOfOptions,
                       const Edit& edit = nullptr) {
     WriteTinyCheckpoint(model, directory_.path());
     if (edit) edit(directory_.path());
     checkpoint_.emplace(directory_.path());
-    RunnerOptions options;
-    options.device = "cpu";
-    options.data_type = data_type;
-    runner_.emplace(*checkpoint_, options);
+    runner_.emplace(*checkpoint_, ModelOptions{.device = "cpu"},
+                    ProbeOptions{.arithmetic = arithmetic});
   }
 
-  ModelRunner& runner() { return *runner_; }
+  MeasuredModel& model() { return *runner_; }
 
  private:
   TemporaryDirectory directory_;
   std::optional<Checkpoint> checkpoint_;
-  std::optional<ModelRunner> runner_;
+  std::optional<ModelProbe> runner_;
 };
 
 // Prompts of 20, 31, 42, ... random ids under 64, TinyModel's vocabulary.

@@ -32,12 +32,12 @@ auto ReadingWith(const std::string& pointer, const Json& value) {
 TEST(GateConfigTest, PathsAreRelativeToTheFile) {
   const GateConfig config = Read(ValidConfig());
   EXPECT_EQ(config.model, "model");
-  EXPECT_EQ(config.prompts.at(0), "configs/p.jsonl");
-  EXPECT_EQ(config.max_tokens, 16384);
+  EXPECT_EQ(config.prompts.files.at(0), "configs/p.jsonl");
+  EXPECT_EQ(config.prompts.max_tokens, 16384);
   EXPECT_EQ(config.limits.absolute.at(Metric::kKlMean), 0.5);
   Json bundled = ValidConfig();
   bundled["prompts"] = {"bundled"};
-  EXPECT_TRUE(Read(bundled).prompts.empty());
+  EXPECT_TRUE(Read(bundled).prompts.files.empty());
 }
 
 TEST(GateConfigTest, RoundTrip) {

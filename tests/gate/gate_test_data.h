@@ -12,9 +12,13 @@ inline Measurement EvenMeasurement(const std::vector<float>& kl, double bytes_pe
   const std::vector<int64_t> tokens(kl.size(), 10);
   Measurement measured{.bytes_per_token = bytes_per_token, .prompts = {}};
   for (const float value : kl) {
-    const std::vector<float> token_kl(10, value);
-    measured.prompts.push_back(
-        MeasurePrompt(token_kl, 10 * static_cast<double>(value), 9, TailLength(tokens)));
+    const double sum = 10 * static_cast<double>(value);
+    const PromptScore score{.tokens = 10,
+                            .kl_sum = sum,
+                            .nll_sum = sum,
+                            .top1_matches = 9,
+                            .token_kl = std::vector<float>(10, value)};
+    measured.prompts.push_back(WithTailOnly(score, TailLength(tokens)));
   }
   return measured;
 }

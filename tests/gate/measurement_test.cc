@@ -20,11 +20,16 @@ using ::testing::ThrowsMessage;
 Measurement ReadBack(const Json& json) { return MeasurementFromJson(JsonFields(json, "measured")); }
 
 TEST(MeasurementTest, SumsAndKeepsTheLargest) {
-  const std::vector<float> kl = {0.5F, 2, 1};
-  const PromptMeasurement prompt = MeasurePrompt(kl, 0.25, 2, 2);
+  const PromptScore prompt = WithTailOnly({.tokens = 3,
+                                           .kl_sum = 3.5,
+                                           .nll_sum = 1.25,
+                                           .exact_nll_sum = 1,
+                                           .top1_matches = 2,
+                                           .token_kl = {0.5F, 2, 1}},
+                                          2);
   EXPECT_EQ(prompt.tokens, 3);
   EXPECT_EQ(prompt.kl_sum, 3.5);
-  EXPECT_THAT(prompt.kl_tail, ElementsAre(2, 1));
+  EXPECT_THAT(prompt.token_kl, ElementsAre(2, 1));
   const Measurement measured{.bytes_per_token = 7, .prompts = {prompt}};
   EXPECT_EQ(ValueOf(measured, Metric::kKlMean), 3.5 / 3);
   EXPECT_EQ(ValueOf(measured, Metric::kDeltaNll), 0.25 / 3);
@@ -44,7 +49,8 @@ TEST(MeasurementTest, PercentileOfTheTailsIsThatOfAllTokens) {
   }
   Measurement measured;
   for (const std::vector<float>& kl : token_kl)
-    measured.prompts.push_back(MeasurePrompt(kl, 0, 0, TailLength(tokens)));
+    measured.prompts.push_back(WithTailOnly(
+        {.tokens = static_cast<int64_t>(kl.size()), .token_kl = kl}, TailLength(tokens)));
   for (int repeat = 0; repeat < 100; ++repeat) {
     std::vector<size_t> drawn;
     std::vector<double> all;

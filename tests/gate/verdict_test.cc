@@ -71,7 +71,7 @@ TEST(VerdictTest, WithoutVarianceTheToleranceDecides) {
 
 TEST(VerdictTest, TopOneAgreementIsWorseWhenItFalls) {
   Measurement after = EvenMeasurement(kBefore);
-  for (PromptMeasurement& prompt : after.prompts) prompt.top1_matches = 8;
+  for (PromptScore& prompt : after.prompts) prompt.top1_matches = 8;
   EXPECT_EQ(Of(Judge(EvenMeasurement(kBefore), after, {}), Metric::kTop1Agreement).outcome,
             Outcome::kWorse);
   EXPECT_EQ(Of(Judge(after, EvenMeasurement(kBefore), {}), Metric::kTop1Agreement).outcome,

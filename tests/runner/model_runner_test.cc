@@ -1,5 +1,3 @@
-#include "lib/runner/model_runner.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +10,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/random.h"
+#include "lib/runner/model_probe.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
 
@@ -20,6 +19,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
+constexpr ProbeOptions kFloat64{.arithmetic = ProbeArithmetic::kFloat64};
 constexpr PrecisionPair kInt8Pair{KvFormatId::kInt8, KvFormatId::kInt8};
 constexpr PrecisionPair kInt4Pair{KvFormatId::kInt4, KvFormatId::kInt4};
 constexpr PrecisionPair kInt2Pair{KvFormatId::kInt2, KvFormatId::kInt2};
@@ -40,13 +40,13 @@ class Tiny {
     checkpoint_.emplace(directory_.path());
   }
 
-  std::unique_ptr<ModelRunner> Runner(PrefillMode prefill = PrefillMode::kQuantized,
-                                      DataType type = DataType::kFloat32) const {
-    return Runner(RunnerOptions{.data_type = type, .prefill = prefill});
+  std::unique_ptr<ModelProbe> Runner(PrefillMode prefill = PrefillMode::kQuantized,
+                                     const ProbeOptions& probe = {}) const {
+    return Runner(ModelOptions{.prefill = prefill}, probe);
   }
-  std::unique_ptr<ModelRunner> Runner(RunnerOptions options) const {
+  std::unique_ptr<ModelProbe> Runner(ModelOptions options, const ProbeOptions& probe = {}) const {
     options.device = "cpu";
-    return std::make_unique<ModelRunner>(*checkpoint_, options);
+    return std::make_unique<ModelProbe>(*checkpoint_, options, probe);
   }
 
  private:
@@ -55,7 +55,7 @@ class Tiny {
 };
 
 // The loss of one plan on one prompt.
-PromptLosses Score(ModelRunner& runner, const PrecisionPlan& plan, const TokenIds& prompt) {
+PromptScore Score(ModelRunner& runner, const PrecisionPlan& plan, const TokenIds& prompt) {
   return runner.ScorePlans(std::span(&plan, 1), std::span(&prompt, 1), nullptr)[0][0];
 }
 
@@ -82,7 +82,7 @@ class ParallelEqualsDecoding : public ::testing::TestWithParam<DecodingCase> {};
 TEST_P(ParallelEqualsDecoding, OnEveryPosition) {
   const DecodingCase& test_case = GetParam();
   const Tiny tiny(test_case.model);
-  const auto runner = tiny.Runner(test_case.prefill, DataType::kFloat64);
+  const auto runner = tiny.Runner(test_case.prefill, kFloat64);
   for (const int64_t tokens : {1, 31, 32, 33, 100, 150}) {
     const TokenIds prompt =
         RandomPrompt(tokens, test_case.model.vocab, static_cast<uint64_t>(tokens));
@@ -190,7 +190,7 @@ TEST(ModelRunner, KernelsEqualOperators) {
     const TokenIds prompt = RandomPrompt(100, model.vocab, 1);
     const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, 3);
     const std::vector<float> wide =
-        tiny.Runner(PrefillMode::kQuantized, DataType::kFloat64)->Logits(prompt, exact);
+        tiny.Runner(PrefillMode::kQuantized, kFloat64)->Logits(prompt, exact);
     const float largest =
         std::abs(*std::ranges::max_element(wide, {}, [](float x) { return std::abs(x); }));
     EXPECT_LT(LargestDifference(tiny.Runner()->Logits(prompt, exact), wide),
@@ -266,7 +266,7 @@ TEST(ModelRunner, AScoreDoesNotDependOnItsCompany) {
   EXPECT_EQ(together[0][0].token_kl, together[3][0].token_kl);
 }
 
-using LossesByPlan = std::vector<std::vector<PromptLosses>>;
+using LossesByPlan = std::vector<std::vector<PromptScore>>;
 
 void ExpectSameBits(const LossesByPlan& a, const LossesByPlan& b) {
   ASSERT_EQ(a.size(), b.size());
@@ -316,9 +316,10 @@ TEST(ModelRunner, ThreadsChangeNoBit) {
 TEST(ModelRunner, SharingChangesNoBit) {
   const Tiny tiny;
   const Population population;
-  const LossesByPlan losses = ScoreAll(*tiny.Runner(RunnerOptions{}), population);
+  const LossesByPlan losses = ScoreAll(*tiny.Runner(ModelOptions{}), population);
   for (const Sharing sharing : {Sharing::kNothing, Sharing::kReferenceLogits, Sharing::kPrefixes}) {
-    ExpectSameBits(ScoreAll(*tiny.Runner({.sharing = sharing}), population), losses);
+    ExpectSameBits(ScoreAll(*tiny.Runner(ModelOptions{}, {.sharing = sharing}), population),
+                   losses);
   }
 }
 
@@ -353,7 +354,7 @@ TEST(ModelRunner, StreamedWeightsGiveTheSameBits) {
         resident->ObserveAttention(population.prompts, pairs, nullptr);
     EXPECT_GT(observed[0].key_bias_norm, 0);
     // 1 byte: all activations wait in the temporary file; 10000: some do.
-    for (const int64_t activation_bytes : {0, 1, 10000}) {
+    for (const uint64_t activation_bytes : {0u, 1u, 10000u}) {
       const auto streamed = tiny.Runner({.threads = 2,
                                          .prefill = prefill,
                                          .weights = WeightMode::kStream,
@@ -395,7 +396,7 @@ TEST(ModelRunner, StreamingNamesADamagedLayerWhenItGetsThere) {
   content.replace(content.size() - 4 * 32 - 4, 4, std::string("\0\0\xc0\x7f", 4));  // NaN
   WriteFileAtomically(file, content);
   const Checkpoint checkpoint(directory.path());
-  RunnerOptions options{.device = "cpu", .weights = WeightMode::kStream};
+  ModelOptions options{.device = "cpu", .weights = WeightMode::kStream};
   ModelRunner runner(checkpoint, options);
   const Population population;
   for (int i = 0; i < 2; ++i) {
@@ -442,7 +443,7 @@ TEST(ModelRunner, FewerBitsLoseMore) {
 TEST(ModelRunner, ExactPrefillScoresTheSecondHalfOnly) {
   const Tiny tiny;
   const auto runner = tiny.Runner(PrefillMode::kExact);
-  const PromptLosses losses =
+  const PromptScore losses =
       Score(*runner, PrecisionPlan::Uniform(kInt4Pair, 3), RandomPrompt(41, 64, 3));
   EXPECT_EQ(losses.token_kl.size(), 20u);
 }
@@ -496,9 +497,26 @@ TEST(ModelRunner, RunsInBFloat16) {
   const auto runner = tiny.Runner(PrefillMode::kQuantized, DataType::kBFloat16);
   EXPECT_EQ(runner->data_type_name(), "bfloat16");
   const PrecisionPlan plan{{{KvFormatId::kKiviInt4, KvFormatId::kKiviInt4}, kInt4Pair, kExactPair}};
-  const PromptLosses losses = Score(*runner, plan, RandomPrompt(40, 64, 1));
+  const PromptScore losses = Score(*runner, plan, RandomPrompt(40, 64, 1));
   ASSERT_EQ(losses.token_kl.size(), 39u);
   for (const float kl : losses.token_kl) EXPECT_TRUE(std::isfinite(kl));
+}
+
+// What libtorch throws is one line of an Error, not a stack trace.
+TEST(ModelRunner, ErrorsOfLibtorchAreErrorsInOneLine) {
+  const Tiny tiny;
+  const auto runner = tiny.Runner();
+  const TokenIds beyond_the_vocabulary = {1, 1000000};
+  try {
+    runner->Logits(beyond_the_vocabulary, PrecisionPlan::Uniform(kExactPair, 3));
+    FAIL() << "found no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), ::testing::StartsWith("computing logits: libtorch failed: "));
+    EXPECT_THAT(error.what(), ::testing::Not(HasSubstr("\n")));
+  }
+  EXPECT_THROW(runner->ObserveAttention(std::span(&beyond_the_vocabulary, 1), {}, nullptr), Error);
+  EXPECT_THROW(runner->ExactPasses(std::span(&beyond_the_vocabulary, 1)), Error);
+  EXPECT_THROW(runner->NoiseFloor(std::span(&beyond_the_vocabulary, 1)), Error);
 }
 
 TEST(ModelRunner, RefusesAnUnknownDevice) {
@@ -506,7 +524,7 @@ TEST(ModelRunner, RefusesAnUnknownDevice) {
   TemporaryDirectory directory;
   WriteTinyCheckpoint({}, directory.path());
   const Checkpoint checkpoint(directory.path());
-  RunnerOptions options;
+  ModelOptions options;
   options.device = "tpu";
   EXPECT_THAT([&] { ModelRunner runner(checkpoint, options); },
               ::testing::ThrowsMessage<Error>(

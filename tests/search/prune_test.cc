@@ -81,7 +81,7 @@ TEST(PruneTest, IsolatedKlDecidesWhenAsked) {
   table.layers[0].errors[0].kl = 0.02;
   table.layers[0].errors[1].kl = 0.01;
   PruneOptions options;
-  options.metric = PruneMetric::kIsolatedKl;
+  options.metric = ScreeningError::kIsolatedKl;
   const CandidateSet candidates = Prune(table, options);
   EXPECT_THAT(candidates.layers[0].kept, ElementsAre(kK4V8));
   EXPECT_EQ(candidates.metric, "kl");
@@ -92,7 +92,7 @@ TEST(PruneTest, MissingKlNamesLayerAndPair) {
   for (PairErrors& errors : table.layers[0].errors) errors.kl = 0.1;
   table.layers[1].errors[0].kl = 0.1;
   PruneOptions options;
-  options.metric = PruneMetric::kIsolatedKl;
+  options.metric = ScreeningError::kIsolatedKl;
   EXPECT_THAT(
       [&] { Prune(table, options); },
       ThrowsMessage<Error>(StrEq("pruning by isolated KL: found none for KV4 in layer 1, expected "

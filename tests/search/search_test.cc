@@ -596,7 +596,7 @@ TEST_P(EveryAlgorithmTest, FrontsAreUndominatedAndUniformPlansScored) {
     ASSERT_THAT(result.uniform, SizeIs(9));
     for (const ScoredPlan& uniform : result.uniform) EXPECT_TRUE(uniform.calibration.complete());
     const SearchSummary& summary = result.summary;
-    EXPECT_EQ(summary.algorithm, AlgorithmName(GetParam()));
+    EXPECT_EQ(summary.algorithm, WordOf(kAlgorithmWords, GetParam()));
     EXPECT_EQ(summary.distinct_plans, cache.distinct_plans());
     EXPECT_EQ(summary.prompt_scores + summary.prompt_scores_saved, 40 * cache.distinct_plans());
     if (seed % 2 == 1) {
@@ -628,7 +628,9 @@ TEST_P(EveryAlgorithmTest, SameSeedGivesTheSameBatches) {
 INSTANTIATE_TEST_SUITE_P(Algorithms, EveryAlgorithmTest,
                          ::testing::Values(Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom,
                                            Algorithm::kGreedy, Algorithm::kIlp),
-                         [](const auto& of) { return std::string(AlgorithmName(of.param)); });
+                         [](const auto& of) {
+                           return std::string(WordOf(kAlgorithmWords, of.param));
+                         });
 
 TEST(ExactSearchTest, ScoresTheWholeSpaceOnAllPromptsOrRefuses) {
   FakeEvaluator fake(RandomWeights(4, 1), 0, 40);
@@ -713,7 +715,8 @@ TEST(ShapeTest, OnlyPlansOfTheShapeAreScored) {
         for (const PrecisionPlan& plan : batch) {
           if (plan.is_exact()) continue;  // the reference
           EXPECT_EQ(WhyNot(shape, plan), std::nullopt)
-              << DescribeShape(shape) << ", " << AlgorithmName(algorithm) << ": " << PlanSpec(plan);
+              << DescribeShape(shape) << ", " << WordOf(kAlgorithmWords, algorithm) << ": "
+              << PlanSpec(plan);
         }
       }
     }

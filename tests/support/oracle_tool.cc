@@ -23,7 +23,7 @@
 #include "lib/core/kv_format.h"
 #include "lib/io/checkpoint.h"
 #include "lib/kernels/fake_quantize_cpu.h"
-#include "lib/runner/model_runner.h"
+#include "lib/runner/model_probe.h"
 
 namespace kvtune {
 namespace {
@@ -53,9 +53,7 @@ void DumpModel(Dump dump, const std::string& model, const std::string& ids_file,
                const std::string& out_file) {
   const TokenIds ids = ReadIds(ids_file);
   const Checkpoint checkpoint(model);
-  RunnerOptions options;
-  options.device = "cpu";
-  ModelRunner runner(checkpoint, options);
+  ModelProbe runner(checkpoint, ModelOptions{.device = "cpu"});
   std::vector<float> values =
       runner.Logits(ids, PrecisionPlan::Uniform(kExactPair, runner.config().layers.size()));
   if (dump == Dump::kStates) {

@@ -21,7 +21,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json_fields.h"
 #include "lib/io/checkpoint.h"
-#include "lib/runner/model_runner.h"
+#include "lib/runner/model_probe.h"
 #include "lib/runner/plan_tree.h"
 
 namespace kvtune {
@@ -67,7 +67,7 @@ size_t KeyCount(const PlanTree& tree) {
 }
 
 void Run(const std::string& model, const std::string& ids_file, const std::string& plans_file,
-         const RunnerOptions& options, int runs) {
+         const ModelOptions& options, int runs) {
   const Checkpoint checkpoint(model);
   std::vector<TokenIds> prompts;
   for (const Json& line : ReadLines(ids_file)) prompts.push_back(line.get<TokenIds>());
@@ -79,11 +79,10 @@ void Run(const std::string& model, const std::string& ids_file, const std::strin
                                                   {"reference_logits", Sharing::kReferenceLogits},
                                                   {"prefixes", Sharing::kPrefixes},
                                                   {"attention", Sharing::kAttention}};
-  std::vector<std::unique_ptr<ModelRunner>> runners;
+  std::vector<std::unique_ptr<ModelProbe>> runners;
   for (const auto& [name, sharing] : ways) {
-    RunnerOptions sharing_options = options;
-    sharing_options.sharing = sharing;
-    runners.push_back(std::make_unique<ModelRunner>(checkpoint, sharing_options));
+    runners.push_back(
+        std::make_unique<ModelProbe>(checkpoint, options, ProbeOptions{.sharing = sharing}));
     runners.back()->ScorePlans(std::span(&exact, 1), prompts,
                                nullptr);  // the exact pass is not what is timed
   }

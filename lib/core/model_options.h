@@ -1,0 +1,46 @@
+// How a model is run: where, in which arithmetic, and how its weights are kept.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "lib/base/words.h"
+
+namespace kvtune {
+
+// The arithmetic of weights and activations. kAuto: float32 on a CPU, bfloat16 on CUDA.
+enum class DataType { kAuto, kFloat32, kBFloat16, kFloat16 };
+inline constexpr Word<DataType> kDataTypeWords[] = {{"auto", DataType::kAuto},
+                                                    {"float32", DataType::kFloat32},
+                                                    {"bfloat16", DataType::kBFloat16},
+                                                    {"float16", DataType::kFloat16}};
+
+// kQuantized: attention during the prompt reads the quantized cache, so errors accumulate over
+// layers (KVTuner, 5.3). kExact: the first half of every prompt attends exactly and only what it
+// stores is quantized; the second half is scored as decoding over that cache.
+enum class PrefillMode { kQuantized, kExact };
+inline constexpr Word<PrefillMode> kPrefillWords[] = {{"quantized", PrefillMode::kQuantized},
+                                                      {"exact", PrefillMode::kExact}};
+
+// kResident: all weights are loaded once. kStream: at most two layers are in memory, and every pass
+// reads the checkpoint again. kAuto: resident when the layers leave a third of the device's free
+// memory.
+enum class WeightMode { kAuto, kResident, kStream };
+inline constexpr Word<WeightMode> kWeightWords[] = {{"auto", WeightMode::kAuto},
+                                                    {"resident", WeightMode::kResident},
+                                                    {"stream", WeightMode::kStream}};
+
+struct ModelOptions {
+  std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:N"
+  DataType data_type = DataType::kAuto;
+  int threads = 0;  // 0: all cores
+  PrefillMode prefill = PrefillMode::kQuantized;
+  WeightMode weights = WeightMode::kAuto;
+  // The most bytes of hidden states that are in memory at a time. Streamed weights need those of
+  // all prompts under all plans; what exceeds this limit waits in a temporary file. One prompt's
+  // own hidden states have to fit, twice. 0: a quarter of the memory that is free once the weights
+  // are loaded.
+  uint64_t max_activation_bytes = 0;
+};
+
+}  // namespace kvtune

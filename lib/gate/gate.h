@@ -1,0 +1,79 @@
+// The gate: judges served plans against their baselines, config by config.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/calib/prompt_set.h"
+#include "lib/core/measured_model.h"
+#include "lib/core/pareto_front.h"
+#include "lib/core/provenance.h"
+#include "lib/gate/baseline.h"
+#include "lib/gate/gate_config.h"
+#include "lib/gate/gate_result.h"
+
+namespace kvtune {
+
+// What the gate needs of a config's model, prompts and target. lib/run/gate_models.h opens real
+// ones; tests give fakes. Every member throws Error.
+class GateModels {
+ public:
+  virtual ~GateModels() = default;
+
+  // The plan that is served.
+  virtual PrecisionPlan PlanOf(const GateConfig& config) = 0;
+  // Hash of the model's content as it is now.
+  virtual std::string HashOf(const GateConfig& config) = 0;
+  virtual PromptSet PromptsOf(const GateConfig& config) = 0;
+  // What scores of these prompts depend on. Loads the weights.
+  virtual Provenance RunOf(const GateConfig& config, const PromptSet& prompts) = 0;
+  // Loaded and ready to score the config's plan on the prompts.
+  virtual MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) = 0;
+  // Nats per token that rounding alone makes of a score.
+  virtual double NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) = 0;
+  // At the config's target and context.
+  virtual CostFunction CostFor(const GateConfig& config) = 0;
+};
+
+enum class BaselineUse {
+  kCompare,  // with the baseline on record
+  kUpdate,   // write what is measured as the new baseline, and say what changed
+};
+
+struct GateOptions {
+  std::filesystem::path baseline;  // empty: each config's own (DefaultBaselineFile)
+  BaselineUse use = BaselineUse::kCompare;
+  ModelChange model_change = ModelChange::kRefuse;
+  uint64_t seed = 0;  // of the intervals
+};
+
+// The configs of one call; two of one name are refused.
+class Gate {
+ public:
+  // REQUIRES: models outlives the gate.
+  Gate(GateModels& models, GateOptions options) : models_(models), options_(std::move(options)) {}
+
+  // Never throws Error: what cannot be judged is a result too.
+  GateResult Run(const std::filesystem::path& config_file);
+
+ private:
+  void JudgeConfig(const GateConfig& config, GateResult& result);
+  void RequireModel(const GateConfig& config, const std::string& hash, GateResult& result) const;
+  void Compare(const GateConfig& config, const Baseline& before, const Baseline& after,
+               MeasuredModel& model, const PromptSet& prompts, GateResult& result);
+
+  GateModels& models_;
+  GateOptions options_;
+  std::map<std::string, std::filesystem::path> names_;  // of configs, with their files
+};
+
+// One measurement a plan on the prompts. Throws Error when a loss is not a finite number.
+std::vector<Measurement> MeasurePlans(MeasuredModel& model, std::span<const PrecisionPlan> plans,
+                                      const PromptSet& prompts, const CostFunction& cost);
+
+}  // namespace kvtune

@@ -1,0 +1,175 @@
+#include "lib/run/evaluation_log.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/hash.h"
+#include "lib/core/artifacts.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kChecksumKey = ",\"checksum\":\"";
+constexpr std::string_view kLineEnd = "\"}";
+
+struct Line {
+  LoggedEvaluation evaluation;
+  size_t batch_size = 0;
+};
+
+std::string LineOf(const PrecisionPlan& plan, const PlanScore& score, const PlanCost& cost,
+                   int64_t batch, size_t batch_size) {
+  Json json = Json::object();
+  WritePlan(json, plan, cost);
+  json["calibration"] = ToJson(score);
+  if (score.expected_kl) json["expected_kl"] = *score.expected_kl;
+  json["prompt_tokens"] = Json::array();
+  json["prompt_kl"] = Json::array();
+  for (const PromptScore& prompt : score.per_prompt) {
+    json["prompt_tokens"].push_back(prompt.tokens);
+    json["prompt_kl"].push_back(prompt.kl_sum);
+  }
+  json["batch"] = batch;
+  json["batch_size"] = batch_size;
+  RequireFinite(json, fmt::format("logging the plan \"{}\"", PlanSpec(plan)));
+  std::string line = json.dump();
+  line.pop_back();  // the closing brace: the checksum is the last field
+  const std::string checksum = HashOf(line);
+  return fmt::format("{}{}{}{}\n", line, kChecksumKey, checksum, kLineEnd);
+}
+
+// Whether the line is what LineOf wrote. The checksum covers the text itself, so that it need not
+// be parsed to know that it is whole.
+bool IsIntact(std::string_view line) {
+  const size_t key = line.rfind(kChecksumKey);
+  if (key == std::string_view::npos || !line.ends_with(kLineEnd)) return false;
+  std::string_view checksum = line.substr(key + kChecksumKey.size());
+  checksum.remove_suffix(kLineEnd.size());
+  return checksum == HashOf(line.substr(0, key));
+}
+
+std::vector<PromptScore> ReadPrompts(JsonFields& fields) {
+  const std::vector<int64_t> tokens = fields.Integers("prompt_tokens");
+  const std::vector<double> losses = fields.Numbers("prompt_kl");
+  if (tokens.size() != losses.size()) {
+    fields.Fail("prompt_kl", fmt::format("found {} prompts, expected {} as \"prompt_tokens\" says",
+                                         losses.size(), tokens.size()));
+  }
+  std::vector<PromptScore> prompts(tokens.size());
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    prompts[i].tokens = tokens[i];
+    prompts[i].kl_sum = losses[i];
+  }
+  return prompts;
+}
+
+Line ParseLine(std::string_view text, const std::string& source, size_t layer_count) {
+  const Json json = ParseJson(text, source);
+  JsonFields fields(json, source);
+  Line line;
+  CostedPlan costed = ReadPlan(fields);
+  line.evaluation.plan = std::move(costed.plan);
+  line.evaluation.cost = costed.cost;
+  line.evaluation.score = PlanScoreFromJson(fields.Object("calibration"));
+  if (fields.Has("expected_kl")) line.evaluation.score.expected_kl = fields.Number("expected_kl");
+  line.evaluation.score.per_prompt = ReadPrompts(fields);
+  line.evaluation.batch = fields.Integer("batch");
+  line.batch_size = ReadCount(fields, "batch_size");
+  fields.Ignore("checksum");
+  fields.RequireNoOthers();
+  if (line.evaluation.plan.layers.size() != layer_count) {
+    fields.Fail("layers", fmt::format("found {} layers, expected {}",
+                                      line.evaluation.plan.layers.size(), layer_count));
+  }
+  return line;
+}
+
+// Collects lines into batches and holds back the last one until it is whole.
+class BatchReader {
+ public:
+  void Add(Line line, const std::string& source, size_t end) {
+    if (open_.empty()) open_size_ = line.batch_size;
+    if (line.evaluation.batch != content_.batch_count || line.batch_size != open_size_ ||
+        open_size_ == 0) {
+      throw Error(fmt::format("{}: found batch {} of {} plans, expected batch {}{}", source,
+                              line.evaluation.batch, line.batch_size, content_.batch_count,
+                              open_.empty() ? "" : fmt::format(" of {} plans", open_size_)));
+    }
+    open_.push_back(std::move(line.evaluation));
+    if (open_.size() < open_size_) return;
+    for (LoggedEvaluation& evaluation : open_)
+      content_.evaluations.push_back(std::move(evaluation));
+    open_.clear();
+    ++content_.batch_count;
+    content_.intact_bytes = end;
+  }
+
+  LogContent Take() { return std::move(content_); }
+
+ private:
+  LogContent content_;
+  std::vector<LoggedEvaluation> open_;
+  size_t open_size_ = 0;
+};
+
+}  // namespace
+
+LogContent ReadEvaluationLog(const fs::path& path, size_t layer_count) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return {};
+  const std::string text = ReadFile(path);
+  BatchReader batches;
+  int64_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    ++number;
+    const size_t newline = text.find('\n', begin);
+    if (newline == std::string::npos) break;  // torn
+    const size_t end = newline + 1;
+    const std::string_view line = std::string_view(text).substr(begin, newline - begin);
+    const std::string source = fmt::format("{}: line {}", path.string(), number);
+    if (!IsIntact(line)) {
+      if (end == text.size()) break;
+      throw Error(
+          fmt::format("{}: found a line that does not match its checksum, expected one as "
+                      "kvtune wrote it",
+                      source));
+    }
+    batches.Add(ParseLine(line, source, layer_count), source, end);
+    begin = end;
+  }
+  return batches.Take();
+}
+
+EvaluationLog::EvaluationLog(fs::path path, size_t layer_count)
+    : path_(std::move(path)),
+      content_(ReadEvaluationLog(path_, layer_count)),
+      next_batch_(content_.batch_count) {
+  std::error_code reason;
+  if (!fs::exists(path_, reason)) return;
+  fs::resize_file(path_, content_.intact_bytes, reason);
+  if (reason) {
+    throw Error(
+        fmt::format("cutting {} after its last whole batch: {}", path_.string(), reason.message()));
+  }
+}
+
+void EvaluationLog::Append(std::span<const PrecisionPlan> plans, std::span<const PlanScore> scores,
+                           const CostFunction& cost) {
+  if (plans.empty()) return;
+  std::string lines;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    lines += LineOf(plans[i], scores[i], cost(plans[i]), next_batch_, plans.size());
+  }
+  AppendToFile(path_, lines);
+  ++next_batch_;
+}
+
+}  // namespace kvtune

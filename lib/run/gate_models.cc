@@ -1,0 +1,105 @@
+#include "lib/run/gate_models.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/calib/exact_cache.h"
+#include "lib/gate/verdict.h"
+#include "lib/run/plan_source.h"
+#include "lib/run/run_prompts.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The config in the words of a run.
+RunInputs InputsOf(const GateConfig& config, const ModelOptions& where) {
+  RunInputs inputs{.model = config.model,
+                   .target = config.target,
+                   .prompts = config.prompts,
+                   .seed = config.seed,
+                   .context = config.context,
+                   .running = where};
+  inputs.running.prefill = config.prefill;
+  return inputs;
+}
+
+}  // namespace
+
+OpenedGateModels::OpenedGateModels(ModelOptions where, fs::path cache, ModelLoader loader)
+    : where_(std::move(where)), cache_(std::move(cache)), loader_(std::move(loader)) {}
+
+OpenedModel& OpenedGateModels::Open(const GateConfig& config) {
+  std::error_code ignored;
+  const std::string key =
+      fmt::format("{}\n{}", fs::weakly_canonical(config.model, ignored).string(),
+                  WordOf(kPrefillWords, config.prefill));
+  std::unique_ptr<OpenedModel>& model = models_[key];
+  if (!model) {
+    model = std::make_unique<OpenedModel>(config.model, InputsOf(config, where_).running, loader_);
+  }
+  return *model;
+}
+
+Target OpenedGateModels::TargetOf(const GateConfig& config) {
+  const Target& any_model = FindTarget(config.target);
+  return TargetFor(any_model, Open(config).config());
+}
+
+PrecisionPlan OpenedGateModels::PlanOf(const GateConfig& config) {
+  const Target target = TargetOf(config);
+  return ReadPlanSource(PlanSourceFrom(config.plan, config.file.parent_path()),
+                        Open(config).config().layers.size(), target);
+}
+
+std::string OpenedGateModels::HashOf(const GateConfig& config) { return Open(config).hash(); }
+
+PromptSet OpenedGateModels::PromptsOf(const GateConfig& config) {
+  PromptSet prompts = LoadPrompts(InputsOf(config, where_), Open(config).config());
+  if (prompts.hash != config.prompts_hash) {
+    throw Error(fmt::format(
+        "{}: \"prompts_hash\": found the prompts {} ({} of {} tokens in all), expected {}",
+        config.file.string(), prompts.hash, prompts.prompts.size(), prompts.token_count,
+        config.prompts_hash));
+  }
+  if (prompts.prompts.size() < kFewestPrompts) {
+    throw Error(fmt::format(
+        "{}: found {} prompts, expected at least {}: an interval over fewer means nothing",
+        config.file.string(), prompts.prompts.size(), kFewestPrompts));
+  }
+  return prompts;
+}
+
+Provenance OpenedGateModels::RunOf(const GateConfig& config, const PromptSet& prompts) {
+  return Open(config).ProvenanceOf(InputsOf(config, where_), prompts);
+}
+
+MeasuredModel& OpenedGateModels::ModelOf(const GateConfig& config, const PromptSet& prompts) {
+  OpenedModel& opened = Open(config);
+  opened.LearnScales(TargetOf(config), prompts);
+  if (!cache_.empty()) {
+    const Provenance run = RunOf(config, prompts);
+    UseExactCache(cache_,
+                  {.version = run.version,
+                   .model_hash = run.model_hash,
+                   .prompts_hash = run.prompts_hash,
+                   .device = run.device,
+                   .dtype = run.dtype,
+                   .prefill = run.prefill},
+                  opened.model(), prompts.prompts);
+  }
+  return opened.model();
+}
+
+double OpenedGateModels::NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) {
+  return Open(config).NoiseFloor(prompts);
+}
+
+CostFunction OpenedGateModels::CostFor(const GateConfig& config) {
+  return kvtune::CostFor(TargetOf(config), Open(config).config(), config.context);
+}
+
+}  // namespace kvtune

@@ -1,0 +1,40 @@
+// The models of a gate's configs: each is opened, hashed and loaded once for all configs of a call.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "lib/core/model_options.h"
+#include "lib/gate/gate.h"
+#include "lib/run/model_session.h"
+
+namespace kvtune {
+
+class OpenedGateModels : public GateModels {
+ public:
+  // `where` gives device, data type and threads; the prefill mode is a config's. The exact pass
+  // over a config's prompts is kept in `cache`; empty: it is run anew every time.
+  OpenedGateModels(ModelOptions where, std::filesystem::path cache, ModelLoader loader);
+
+  PrecisionPlan PlanOf(const GateConfig& config) override;
+  std::string HashOf(const GateConfig& config) override;
+  // Throws Error also when they are others than the config says, or too few for an interval.
+  PromptSet PromptsOf(const GateConfig& config) override;
+  Provenance RunOf(const GateConfig& config, const PromptSet& prompts) override;
+  MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) override;
+  double NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) override;
+  CostFunction CostFor(const GateConfig& config) override;
+
+ private:
+  OpenedModel& Open(const GateConfig& config);
+  Target TargetOf(const GateConfig& config);
+
+  ModelOptions where_;
+  std::filesystem::path cache_;
+  ModelLoader loader_;
+  std::map<std::string, std::unique_ptr<OpenedModel>> models_;  // by what a runner depends on
+};
+
+}  // namespace kvtune

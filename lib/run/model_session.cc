@@ -1,0 +1,85 @@
+#include "lib/run/model_session.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "lib/base/log.h"
+#include "lib/base/version.h"
+#include "lib/calib/cache_scales.h"
+
+namespace kvtune {
+
+OpenedModel::OpenedModel(const std::filesystem::path& directory, ModelOptions options,
+                         ModelLoader loader)
+    : options_(std::move(options)), loader_(std::move(loader)), checkpoint_(directory) {}
+
+const std::string& OpenedModel::hash() {
+  if (hash_.empty()) hash_ = checkpoint_.ContentHash();
+  return hash_;
+}
+
+MeasuredModel& OpenedModel::model() {
+  if (!model_) model_ = loader_(checkpoint_, options_);
+  return *model_;
+}
+
+Provenance OpenedModel::ProvenanceOf(const RunInputs& inputs, const PromptSet& prompts) {
+  const MeasuredModel& loaded = model();
+  return {.version = std::string(Version()),
+          .model = inputs.model.string(),
+          .model_hash = hash(),
+          .prompts = prompts.sources,
+          .prompts_hash = prompts.hash,
+          .prompt_count = static_cast<int64_t>(prompts.prompts.size()),
+          .token_count = prompts.token_count,
+          .target = inputs.target,
+          .device = loaded.device_name(),
+          .dtype = loaded.data_type_name(),
+          .prefill = std::string(WordOf(kPrefillWords, inputs.running.prefill)),
+          .seed = inputs.seed,
+          .context = inputs.context,
+          .layer_count = config().layer_count(),
+          .kv_heads = config().layers.front().kv_heads,
+          .head_dim = config().layers.front().key_head_dim};
+}
+
+void OpenedModel::LearnScales(const Target& target, const PromptSet& prompts) {
+  if (NeedCalibratedScales(target.pairs)) CalibrateScales(model(), prompts.prompts);
+}
+
+double OpenedModel::NoiseFloor(const PromptSet& prompts) {
+  const auto known = noise_floors_.find(prompts.hash);
+  if (known != noise_floors_.end()) return known->second;
+  return noise_floors_.emplace(prompts.hash, model().NoiseFloor(prompts.prompts)).first->second;
+}
+
+CostFunction CostFor(const Target& target, const ModelConfig& config, int64_t context) {
+  return [config, target, context](const PrecisionPlan& plan) {
+    PlanCost cost = CostOf(target, plan, config, context);
+    cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);
+    return cost;
+  };
+}
+
+ModelSession::ModelSession(const RunInputs& inputs, const std::string& held_out,
+                           const ModelLoader& loader)
+    : opened_(inputs.model, inputs.running, loader),
+      target_(TargetFor(FindTarget(inputs.target), config())),
+      prompts_(LoadRunPrompts(inputs, held_out, config())),
+      run_(opened_.ProvenanceOf(inputs, prompts_.calibration)) {
+  LogInfo(fmt::format("model: {} of {} layers on {} in {}{}", config().architecture,
+                      config().layer_count(), run_.device, run_.dtype,
+                      model().streams_weights() ? ", its layers read in every pass" : ""));
+  opened_.LearnScales(target_, prompts_.calibration);
+}
+
+double ModelSession::MeasureNoiseFloor() {
+  const double floor = opened_.NoiseFloor(prompts_.calibration);
+  LogInfo(fmt::format("noise floor in {}: {:.2g} nats per token; plans closer than this are ties{}",
+                      run_.dtype, floor,
+                      run_.dtype == "float32" ? "" : " (--dtype float32 tells more apart)"));
+  return floor;
+}
+
+}  // namespace kvtune

@@ -1,0 +1,77 @@
+#include "lib/run/plan_source.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/core/artifacts.h"
+#include "lib/targets/engine.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A plan that is written out has no path's ending, and a colon only behind a semicolon.
+bool HasPlanFileEnding(const std::string& text) {
+  return text.ends_with(".json") || text.ends_with(".yaml") || text.ends_with(".yml") ||
+         text.ends_with(".py");
+}
+
+bool LooksLikeFile(const std::string& text) {
+  std::error_code ignored;
+  return fs::is_regular_file(text, ignored) || HasPlanFileEnding(text);
+}
+
+bool LooksLikeRunAndName(const std::string& text) {
+  return text.find(':') != std::string::npos && text.find(';') == std::string::npos;
+}
+
+PrecisionPlan PlanOfRun(const std::string& text, size_t layer_count) {
+  const size_t colon = text.rfind(':');
+  const fs::path run = text.substr(0, colon);
+  const ParetoFront front = ReadFront(run);
+  const PrecisionPlan& plan = RequirePlan(front, text.substr(colon + 1), run).plan;
+  if (plan.layers.size() != layer_count) {
+    throw Error(fmt::format("reading the plan {}: found {} layers, expected the model's {}", text,
+                            plan.layers.size(), layer_count));
+  }
+  return plan;
+}
+
+}  // namespace
+
+PrecisionPlan ReadPlanSource(const std::string& text, size_t layer_count, const Target& target) {
+  if (LooksLikeFile(text)) return ImportPlan(ReadFile(text), text, layer_count, target);
+  const PrecisionPlan plan = LooksLikeRunAndName(text)
+                                 ? PlanOfRun(text, layer_count)
+                                 : ParsePlanSpec(text, layer_count, target.shape.pairs);
+  RequireFormatsOf(target, plan, fmt::format("reading the plan \"{}\"", text));
+  return plan;
+}
+
+std::string PlanSourceFrom(const std::string& text, const fs::path& folder) {
+  std::error_code ignored;
+  const bool is_path =
+      fs::exists(folder / text, ignored) || HasPlanFileEnding(text) || LooksLikeRunAndName(text);
+  return is_path ? (folder / text).string() : text;
+}
+
+ParetoFront ReadFront(const fs::path& run) {
+  const fs::path file = RunDirectory(run).front();
+  return ParetoFrontFromJson(ReadArtifact(file, "kvtune search"), file.string());
+}
+
+const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,
+                              const fs::path& run) {
+  if (const ScoredPlan* plan = FindPlan(front, name)) return *plan;
+  std::string names;
+  for (const ScoredPlan& plan : front.plans) names += plan.name + ", ";
+  for (const ScoredPlan& plan : front.uniform) names += plan.name + ", ";
+  throw Error(fmt::format("reading a plan of {}: found no \"{}\", expected one of {}{}",
+                          run.string(), name, names, front.reference.name));
+}
+
+}  // namespace kvtune

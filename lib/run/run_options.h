@@ -1,0 +1,41 @@
+// What a run is made from: the model and its prompts, and where its files go. The command line
+// binds its options to these fields, so every default stands here or in the options of a stage,
+// once.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "lib/calib/prompt_set.h"
+#include "lib/core/model_options.h"
+#include "search/search.h"
+
+namespace kvtune {
+
+// What is run, on what and how: the same in every command that runs the model.
+struct RunInputs {
+  std::filesystem::path model;  // checkpoint directory
+  std::string target = "kvtuner";
+  PromptOptions prompts;
+  uint64_t seed = 0;       // of every random choice
+  int64_t context = 8192;  // tokens at which bytes are counted
+  ModelOptions running;
+};
+
+// A run directory and the prompts that are kept out of the search.
+struct RunPlace {
+  std::filesystem::path out;  // empty: ./kvtune-<model name>-<target>
+  std::string held_out;       // a file, "none", or empty: chosen by the prompts (run_prompts.h)
+};
+
+// The search stage as a user asks for it.
+struct SearchStepOptions {
+  SearchOptions search;
+  std::optional<uint64_t> search_seed;  // nullopt: the run's seed
+  double max_seconds = 0;               // 0: no limit
+  std::filesystem::path known_scores;   // empty: none
+};
+
+}  // namespace kvtune

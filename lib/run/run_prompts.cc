@@ -1,0 +1,89 @@
+#include "lib/run/run_prompts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+
+namespace kvtune {
+namespace {
+
+constexpr size_t kFewestPromptsToSplit = 8;
+constexpr size_t kHeldOutShare = 4;  // one in so many
+
+// The run's limits hold for either set.
+PromptSet Load(const RunInputs& inputs, const ModelConfig& config,
+               std::vector<std::filesystem::path> files, BundledSet bundled) {
+  PromptOptions options = inputs.prompts;
+  options.files = std::move(files);
+  return LoadPromptSet(options, bundled, inputs.seed, inputs.model, config);
+}
+
+// Moves the last quarter of the prompts, which come shuffled, to the held-out ones.
+void SplitOff(RunPrompts& prompts) {
+  std::vector<TokenIds>& all = prompts.calibration.prompts;
+  const auto first = all.end() - static_cast<ptrdiff_t>(all.size() / kHeldOutShare);
+  prompts.held_out.assign(std::make_move_iterator(first), std::make_move_iterator(all.end()));
+  all.erase(first, all.end());
+  CountAndHash(prompts.calibration);
+}
+
+void RequireDisjoint(const RunPrompts& prompts) {
+  const std::set<TokenIds> held_out(prompts.held_out.begin(), prompts.held_out.end());
+  const auto shared = std::ranges::count_if(
+      prompts.calibration.prompts, [&](const TokenIds& ids) { return held_out.contains(ids); });
+  if (shared > 0) {
+    throw Error(
+        fmt::format("choosing held-out prompts ({}): found {} of the {} calibration "
+                    "prompts among them, expected none",
+                    prompts.held_out_source, shared, prompts.calibration.prompts.size()));
+  }
+}
+
+void Report(const RunPrompts& prompts) {
+  const PromptSet& calibration = prompts.calibration;
+  LogInfo(fmt::format("prompts: {} of {} ({}), {} tokens in all", calibration.prompts.size(),
+                      calibration.available_count, fmt::join(calibration.sources, ", "),
+                      calibration.token_count));
+  if (prompts.held_out.empty()) {
+    LogInfo("held-out prompts: none, plans are judged on the prompts of the search alone");
+    return;
+  }
+  size_t tokens = 0;
+  for (const TokenIds& ids : prompts.held_out) tokens += ids.size();
+  const bool split = prompts.held_out_source == "split";
+  LogInfo(fmt::format("held-out prompts: {} ({}), {} tokens in all", prompts.held_out.size(),
+                      split ? "the last quarter of --prompts" : prompts.held_out_source, tokens));
+}
+
+}  // namespace
+
+PromptSet LoadPrompts(const RunInputs& inputs, const ModelConfig& config) {
+  return Load(inputs, config, inputs.prompts.files, BundledSet::kCalibration);
+}
+
+RunPrompts LoadRunPrompts(const RunInputs& inputs, const std::string& held_out,
+                          const ModelConfig& config) {
+  RunPrompts prompts;
+  prompts.calibration = LoadPrompts(inputs, config);
+  prompts.held_out_source = held_out;
+  if (held_out.empty() && inputs.prompts.files.empty()) {
+    prompts.held_out_source = "bundled";
+    prompts.held_out = Load(inputs, config, {}, BundledSet::kHeldOut).prompts;
+  } else if (held_out.empty() && prompts.calibration.prompts.size() >= kFewestPromptsToSplit) {
+    prompts.held_out_source = "split";
+    SplitOff(prompts);
+  } else if (held_out.empty() || held_out == "none") {
+    prompts.held_out_source = "none";
+  } else {
+    prompts.held_out = Load(inputs, config, {held_out}, BundledSet::kHeldOut).prompts;
+  }
+  RequireDisjoint(prompts);
+  Report(prompts);
+  return prompts;
+}
+
+}  // namespace kvtune

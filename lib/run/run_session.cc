@@ -1,0 +1,204 @@
+#include "lib/run/run_session.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/io/checkpoint.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+double Now() {
+  using namespace std::chrono;
+  return duration<double>(steady_clock::now().time_since_epoch()).count();
+}
+
+std::string UtcTime() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+std::string ValueText(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+[[noreturn]] void FailResume(const fs::path& root, const std::string& difference) {
+  throw Error(fmt::format("resuming {}: {} (give another --out, or the options of that run)",
+                          root.string(), difference));
+}
+
+// All differences in one line; empty when there is none. The seed comes first: it also chooses the
+// prompts, so another seed alone shows as other prompts too.
+std::string DifferenceText(const Provenance& stored, const Provenance& wanted) {
+  std::vector<std::string> differences = Differences(stored, wanted);
+  std::ranges::stable_partition(differences,
+                                [](const std::string& text) { return text.starts_with("--seed"); });
+  return fmt::format("{}", fmt::join(differences, "; "));
+}
+
+// "--epsilon: found 0.1 there, expected 0" of the first flag whose values differ; empty when none.
+std::string FirstDifference(const Json& stored, const Json& wanted) {
+  for (const auto& [flag, value] : wanted.items()) {
+    const Json found = stored.value(flag, Json());
+    if (found != value) {
+      return fmt::format("{}: found {} there, expected {}", flag, ValueText(found),
+                         ValueText(value));
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string_view StageName(Stage stage) {
+  switch (stage) {
+    case Stage::kCalibrate:
+      return "calibrate";
+    case Stage::kPrune:
+      return "prune";
+    case Stage::kCluster:
+      return "cluster";
+    case Stage::kSearch:
+      return "search";
+  }
+  return "";
+}
+
+RunSession::RunSession(fs::path root, const Provenance& wanted,
+                       std::vector<std::string> command_line)
+    : directory_(std::move(root)), run_(wanted), command_line_(std::move(command_line)) {
+  if (!fs::exists(directory_.run())) {
+    CreateWritableDirectory(directory_.root());
+  }
+  lock_.emplace(directory_.lock(), directory_.root());
+  if (!fs::exists(directory_.run())) return;
+  Load();
+  const std::string differences = DifferenceText(run_, wanted);
+  if (!differences.empty()) FailResume(directory_.root(), differences);
+  LogInfo(fmt::format("resuming {}", directory_.root().string()));
+}
+
+RunSession::RunSession(fs::path root, std::vector<std::string> command_line)
+    : directory_(std::move(root)), command_line_(std::move(command_line)) {
+  if (fs::exists(directory_.run())) lock_.emplace(directory_.lock(), directory_.root());
+  Load();
+}
+
+void RunSession::Load() {
+  const Json json = ReadArtifact(directory_.run(), "kvtune calibrate");
+  JsonFields fields = OpenArtifact(json, directory_.run().string());
+  run_ = ProvenanceFromJson(fields.Object("run"));
+  JsonFields stages = fields.Object("stages");
+  for (const Stage stage : kStages) {
+    if (!stages.Has(StageName(stage))) continue;
+    JsonFields record = stages.Object(StageName(stage));
+    record.Object("options");
+    record.Bool("finished");
+  }
+  stages.RequireNoOthers();
+  stages_ = fields.Value("stages");
+  fields.RequireNoOthers();
+}
+
+void RunSession::Save() const {
+  WriteJsonFileAtomically(
+      directory_.run(),
+      {{"schema_version", kSchemaVersion}, {"run", ToJson(run_)}, {"stages", stages_}});
+}
+
+bool RunSession::Recorded(Stage stage) const { return stages_.contains(StageName(stage)); }
+
+bool RunSession::AnyLaterRecorded(Stage stage) const {
+  for (const Stage later : kStages) {
+    if (later > stage && Recorded(later)) return true;
+  }
+  return false;
+}
+
+void RunSession::RequireSameOptions(Stage stage, const Json& options) const {
+  if (!Recorded(stage)) return;
+  const std::string difference =
+      FirstDifference(stages_[std::string(StageName(stage))]["options"], options);
+  if (!difference.empty()) FailResume(directory_.root(), difference);
+}
+
+bool RunSession::CanReuse(Stage stage, const Json& options) const {
+  if (AnyLaterRecorded(stage)) RequireSameOptions(stage, options);
+  if (!Recorded(stage) || !fs::exists(FileOf(stage))) return false;
+  const Json& record = stages_[std::string(StageName(stage))];
+  return record["finished"].get<bool>() && FirstDifference(record["options"], options).empty();
+}
+
+void RunSession::Start(Stage stage, Json options) {
+  stages_[std::string(StageName(stage))] = {{"options", std::move(options)},
+                                            {"finished", false},
+                                            {"command", command_line_},
+                                            {"started", UtcTime()},
+                                            {"seconds", nullptr}};
+  started_seconds_ = Now();
+}
+
+void RunSession::Finish(Stage stage) {
+  Json& record = stages_[std::string(StageName(stage))];
+  record["finished"] = true;
+  record["seconds"] = Now() - started_seconds_;
+  Save();
+}
+
+fs::path RunSession::FileOf(Stage stage) const {
+  switch (stage) {
+    case Stage::kCalibrate:
+      return directory_.sensitivity();
+    case Stage::kPrune:
+      return directory_.candidates();
+    case Stage::kCluster:
+      return directory_.groups();
+    case Stage::kSearch:
+      return directory_.front();
+  }
+  return {};
+}
+
+Json RunSession::Read(Stage stage) const {
+  const fs::path path = FileOf(stage);
+  Json json = ReadArtifact(path, fmt::format("kvtune {}", StageName(stage)));
+  JsonFields fields = OpenArtifact(json, path.string());
+  const std::string differences = DifferenceText(ProvenanceFromJson(fields.Object("run")), run_);
+  if (!differences.empty()) {
+    throw Error(fmt::format("reading {}: it is not of this run: {}", path.string(), differences));
+  }
+  return json;
+}
+
+fs::path RunDirectoryOf(const RunPlace& place, const RunInputs& inputs) {
+  if (!place.out.empty()) return place.out;
+  return fmt::format("./kvtune-{}-{}", ModelName(inputs.model), inputs.target);
+}
+
+void RequireCreatableDirectory(const fs::path& path) {
+  fs::path existing = fs::absolute(path);
+  std::error_code ignored;
+  while (!fs::exists(existing, ignored) && existing.has_relative_path()) {
+    existing = existing.parent_path();
+  }
+  const std::string doing = fmt::format("preparing the output folder {}", path.string());
+  if (!fs::is_directory(existing, ignored)) {
+    throw Error(fmt::format("{}: found that {} is not a directory, expected one", doing,
+                            existing.string()));
+  }
+  if (::access(existing.c_str(), W_OK | X_OK) != 0) {
+    throw Error(fmt::format("{}: {}: {}", doing, existing.string(), std::strerror(errno)));
+  }
+}
+
+}  // namespace kvtune

@@ -1,0 +1,84 @@
+// A run directory while a command works in it: what was made there, from what and with which
+// options.
+//
+// run.json records the inputs once and every stage's options. A directory that was made from other
+// inputs or options is refused with the difference, so that its files always belong together; so is
+// one in which another process works.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/file_lock.h"
+#include "lib/base/json_fields.h"
+#include "lib/core/artifacts.h"
+#include "lib/core/provenance.h"
+#include "lib/run/run_options.h"
+
+namespace kvtune {
+
+// In the order in which each needs the ones before.
+enum class Stage { kCalibrate, kPrune, kCluster, kSearch };
+inline constexpr Stage kStages[] = {Stage::kCalibrate, Stage::kPrune, Stage::kCluster,
+                                    Stage::kSearch};
+
+// "calibrate", as in `kvtune calibrate` and run.json.
+std::string_view StageName(Stage stage);
+
+class RunSession {
+ public:
+  // Creates the directory or opens one that was made from the same inputs.
+  // Throws Error naming directory, option, what was found there and what was expected.
+  RunSession(std::filesystem::path root, const Provenance& wanted,
+             std::vector<std::string> command_line);
+  // Opens a directory that is there, whatever its inputs.
+  RunSession(std::filesystem::path root, std::vector<std::string> command_line);
+
+  const RunDirectory& directory() const { return directory_; }
+  const Provenance& run() const { return run_; }
+
+  // `options` maps flags to values. Throws Error when `stage` ran here with others.
+  void RequireSameOptions(Stage stage, const Json& options) const;
+
+  // Whether the stage's file is there and was made with these options, so that it can be read
+  // instead of made again. Other options are allowed as long as nothing was made from the file.
+  bool CanReuse(Stage stage, const Json& options) const;
+
+  // Notes that a stage starts and with which options. Nothing is on disk until Save or Finish, so
+  // that options which the stage then refuses do not bind the directory.
+  void Start(Stage stage, Json options);
+  // Writes run.json: from here on the stages that started bind the directory to their options.
+  void Save() const;
+  // Notes that the stage's file is complete and how long it took since Start, and saves.
+  void Finish(Stage stage);
+
+  // The file that the stage writes.
+  std::filesystem::path FileOf(Stage stage) const;
+  // The stage's artifact as JSON. Throws Error: missing, or of another run than run.json says.
+  Json Read(Stage stage) const;
+
+ private:
+  void Load();
+  bool Recorded(Stage stage) const;
+  bool AnyLaterRecorded(Stage stage) const;
+
+  RunDirectory directory_;
+  std::optional<FileLock> lock_;
+  Provenance run_;
+  std::vector<std::string> command_line_;
+  Json stages_ = Json::object();
+  double started_seconds_ = 0;
+};
+
+// The folder that was asked for, or its default ./kvtune-<model name>-<target>.
+std::filesystem::path RunDirectoryOf(const RunPlace& place, const RunInputs& inputs);
+
+// Throws Error when `path` cannot become a directory that files can be written in. Creates nothing,
+// so that it can be asked before the model is loaded.
+void RequireCreatableDirectory(const std::filesystem::path& path);
+
+}  // namespace kvtune

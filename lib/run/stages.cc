@@ -1,0 +1,82 @@
+#include "lib/run/stages.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "lib/base/log.h"
+#include "search/diagnose.h"
+
+namespace kvtune {
+namespace {
+
+// Reads the stage's artifact when it can be reused, else makes it and writes it.
+template <typename Artifact>
+Artifact ReuseOrMake(RunSession& session, Stage stage, const Json& options,
+                     Artifact (*from_json)(const Json&, const std::string&), auto make) {
+  const std::filesystem::path file = session.FileOf(stage);
+  if (session.CanReuse(stage, options)) {
+    LogInfo(fmt::format("{}: reusing {}", StageName(stage), file.string()));
+    return from_json(session.Read(stage), file.string());
+  }
+  session.Start(stage, options);
+  Artifact artifact = make();
+  artifact.run = session.run();
+  WriteJsonFileAtomically(file, ToJson(artifact));
+  session.Finish(stage);
+  return artifact;
+}
+
+CandidateSet ReadCandidates(const RunSession& session) {
+  return CandidateSetFromJson(session.Read(Stage::kPrune),
+                              session.directory().candidates().string());
+}
+
+}  // namespace
+
+SensitivityTable ReadSensitivity(const RunSession& session) {
+  return SensitivityTableFromJson(session.Read(Stage::kCalibrate),
+                                  session.directory().sensitivity().string());
+}
+
+Json OptionsOf(const CalibrateOptions& options) {
+  return {{"--sensitivity", WordOf(kScreeningErrorWords, options.screening)},
+          {"--metric-reduction", WordOf(kMetricReductionWords, options.reduction)}};
+}
+
+Json OptionsOf(const PruneOptions& options) {
+  return {{"--sensitivity", WordOf(kScreeningErrorWords, options.metric)},
+          {"--bits", WordOf(kBitCountWords, options.bits)},
+          {"--epsilon", options.epsilon},
+          {"--min-pairs", options.min_pairs}};
+}
+
+Json OptionsOf(const ClusterOptions& options) {
+  return {{"--max-groups", options.max_groups}, {"--no-cluster", options.no_cluster}};
+}
+
+SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
+                               const CalibrateOptions& options) {
+  return ReuseOrMake(session, Stage::kCalibrate, OptionsOf(options), SensitivityTableFromJson, [&] {
+    return Calibrate(model.model(), model.prompts().calibration, model.target().pairs, options);
+  });
+}
+
+Diagnosis DiagnoseStep(const RunSession& session, const SensitivityTable& table) {
+  Diagnosis diagnosis = Diagnose(table);
+  WriteJsonFileAtomically(session.directory().diagnosis(), ToJson(diagnosis));
+  return diagnosis;
+}
+
+CandidateSet PruneStep(RunSession& session, const PruneOptions& options) {
+  return ReuseOrMake(session, Stage::kPrune, OptionsOf(options), CandidateSetFromJson,
+                     [&] { return Prune(ReadSensitivity(session), options); });
+}
+
+LayerGroups ClusterStep(RunSession& session, const ClusterOptions& options) {
+  return ReuseOrMake(session, Stage::kCluster, OptionsOf(options), LayerGroupsFromJson, [&] {
+    return Cluster(ReadCandidates(session), ReadSensitivity(session), options);
+  });
+}
+
+}  // namespace kvtune

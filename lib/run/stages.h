@@ -1,0 +1,33 @@
+// The stages as steps of a run directory: each reads its file when it is there and was made with
+// the same options, else makes and writes it. Commands of one stage and the whole chain run the
+// same steps, so they leave the same files.
+#pragma once
+
+#include "lib/calib/calibrate.h"
+#include "lib/core/candidates.h"
+#include "lib/core/diagnosis.h"
+#include "lib/core/layer_groups.h"
+#include "lib/core/sensitivity.h"
+#include "lib/run/model_session.h"
+#include "lib/run/run_session.h"
+#include "search/cluster.h"
+#include "search/prune.h"
+
+namespace kvtune {
+
+// sensitivity.json of the run.
+SensitivityTable ReadSensitivity(const RunSession& session);
+
+// The options of a stage by flag, as run.json keeps them.
+Json OptionsOf(const CalibrateOptions& options);
+Json OptionsOf(const PruneOptions& options);
+Json OptionsOf(const ClusterOptions& options);
+
+SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
+                               const CalibrateOptions& options);
+// Names the fragile layers and writes them beside the table.
+Diagnosis DiagnoseStep(const RunSession& session, const SensitivityTable& table);
+CandidateSet PruneStep(RunSession& session, const PruneOptions& options);
+LayerGroups ClusterStep(RunSession& session, const ClusterOptions& options);
+
+}  // namespace kvtune

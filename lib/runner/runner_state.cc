@@ -1,0 +1,124 @@
+#include "lib/runner/runner_state.h"
+
+#include <malloc.h>
+#include <omp.h>
+
+#include <optional>
+#include <thread>
+
+#include "lib/runner/device_memory.h"
+#include "lib/runner/torch_device.h"
+#include "lib/runner/torch_errors.h"
+
+namespace kvtune {
+namespace {
+
+at::ScalarType ResolveType(DataType type, at::Device device) {
+  switch (type) {
+    case DataType::kAuto:
+      return DefaultType(device);
+    case DataType::kFloat32:
+      return at::kFloat;
+    case DataType::kBFloat16:
+      return at::kBFloat16;
+    case DataType::kFloat16:
+      return at::kHalf;
+  }
+  return at::kFloat;
+}
+
+// Every layer frees and takes the same activations again. By default glibc gives such large blocks
+// back to the kernel each time, and faulting the pages in again shows in a profile.
+void KeepFreedMemory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
+}  // namespace
+
+RunnerState::RunnerState(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options,
+                         const ModelOptions& model_options, Sharing shared, int cpu_threads)
+    : options(model_options),
+      sharing(shared),
+      threads(tensor_options.device().is_cpu() ? cpu_threads : 1),
+      decoder(checkpoint, tensor_options, model_options.weights),
+      walk(decoder, threads, MaxActivationBytes()) {}
+
+int64_t RunnerState::MaxActivationBytes() const {
+  return options.max_activation_bytes > 0 ? static_cast<int64_t>(options.max_activation_bytes)
+                                          : FreeMemory(decoder.options().device()) / 4;
+}
+
+PlanPass RunnerState::PassOf(const TokenIds& prompt) const {
+  PlanPass pass{.sharing = sharing, .threads = threads};
+  // The last exact position predicts exactly; the first decoded one is scored first.
+  if (options.prefill == PrefillMode::kExact)
+    pass.exact_queries = (static_cast<int64_t>(prompt.size()) - 1) / 2;
+  return pass;
+}
+
+at::Tensor RunnerState::Begin(const TokenIds& prompt) const {
+  return decoder.Embed(decoder.IdsOf(prompt)).unsqueeze(0);
+}
+
+void RunnerState::RunExact(std::span<const TokenIds> prompts, const PlanPass& pass,
+                           const std::function<void(size_t, at::Tensor)>& end) {
+  const PlanTreeLayer exact = {{0, kExactPair}};
+  const auto advance = [&](size_t, size_t layer, const at::Tensor& hidden) {
+    return AdvancePlans(decoder, layer, exact, hidden, pass);
+  };
+  walk.Run(prompts, 1, {[&](size_t i) { return Begin(prompts[i]); }, advance, end}, nullptr);
+}
+
+void RunnerState::LearnReferences(std::span<const TokenIds> prompts) {
+  std::vector<TokenIds> unknown;
+  for (const TokenIds& prompt : prompts) {
+    if (references.try_emplace(prompt).second) unknown.push_back(prompt);
+  }
+  try {
+    RunExact(unknown, {.threads = threads}, [&](size_t i, const at::Tensor& hidden) {
+      Reference& reference = references.at(unknown[i]);
+      reference.hidden = decoder.FinalNorm(hidden.squeeze(0));
+      reference.score =
+          ScoreHidden(decoder, hidden, reference.hidden, unknown[i], PassOf(unknown[i])).front();
+      reference.score.exact_nll_sum = reference.score.nll_sum;
+    });
+  } catch (...) {
+    for (const TokenIds& prompt : unknown) references.erase(prompt);
+    throw;
+  }
+}
+
+std::vector<PromptScore> RunnerState::Score(const TokenIds& prompt,
+                                            const at::Tensor& hidden) const {
+  const Reference& reference = ReferenceOf(prompt);
+  std::vector<PromptScore> scores =
+      ScoreHidden(decoder, hidden, reference.hidden, prompt, PassOf(prompt));
+  for (PromptScore& score : scores) score.exact_nll_sum = reference.score.nll_sum;
+  return scores;
+}
+
+std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const ModelOptions& options,
+                                        std::optional<at::ScalarType> type, Sharing sharing) {
+  const c10::InferenceMode no_gradients;
+  const int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+  at::set_num_threads(threads);
+  omp_set_num_threads(threads);
+  // Sums of float32 products must not be rounded to tf32: losses of 1e-7 are compared.
+  at::globalContext().setAllowTF32CuBLAS(false);
+  const std::string doing = "loading the model " + checkpoint.directory().string();
+  std::unique_ptr<RunnerState> state = WithTorchErrors(doing, [&] {
+    const at::Device device = ResolveDevice(options.device);
+    const at::ScalarType resolved = type.value_or(ResolveType(options.data_type, device));
+    return std::make_unique<RunnerState>(checkpoint, at::TensorOptions(resolved).device(device),
+                                         options, sharing, threads);
+  });
+  // Streamed layers come and go as large blocks, which have to go back.
+  if (!state->decoder.streams()) KeepFreedMemory();
+  return state;
+}
+
+}  // namespace kvtune
