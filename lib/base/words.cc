@@ -1,0 +1,16 @@
+#include "lib/base/words.h"
+
+#include <fmt/format.h>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+
+void FailForUnknownWord(std::string_view what, std::string_view word,
+                        const std::vector<std::string>& expected) {
+  throw Error(
+      fmt::format("{}: found \"{}\", expected one of {}", what, word, fmt::join(expected, ", ")),
+      ExitCode::kUsage);
+}
+
+}  // namespace kvtune
