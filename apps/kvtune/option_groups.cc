@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "lib/base/words.h"
+
 namespace kvtune {
 namespace {
 
@@ -18,6 +20,14 @@ CLI::Validator WholeNumber(uint64_t smallest) {
     const bool whole = reason == std::errc() && end == text.data() + text.size();
     if (whole && number >= smallest) return "";
     return fmt::format("found \"{}\", expected a whole number from {} on", text, smallest);
+  };
+  return {check, ""};
+}
+
+CLI::Validator OneOf(const std::vector<std::string>& choices) {
+  const auto check = [choices](const std::string& text) -> std::string {
+    if (std::ranges::find(choices, text) != choices.end()) return "";
+    return fmt::format("found \"{}\", expected {}", text, fmt::join(choices, ", "));
   };
   return {check, ""};
 }
@@ -52,17 +62,27 @@ CLI::Validator Size() {
   return {read, ""};
 }
 
+// An option that takes a word of the table and sets its value.
+template <typename E, size_t N>
+CLI::Option* AddChoice(CLI::App& app, const std::string& flag, E& value, const Word<E> (&table)[N],
+                       const std::string& help) {
+  const std::vector<std::string> choices = WordsOf(table);
+  const auto set = [&value, &table, flag](const std::string& word) {
+    value = ValueOf(table, word, flag);
+  };
+  return app.add_option_function<std::string>(flag, set, help)
+      ->type_name(fmt::format("{}", fmt::join(choices, "|")))
+      ->check(OneOf(choices))
+      ->default_str(std::string(WordOf(table, value)));
+}
+
 }  // namespace
 
 CLI::Option* AddChoice(CLI::App& app, const std::string& flag, std::string& value,
                        const std::vector<std::string>& choices, const std::string& help) {
-  const auto check = [choices](const std::string& text) -> std::string {
-    if (std::ranges::find(choices, text) != choices.end()) return "";
-    return fmt::format("found \"{}\", expected {}", text, fmt::join(choices, ", "));
-  };
   return app.add_option(flag, value, help)
       ->type_name(fmt::format("{}", fmt::join(choices, "|")))
-      ->check({check, ""})
+      ->check(OneOf(choices))
       ->capture_default_str();
 }
 
@@ -189,26 +209,28 @@ void AddKnownScores(CLI::App& app, std::filesystem::path& file) {
 }
 
 void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
-  AddChoice(app, "--algorithm", search.algorithm, {"nsga2", "moead", "random", "greedy", "ilp"},
+  SearchOptions& options = search.options;
+  AddChoice(app, "--algorithm", options.algorithm, kAlgorithmWords,
             "What searches the groups; random, greedy and ilp are baselines");
-  app.add_flag("--exact", search.exact,
+  app.add_flag("--exact", options.exact,
                "Score every plan of the groups on all prompts, or refuse when they are too many");
-  app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")
+  app.add_option("--population", options.population,
+                 "Plans a generation, a multiple of 4 from 8 on")
       ->type_name("N")
       ->check(WholeNumber(1))
       ->capture_default_str();
-  app.add_option("--generations", search.generations, "Generations")
+  app.add_option("--generations", options.generations, "Generations")
       ->type_name("N")
       ->check(WholeNumber(1))
       ->capture_default_str();
-  app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
+  app.add_option("--max-evaluations", options.max_evaluations, "Score at most N plans")
       ->type_name("N")
       ->check(WholeNumber(1));
   app.add_option("--max-seconds", search.max_seconds,
                  "Stop the search after so long; the same command goes on from there")
       ->type_name("S")
       ->check(CLI::PositiveNumber);
-  app.add_option("--stall-generations", search.stall_generations,
+  app.add_option("--stall-generations", options.stall_generations,
                  "End the grouped search after N generations in a row that added nothing")
       ->type_name("N")
       ->check(WholeNumber(1));
@@ -220,7 +242,7 @@ void AddSearchOptions(CLI::App& app, SearchOptionsArguments& search) {
       ->check(WholeNumber(0));
   AddKnownScores(app, search.known_scores);
   CLI::Option* refine =
-      app.add_option("--refine-evaluations", search.refine_evaluations,
+      app.add_option("--refine-evaluations", options.refinement_evaluations,
                      "Plans of the layer-wise refinement after the grouped search, at most")
           ->type_name("N")
           ->check(WholeNumber(1))

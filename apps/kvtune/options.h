@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "search/search_options.h"
+
 namespace kvtune {
 
 enum class OutputFormat { kText, kJson };
@@ -60,17 +62,11 @@ struct ClusterOptionsArguments {
 };
 
 struct SearchOptionsArguments {
-  int population = 16;
-  int generations = 8;
-  std::string algorithm = "nsga2";
-  bool exact = false;
-  int64_t max_evaluations = 0;  // 0: no limit but the generations' and the refinement's
-  double max_seconds = 0;       // 0: no limit
-  int stall_generations = 0;    // 0: no limit
+  SearchOptions options;   // but for what the fields below say
+  double max_seconds = 0;  // 0: no limit
   bool no_racing = false;
   std::optional<uint64_t> search_seed;  // default: --seed
   std::filesystem::path known_scores;   // empty: none
-  int64_t refine_evaluations = 50;
   bool no_refine = false;
 };
 

@@ -30,35 +30,22 @@ void ReportGeneration(const GenerationReport& report) {
                   report.front_size, report.hypervolume));
 }
 
-Algorithm AlgorithmOf(const std::string& name) {
-  for (const Algorithm algorithm :
-       {Algorithm::kMoead, Algorithm::kRandom, Algorithm::kGreedy, Algorithm::kIlp}) {
-    if (AlgorithmName(algorithm) == name) return algorithm;
-  }
-  return Algorithm::kNsga2;
-}
-
 SearchOptions SearchOptionsOf(const SearchOptionsArguments& arguments, uint64_t seed) {
-  SearchOptions options;
-  options.algorithm = AlgorithmOf(arguments.algorithm);
-  options.population = arguments.population;
-  options.generations = arguments.generations;
-  options.max_evaluations = arguments.max_evaluations;
-  options.stall_generations = arguments.stall_generations;
-  options.exact = arguments.exact;
-  options.refinement_evaluations = arguments.no_refine ? 0 : arguments.refine_evaluations;
+  SearchOptions options = arguments.options;
+  if (arguments.no_refine) options.refinement_evaluations = 0;
   if (arguments.no_racing) options.racing.reset();
   options.seed = arguments.search_seed.value_or(seed);
   // A small space is scored whole only when that costs no more than what was asked for.
-  options.enumerate_up_to = std::min(
-      options.enumerate_up_to, int64_t{arguments.population} * int64_t{arguments.generations});
-  options.should_stop = InterruptRequested;
-  if (arguments.max_seconds > 0) {
-    const auto end =
-        std::chrono::steady_clock::now() + std::chrono::duration<double>(arguments.max_seconds);
-    options.out_of_time = [end] { return std::chrono::steady_clock::now() >= end; };
-  }
+  options.enumerate_up_to =
+      std::min(options.enumerate_up_to, int64_t{options.population} * int64_t{options.generations});
   return options;
+}
+
+// Whether `seconds` from now are over; nothing for 0, which is no limit.
+std::function<bool()> TimeLimit(double seconds) {
+  if (seconds <= 0) return nullptr;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  return [end] { return std::chrono::steady_clock::now() >= end; };
 }
 
 // On a part of the prompts: the surrogate proposes plans, it does not judge them.
@@ -94,19 +81,23 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
   if (!arguments.known_scores.empty()) {
     AddKnownScores(scores.cache(), arguments.known_scores, session.run(), prompts.size());
   }
-  SearchOptions options = SearchOptionsOf(arguments, session.run().seed);
-  options.shape = model.target().shape;
-  options.sensitivities = SensitivityLosses(ReadSensitivity(session));
-  const auto should_stop = [&options] {
-    return options.should_stop() || (options.out_of_time && options.out_of_time());
+  const SearchOptions options = SearchOptionsOf(arguments, session.run().seed);
+  SearchHooks hooks{.progress = ReportGeneration,
+                    .should_stop = InterruptRequested,
+                    .out_of_time = TimeLimit(arguments.max_seconds)};
+  const auto should_stop = [&hooks] {
+    return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
   };
-  options.scout = [&] {
+  hooks.scout = [&] {
     return ScoutLayerLosses(session, model, arguments.known_scores, should_stop);
   };
-  const LayerGroups groups =
-      LayerGroupsFromJson(session.Read(Stage::kCluster), session.directory().groups().string());
-  SearchResult result =
-      Search(groups, model.target().pairs, scores.cache(), cost, options, ReportGeneration);
+  const SearchProblem problem{.groups = LayerGroupsFromJson(session.Read(Stage::kCluster),
+                                                            session.directory().groups().string()),
+                              .shape = model.target().shape,
+                              .uniform_pairs = model.target().pairs,
+                              .cost = cost,
+                              .sensitivities = SensitivityLosses(ReadSensitivity(session))};
+  SearchResult result = Search(problem, scores.cache(), options, hooks);
   LogInfo("search: " + result.summary.stop_reason);
   return result;
 }
@@ -122,16 +113,17 @@ std::string HashOfPrompts(const std::vector<TokenIds>& prompts) {
 
 // --max-seconds is not among them: a run may be given more time.
 Json OptionsOf(const SearchOptionsArguments& arguments, const RunPrompts& prompts) {
-  Json options = {{"--algorithm", arguments.algorithm},
-                  {"--population", arguments.population},
-                  {"--generations", arguments.generations},
-                  {"--exact", arguments.exact},
-                  {"--max-evaluations", arguments.max_evaluations},
-                  {"--stall-generations", arguments.stall_generations},
+  const SearchOptions& search = arguments.options;
+  Json options = {{"--algorithm", WordOf(kAlgorithmWords, search.algorithm)},
+                  {"--population", search.population},
+                  {"--generations", search.generations},
+                  {"--exact", search.exact},
+                  {"--max-evaluations", search.max_evaluations},
+                  {"--stall-generations", search.stall_generations},
                   {"--no-racing", arguments.no_racing},
                   {"--search-seed", nullptr},
                   {"--known-scores", nullptr},
-                  {"--refine-evaluations", arguments.no_refine ? 0 : arguments.refine_evaluations},
+                  {"--refine-evaluations", arguments.no_refine ? 0 : search.refinement_evaluations},
                   {"--held-out", prompts.held_out_source},
                   {"--held-out (content)", HashOfPrompts(prompts.held_out)}};
   if (arguments.search_seed) options["--search-seed"] = *arguments.search_seed;
