@@ -1,5 +1,6 @@
 // The arguments of every command, as the command line leaves them: checked for form, not yet for
-// sense. Words that name a choice stay words; the command turns them into the stages' options.
+// sense. Words that name a choice stay words, which the command turns into the stages' options, or
+// are looked up in the table of the choice (lib/base/words.h).
 #pragma once
 
 #include <cstdint>
