@@ -1,6 +1,7 @@
 #include "search/additive_plans.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <tuple>
@@ -237,6 +238,38 @@ std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses
                                          const CostFunction& cost) {
   return genome.shape().kind == ShapeKind::kRuns ? FrontOfRuns(genome, losses, cost)
                                                  : FrontOfGenes(genome, losses, cost);
+}
+
+std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost,
+                                          const PlanShape& shape) {
+  LayerGroups layers;
+  for (size_t layer = 0; layer < losses.layer_count(); ++layer) {
+    layers.groups.push_back({{layer}, losses.pairs});
+  }
+  return AdditiveFront(Genome(layers, shape), losses, cost);
+}
+
+std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
+                                         const CostFunction& cost, size_t count) {
+  if (plans.size() <= count) return {plans.begin(), plans.end()};
+  std::vector<PrecisionPlan> thinned;
+  if (count == 0) return thinned;
+  const double smallest = cost(plans.front()).bytes_per_token;
+  const double largest = cost(plans.back()).bytes_per_token;
+  size_t next = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const double wanted = count == 1 ? smallest
+                                     : smallest + (largest - smallest) * static_cast<double>(i) /
+                                                      static_cast<double>(count - 1);
+    // Leaves enough plans for the sizes that follow.
+    const size_t last = plans.size() - (count - i);
+    while (next < last && std::abs(cost(plans[next + 1]).bytes_per_token - wanted) <=
+                              std::abs(cost(plans[next]).bytes_per_token - wanted)) {
+      ++next;
+    }
+    thinned.push_back(plans[next++]);
+  }
+  return thinned;
 }
 
 }  // namespace kvtune

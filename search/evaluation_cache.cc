@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/core/objective.h"
 #include "search/pareto.h"
 
 namespace kvtune {
@@ -16,7 +17,7 @@ namespace {
 // A NaN would be neither better nor worse than any score and stay on every front.
 void RequireFiniteScore(const PrecisionPlan& plan, const PlanScore& score) {
   for (const double value : {score.kl_mean, score.kl_p99, score.kl_p999, score.top1_agreement,
-                             score.nll, score.delta_nll, score.kl_of_all_prompts()}) {
+                             score.nll, score.delta_nll, LossOverAllPrompts(score)}) {
     if (!std::isfinite(value)) {
       throw Error(
           fmt::format("scoring the plan \"{}\": found a score of {}, expected finite numbers",
@@ -107,7 +108,7 @@ std::vector<Racer> EvaluationCache::Rivals(std::span<const PrecisionPlan> batch,
     const auto entry = entries_.find(plan);
     if (entry == entries_.end() || !entry->second.score.complete()) return;
     complete.push_back({cost(plan).bytes_per_token, &entry->second.score});
-    objectives.push_back({entry->second.score.kl_mean, complete.back().bytes});
+    objectives.push_back({LossOf(entry->second.score), complete.back().bytes});
   };
   for (const PrecisionPlan& plan : order_) add(plan);
   for (const PrecisionPlan& plan : batch) add(plan);

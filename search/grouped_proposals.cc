@@ -1,6 +1,6 @@
 #include "search/grouped_proposals.h"
 
-#include <cmath>
+#include <optional>
 #include <span>
 #include <unordered_set>
 #include <utility>
@@ -11,17 +11,18 @@ namespace kvtune {
 namespace {
 
 // The surrogate's front and the plans one gene beside it, without what is scored.
-std::vector<PrecisionPlan> Candidates(const Genome& genome, const LayerLosses& losses,
-                                      const CostFunction& cost, const ScoredSpace& scored) {
-  // More sizes than a batch could tell apart only take time.
-  constexpr size_t kSizes = 256;
+std::vector<Proposal> Candidates(const Genome& genome, const LayerLosses& losses,
+                                 const CostFunction& cost, const ScoredSpace& scored) {
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> known(scored.plans.begin(),
                                                              scored.plans.end());
-  std::vector<PrecisionPlan> candidates;
+  std::vector<Proposal> candidates;
   const auto offer = [&](PrecisionPlan plan) {
-    if (known.insert(plan).second) candidates.push_back(std::move(plan));
+    if (!known.insert(plan).second) return;
+    const Objectives predicted = PredictObjectives(losses, cost, plan);
+    candidates.push_back({std::move(plan), predicted});
   };
-  for (PrecisionPlan& plan : ThinOverBytes(AdditiveFront(genome, losses, cost), cost, kSizes)) {
+  for (PrecisionPlan& plan :
+       ThinOverBytes(AdditiveFront(genome, losses, cost), cost, kProposedSizes)) {
     Genes genes = genome.Project(plan);
     offer(std::move(plan));
     for (size_t gene = 0; gene < genes.size(); ++gene) {
@@ -50,30 +51,17 @@ double ExpectedGain(std::span<const Objectives> front, const Objectives& predict
 std::vector<PrecisionPlan> ProposeGroupedPlans(const Genome& genome, const LayerLosses& losses,
                                                const CostFunction& cost, const ScoredSpace& scored,
                                                size_t count) {
-  std::vector<PrecisionPlan> candidates = Candidates(genome, losses, cost, scored);
-  std::vector<Objectives> predicted;
-  for (const PrecisionPlan& plan : candidates) {
-    predicted.push_back({std::log10(PredictLoss(losses, plan)), cost(plan).bytes_per_token});
-  }
-  std::vector<Objectives> front(scored.objectives.begin(), scored.objectives.end());
+  std::vector<Proposal> candidates = Candidates(genome, losses, cost, scored);
+  std::vector<Objectives> known(scored.objectives.begin(), scored.objectives.end());
   std::vector<PrecisionPlan> proposals;
   while (proposals.size() < count) {
-    std::vector<Objectives> members;
-    for (const size_t i : NonDominated(front)) members.push_back(front[i]);
-    double most = 0;
-    size_t best = candidates.size();
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      const double gain = ExpectedGain(members, predicted[i], scored.reference);
-      if (gain <= most) continue;
-      most = gain;
-      best = i;
-    }
-    if (best == candidates.size()) break;
-    front.push_back(predicted[best]);
-    proposals.push_back(std::move(candidates[best]));
-    const auto at = static_cast<ptrdiff_t>(best);
-    candidates.erase(candidates.begin() + at);
-    predicted.erase(predicted.begin() + at);
+    const std::vector<Objectives> front = FrontOf(known);
+    std::optional<Proposal> best = TakeBest(candidates, 0, [&](const Objectives& predicted) {
+      return ExpectedGain(front, predicted, scored.reference);
+    });
+    if (!best) break;
+    known.push_back(best->predicted);
+    proposals.push_back(std::move(best->plan));
   }
   return proposals;
 }

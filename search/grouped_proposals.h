@@ -7,7 +7,7 @@
 #include "lib/core/pareto_front.h"
 #include "lib/core/precision_plan.h"
 #include "search/genome.h"
-#include "search/refinement.h"
+#include "search/proposals.h"
 #include "search/surrogate.h"
 
 namespace kvtune {

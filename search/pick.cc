@@ -55,7 +55,7 @@ double LosslessLimit(const ParetoFront& front) {
                     "every plan of the front and for uniform {}",
                     fmt::join(missing, ", "), baseline.name));
   }
-  return baseline.held_out->kl_mean_interval.high;
+  return baseline.held_out->loss_interval.high;
 }
 
 class Picker {
@@ -64,7 +64,7 @@ class Picker {
       : front_(front), constraints_(constraints) {
     const bool all_held_out = std::all_of(front.plans.begin(), front.plans.end(),
                                           [](const ScoredPlan& plan) { return plan.held_out; });
-    source_ = all_held_out ? LossSource::kHeldOut : LossSource::kCalibration;
+    scores_ = all_held_out ? ScoreSet::kHeldOut : ScoreSet::kCalibration;
     if (constraints.max_loss) max_loss_ = *constraints.max_loss;
     if (constraints.lossless) max_loss_ = std::min(max_loss_, LosslessLimit(front));
   }
@@ -79,7 +79,7 @@ class Picker {
     for (const ScoredPlan* plan : fitting) {
       if (Preference(*plan) < Preference(*picked)) picked = plan;
     }
-    return {*picked, source_,
+    return {*picked, scores_,
             fmt::format("the {} of {} plans with {}", limits_loss() ? "cheapest" : "best",
                         front_.plans.size(), Wanted())};
   }
@@ -87,10 +87,7 @@ class Picker {
  private:
   bool limits_loss() const { return std::isfinite(max_loss_); }
 
-  double Loss(const ScoredPlan& plan) const {
-    return source_ == LossSource::kHeldOut ? plan.held_out->score.kl_mean
-                                           : plan.calibration.kl_mean;
-  }
+  double Loss(const ScoredPlan& plan) const { return LossOf(plan, scores_); }
 
   bool Fits(const ScoredPlan& plan) const {
     return !(constraints_.max_bits && plan.cost.effective_bits > *constraints_.max_bits) &&
@@ -104,15 +101,15 @@ class Picker {
   }
 
   std::string_view LossName() const {
-    return source_ == LossSource::kHeldOut ? "held-out loss" : "calibration loss";
+    return scores_ == ScoreSet::kHeldOut ? "held-out loss" : "calibration loss";
   }
 
   // "a held-out loss of at most 0.01 nats per token and at most 5 effective bits".
   std::string Wanted() const {
     std::vector<std::string> wanted;
     if (limits_loss()) {
-      wanted.push_back(fmt::format("a {} of at most {:.4g} nats per token{}", LossName(), max_loss_,
-                                   constraints_.lossless ? " (lossless)" : ""));
+      wanted.push_back(fmt::format("a {} of at most {:.4g} {}{}", LossName(), max_loss_,
+                                   Describe().unit, constraints_.lossless ? " (lossless)" : ""));
     }
     if (constraints_.max_bits) {
       wanted.push_back(fmt::format("at most {} effective bits", *constraints_.max_bits));
@@ -135,15 +132,14 @@ class Picker {
         [&](const ScoredPlan& a, const ScoredPlan& b) { return order(a) < order(b); });
     throw Error(
         fmt::format("picking a plan: found none among {} with {}; the nearest is {} with a {} of "
-                    "{:.4g} nats per "
-                    "token at {:.4g} effective bits and {} bytes per token",
+                    "{:.4g} {} at {:.4g} effective bits and {} bytes per token",
                     front_.plans.size(), Wanted(), nearest.name, LossName(), Loss(nearest),
-                    nearest.cost.effective_bits, nearest.cost.bytes_per_token));
+                    Describe().unit, nearest.cost.effective_bits, nearest.cost.bytes_per_token));
   }
 
   const ParetoFront& front_;
   const PickConstraints& constraints_;
-  LossSource source_ = LossSource::kCalibration;
+  ScoreSet scores_ = ScoreSet::kCalibration;
   double max_loss_ = std::numeric_limits<double>::infinity();
 };
 

@@ -4,13 +4,14 @@
 #include <optional>
 #include <string>
 
+#include "lib/core/objective.h"
 #include "lib/core/pareto_front.h"
 
 namespace kvtune {
 
 // At least one must be set; all that are set must hold.
 struct PickConstraints {
-  std::optional<double> max_loss;   // mean forward KL, nats per token
+  std::optional<double> max_loss;   // lib/core/objective.h
   std::optional<double> max_bits;   // effective bits
   std::optional<double> max_bytes;  // per token of the whole model
   // The held-out loss is not worse than that of the target's 8-bit uniform plan, within that plan's
@@ -18,13 +19,11 @@ struct PickConstraints {
   bool lossless = false;
 };
 
-// Which loss decided. Held-out scores are used when every plan of the front has one: calibration
-// losses are those the search selected for, and so the more flattering ones.
-enum class LossSource { kCalibration, kHeldOut };
-
 struct PickedPlan {
   ScoredPlan plan;
-  LossSource loss_source = LossSource::kCalibration;
+  // Which loss decided. Held-out scores are used when every plan of the front has one: calibration
+  // losses are those the search selected for, and so the more flattering ones.
+  ScoreSet scores = ScoreSet::kCalibration;
   // Why this one, for people: "the cheapest of 14 plans with a held-out loss of at most 0.01 nats
   // per token".
   std::string reason;

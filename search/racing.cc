@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "lib/core/objective.h"
+
 namespace kvtune {
 namespace {
 
@@ -14,7 +16,7 @@ constexpr size_t kFewestPrompts = 8;
 
 std::vector<double> LossesOf(std::span<const PromptScore> prompts) {
   std::vector<double> losses;
-  for (const PromptScore& prompt : prompts) losses.push_back(prompt.kl_sum);
+  for (const PromptScore& prompt : prompts) losses.push_back(LossOf(prompt));
   return losses;
 }
 
@@ -78,6 +80,9 @@ bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, s
   return std::log(plan_mean / rival_mean) > t * std::sqrt(unseen * squares / (n * (n - 1)));
 }
 
+// Most of a batch is not on the front, and a few prompts show it: the model runs on the others only
+// for plans that may still matter. Rivals of earlier batches take part, so that what is hopeless
+// against the front so far stops in its first round.
 std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
                             std::span<const double> bytes, std::span<const Racer> rivals,
                             const RacingOptions& options) {
@@ -131,9 +136,9 @@ std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionP
     Entrant& loser = entrants[stopped[k]];
     const Entrant& rival = entrants[loser.rival];
     loser.score = Summarize(std::move(loser.prompts));
-    loser.score->expected_kl = rival.score->kl_of_all_prompts() *
-                               Sum(loser.losses, loser.stopped_at) /
-                               Sum(rival.losses, loser.stopped_at);
+    loser.score->expected_loss = LossOverAllPrompts(*rival.score) *
+                                 Sum(loser.losses, loser.stopped_at) /
+                                 Sum(rival.losses, loser.stopped_at);
   }
   std::vector<PlanScore> scores;
   for (size_t i = 0; i < plans.size(); ++i) scores.push_back(std::move(*entrants[i].score));

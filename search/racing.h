@@ -40,9 +40,9 @@ struct Racer {
   const PlanScore* score = nullptr;  // complete; null for the plans of the race
 };
 
-// Scores plans of `bytes` each; those that stop have an expected_kl: the rival's loss on all
-// prompts times R. A plan that a rival dominates by its expected_kl is never the best of its size,
-// so what is left complete holds the front. REQUIRES: as many bytes as plans; rivals have
+// Scores plans of `bytes` each; those that stop have an expected_loss: the rival's loss on all
+// prompts times R. A plan that a rival dominates by its expected_loss is never the best of its
+// size, so what is left complete holds the front. REQUIRES: as many bytes as plans; rivals have
 // per_prompt.
 std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
                             std::span<const double> bytes, std::span<const Racer> rivals,

@@ -10,13 +10,10 @@
 #include <unordered_set>
 #include <utility>
 
+#include "search/additive_plans.h"
+
 namespace kvtune {
 namespace {
-
-struct Candidate {
-  PrecisionPlan plan;
-  Objectives predicted;
-};
 
 // Another pair in one layer, with what it changes by the surrogate.
 struct Move {
@@ -41,13 +38,13 @@ class Proposer {
   }
 
   std::vector<PrecisionPlan> Propose(size_t count) {
-    std::vector<Candidate> from_surrogate = SurrogateCandidates();
-    std::vector<Candidate> from_moves = MoveCandidates();
+    std::vector<Proposal> from_surrogate = SurrogateProposals();
+    std::vector<Proposal> from_moves = MoveProposals();
     std::vector<PrecisionPlan> proposals;
     bool surrogate_turn = true;
     while (proposals.size() < count) {
-      std::optional<Candidate> best = TakeBest(surrogate_turn ? from_surrogate : from_moves);
-      if (!best) best = TakeBest(surrogate_turn ? from_moves : from_surrogate);
+      std::optional<Proposal> best = TakeLargestGain(surrogate_turn ? from_surrogate : from_moves);
+      if (!best) best = TakeLargestGain(surrogate_turn ? from_moves : from_surrogate);
       if (!best) break;
       surrogate_turn = !surrogate_turn;
       front_.push_back(best->predicted);
@@ -60,10 +57,10 @@ class Proposer {
  private:
   void AddLayerBytes();
   bool Promising(const Objectives& predicted) const;
-  std::vector<Candidate> SurrogateCandidates() const;
-  std::vector<Candidate> MoveCandidates() const;
+  std::vector<Proposal> SurrogateProposals() const;
+  std::vector<Proposal> MoveProposals() const;
   std::vector<Move> MovesOf(const PrecisionPlan& plan, size_t layer) const;
-  std::optional<Candidate> TakeBest(std::vector<Candidate>& candidates) const;
+  std::optional<Proposal> TakeLargestGain(std::vector<Proposal>& proposals) const;
 
   const LayerLosses& losses_;
   const CostFunction& cost_;
@@ -91,19 +88,16 @@ bool Proposer::Promising(const Objectives& predicted) const {
   });
 }
 
-std::vector<Candidate> Proposer::SurrogateCandidates() const {
-  // More sizes than a batch could tell apart only take time.
-  constexpr size_t kSizes = 256;
-  std::vector<Candidate> candidates;
+std::vector<Proposal> Proposer::SurrogateProposals() const {
+  std::vector<Proposal> proposals;
   for (PrecisionPlan& plan :
-       ThinOverBytes(SurrogateFront(losses_, cost_, scored_.shape), cost_, kSizes)) {
-    const Objectives predicted = {std::log10(PredictLoss(losses_, plan)),
-                                  cost_(plan).bytes_per_token};
+       ThinOverBytes(SurrogateFront(losses_, cost_, scored_.shape), cost_, kProposedSizes)) {
+    const Objectives predicted = PredictObjectives(losses_, cost_, plan);
     if (!known_.contains(plan) && Promising(predicted)) {
-      candidates.push_back({std::move(plan), predicted});
+      proposals.push_back({std::move(plan), predicted});
     }
   }
-  return candidates;
+  return proposals;
 }
 
 std::vector<Move> Proposer::MovesOf(const PrecisionPlan& plan, size_t layer) const {
@@ -142,9 +136,9 @@ std::optional<Move> StepDown(const std::vector<Move>& moves) {
 }
 
 // Of plans of one size only the most promising stays: they would take each other's gain.
-std::vector<Candidate> Proposer::MoveCandidates() const {
+std::vector<Proposal> Proposer::MoveProposals() const {
   constexpr double kSizesPerByte = 1024;
-  std::map<int64_t, Candidate> best_by_size;
+  std::map<int64_t, Proposal> best_by_size;
   for (const size_t parent : parents_) {
     const PrecisionPlan& plan = scored_.plans[parent];
     const double surrogate = PredictLoss(losses_, plan);
@@ -164,7 +158,7 @@ std::vector<Candidate> Proposer::MoveCandidates() const {
       PrecisionPlan moved = plan;
       for (const Move* move : moves) moved.layers[move->layer] = move->pair;
       if (known_.contains(moved) || WhyNot(scored_.shape, moved)) return;
-      best_by_size.insert_or_assign(size, Candidate{std::move(moved), predicted});
+      best_by_size.insert_or_assign(size, Proposal{std::move(moved), predicted});
     };
 
     std::vector<Move> ups, downs;
@@ -180,30 +174,19 @@ std::vector<Candidate> Proposer::MoveCandidates() const {
       }
     }
   }
-  std::vector<Candidate> candidates;
-  for (auto& [size, candidate] : best_by_size) candidates.push_back(std::move(candidate));
-  return candidates;
+  std::vector<Proposal> proposals;
+  for (auto& [size, proposal] : best_by_size) proposals.push_back(std::move(proposal));
+  return proposals;
 }
 
-// Removes and returns the candidate of the largest gain; nullopt when none promises any.
-std::optional<Candidate> Proposer::TakeBest(std::vector<Candidate>& candidates) const {
-  std::vector<Objectives> points;
-  for (const size_t i : NonDominated(front_)) points.push_back(front_[i]);
-  double most = Hypervolume(points, scored_.reference);
-  size_t best = candidates.size();
+std::optional<Proposal> Proposer::TakeLargestGain(std::vector<Proposal>& proposals) const {
+  std::vector<Objectives> points = FrontOf(front_);
+  const double now = Hypervolume(points, scored_.reference);
   points.emplace_back();
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    points.back() = candidates[i].predicted;
-    const double hypervolume = Hypervolume(points, scored_.reference);
-    if (hypervolume > most) {
-      most = hypervolume;
-      best = i;
-    }
-  }
-  if (best == candidates.size()) return std::nullopt;
-  Candidate taken = std::move(candidates[best]);
-  candidates.erase(candidates.begin() + static_cast<ptrdiff_t>(best));
-  return taken;
+  return TakeBest(proposals, now, [&](const Objectives& predicted) {
+    points.back() = predicted;
+    return Hypervolume(points, scored_.reference);
+  });
 }
 
 }  // namespace

@@ -2,24 +2,14 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <vector>
 
 #include "lib/core/pareto_front.h"
-#include "lib/core/plan_shape.h"
 #include "lib/core/precision_plan.h"
-#include "search/pareto.h"
+#include "search/proposals.h"
 #include "search/surrogate.h"
 
 namespace kvtune {
-
-// Every plan scored so far, and the shape of those that may be. Losses are log10 nats per token.
-struct ScoredSpace {
-  std::span<const PrecisionPlan> plans;
-  std::span<const Objectives> objectives;  // of each plan
-  Objectives reference;                    // as in Hypervolume
-  const PlanShape& shape;
-};
 
 // At most `count` plans of the shape that were not scored, those first that promise the largest
 // gain in hypervolume over the scored plans and the proposals before them; a wide gap in the front

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
-#include "search/additive_plans.h"
-#include "search/genome.h"
+#include "lib/core/objective.h"
 
 namespace kvtune {
 namespace {
@@ -18,6 +18,10 @@ size_t PairIndex(const LayerLosses& losses, PrecisionPair pair) {
 }
 
 // The fit over flat coordinates, layer * pairs + pair.
+//
+// There are more losses than scored plans, so the scores alone do not tell them: the prior decides
+// what the scores leave open. One coordinate at a time, since a step then concerns only the plans
+// that have that pair in that layer, and is halved until the sum falls.
 class Fit {
  public:
   Fit(const LayerLosses& prior, std::span<const PrecisionPlan> plans,
@@ -123,17 +127,17 @@ LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& s
                                const std::function<bool()>& should_stop) {
   // So many at a time: a scorer holds the activations of all plans of a batch at once.
   constexpr size_t kBatch = 32;
-  LayerLosses measured;
-  measured.pairs = table.pairs;
+  LayerLosses isolated;
+  isolated.pairs = table.pairs;
   std::vector<PrecisionPlan> plans;
   std::vector<double*> places;
-  measured.losses.assign(table.layers.size(), std::vector<double>(table.pairs.size()));
+  isolated.losses.assign(table.layers.size(), std::vector<double>(table.pairs.size()));
   for (size_t layer = 0; layer < table.layers.size(); ++layer) {
     for (size_t i = 0; i < table.pairs.size(); ++i) {
-      double& loss = measured.losses[layer][i];
+      double& loss = isolated.losses[layer][i];
       const PairErrors& errors = table.layers[layer].errors[i];
-      if (errors.kl) {
-        loss = *errors.kl;
+      if (const std::optional<double> measured = IsolatedLossOf(errors)) {
+        loss = *measured;
         continue;
       }
       plans.push_back(PrecisionPlan::Uniform(kExactPair, table.layers.size()));
@@ -145,12 +149,12 @@ LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& s
     if (should_stop && should_stop()) return {};
     const auto batch = std::span(plans).subspan(begin, std::min(kBatch, plans.size() - begin));
     const std::vector<PlanScore> scores = scout.Evaluate(batch);
-    for (size_t i = 0; i < scores.size(); ++i) *places[begin + i] = scores[i].kl_mean;
+    for (size_t i = 0; i < scores.size(); ++i) *places[begin + i] = LossOf(scores[i]);
   }
-  for (std::vector<double>& layer : measured.losses) {
+  for (std::vector<double>& layer : isolated.losses) {
     for (double& loss : layer) loss = std::max(loss, kSmallestLoss);
   }
-  return measured;
+  return isolated;
 }
 
 double PredictLoss(const LayerLosses& losses, const PrecisionPlan& plan) {
@@ -172,38 +176,6 @@ LayerLosses WithExactPair(LayerLosses losses) {
   losses.pairs.insert(losses.pairs.begin(), kExactPair);
   for (std::vector<double>& layer : losses.losses) layer.insert(layer.begin(), kSmallestLoss);
   return losses;
-}
-
-std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost,
-                                          const PlanShape& shape) {
-  LayerGroups layers;
-  for (size_t layer = 0; layer < losses.layer_count(); ++layer) {
-    layers.groups.push_back({{layer}, losses.pairs});
-  }
-  return AdditiveFront(Genome(layers, shape), losses, cost);
-}
-
-std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
-                                         const CostFunction& cost, size_t count) {
-  if (plans.size() <= count) return {plans.begin(), plans.end()};
-  std::vector<PrecisionPlan> thinned;
-  if (count == 0) return thinned;
-  const double smallest = cost(plans.front()).bytes_per_token;
-  const double largest = cost(plans.back()).bytes_per_token;
-  size_t next = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const double wanted = count == 1 ? smallest
-                                     : smallest + (largest - smallest) * static_cast<double>(i) /
-                                                      static_cast<double>(count - 1);
-    // Leaves enough plans for the sizes that follow.
-    const size_t last = plans.size() - (count - i);
-    while (next < last && std::abs(cost(plans[next + 1]).bytes_per_token - wanted) <=
-                              std::abs(cost(plans[next]).bytes_per_token - wanted)) {
-      ++next;
-    }
-    thinned.push_back(plans[next++]);
-  }
-  return thinned;
 }
 
 }  // namespace kvtune

@@ -12,8 +12,6 @@
 #include <span>
 #include <vector>
 
-#include "lib/core/pareto_front.h"
-#include "lib/core/plan_shape.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/sensitivity.h"
 #include "search/evaluation_cache.h"
@@ -55,16 +53,5 @@ LayerLosses FitLayerLosses(const LayerLosses& prior, std::span<const PrecisionPl
 // With the exact pair among the pairs, losing nothing: for shapes whose plans mix exact layers with
 // others.
 LayerLosses WithExactPair(LayerLosses losses);
-
-// The plans of losses.pairs and this shape that no other one beats in predicted loss and bytes, by
-// ascending bytes: AdditiveFront with a group for every layer.
-// REQUIRES: the cost of a plan is the sum of its layers' costs; the shape has a pair of them.
-std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost,
-                                          const PlanShape& shape = {});
-
-// At most `count` plans of `plans`, by ascending bytes, the smallest and the largest among them and
-// the others as evenly spread over bytes as they come. REQUIRES: plans by ascending bytes.
-std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
-                                         const CostFunction& cost, size_t count);
 
 }  // namespace kvtune

@@ -12,6 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/core/artifacts.h"
 #include "lib/core/cache_maxima.h"
+#include "lib/core/objective.h"
 #include "lib/core/sensitivity.h"
 #include "lib/io/safetensors_writer.h"
 #include "lib/run/evaluation_log.h"
@@ -32,27 +33,27 @@ Target TargetOfRun(const Provenance& run) {
   return TargetFor(FindTarget(run.target), model);
 }
 
-// Mean KL of a plan on the calibration prompts; nullopt when the run has not scored it on all of
+// The loss of a plan on the calibration prompts; nullopt when the run has not scored it on all of
 // them.
 std::optional<double> MeasuredLoss(const PrecisionPlan& plan, const ParetoFront& front,
                                    const fs::path& run) {
   const auto is_it = [&](const auto& scored) { return scored.plan == plan; };
   for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
     const auto found = std::ranges::find_if(*plans, is_it);
-    if (found != plans->end()) return found->calibration.kl_mean;
+    if (found != plans->end()) return LossOf(found->calibration);
   }
-  if (plan.is_exact()) return front.reference.calibration.kl_mean;
+  if (plan.is_exact()) return LossOf(front.reference.calibration);
   const LogContent log = ReadEvaluationLog(RunDirectory(run).evaluations(), plan.layers.size());
   const auto found = std::ranges::find_if(log.evaluations, is_it);
   if (found == log.evaluations.end() || !found->score.complete()) return std::nullopt;
-  return found->score.kl_mean;
+  return LossOf(found->score);
 }
 
 // "KV8, which loses 0.0012 nats per token", or how to find that out.
 std::string Described(const PrecisionPlan& plan, const ParetoFront& front, const fs::path& run) {
   const std::string spec = PlanSpec(plan);
   if (const std::optional<double> loss = MeasuredLoss(plan, front, run)) {
-    return fmt::format("{}, which loses {:.3g} nats per token", spec, *loss);
+    return fmt::format("{}, which loses {:.3g} {}", spec, *loss, Describe().unit);
   }
   return fmt::format(
       "{}, not measured in this run (kvtune evaluate --model {} --target {} --plan \"{}\")", spec,

@@ -22,13 +22,13 @@ Interval IntervalFromJson(JsonFields& fields, std::string_view key) {
 
 Json HeldOutToJson(const HeldOutScore& held_out) {
   Json json = ToJson(held_out.score);
-  json["kl_mean_interval"] = IntervalToJson(held_out.kl_mean_interval);
+  json["kl_mean_interval"] = IntervalToJson(held_out.loss_interval);
   return json;
 }
 
 HeldOutScore HeldOutFromJson(JsonFields fields) {
   HeldOutScore held_out;
-  held_out.kl_mean_interval = IntervalFromJson(fields, "kl_mean_interval");
+  held_out.loss_interval = IntervalFromJson(fields, "kl_mean_interval");
   held_out.score = PlanScoreFromJson(std::move(fields));
   return held_out;
 }

@@ -29,7 +29,7 @@ using CostFunction = std::function<PlanCost(const PrecisionPlan&)>;
 
 struct HeldOutScore {
   PlanScore score;
-  Interval kl_mean_interval;  // bootstrap over prompts
+  Interval loss_interval;  // of its loss (lib/core/objective.h), bootstrap over prompts
 };
 
 struct ScoredPlan {
@@ -38,7 +38,7 @@ struct ScoredPlan {
   PlanCost cost;
   PlanScore calibration;
   std::optional<HeldOutScore> held_out = std::nullopt;
-  // Of calibration.kl_mean, bootstrap over prompts.
+  // Of the loss of `calibration`, bootstrap over prompts.
   std::optional<Interval> calibration_interval = std::nullopt;
 };
 

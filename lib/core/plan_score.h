@@ -33,12 +33,12 @@ struct PlanScore {
   double nll = 0;             // nats per scored token
   double delta_nll = 0;       // nll minus the exact model's
   std::vector<PromptScore> per_prompt;
-  // Of a plan that racing stopped (search/racing.h): the kl_mean to expect over all prompts. The
-  // other figures are over the prompts that it was scored on.
-  std::optional<double> expected_kl;
+  // Of a plan that racing stopped (search/racing.h): the loss to expect over all prompts, by the
+  // objective of the search (lib/core/objective.h). The other figures are over the prompts that it
+  // was scored on.
+  std::optional<double> expected_loss;
 
-  bool complete() const { return !expected_kl.has_value(); }
-  double kl_of_all_prompts() const { return expected_kl.value_or(kl_mean); }
+  bool complete() const { return !expected_loss.has_value(); }
 };
 
 // The score over all of `prompts`, which stay as per_prompt without their token_kl.

@@ -245,6 +245,9 @@ PrecisionPlan NearestPlan(const PlanShape& shape, const PrecisionPlan& plan) {
   return nearest;
 }
 
+// Plans of any shape have to be seeds and imports where an engine takes runs only. Where the runs
+// begin and end is tried out, since there are few such pairs of layers; with sums over the first
+// layers each costs no more than a look at every format.
 SideRuns NearestRuns(std::span<const KvFormatId> formats, const PrecisionPlan& plan, KvSide side) {
   const size_t layers = plan.layers.size();
   // before[f][n]: distance of format f over the first n layers.

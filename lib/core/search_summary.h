@@ -20,7 +20,7 @@ struct GenerationReport {
   int64_t distinct_plans = 0;  // scored so far
   int64_t repeated_plans = 0;  // answered from memory
   size_t front_size = 0;
-  // Area dominated by the plans so far in (log10 KL, bytes per token), within the worst uniform
+  // Area dominated by the plans so far in (log10 loss, bytes per token), within the worst uniform
   // plan and the exact plan's bytes: decades times bytes, higher is better.
   double hypervolume = 0;
 };

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "lib/core/objective.h"
+
 namespace kvtune {
 namespace {
 
@@ -59,7 +61,7 @@ PromptScore PromptFromJson(JsonFields fields) {
 std::string_view MetricName(Metric metric) {
   switch (metric) {
     case Metric::kKlMean:
-      return "kl_mean";
+      return Describe(Objective::kMeanKl).name;
     case Metric::kKlP999:
       return "kl_p999";
     case Metric::kTop1Agreement:
@@ -72,7 +74,10 @@ std::string_view MetricName(Metric metric) {
   return "";
 }
 
-double WorseSign(Metric metric) { return metric == Metric::kTop1Agreement ? -1 : 1; }
+double WorseSign(Metric metric) {
+  if (metric == Metric::kKlMean) return Describe(Objective::kMeanKl).worse_direction;
+  return metric == Metric::kTop1Agreement ? -1 : 1;
+}
 
 size_t TailLength(std::span<const int64_t> tokens_of_prompts) {
   const int64_t longest =

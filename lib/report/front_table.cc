@@ -30,13 +30,13 @@ std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
   if (!plan.held_out) return "-";
   const HeldOutScore& held_out = *plan.held_out;
   // Beside the number, where it is read: the calibration loss promised something else.
-  const double loss = held_out.score.kl_mean;
+  const double loss = LossOf(plan, ScoreSet::kHeldOut);
   const std::optional<Interval>& promised = plan.calibration_interval;
   const bool leaves = promised && (loss < promised->low || loss > promised->high);
   const char* mark = leaves ? " !" : "";
   if (detail > Detail::kAll) return fmt::format("{:.3g}{}", loss, mark);
-  return fmt::format("{:.3g} [{:.3g}, {:.3g}]{}", loss, held_out.kl_mean_interval.low,
-                     held_out.kl_mean_interval.high, mark);
+  return fmt::format("{:.3g} [{:.3g}, {:.3g}]{}", loss, held_out.loss_interval.low,
+                     held_out.loss_interval.high, mark);
 }
 
 TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
@@ -51,11 +51,12 @@ TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
   columns.push_back({"eff. bits"});
   if (has_tails) columns.push_back({"bits"});
   columns.push_back({"bytes/token"});
-  columns.push_back({"KL"});
+  const std::string loss(Describe().word);
+  columns.push_back({loss});
   if (has_tails) columns.push_back({"KL 99.9 %"});
   if (has_top1) columns.push_back({"top-1"});
   if (has_held_out) {
-    columns.push_back({detail == Detail::kAll ? "held-out KL [95 %]" : "held-out KL"});
+    columns.push_back({"held-out " + loss + (detail == Detail::kAll ? " [95 %]" : "")});
   }
   columns.push_back({"layers", Align::kLeft});
 
@@ -67,7 +68,7 @@ TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
     cells.push_back(fmt::format("{:.2f}", plan.cost.effective_bits));
     if (has_tails) cells.push_back(fmt::format("{:.2f}", plan.cost.nominal_bits));
     cells.push_back(fmt::format("{:.0f}", plan.cost.bytes_per_token));
-    cells.push_back(fmt::format("{:.3g}", plan.calibration.kl_mean));
+    cells.push_back(fmt::format("{:.3g}", LossOf(plan, ScoreSet::kCalibration)));
     if (has_tails) cells.push_back(fmt::format("{:.3g}", plan.calibration.kl_p999));
     if (has_top1) cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
     if (has_held_out) cells.push_back(HeldOutText(plan, detail));
@@ -102,21 +103,17 @@ ScoreSet ComparableScores(const ParetoFront& front) {
   return all ? ScoreSet::kHeldOut : ScoreSet::kCalibration;
 }
 
-double MeanKl(const ScoredPlan& plan, ScoreSet scores) {
-  return scores == ScoreSet::kHeldOut ? plan.held_out->score.kl_mean : plan.calibration.kl_mean;
-}
-
 std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
   const ScoreSet scores = ComparableScores(front);
   std::vector<UniformComparison> comparisons;
   for (const ScoredPlan& uniform : front.uniform) {
     UniformComparison comparison{.uniform = &uniform};
-    double best = MeanKl(uniform, scores) - front.run.noise_floor.value_or(0);
+    double best = LossOf(uniform, scores) - front.run.noise_floor.value_or(0);
     for (const ScoredPlan& plan : front.plans) {
       if (IsUniform(plan.plan, front)) continue;
       if (plan.cost.bytes_per_token > uniform.cost.bytes_per_token) continue;
-      if (MeanKl(plan, scores) >= best) continue;
-      best = MeanKl(plan, scores);
+      if (LossOf(plan, scores) >= best) continue;
+      best = LossOf(plan, scores);
       comparison.beaten_by = &plan;
     }
     comparisons.push_back(comparison);
@@ -127,14 +124,15 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
 std::string UniformSentence(const ParetoFront& front) {
   if (front.uniform.empty()) return "";
   const ScoreSet scores = ComparableScores(front);
-  const char* loss = scores == ScoreSet::kHeldOut ? "held-out KL" : "KL";
+  const std::string loss =
+      fmt::format("{}{}", scores == ScoreSet::kHeldOut ? "held-out " : "", Describe().word);
   std::vector<double> ratios;  // of losses, where the front's is not 0
   size_t beaten = 0;
   for (const UniformComparison& comparison : CompareWithUniform(front)) {
     if (comparison.beaten_by == nullptr) continue;
     ++beaten;
-    const double best = MeanKl(*comparison.beaten_by, scores);
-    if (best > 0) ratios.push_back(MeanKl(*comparison.uniform, scores) / best);
+    const double best = LossOf(*comparison.beaten_by, scores);
+    if (best > 0) ratios.push_back(LossOf(*comparison.uniform, scores) / best);
   }
   if (beaten == 0) {
     return fmt::format(
@@ -154,7 +152,8 @@ std::string UniformSentence(const ParetoFront& front) {
 const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan) {
   const ScoredPlan* smallest = nullptr;
   for (const ScoredPlan& other : front.plans) {
-    const double more = other.calibration.kl_mean - plan.calibration.kl_mean;
+    const double more =
+        LossOf(other, ScoreSet::kCalibration) - LossOf(plan, ScoreSet::kCalibration);
     if (std::abs(more) >= front.run.noise_floor.value_or(0)) continue;
     if (other.cost.bytes_per_token >= (smallest ? *smallest : plan).cost.bytes_per_token) continue;
     smallest = &other;
@@ -167,9 +166,9 @@ std::string TieSentence(const ParetoFront& front) {
       front.plans, [&](const ScoredPlan& plan) { return SmallestTie(front, plan) != nullptr; });
   if (!any) return "";
   return fmt::format(
-      "=: a smaller plan whose KL differs by less than {:.2g}, which rounding in {} makes of any "
+      "=: a smaller plan whose {} differs by less than {:.2g}, which rounding in {} makes of any "
       "score.\n",
-      *front.run.noise_floor, front.run.dtype);
+      Describe().word, *front.run.noise_floor, front.run.dtype);
 }
 
 std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view engine) {

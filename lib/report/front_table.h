@@ -7,11 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/core/objective.h"
 #include "lib/core/pareto_front.h"
 
 namespace kvtune {
 
-// One line a plan: name, bits, bytes per token, KL, 99.9 % KL, top-1 agreement, the held-out KL
+// One line a plan: name, bits, bytes per token, loss, 99.9 % KL, top-1 agreement, the held-out loss
 // with its interval where there is one, and the layers. `width` as in TextTable::Render; where it
 // is too small for all, the least needed columns are left out.
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
@@ -29,10 +30,8 @@ struct UniformComparison {
   const ScoredPlan* beaten_by = nullptr;
 };
 
-// The loss that plans are compared by: held-out where all have it, else calibration.
-enum class ScoreSet { kCalibration, kHeldOut };
+// The losses that plans are compared by: held-out where all have them, else calibration.
 ScoreSet ComparableScores(const ParetoFront& front);
-double MeanKl(const ScoredPlan& plan, ScoreSet scores);
 
 // One entry a uniform plan, in their order. REQUIRES: front outlives the result.
 std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
@@ -41,7 +40,7 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
 // none.
 std::string UniformSentence(const ParetoFront& front);
 
-// The plan of the front with the fewest bytes, and fewer than `plan`, whose calibration KL is
+// The plan of the front with the fewest bytes, and fewer than `plan`, whose calibration loss is
 // closer to plan's than the run's noise floor; nullptr when there is none or no floor is known.
 const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
 

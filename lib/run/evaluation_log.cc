@@ -30,7 +30,7 @@ std::string LineOf(const PrecisionPlan& plan, const PlanScore& score, const Plan
   Json json = Json::object();
   WritePlan(json, plan, cost);
   json["calibration"] = ToJson(score);
-  if (score.expected_kl) json["expected_kl"] = *score.expected_kl;
+  if (score.expected_loss) json["expected_kl"] = *score.expected_loss;
   json["prompt_tokens"] = Json::array();
   json["prompt_kl"] = Json::array();
   for (const PromptScore& prompt : score.per_prompt) {
@@ -79,7 +79,7 @@ Line ParseLine(std::string_view text, const std::string& source, size_t layer_co
   line.evaluation.plan = std::move(costed.plan);
   line.evaluation.cost = costed.cost;
   line.evaluation.score = PlanScoreFromJson(fields.Object("calibration"));
-  if (fields.Has("expected_kl")) line.evaluation.score.expected_kl = fields.Number("expected_kl");
+  if (fields.Has("expected_kl")) line.evaluation.score.expected_loss = fields.Number("expected_kl");
   line.evaluation.score.per_prompt = ReadPrompts(fields);
   line.evaluation.batch = fields.Integer("batch");
   line.batch_size = ReadCount(fields, "batch_size");

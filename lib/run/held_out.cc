@@ -9,20 +9,21 @@
 #include "lib/base/log.h"
 #include "lib/base/random.h"
 #include "lib/base/statistics.h"
+#include "lib/core/objective.h"
 
 namespace kvtune {
 namespace {
 
 Interval IntervalOf(const PlanScore& score, uint64_t seed) {
-  std::vector<double> kl_sums;
+  std::vector<double> losses;
   std::vector<double> tokens;
   for (const PromptScore& prompt : score.per_prompt) {
-    kl_sums.push_back(prompt.kl_sum);
+    losses.push_back(LossOf(prompt));
     tokens.push_back(static_cast<double>(prompt.tokens));
   }
   BootstrapOptions options;
   options.seed = DeriveSeed(seed, SeedPurpose::kBootstrap);
-  return BootstrapRatioInterval(kl_sums, tokens, options);
+  return BootstrapRatioInterval(losses, tokens, options);
 }
 
 std::vector<ScoredPlan*> AllPlans(ParetoFront& front) {

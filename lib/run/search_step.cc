@@ -30,21 +30,21 @@ void ReportGeneration(const GenerationReport& report) {
                   report.front_size, report.hypervolume));
 }
 
-// As the stage runs it: with the run's seed and the means to stop it.
-SearchOptions SearchOptionsOf(const SearchStepOptions& step, uint64_t run_seed,
-                              const std::function<bool()>& should_stop) {
+// As the stage runs it, with the run's seed.
+SearchOptions SearchOptionsOf(const SearchStepOptions& step, uint64_t run_seed) {
   SearchOptions options = step.search;
   options.seed = step.search_seed.value_or(run_seed);
   // A small space is scored whole only when that costs no more than what was asked for.
   options.enumerate_up_to =
       std::min(options.enumerate_up_to, int64_t{options.population} * int64_t{options.generations});
-  options.should_stop = should_stop;
-  if (step.max_seconds > 0) {
-    const auto end =
-        std::chrono::steady_clock::now() + std::chrono::duration<double>(step.max_seconds);
-    options.out_of_time = [end] { return std::chrono::steady_clock::now() >= end; };
-  }
   return options;
+}
+
+// Whether `seconds` from now are over; nothing for 0, which is no limit.
+std::function<bool()> TimeLimit(double seconds) {
+  if (seconds <= 0) return nullptr;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  return [end] { return std::chrono::steady_clock::now() >= end; };
 }
 
 // On a part of the prompts: the surrogate proposes plans, it does not judge them.
@@ -81,19 +81,23 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
   if (!step.known_scores.empty()) {
     AddKnownScores(scores.cache(), step.known_scores, session.run(), prompts.size());
   }
-  SearchOptions options = SearchOptionsOf(step, session.run().seed, should_stop);
-  options.shape = model.target().shape;
-  options.sensitivities = SensitivityLosses(ReadSensitivity(session));
-  const auto scouting_ends = [&options] {
-    return options.should_stop() || (options.out_of_time && options.out_of_time());
+  const SearchOptions options = SearchOptionsOf(step, session.run().seed);
+  SearchHooks hooks{.progress = ReportGeneration,
+                    .should_stop = should_stop,
+                    .out_of_time = TimeLimit(step.max_seconds)};
+  const auto scouting_ends = [&hooks] {
+    return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
   };
-  options.scout = [&] {
+  hooks.scout = [&] {
     return ScoutLayerLosses(session, model, step.known_scores, scouting_ends);
   };
-  const LayerGroups groups =
-      LayerGroupsFromJson(session.Read(Stage::kCluster), session.directory().groups().string());
-  SearchResult result =
-      Search(groups, model.target().pairs, scores.cache(), cost, options, ReportGeneration);
+  const SearchProblem problem{.groups = LayerGroupsFromJson(session.Read(Stage::kCluster),
+                                                            session.directory().groups().string()),
+                              .shape = model.target().shape,
+                              .uniform_pairs = model.target().pairs,
+                              .cost = cost,
+                              .sensitivities = SensitivityLosses(ReadSensitivity(session))};
+  SearchResult result = Search(problem, scores.cache(), options, hooks);
   LogInfo("search: " + result.summary.stop_reason);
   return result;
 }

@@ -48,7 +48,7 @@ TEST(ParetoFrontTest, RoundTripIsBitForBit) {
   EXPECT_EQ(read.plans[1].cost.padded_bytes_per_token, 1.0 / 3);
   EXPECT_EQ(read.plans[0].held_out, std::nullopt);
   ASSERT_TRUE(read.plans[1].held_out);
-  EXPECT_EQ(read.plans[1].held_out->kl_mean_interval, front.plans[1].held_out->kl_mean_interval);
+  EXPECT_EQ(read.plans[1].held_out->loss_interval, front.plans[1].held_out->loss_interval);
   EXPECT_EQ(read.uniform[1].name, "KV4");
   EXPECT_TRUE(read.reference.plan.is_exact());
 }

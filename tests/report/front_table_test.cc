@@ -31,7 +31,7 @@ ParetoFront SmallFront() {
 }
 
 void AddHeldOut(ScoredPlan& plan, double kl) {
-  plan.held_out = HeldOutScore{.score = plan.calibration, .kl_mean_interval = {kl / 2, kl * 2}};
+  plan.held_out = HeldOutScore{.score = plan.calibration, .loss_interval = {kl / 2, kl * 2}};
   plan.held_out->score.kl_mean = kl;
 }
 

@@ -46,8 +46,9 @@ struct LoggedSearch {
     for (const LoggedEvaluation& known : log.evaluations()) cache.Insert(known.plan, known.score);
   }
 
-  SearchResult Run(const SearchOptions& options) {
-    return Search(Groups(), NinePairs(), cache, FakeCost, options, nullptr);
+  SearchResult Run(const SearchOptions& options, const SearchHooks& hooks = {}) {
+    return Search({.groups = Groups(), .uniform_pairs = NinePairs(), .cost = FakeCost}, cache,
+                  options, hooks);
   }
 
   EvaluationLog log;
@@ -166,10 +167,10 @@ TEST(EvaluationLogTest, StoppedSearchIsContinued) {
   const TemporaryDirectory directory;
   const std::string expected =
       FrontText(LoggedSearch(directory / "whole.jsonl").Run(SmallSearch()));
-  SearchOptions stopped = SmallSearch();
+  SearchHooks stopping;
   int asked = 0;
-  stopped.should_stop = [&] { return ++asked == 3; };
-  const SearchResult first = LoggedSearch(directory / "parts.jsonl").Run(stopped);
+  stopping.should_stop = [&] { return ++asked == 3; };
+  const SearchResult first = LoggedSearch(directory / "parts.jsonl").Run(SmallSearch(), stopping);
   EXPECT_TRUE(first.interrupted);
   EXPECT_EQ(first.summary.stop_reason, "stopped after generation 2 of 5");
   const SearchResult second = LoggedSearch(directory / "parts.jsonl").Run(SmallSearch());

@@ -38,7 +38,7 @@ ParetoFront SmallFront() {
 void AddHeldOut(ScoredPlan& plan, double loss, Interval interval) {
   plan.held_out = HeldOutScore{};
   plan.held_out->score.kl_mean = loss;
-  plan.held_out->kl_mean_interval = interval;
+  plan.held_out->loss_interval = interval;
 }
 
 // Held-out losses: p01 within the interval of uniform KV8, p02 not.
@@ -57,7 +57,7 @@ TEST(PickTest, CheapestPlanWithinTheLoss) {
   constraints.max_loss = 0.05;
   const PickedPlan picked = PickPlan(SmallFront(), constraints);
   EXPECT_EQ(picked.plan.name, "p01");
-  EXPECT_EQ(picked.loss_source, LossSource::kCalibration);
+  EXPECT_EQ(picked.scores, ScoreSet::kCalibration);
   EXPECT_EQ(picked.reason,
             "the cheapest of 4 plans with a calibration loss of at most 0.05 nats per token");
 }
@@ -111,7 +111,7 @@ TEST(PickTest, HeldOutScoresDecideWhenAllPlansHaveThem) {
   constraints.max_loss = 0.1;
   const PickedPlan picked = PickPlan(HeldOutFront(), constraints);
   EXPECT_EQ(picked.plan.name, "p01");  // by calibration it would be p02
-  EXPECT_EQ(picked.loss_source, LossSource::kHeldOut);
+  EXPECT_EQ(picked.scores, ScoreSet::kHeldOut);
   EXPECT_THAT(picked.reason, HasSubstr("a held-out loss of at most 0.1"));
   ParetoFront front = HeldOutFront();
   front.plans[3].held_out.reset();

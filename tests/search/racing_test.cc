@@ -51,8 +51,8 @@ TEST(RacingTest, WorsePlansStopAndTheBestIsScoredOnAllPrompts) {
   const std::vector<PlanScore> scores = cache.Race(plans, FakeCost, {});
   EXPECT_FALSE(scores[0].complete());  // more bytes and more loss than KV4
   EXPECT_EQ(scores[0].prompts, 8);
-  EXPECT_GT(*scores[0].expected_kl, scores[1].kl_mean);
-  EXPECT_NEAR(*scores[0].expected_kl, fake.ScoreOf(plans[0]).kl_mean,
+  EXPECT_GT(*scores[0].expected_loss, scores[1].kl_mean);
+  EXPECT_NEAR(*scores[0].expected_loss, fake.ScoreOf(plans[0]).kl_mean,
               0.2 * fake.ScoreOf(plans[0]).kl_mean);
   for (const size_t i : {1, 2, 3}) {
     EXPECT_TRUE(scores[i].complete());

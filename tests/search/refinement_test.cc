@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "search/additive_plans.h"
 #include "tests/support/scored_space.h"
 
 namespace kvtune {

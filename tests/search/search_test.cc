@@ -8,6 +8,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/random.h"
+#include "lib/core/objective.h"
 #include "search/pareto.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/test_data.h"
@@ -27,6 +28,10 @@ LayerGroups OneLayerGroups(size_t count, const std::vector<PrecisionPair>& candi
   LayerGroups groups;
   for (size_t i = 0; i < count; ++i) groups.groups.push_back({{i}, candidates});
   return groups;
+}
+
+SearchProblem Problem(LayerGroups groups, std::vector<PrecisionPair> uniform_pairs) {
+  return {.groups = std::move(groups), .uniform_pairs = std::move(uniform_pairs), .cost = FakeCost};
 }
 
 // Two orders of magnitude apart, as layers of real models are.
@@ -62,8 +67,8 @@ TEST(SearchTest, TwoLayersAreEnumeratedAndTheFrontIsKnown) {
   // bytes.
   FakeEvaluator fake({10, 1});
   EvaluationCache cache(fake);
-  const SearchResult result = Search(OneLayerGroups(2, {kKV8, kKV4}), std::vector{kKV8, kKV4},
-                                     cache, FakeCost, {}, nullptr);
+  const SearchResult result =
+      Search(Problem(OneLayerGroups(2, {kKV8, kKV4}), std::vector{kKV8, kKV4}), cache, {});
   EXPECT_TRUE(result.summary.exhaustive);
   EXPECT_FALSE(result.interrupted);
   EXPECT_EQ(result.summary.stop_reason, "the grouped space of 4 plans is scored whole");
@@ -82,7 +87,7 @@ TEST(SearchTest, ExactAndUniformPlansComeFirstInOneBatch) {
   FakeEvaluator fake(RandomWeights(6, 1));
   EvaluationCache cache(fake);
   const std::vector<PrecisionPair> nine = NinePairs();
-  const SearchResult result = Search(OneLayerGroups(6, kFive), nine, cache, FakeCost, {}, nullptr);
+  const SearchResult result = Search(Problem(OneLayerGroups(6, kFive), nine), cache, {});
   ASSERT_FALSE(fake.batches().empty());
   ASSERT_THAT(fake.batches()[0], SizeIs(10));
   EXPECT_TRUE(fake.batches()[0][0].is_exact());
@@ -101,7 +106,7 @@ TEST(SearchTest, FrontHoldsNoPlanThatAnyScoredPlanDominates) {
     options.seed = seed;
     options.generations = 6;
     const SearchResult result =
-        Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+        Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
     for (const ScoredPlan& member : result.front) {
       for (const PrecisionPlan& plan : cache.plans()) {
         EXPECT_FALSE(Dominates({cache.ScoreOf(plan).kl_mean, FakeCost(plan).bytes_per_token},
@@ -123,7 +128,7 @@ TEST(SearchTest, SameSeedGivesTheSameResult) {
     SearchOptions options;
     options.seed = seed;
     options.generations = 5;
-    Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
     return fake.batches();
   };
   EXPECT_EQ(search(1), search(1));
@@ -139,8 +144,7 @@ TEST(SearchTest, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
       SearchOptions options;
       options.seed = seed;
       options.enumerate_up_to = enumerate_up_to;
-      const SearchResult result =
-          Search(OneLayerGroups(7, three), three, cache, FakeCost, options, nullptr);
+      const SearchResult result = Search(Problem(OneLayerGroups(7, three), three), cache, options);
       EXPECT_EQ(result.summary.exhaustive, enumerate_up_to > 0);
       return result.summary.generations.back().hypervolume;
     };
@@ -160,11 +164,12 @@ TEST(SearchTest, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
       FakeEvaluator fake(weights, 2), scout(weights, 2);
       EvaluationCache cache(fake);
       SearchOptions options;
+      SearchHooks hooks;
       options.algorithm = algorithm;
       options.seed = seed;
       options.max_evaluations = max_evaluations;
       options.refinement_evaluations = 0;
-      options.scout = [&] {
+      hooks.scout = [&] {
         LayerLosses losses = Scouted(6, scout);
         Random random(seed);
         for (std::vector<double>& layer : losses.losses) {
@@ -172,8 +177,7 @@ TEST(SearchTest, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
         }
         return losses;
       };
-      return Search(OneLayerGroups(6, kFive), NinePairs(), cache, FakeCost, options, nullptr)
-          .summary;
+      return Search(Problem(OneLayerGroups(6, kFive), NinePairs()), cache, options, hooks).summary;
     };
     const SearchSummary ilp = search(Algorithm::kIlp, 0);
     const SearchSummary nsga2 = search(Algorithm::kNsga2, ilp.distinct_plans);
@@ -191,12 +195,13 @@ TEST(SearchTest, HalfOfTheGenerationsAreProposalsAndTheOthersDependOnTheSeed) {
     FakeEvaluator fake(weights, 5), scout(weights, 5);
     EvaluationCache cache(fake);
     SearchOptions options;
+    SearchHooks hooks;
     options.seed = seed;
     options.generations = generations;
     options.refinement_evaluations = 0;
-    options.scout = [&] { return Scouted(8, scout); };
+    hooks.scout = [&] { return Scouted(8, scout); };
     const SearchResult result =
-        Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+        Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks);
     EXPECT_EQ(result.summary.generations.back().generation, generations);
     return fake.batches();
   };
@@ -215,8 +220,9 @@ TEST(SearchTest, DefaultBudgetScoresAHundredToAHundredAndEightyPlans) {
     FakeEvaluator fake(RandomWeights(groups, groups), 2);
     EvaluationCache cache(fake);
     SearchOptions options;
-    options.scout = [&] { return Scouted(groups, fake); };
-    Search(OneLayerGroups(groups, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    SearchHooks hooks;
+    hooks.scout = [&] { return Scouted(groups, fake); };
+    Search(Problem(OneLayerGroups(groups, kFive), NinePairs()), cache, options, hooks);
     EXPECT_GE(cache.distinct_plans(), 100) << groups << " groups";
     EXPECT_LE(cache.distinct_plans(), 180) << groups << " groups";
   }
@@ -229,8 +235,8 @@ TEST(SearchTest, ReportsGrowAndEndWithTheFront) {
   SearchOptions options;
   options.generations = 7;
   const SearchResult result =
-      Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options,
-             [&](const GenerationReport& report) { reports.push_back(report); });
+      Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options,
+             {.progress = [&](const GenerationReport& report) { reports.push_back(report); }});
   ASSERT_THAT(reports, SizeIs(8));
   EXPECT_THAT(result.summary.generations, SizeIs(8));
   for (size_t i = 0; i < reports.size(); ++i) {
@@ -252,7 +258,7 @@ TEST(SearchTest, LimitOfEvaluationsIsNeverExceeded) {
     SearchOptions options;
     options.max_evaluations = limit;
     const SearchResult result =
-        Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+        Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
     EXPECT_EQ(cache.distinct_plans(), limit);
     EXPECT_EQ(result.summary.stop_reason,
               "the limit of " + std::to_string(limit) + " evaluations is reached");
@@ -267,7 +273,7 @@ TEST(SearchTest, LimitUnderTheUniformPlansIsRefused) {
   SearchOptions options;
   options.max_evaluations = 9;
   EXPECT_THAT(
-      [&] { Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr); },
+      [&] { Search(Problem(OneLayerGroups(2, kFive), NinePairs()), cache, options); },
       ThrowsMessage<Error>(StrEq("searching: found a limit of 9 evaluations, expected at least 10 "
                                  "for the exact and the uniform plans")));
   EXPECT_TRUE(fake.batches().empty());
@@ -279,8 +285,7 @@ TEST(SearchTest, WholeSpaceIsScoredOnlyWhenItFitsTheLimit) {
   SearchOptions options;
   options.max_evaluations = 25;  // of 27 and the exact plan
   const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
-  const SearchResult result =
-      Search(OneLayerGroups(3, three), three, cache, FakeCost, options, nullptr);
+  const SearchResult result = Search(Problem(OneLayerGroups(3, three), three), cache, options);
   EXPECT_FALSE(result.summary.exhaustive);
   EXPECT_LE(cache.distinct_plans(), 25);
 }
@@ -289,10 +294,11 @@ TEST(SearchTest, StopIsAskedBetweenGenerationsAndKeepsWhatIsScored) {
   FakeEvaluator fake(RandomWeights(8, 3));
   EvaluationCache cache(fake);
   SearchOptions options;
+  SearchHooks hooks;
   int asked = 0;
-  options.should_stop = [&] { return ++asked == 4; };
+  hooks.should_stop = [&] { return ++asked == 4; };
   const SearchResult result =
-      Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+      Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks);
   EXPECT_TRUE(result.interrupted);
   EXPECT_EQ(result.summary.stop_reason, "stopped after generation 3 of 8");
   EXPECT_THAT(result.summary.generations, SizeIs(4));
@@ -303,11 +309,12 @@ TEST(SearchTest, EnumerationCanBeStoppedToo) {
   FakeEvaluator fake({4, 3, 2, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
+  SearchHooks hooks;
   options.population = 20;
-  options.should_stop = [&] { return cache.distinct_plans() > 30; };
+  hooks.should_stop = [&] { return cache.distinct_plans() > 30; };
   const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
   const SearchResult result =
-      Search(OneLayerGroups(4, three), three, cache, FakeCost, options, nullptr);
+      Search(Problem(OneLayerGroups(4, three), three), cache, options, hooks);
   EXPECT_TRUE(result.interrupted);
   EXPECT_FALSE(result.summary.exhaustive);
   EXPECT_EQ(result.summary.stop_reason, "stopped after 40 of 81 plans of the grouped space");
@@ -317,9 +324,10 @@ TEST(SearchTest, StopAfterTheUniformPlans) {
   FakeEvaluator fake({1, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
-  options.should_stop = [] { return true; };
+  SearchHooks hooks;
+  hooks.should_stop = [] { return true; };
   const SearchResult result =
-      Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+      Search(Problem(OneLayerGroups(2, kFive), NinePairs()), cache, options, hooks);
   EXPECT_EQ(result.summary.stop_reason, "stopped after the uniform plans");
   EXPECT_THAT(fake.batches(), SizeIs(1));
   EXPECT_THAT(result.uniform, SizeIs(9));
@@ -332,8 +340,7 @@ TEST(SearchTest, GroupsWithoutAChoiceAreOnePlan) {
   EvaluationCache cache(fake);
   SearchOptions options;
   options.enumerate_up_to = 0;
-  const SearchResult result =
-      Search(groups, std::vector{kKV8, kKV4}, cache, FakeCost, options, nullptr);
+  const SearchResult result = Search(Problem(groups, std::vector{kKV8, kKV4}), cache, options);
   EXPECT_TRUE(result.summary.exhaustive);
   EXPECT_EQ(cache.distinct_plans(), 4);
   ASSERT_THAT(result.front, SizeIs(3));
@@ -347,8 +354,9 @@ TEST(SearchTest, SeedPlansEnterTheFirstGeneration) {
   seed.layers[5] = kKV8;
   SearchOptions options;
   options.generations = 1;
-  options.seed_plans = {seed};
-  Search(OneLayerGroups(8, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+  SearchProblem problem = Problem(OneLayerGroups(8, kFive), NinePairs());
+  problem.seed_plans = {seed};
+  Search(problem, cache, options);
   ASSERT_THAT(fake.batches(), SizeIs(2));
   EXPECT_EQ(fake.batches()[1][0], seed);
 }
@@ -357,7 +365,7 @@ TEST(SearchTest, PlansOfEqualLossAndBytesAreListedOnce) {
   FakeEvaluator fake({1, 1, 1});  // which layer has more bits makes no difference
   EvaluationCache cache(fake);
   const std::vector<PrecisionPair> two = {kKV8, kKV4};
-  const SearchResult result = Search(OneLayerGroups(3, two), two, cache, FakeCost, {}, nullptr);
+  const SearchResult result = Search(Problem(OneLayerGroups(3, two), two), cache, {});
   EXPECT_THAT(result.front, SizeIs(4));
 }
 
@@ -366,13 +374,15 @@ TEST(SearchTest, PlanAsLargeAsTheExactOneIsNotWorthIt) {
   EvaluationCache cache(fake);
   const auto flat_cost = [](const PrecisionPlan&) { return PlanCost{8, 8, 100}; };
   const std::vector<PrecisionPair> two = {kKV8, kKV4};
-  EXPECT_TRUE(Search(OneLayerGroups(1, two), two, cache, flat_cost, {}, nullptr).front.empty());
+  SearchProblem problem = Problem(OneLayerGroups(1, two), two);
+  problem.cost = flat_cost;
+  EXPECT_TRUE(Search(problem, cache, {}).front.empty());
 }
 
 TEST(SearchTest, GroupsOfAnotherModelAreRefused) {
   FakeEvaluator fake({1, 1, 1});
   EvaluationCache cache(fake);
-  EXPECT_THAT([&] { Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, {}, nullptr); },
+  EXPECT_THAT([&] { Search(Problem(OneLayerGroups(2, kFive), NinePairs()), cache, {}); },
               ThrowsMessage<Error>(
                   StrEq("searching: found groups of 2 layers, expected 3 as the model has")));
 }
@@ -382,7 +392,7 @@ TEST(SearchTest, OptionsOutOfRangeAreRefused) {
     FakeEvaluator fake({1});
     EvaluationCache cache(fake);
     try {
-      Search(OneLayerGroups(1, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+      Search(Problem(OneLayerGroups(1, kFive), NinePairs()), cache, options);
     } catch (const Error& error) {
       EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
       return error.what();
@@ -425,13 +435,14 @@ struct Refined {
   int64_t distinct_plans = 0;
 };
 
-Refined SearchHidden(SearchOptions options, double interaction = 2) {
-  FakeEvaluator scout(kTenLayers, interaction);
-  FakeEvaluator fake(kTenLayers, interaction);
+Refined SearchHidden(const SearchOptions& options, SearchHooks hooks = {}) {
+  constexpr double kInteraction = 2;
+  FakeEvaluator scout(kTenLayers, kInteraction);
+  FakeEvaluator fake(kTenLayers, kInteraction);
   EvaluationCache cache(fake);
-  options.scout = [&] { return Scouted(kTenLayers.size(), scout); };
+  hooks.scout = [&] { return Scouted(kTenLayers.size(), scout); };
   Refined refined;
-  refined.result = Search(HidingGroups(), NinePairs(), cache, FakeCost, options, nullptr);
+  refined.result = Search(Problem(HidingGroups(), NinePairs()), cache, options, hooks);
   refined.batches = fake.batches();
   refined.distinct_plans = cache.distinct_plans();
   for (const ScoredPlan& member : refined.result.front) {
@@ -522,12 +533,12 @@ TEST(RefinementSearchTest, RoundsAreReportedAfterTheGenerations) {
 }
 
 TEST(RefinementSearchTest, CanBeStoppedBetweenRounds) {
-  SearchOptions options;
+  SearchHooks hooks;
   int asked = 0;
-  options.should_stop = [&] {
+  hooks.should_stop = [&] {
     return ++asked == 4;
   };  // uniform plans, scouting, grouped space, round 1
-  const Refined refined = SearchHidden(options);
+  const Refined refined = SearchHidden({}, hooks);
   EXPECT_TRUE(refined.result.interrupted);
   EXPECT_EQ(refined.result.summary.stop_reason, "stopped after round 1 of the refinement");
 }
@@ -537,9 +548,10 @@ TEST(RefinementSearchTest, EndsByItselfWhenNothingImproves) {
   FakeEvaluator fake({1});
   EvaluationCache cache(fake);
   SearchOptions options;
-  options.scout = [&] { return Scouted(1, fake); };
+  SearchHooks hooks;
+  hooks.scout = [&] { return Scouted(1, fake); };
   const SearchResult result =
-      Search(OneLayerGroups(1, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+      Search(Problem(OneLayerGroups(1, kFive), NinePairs()), cache, options, hooks);
   EXPECT_EQ(result.summary.stop_reason,
             "the grouped space of 5 plans is scored whole, then nothing that the refinement would "
             "try is left");
@@ -551,9 +563,10 @@ TEST(RefinementSearchTest, LossesOfAnotherModelAreRefused) {
     FakeEvaluator fake({1, 1});
     EvaluationCache cache(fake);
     SearchOptions options;
-    options.scout = [&] { return losses; };
+    SearchHooks hooks;
+    hooks.scout = [&] { return losses; };
     try {
-      Search(OneLayerGroups(2, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+      Search(Problem(OneLayerGroups(2, kFive), NinePairs()), cache, options, hooks);
     } catch (const Error& error) {
       return error.what();
     }
@@ -575,21 +588,22 @@ TEST_P(EveryAlgorithmTest, FrontsAreUndominatedAndUniformPlansScored) {
     FakeEvaluator fake(RandomWeights(layers, seed), static_cast<double>(seed), 40);
     EvaluationCache cache(fake);
     SearchOptions options;
+    SearchHooks hooks;
     options.algorithm = GetParam();
     options.seed = seed;
     options.generations = 4;
     options.enumerate_up_to = 0;
     if (seed % 2 == 1) options.racing.reset();
-    options.scout = [&] { return Scouted(layers, fake); };
-    options.sensitivities = Scouted(layers, fake);
-    const SearchResult result =
-        Search(OneLayerGroups(layers, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    hooks.scout = [&] { return Scouted(layers, fake); };
+    SearchProblem problem = Problem(OneLayerGroups(layers, kFive), NinePairs());
+    problem.sensitivities = Scouted(layers, fake);
+    const SearchResult result = Search(problem, cache, options, hooks);
     ASSERT_FALSE(result.front.empty());
     for (const ScoredPlan& member : result.front) {
       EXPECT_EQ(member.calibration.prompts, 40);
       for (const PrecisionPlan& plan : cache.plans()) {
         EXPECT_FALSE(
-            Dominates({cache.ScoreOf(plan).kl_of_all_prompts(), FakeCost(plan).bytes_per_token},
+            Dominates({LossOverAllPrompts(cache.ScoreOf(plan)), FakeCost(plan).bytes_per_token},
                       ObjectivesOf(member)));
       }
     }
@@ -611,15 +625,17 @@ TEST_P(EveryAlgorithmTest, SameSeedGivesTheSameBatches) {
     FakeEvaluator fake(RandomWeights(6, 3), 2);
     EvaluationCache cache(fake);
     SearchOptions options;
+    SearchHooks hooks;
     options.algorithm = GetParam();
     options.generations = 3;
     options.enumerate_up_to = 0;
-    options.scout = [] {
+    hooks.scout = [] {
       FakeEvaluator scout(RandomWeights(6, 3), 2);
       return Scouted(6, scout);
     };
-    options.sensitivities = options.scout();
-    Search(OneLayerGroups(6, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    SearchProblem problem = Problem(OneLayerGroups(6, kFive), NinePairs());
+    problem.sensitivities = hooks.scout();
+    Search(problem, cache, options, hooks);
     return fake.batches();
   };
   EXPECT_EQ(batches(), batches());
@@ -639,13 +655,13 @@ TEST(ExactSearchTest, ScoresTheWholeSpaceOnAllPromptsOrRefuses) {
   options.exact = true;
   options.enumerate_up_to = 0;
   const SearchResult result =
-      Search(OneLayerGroups(4, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+      Search(Problem(OneLayerGroups(4, kFive), NinePairs()), cache, options);
   EXPECT_TRUE(result.summary.exhaustive);
   EXPECT_EQ(result.summary.prompt_scores_saved, 0);
   EXPECT_GE(cache.distinct_plans(), 625);
   options.max_evaluations = 634;
   EXPECT_THAT(
-      [&] { Search(OneLayerGroups(4, kFive), NinePairs(), cache, FakeCost, options, nullptr); },
+      [&] { Search(Problem(OneLayerGroups(4, kFive), NinePairs()), cache, options); },
       ThrowsMessage<Error>(HasSubstr("searching exactly: found 625 plans in the grouped space, "
                                      "expected at most 624")));
 }
@@ -654,15 +670,16 @@ TEST(StopSearchTest, StallingAndTimeEndTheSearch) {
   FakeEvaluator fake({1, 1, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
+  SearchHooks hooks;
   options.enumerate_up_to = 0;
   options.generations = 1000;
   options.stall_generations = 3;
   options.refinement_evaluations = 0;
   const auto search = [&] {
-    return Search(OneLayerGroups(3, kFive), NinePairs(), cache, FakeCost, options, nullptr);
+    return Search(Problem(OneLayerGroups(3, kFive), NinePairs()), cache, options, hooks);
   };
   EXPECT_EQ(search().summary.stop_reason, "3 generations in a row added nothing");
-  options.out_of_time = [] { return true; };
+  hooks.out_of_time = [] { return true; };
   const SearchResult result = search();
   EXPECT_TRUE(result.out_of_time);
   EXPECT_FALSE(result.interrupted);
@@ -696,20 +713,21 @@ TEST(ShapeTest, OnlyPlansOfTheShapeAreScored) {
       EvaluationCache cache(fake);
       FakeEvaluator scout(RandomWeights(7, 3), 2);
       SearchOptions options;
+      SearchHooks hooks;
       options.algorithm = algorithm;
-      options.shape = shape;
       options.enumerate_up_to = 0;
       options.generations = 3;
-      options.scout = [&] { return Scouted(7, scout); };
-      options.sensitivities = Scouted(7, scout);
+      hooks.scout = [&] { return Scouted(7, scout); };
       LayerGroups groups;  // some layers share a choice
       groups.groups = {{{0, 3}, QuantizedPairs(shape)},
                        {{1, 2}, QuantizedPairs(shape)},
                        {{4}, QuantizedPairs(shape)},
                        {{5}, {QuantizedPairs(shape).back()}},
                        {{6}, QuantizedPairs(shape)}};
-      const SearchResult result =
-          Search(groups, QuantizedPairs(shape), cache, FakeCost, options, nullptr);
+      SearchProblem problem = Problem(groups, QuantizedPairs(shape));
+      problem.shape = shape;
+      problem.sensitivities = Scouted(7, scout);
+      const SearchResult result = Search(problem, cache, options, hooks);
       EXPECT_FALSE(result.front.empty());
       for (const std::vector<PrecisionPlan>& batch : fake.batches()) {
         for (const PrecisionPlan& plan : batch) {
@@ -727,11 +745,11 @@ TEST(ShapeTest, OnlyPlansOfTheShapeAreScored) {
 TEST(ShapeTest, AFragileLayerStaysExactWhereItMay) {
   FakeEvaluator fake({1, 1, 1000, 1, 1});
   EvaluationCache cache(fake);
-  SearchOptions options;
-  options.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}};
-  options.scout = [&] { return Scouted(5, fake); };
-  const SearchResult result = Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4},
-                                     cache, FakeCost, options, nullptr);
+  SearchProblem problem = Problem(OneLayerGroups(5, {kKV8, kKV4}), {kKV8, kKV4});
+  SearchHooks hooks;
+  problem.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}};
+  hooks.scout = [&] { return Scouted(5, fake); };
+  const SearchResult result = Search(problem, cache, {}, hooks);
   const auto spared = std::ranges::find_if(result.front, [](const ScoredPlan& plan) {
     return plan.plan.layers == std::vector{kKV4, kKV4, kExactPair, kKV4, kKV4};
   });
@@ -742,10 +760,9 @@ TEST(ShapeTest, AFragileLayerStaysExactWhereItMay) {
 TEST(ShapeTest, UniformPlansAreAsTheEngineRunsThem) {
   FakeEvaluator fake(RandomWeights(5, 3), 2);
   EvaluationCache cache(fake);
-  SearchOptions options;
-  options.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 1};
-  const SearchResult result = Search(OneLayerGroups(5, {kKV8, kKV4}), std::vector{kKV8, kKV4},
-                                     cache, FakeCost, options, nullptr);
+  SearchProblem problem = Problem(OneLayerGroups(5, {kKV8, kKV4}), {kKV8, kKV4});
+  problem.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 1};
+  const SearchResult result = Search(problem, cache, {});
   ASSERT_EQ(result.uniform.size(), 2u);
   EXPECT_EQ(PlanSpec(result.uniform[0].plan), "KV8");
   EXPECT_EQ(result.uniform[1].name, "KV4");
@@ -756,11 +773,12 @@ TEST(ShapeTest, UniformPlansAreAsTheEngineRunsThem) {
 TEST(ShapeTest, FragileEndsGetRunsOfTheirOwn) {
   FakeEvaluator fake({100, 100, 1, 1, 1, 1, 1, 100});
   EvaluationCache cache(fake);
-  SearchOptions options;
-  options.shape = {ShapeKind::kRuns, {kKV8, kK8V4, kK4V8, kKV4}};
-  options.scout = [&] { return Scouted(8, fake); };
-  const SearchResult result = Search(OneLayerGroups(8, options.shape.pairs), options.shape.pairs,
-                                     cache, FakeCost, options, nullptr);
+  const std::vector<PrecisionPair> four = {kKV8, kK8V4, kK4V8, kKV4};
+  SearchProblem problem = Problem(OneLayerGroups(8, four), four);
+  SearchHooks hooks;
+  problem.shape = {ShapeKind::kRuns, four};
+  hooks.scout = [&] { return Scouted(8, fake); };
+  const SearchResult result = Search(problem, cache, {}, hooks);
   const auto spared = std::ranges::find_if(result.front, [](const ScoredPlan& plan) {
     return PlanSpec(plan.plan) == "KV4;0-1:KV8;7:KV8";
   });

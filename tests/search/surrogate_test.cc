@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "lib/base/random.h"
+#include "search/additive_plans.h"
 #include "search/pareto.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/test_data.h"

@@ -2,11 +2,11 @@
 // know them exactly.
 #pragma once
 
-#include <cmath>
 #include <utility>
 #include <vector>
 
-#include "search/refinement.h"
+#include "lib/core/objective.h"
+#include "search/proposals.h"
 #include "search/surrogate.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/test_data.h"
@@ -31,7 +31,7 @@ struct ScoredByFake {
 
   void Add(const PrecisionPlan& plan) {
     plans.push_back(plan);
-    objectives.push_back({std::log10(fake.ScoreOf(plan).kl_mean), FakeCost(plan).bytes_per_token});
+    objectives.push_back({LogLoss(LossOf(fake.ScoreOf(plan))), FakeCost(plan).bytes_per_token});
   }
   void AddUniform(const std::vector<PrecisionPair>& pairs) {
     for (const PrecisionPair pair : pairs) Add(PrecisionPlan::Uniform(pair, fake.layer_count()));

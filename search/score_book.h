@@ -1,0 +1,103 @@
+// What one search knows and may still spend: the plans that are scored and their objectives, the
+// surrogate's prior, the limit of evaluations, the reports so far, and why the search ended.
+//
+// A strategy (search/strategies.h) decides which plans come next, by what stands here alone.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "search/pareto.h"
+#include "search/proposals.h"
+#include "search/search.h"
+
+namespace kvtune {
+
+class ScoreBook {
+ public:
+  // REQUIRES: all of them outlive the book.
+  ScoreBook(const SearchProblem& problem, EvaluationCache& scores, const SearchOptions& options,
+            const SearchHooks& hooks);
+
+  const SearchProblem& problem() const { return problem_; }
+  const SearchOptions& options() const { return options_; }
+  size_t layer_count() const { return scores_.layer_count(); }
+  // Plans in a generation, as pagmo2 wants them.
+  size_t population() const { return population_; }
+
+  // The first batch: the exact and all uniform plans. Throws Error (kUsage) when the limit is too
+  // small for them.
+  void ScoreUniformPlans();
+  // Scores plans in order until the limit of evaluations; returns how many.
+  size_t Score(std::span<const PrecisionPlan> plans);
+  // REQUIRES: the limit has room for all of them.
+  void ScoreAll(std::span<const PrecisionPlan> plans);
+
+  // Distinct plans in the order in which they were scored, and the objectives of each.
+  const std::vector<PrecisionPlan>& plans() const { return scores_.plans(); }
+  std::vector<Objectives> ObjectivesOfAll() const;
+  bool IsScored(const PrecisionPlan& plan) const;
+  // REQUIRES: the plan is scored.
+  Objectives ObjectivesOf(const PrecisionPlan& plan) const;
+  const std::vector<PrecisionPlan>& uniform_plans() const { return uniform_plans_; }
+  // Of the worst uniform plan and the exact plan's bytes: reference point of the hypervolume.
+  const Objectives& worst() const { return worst_; }
+  // The plans of the front by descending bytes, with their names.
+  std::vector<ScoredPlan> Front() const;
+
+  // What every layer's pairs lose alone; empty: no surrogate.
+  void set_prior(LayerLosses losses) { prior_ = std::move(losses); }
+  const LayerLosses& prior() const { return prior_; }
+  bool has_surrogate() const { return !prior_.empty(); }
+  // The surrogate fitted to all scores so far. REQUIRES: has_surrogate().
+  LayerLosses FittedLosses() const;
+
+  int64_t EvaluationsLeft() const { return limit_ - scores_.distinct_plans(); }
+  // The grouped search would otherwise use up a small limit. Held back until it is released.
+  void ReserveForRefinement();
+  void ReleaseReserve();
+
+  // Notes how far the search is and tells it to `progress`.
+  void Report(SearchStage stage, int generation);
+  // Generations in a row that did not enlarge the hypervolume.
+  int stalled() const { return stalled_; }
+
+  // Each says why the search or its stage ends.
+  void End(std::string reason) { stop_reason_ = std::move(reason); }
+  void EndAtLimit();
+  const std::string& stop_reason() const { return stop_reason_; }
+  void set_exhaustive() { exhaustive_ = true; }
+  // Whether the user asked to stop or the time is over, with the reason kept.
+  bool Stopped(std::string_view after);
+  bool stopped() const { return interrupted_ || out_of_time_; }
+
+  SearchResult Result() const;
+
+ private:
+  double LossOfAllPrompts(const PrecisionPlan& plan) const;
+  ScoredPlan Scored(std::string name, const PrecisionPlan& plan) const;
+  std::optional<double> SurrogateHypervolume() const;
+  SearchSummary Summary() const;
+
+  const SearchProblem& problem_;
+  EvaluationCache& scores_;
+  const SearchOptions& options_;
+  const SearchHooks& hooks_;
+  size_t population_;
+  std::vector<PrecisionPlan> uniform_plans_;
+  LayerLosses prior_;
+  Objectives worst_;
+  int64_t limit_;  // of distinct plans, of the current stage
+  int stalled_ = 0;
+  bool exhaustive_ = false;
+  bool interrupted_ = false;
+  bool out_of_time_ = false;
+  std::string stop_reason_;
+  std::vector<GenerationReport> generations_;
+};
+
+}  // namespace kvtune
