@@ -13,8 +13,8 @@
 #include "lib/calib/model_evaluator.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
-#include "lib/targets/engine.h"
 #include "lib/targets/plan_json.h"
+#include "lib/targets/target.h"
 #include "search/evaluation_cache.h"
 
 namespace kvtune {

@@ -35,7 +35,6 @@ RunnerOptions RunnerOptionsOf(const ModelArguments& arguments) {
 
 Provenance ProvenanceOf(const ModelArguments& arguments, std::string model_hash,
                         const PromptSet& prompts, const ModelRunner& runner) {
-  const ModelConfig& config = runner.config();
   return {.version = KVTUNE_VERSION,
           .model = arguments.model.string(),
           .model_hash = std::move(model_hash),
@@ -49,9 +48,7 @@ Provenance ProvenanceOf(const ModelArguments& arguments, std::string model_hash,
           .prefill = arguments.prefill,
           .seed = arguments.seed,
           .context = arguments.context,
-          .layer_count = config.layer_count(),
-          .kv_heads = config.layers.front().kv_heads,
-          .head_dim = config.layers.front().key_head_dim};
+          .layers = LayerShapesOf(runner.config())};
 }
 
 ModelSession::ModelSession(const ModelArguments& arguments, const std::string& held_out)

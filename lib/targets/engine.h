@@ -2,7 +2,7 @@
 // down for it.
 //
 // To add an engine: one file that defines a function like those at the end of this header, and one
-// line in the registry of targets.cc.
+// line in the registry of targets.cc. docs/targets.md says what belongs in it.
 #pragma once
 
 #include <optional>
@@ -32,10 +32,25 @@ struct ExportFormat {
   std::optional<PlanShape> shape = std::nullopt;
 };
 
+// Why heads of this size cannot be cut into the blocks of so many channels in which an engine
+// stores the format; nullopt where they can.
+std::optional<std::string> WhyNotInBlocks(KvFormatId format, int64_t block, int64_t head_dim);
+
+// The same for both sides of a layer, in the blocks that share a scale: what most engines ask.
+std::optional<std::string> WhyNotInGroups(PrecisionPair pair, const LayerShape& layer);
+
 struct Engine {
   Target target;
   std::vector<ExportFormat> exports;
+  // Why the engine cannot store the pair in such a layer; nullopt where it can. nullptr: any pair
+  // of the target in any layer.
+  std::optional<std::string> (*why_not_stored)(PrecisionPair pair,
+                                               const LayerShape& layer) = WhyNotInGroups;
 };
+
+// The engine whose target this is, with all pairs or those that fit a model. Throws Error (kUsage)
+// naming the targets that exist.
+const Engine& FindEngine(std::string_view name);
 
 // Every (key, value) combination of `formats`, the first format's keys first.
 std::vector<PrecisionPair> AllPairs(std::span<const KvFormatId> formats);
@@ -45,14 +60,6 @@ std::vector<PrecisionPair> TiedPairs(std::span<const KvFormatId> formats);
 
 // `pairs` behind the exact pair.
 std::vector<PrecisionPair> AndExact(std::vector<PrecisionPair> pairs);
-
-// The formats that the pairs of the target's shape use for one side, each once, in order.
-std::vector<KvFormatId> FormatsOf(const Target& target, KvSide side);
-
-// Throws Error when a layer uses a format that is neither exact nor the target's. Other plans than
-// the target can run may be scored; whether they can be exported is up to the export format.
-// `source` names the plan in the message.
-void RequireFormatsOf(const Target& target, const PrecisionPlan& plan, const std::string& source);
 
 // kvtune's own plan file, which every engine has.
 ExportFormat PlanJsonFormat();

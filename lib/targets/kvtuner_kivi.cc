@@ -30,6 +30,7 @@ Engine KvtunerKiviEngine() {
                    .write = WriteYaml,
                    .recognizes = IsKvtunerYaml,
                    .read = ReadKvtunerYaml}},
+      .why_not_stored = nullptr,  // the last group of a row may be shorter
   };
 }
 

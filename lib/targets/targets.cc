@@ -39,15 +39,6 @@ std::string Names(const Items& items) {
   return names;
 }
 
-const Engine& FindEngine(std::string_view name) {
-  for (const Engine& engine : Engines()) {
-    if (engine.target.name == name) return engine;
-  }
-  throw Error(
-      fmt::format("choosing a target: found \"{}\", expected one of {}", name, Names(Targets())),
-      ExitCode::kUsage);
-}
-
 const ExportFormat& FindExport(std::string_view target, std::string_view format) {
   const Engine& engine = FindEngine(target);
   for (const ExportFormat& candidate : engine.exports) {
@@ -88,6 +79,15 @@ std::span<const Target> Targets() {
     return list;
   }();
   return targets;
+}
+
+const Engine& FindEngine(std::string_view name) {
+  for (const Engine& engine : Engines()) {
+    if (engine.target.name == name) return engine;
+  }
+  throw Error(
+      fmt::format("choosing a target: found \"{}\", expected one of {}", name, Names(Targets())),
+      ExitCode::kUsage);
 }
 
 const Target& FindTarget(std::string_view name) { return FindEngine(name).target; }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -23,15 +24,16 @@ constexpr std::array kFormats = {KvFormatId::kInt8PerTokenHead,
                                  KvFormatId::kNvfp4,
                                  KvFormatId::kInt4PerTokenHead};
 
-// Their labels are vLLM's words; keys of the first are its plain FP8
-// (vllm/model_executor/layers/quantization/ turboquant/config.py, TQ_PRESETS). vLLM adds the first
+// Keys of the first are its plain FP8
+// (vllm/model_executor/layers/quantization/turboquant/config.py, TQ_PRESETS). vLLM adds the first
 // and the last two layers to the exact ones (get_boundary_skip_layers there;
 // vllm/engine/arg_utils.py).
-constexpr std::array<PrecisionPair, 4> kTurboquantPairs = {
-    {{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4},
-     {KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4},
-     {KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue4},
-     {KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue3}}};
+constexpr std::array<PairName, 4> kTurboquant = {
+    {{{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4}, "turboquant_k8v4"},
+     {{KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4}, "turboquant_4bit_nc"},
+     {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue4}, "turboquant_k3v4_nc"},
+     {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue3}, "turboquant_3bit_nc"}}};
+const PairNames kTurboquantNames(kTurboquant);
 constexpr size_t kTurboquantExactEnds = 2;
 
 constexpr std::array<FormatWord, 10> kWords = {{
@@ -59,13 +61,53 @@ struct Arguments {
 
 PlanShape Shape() {
   PlanShape shape{ShapeKind::kOnePairAndExact, TiedPairs(kFormats)};
-  shape.pairs_with_exact_ends.assign(kTurboquantPairs.begin(), kTurboquantPairs.end());
+  for (const PairName& preset : kTurboquant) shape.pairs_with_exact_ends.push_back(preset.pair);
   shape.exact_ends = kTurboquantExactEnds;
-  shape.pairs.insert(shape.pairs.end(), kTurboquantPairs.begin(), kTurboquantPairs.end());
+  shape.pairs.insert(shape.pairs.end(), shape.pairs_with_exact_ends.begin(),
+                     shape.pairs_with_exact_ends.end());
   std::ranges::stable_sort(shape.pairs, std::greater(), [](PrecisionPair pair) {
     return FormatOf(pair.key).bits + FormatOf(pair.value).bits;
   });
   return shape;
+}
+
+// Keys and values of TurboQuant share a slot, and its kernels know no window
+// (vllm/v1/attention/backends/turboquant_attn.py).
+std::optional<std::string> WhyNotInSlots(PrecisionPair pair, const LayerShape& layer) {
+  if (layer.key_head_dim != layer.value_head_dim) {
+    return fmt::format("found keys of {} channels and values of {}, expected as many for {}",
+                       layer.key_head_dim, layer.value_head_dim, PairLabel(pair));
+  }
+  if (layer.window_tokens != 0) {
+    return fmt::format("found a sliding window of {} tokens, expected none for {}",
+                       layer.window_tokens, PairLabel(pair));
+  }
+  return std::nullopt;
+}
+
+// TurboQuant's values of eight channels share three bytes, those of two channels one.
+std::optional<std::string> WhyNotPacked(KvFormatId value, const LayerShape& layer) {
+  return WhyNotInBlocks(value, FormatOf(value).bits == 3 ? 8 : 2, layer.value_head_dim);
+}
+
+// Its kernels rotate whole heads by a matrix that exists for powers of two.
+std::optional<std::string> WhyNotRotated(KvFormatId id, KvSide side, const LayerShape& layer) {
+  const bool is_rotated = FormatOf(id).layout(side).rotation.kind != RotationKind::kNone;
+  if (!is_rotated || std::has_single_bit(static_cast<uint64_t>(layer.head_dim(side))))
+    return std::nullopt;
+  return fmt::format("found a head_dim of {}, expected a power of two for {}", layer.head_dim(side),
+                     FormatOf(id).name);
+}
+
+std::optional<std::string> WhyNotStored(PrecisionPair pair, const LayerShape& layer) {
+  const bool is_turboquant = FormatOf(pair.value).numerics == Numerics::kTurboquantValue;
+  std::optional<std::string> why;
+  if (is_turboquant) why = WhyNotInSlots(pair, layer);
+  if (!why) why = WhyNotInGroups(pair, layer);
+  if (!why) why = WhyNotRotated(pair.key, KvSide::kKey, layer);
+  if (!why) why = WhyNotRotated(pair.value, KvSide::kValue, layer);
+  if (!why && is_turboquant) why = WhyNotPacked(pair.value, layer);
+  return why;
 }
 
 std::string WordOf(PrecisionPair pair) {
@@ -73,8 +115,8 @@ std::string WordOf(PrecisionPair pair) {
 }
 
 std::optional<PrecisionPair> PairOf(std::string_view word, ScaleNote note) {
-  for (const PrecisionPair pair : kTurboquantPairs) {
-    if (word == PairLabel(pair)) return pair;
+  for (const PairName& preset : kTurboquant) {
+    if (word == preset.name) return preset.pair;
   }
   const std::optional<KvFormatId> format = FormatOfWord(kWords, word, note);
   if (!format) return std::nullopt;
@@ -83,7 +125,7 @@ std::optional<PrecisionPair> PairOf(std::string_view word, ScaleNote note) {
 
 std::string AllWords() {
   std::string words = WordsOf(kWords);
-  for (const PrecisionPair pair : kTurboquantPairs) words += ", " + PairLabel(pair);
+  for (const PairName& preset : kTurboquant) words += fmt::format(", {}", preset.name);
   return words;
 }
 
@@ -190,6 +232,7 @@ Engine VllmEngine() {
                    .recognizes = IsJson,
                    .read = ReadJson,
                    .shape = WithoutCalibrated(shape)}},
+      .why_not_stored = WhyNotStored,
   };
 }
 

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
-#include "lib/targets/engine.h"
 #include "lib/targets/plan_json.h"
 #include "lib/targets/target.h"
 
@@ -18,7 +17,7 @@ using ::testing::StartsWith;
 ParetoFront FrontOf(std::string target) {
   ParetoFront front;
   front.run.target = std::move(target);
-  front.run.layer_count = 3;
+  front.run.layers.resize(3);
   return front;
 }
 

@@ -4,7 +4,6 @@
 
 #include "lib/base/error.h"
 #include "lib/base/random.h"
-#include "lib/targets/engine.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
