@@ -20,10 +20,13 @@ namespace kvtune {
 // One format of `pareto export`.
 struct ExportFormat {
   ExportSummary summary;
+  // The words by which a text is recognized, for people: "--kv-cache-dtype, kv_cache_dtype".
+  std::string_view words;
   // REQUIRES: `shape`, or else the target's, allows the plan.
   std::string (*write)(const ScoredPlan& plan, const Provenance& run,
                        const Target& target) = nullptr;
-  // Whether `content` is of this format, going by what only this format has.
+  // Whether `content` is of this format, going by what only this format has: a word about the cache
+  // that is no comment.
   bool (*recognizes)(std::string_view content) = nullptr;
   // Throws Error naming the place in `source`.
   PrecisionPlan (*read)(std::string_view content, const std::string& source, size_t layer_count,

@@ -45,9 +45,7 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
          "    cache.attach_to_model()\n";
 }
 
-bool Recognizes(std::string_view content) {
-  return content.find("CacheLayer_quant") != std::string_view::npos;
-}
+bool Recognizes(std::string_view content) { return HasPythonBits(content, "CacheLayer_quant"); }
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
                    const Target&) {
@@ -63,6 +61,7 @@ Engine Exllamav3Engine() {
                  .shape = {ShapeKind::kAnyPair, AndExact(AllPairs(kFormats))},
                  .pairs = AllPairs(kFormats)},
       .exports = {{.summary = {"exllamav3", "Python that sets the layers of its cache"},
+                   .words = "KV_BITS with CacheLayer_quant",
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read}},

@@ -51,6 +51,7 @@ std::optional<std::string> WhyNotInGroups(PrecisionPair pair, const LayerShape& 
 Target TargetFor(const Target& target, std::span<const LayerShape> layers) {
   const Engine& engine = FindEngine(target.name);
   Target fitted = target;
+  fitted.layers.assign(layers.begin(), layers.end());
   std::string reason;  // the first one
   const auto is_refused = [&](PrecisionPair pair) {
     const std::optional<std::string> why = WhyNotStored(pair, target, engine, layers);

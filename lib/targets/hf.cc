@@ -17,9 +17,7 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   return WriteTransformersSnippet(plan, kLayer);
 }
 
-bool Recognizes(std::string_view content) {
-  return content.find(kLayer.name) != std::string_view::npos;
-}
+bool Recognizes(std::string_view content) { return HasPythonBits(content, kLayer.name); }
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
                    const Target&) {
@@ -36,6 +34,7 @@ Engine HfEngine() {
                  .pairs = AllPairs(kFormats),
                  .drops_old_tokens = false},
       .exports = {{.summary = {"hf", "Python that builds the cache"},
+                   .words = "KV_BITS with HQQQuantizedLayer",
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read}},

@@ -21,9 +21,7 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   return WriteTransformersSnippet(plan, kLayer);
 }
 
-bool Recognizes(std::string_view content) {
-  return content.find(kLayer.name) != std::string_view::npos;
-}
+bool Recognizes(std::string_view content) { return HasPythonBits(content, kLayer.name); }
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
                    const Target&) {
@@ -40,6 +38,7 @@ Engine HfQuantoEngine() {
                  .pairs = AllPairs(kFormats),
                  .drops_old_tokens = false},
       .exports = {{.summary = {"hf-quanto", "Python that builds the cache"},
+                   .words = "KV_BITS with QuantoQuantizedLayer",
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read}},

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "lib/targets/engine.h"
+#include "lib/targets/engine_settings.h"
 #include "lib/targets/plan_text.h"
 #include "lib/targets/sglang_dtypes.h"
 
@@ -15,11 +16,11 @@ std::string WriteCommandLine(const ScoredPlan& plan, const Provenance&, const Ta
   return fmt::format("{} {}\n", kFlag, WordOf(kSglangWords, format));
 }
 
-bool IsCommandLine(std::string_view content) { return CommandLine(content, "").Has(kFlag); }
+bool IsCommandLine(std::string_view content) { return EngineSettings(content, "").Has({kFlag}); }
 
 PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source,
                               size_t layer_count, const Target&) {
-  const std::string dtype = *CommandLine(content, source).WordAfter(kFlag);
+  const std::string dtype = *EngineSettings(content, source).Word({kFlag});
   const KvFormatId format = FormatOfSglangWord(dtype, fmt::format("{}: {}", source, kFlag));
   return PrecisionPlan::Uniform({format, format}, layer_count);
 }
@@ -33,6 +34,7 @@ Engine SglangEngine() {
                  .shape = {ShapeKind::kOnePair, AndExact(TiedPairs(kSglangFormats))},
                  .pairs = TiedPairs(kSglangFormats)},
       .exports = {{.summary = {"sglang", "arguments of sglang.launch_server"},
+                   .words = "--kv-cache-dtype, kv_cache_dtype",
                    .write = WriteCommandLine,
                    .recognizes = IsCommandLine,
                    .read = ReadCommandLine}},

@@ -62,6 +62,7 @@ Engine SglangPerLayerEngine() {
                  .pairs = TiedPairs(kSglangFormats),
                  .pending = "types by layer, the syntax of a fork"},
       .exports = {{.summary = {"sglang-per-layer", "YAML of the fork's options"},
+                   .words = "kv_cache_per_layer_dtype",
                    .write = WriteMap,
                    .recognizes = IsMap,
                    .read = ReadMap}},

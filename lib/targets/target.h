@@ -35,6 +35,9 @@ struct Target {
   // Whether layers with a sliding window drop the tokens behind it.
   bool drops_old_tokens = true;
   std::vector<ExportSummary> exports = {};
+  // Of the model that the target was fitted to (TargetFor); empty: none. Readers of plan files ask
+  // them where an engine names layers by their kind.
+  std::vector<LayerShape> layers = {};
 };
 
 // All targets, in the order in which `kvtune targets` lists them.
@@ -82,7 +85,8 @@ std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target
 // format, Error when the format cannot express the plan, with the reason.
 std::string ExportPlan(const ScoredPlan& plan, const ParetoFront& front, std::string_view format);
 
-// The inverse: reads any exported format, told apart by content. Throws Error.
+// The inverse: reads any exported format, told apart by content. Throws Error, also for a text that
+// holds no word about the cache: it says nothing about a plan, not that all layers are exact.
 PrecisionPlan ImportPlan(std::string_view content, const std::string& source, size_t layer_count,
                          const Target& target);
 
