@@ -51,8 +51,10 @@ THIRD_PARTY = {
 # fmt lives in sources; the runner sees libtorch's own copy, so not there.
 FMT_FORBIDDEN = "lib/runner"
 
-# The runner's headers that others may include: all torch-free.
-PUBLIC_RUNNER_HEADERS = {"lib/runner/device.h", "lib/runner/model_runner.h"}
+# The lists of headers that a folder's CMakeLists.txt gives to kvtune_library: those that other folders
+# may include, and those for the folder itself and for its own tests.
+HEADER_LISTS = ("HEADERS", "PRIVATE_HEADERS")
+OTHER_LISTS = ("SOURCES", "PUBLIC", "PRIVATE")
 
 
 def folder_of(path: str) -> str | None:
@@ -64,16 +66,77 @@ def may_have(path: str, places: list[str]) -> bool:
                for place in places)
 
 
+def headers_of(folder: str) -> dict[str, list[str]]:
+    """What each of HEADER_LISTS names in the folder's CMakeLists.txt, as paths from the root."""
+    file = ROOT / folder / "CMakeLists.txt"
+    call = re.search(r"kvtune_library\((.*?)\)", file.read_text(), re.DOTALL) if file.exists() else None
+    lists = {name: [] for name in HEADER_LISTS}
+    current = None
+    for word in call.group(1).split() if call else []:
+        if word in HEADER_LISTS + OTHER_LISTS:
+            current = word
+        elif current in HEADER_LISTS:
+            lists[current].append(f"{folder}/{word}")
+    return lists
+
+
+def tested_folder(path: str) -> str | None:
+    """The folder that a test of tests/NAME/ mirrors."""
+    parts = pathlib.PurePath(path).parts
+    names = {pathlib.PurePath(folder).name: folder for folder in ALLOWED}
+    return names.get(parts[1]) if parts[0] == "tests" else None
+
+
+def includes_of(text: str) -> list[str]:
+    return re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text, re.MULTILINE)
+
+
+def torch_problems(files: dict[str, str], public: list[str]) -> list[str]:
+    """Public headers must not bring libtorch along, however far down."""
+    problems = []
+    for header in public:
+        reached, waiting = set(), [header]
+        while waiting:
+            path = waiting.pop()
+            if path in files and path not in reached:
+                reached.add(path)
+                waiting += includes_of(files[path])
+        problems += [f"{header}: includes {path} in the end, which no public header may" for path in reached
+                     if path in THIRD_PARTY["ATen/", "c10/", "torch/"]]
+    return problems
+
+
+def header_problems(files: dict[str, str]) -> list[str]:
+    """The lists name every header once, as public where others include it and as private elsewhere."""
+    lists = {folder: headers_of(folder) for folder in ALLOWED if folder.startswith("lib/") or folder == "search"}
+    included_elsewhere = {include for path, text in files.items() for include in includes_of(text)
+                          if folder_of(include) not in (folder_of(path), tested_folder(path))}
+    problems = []
+    for folder, of_folder in lists.items():
+        public, private = (of_folder[name] for name in HEADER_LISTS)
+        listed = public + private
+        problems += torch_problems(files, public)
+        there = [path for path in files if folder_of(path) == folder and path.endswith(".h")]
+        problems += [f"{folder}/CMakeLists.txt: found no {path} under {' or '.join(HEADER_LISTS)}, expected it once"
+                     for path in there if path not in listed]
+        problems += [f"{folder}/CMakeLists.txt: found {path} twice, expected it once"
+                     for path in set(listed) if listed.count(path) > 1]
+        problems += [f"{folder}/CMakeLists.txt: found {path} under HEADERS, but no other folder includes it; "
+                     "expected it under PRIVATE_HEADERS" for path in public if path not in included_elsewhere]
+        private_headers = set(private)
+        problems += [f"{path}: includes {include}, a private header of {folder}"
+                     for path, text in files.items() if folder not in (folder_of(path), tested_folder(path))
+                     for include in includes_of(text) if include in private_headers]
+    return problems
+
+
 def problems_of(path: str, text: str) -> list[str]:
     folder = folder_of(path)
     problems = []
-    for include in re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text, re.MULTILINE):
+    for include in includes_of(text):
         target = folder_of(include)
-        if target and target != folder:
-            if target not in ALLOWED[folder]:
-                problems.append(f"{path}: includes {include}, but {folder} may not include {target}")
-            elif target == "lib/runner" and include not in PUBLIC_RUNNER_HEADERS:
-                problems.append(f"{path}: includes {include}, a private header of lib/runner")
+        if target and target != folder and target not in ALLOWED[folder]:
+            problems.append(f"{path}: includes {include}, but {folder} may not include {target}")
         for prefixes, places in THIRD_PARTY.items():
             if include.startswith(prefixes) and not may_have(path, places):
                 problems.append(f"{path}: includes <{include}>, expected only in {', '.join(places)}")
@@ -88,10 +151,13 @@ def problems_of(path: str, text: str) -> list[str]:
 
 
 def main() -> int:
-    files = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*") if path.suffix in (".h", ".cc", ".cu"))
-    problems = [problem for path in files for problem in problems_of(str(path.relative_to(ROOT)), path.read_text())]
-    print("\n".join(problems) or f"{len(files)} files keep the walls")
-    return int(bool(problems) or not files)
+    paths = sorted(path for folder in [*ALLOWED, "tests"] for path in (ROOT / folder).rglob("*")
+                   if path.suffix in (".h", ".cc", ".cu"))
+    files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+    walled = {path: text for path, text in files.items() if folder_of(path)}
+    problems = [problem for path, text in walled.items() for problem in problems_of(path, text)] + header_problems(files)
+    print("\n".join(problems) or f"{len(walled)} files keep the walls")
+    return int(bool(problems) or not walled)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@
 #include "lib/run/logged_scores.h"
 #include "lib/run/model_session.h"
 #include "lib/run/plan_source.h"
-#include "lib/targets/engine.h"
 #include "lib/targets/plan_json.h"
+#include "lib/targets/target.h"
 #include "search/evaluation_cache.h"
 
 namespace kvtune {

@@ -24,15 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// As far as a run tells: heads of one size.
-Target TargetOfRun(const Provenance& run) {
-  ModelConfig model;
-  model.layers.assign(
-      static_cast<size_t>(run.layer_count),
-      {.kv_heads = run.kv_heads, .key_head_dim = run.head_dim, .value_head_dim = run.head_dim});
-  return TargetFor(FindTarget(run.target), model);
-}
-
 // The loss of a plan on the calibration prompts; nullopt when the run has not scored it on all of
 // them.
 std::optional<double> MeasuredLoss(const PrecisionPlan& plan, const ParetoFront& front,
@@ -63,8 +54,8 @@ std::string Described(const PrecisionPlan& plan, const ParetoFront& front, const
 // The plan itself where the format can express it.
 ScoredPlan Expressible(const ScoredPlan& plan, const ParetoFront& front,
                        const ExportArguments& arguments) {
-  const std::optional<Misfit> misfit =
-      FindMisfit(plan.plan, TargetOfRun(front.run), arguments.format);
+  const Target target = TargetFor(FindTarget(front.run.target), front.run.layers);
+  const std::optional<Misfit> misfit = FindMisfit(plan.plan, target, arguments.format);
   if (!misfit) return plan;
   const std::string nearest = Described(misfit->nearest, front, arguments.run);
   if (!arguments.project) {

@@ -11,7 +11,6 @@
 #include "lib/base/error.h"
 #include "lib/core/model_config.h"
 #include "lib/report/text_table.h"
-#include "lib/targets/engine.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {

@@ -104,9 +104,9 @@ CandidateSet CandidateSetFromJson(const Json& json, const std::string& source) {
   for (JsonFields& layer : fields.Objects("layers")) {
     candidates.layers.push_back(LayerFromJson(std::move(layer), candidates.layers.size(), pairs));
   }
-  if (static_cast<int64_t>(candidates.layers.size()) != candidates.run.layer_count) {
+  if (static_cast<int64_t>(candidates.layers.size()) != candidates.run.layer_count()) {
     fields.Fail("layers", fmt::format("found {} layers, expected {}", candidates.layers.size(),
-                                      candidates.run.layer_count));
+                                      candidates.run.layer_count()));
   }
   fields.RequireNoOthers();
   return candidates;

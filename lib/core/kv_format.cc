@@ -50,12 +50,17 @@ constexpr KvFormat Block(Id id, std::string_view name, N numerics, const QuantLa
                          int metadata_bits, ScaleKind scale = ScaleKind::kOfRow) {
   return {id, name, name, 4, numerics, layout, layout, metadata_bits, 0, scale};
 }
+// llama.cpp and its descendants cache keys as the model's GGUF file orders their channels.
+constexpr KvFormat Ggml(KvFormat format) {
+  format.key_channels = ChannelOrder::kOfGguf;
+  return format;
+}
 constexpr KvFormat Llama(Id id, std::string_view name, int bits, N numerics, int metadata_bits) {
-  return {id, name, name, bits, numerics, kLlamaKey, kLlamaValue, metadata_bits};
+  return Ggml({id, name, name, bits, numerics, kLlamaKey, kLlamaValue, metadata_bits});
 }
 constexpr KvFormat Ik(Id id, std::string_view name, int bits, N numerics, int metadata_bits,
                       const QuantLayout& layout = kChannels32) {
-  return {id, name, name.substr(3), bits, numerics, layout, layout, metadata_bits};
+  return Ggml({id, name, name.substr(3), bits, numerics, layout, layout, metadata_bits});
 }
 constexpr KvFormat Mlx(Id id, std::string_view name, std::string_view label, int bits) {
   return {id, name, label, bits, N::kMlxAffine, kChannels64, kChannels64, kTwoHalves};

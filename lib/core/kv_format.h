@@ -88,6 +88,13 @@ enum class ScaleKind : uint8_t {
   kCalibrated,  // from the largest magnitude on the calibration prompts, by layer and side
 };
 
+// In which order the channels of a stored key follow each other, which decides what a block of
+// neighbours holds.
+enum class ChannelOrder : uint8_t {
+  kOfCheckpoint,
+  kOfGguf,  // as in the model's GGUF file: see Family::gguf_rotary_neighbours
+};
+
 enum class KvSide { kKey, kValue };
 
 enum class KvFormatId : uint8_t {
@@ -168,11 +175,8 @@ struct KvFormat {
   int metadata_bits_per_row = 0;   // scale and zero, as stored; a static scale counts nothing
   int residual_window_tokens = 0;  // the newest tokens that stay exact
   ScaleKind scale = ScaleKind::kOfRow;
+  ChannelOrder key_channels = ChannelOrder::kOfCheckpoint;
 
-  // Of llama.cpp and ik_llama.cpp, which cache keys as the GGUF file orders their channels.
-  bool is_ggml() const {
-    return numerics >= Numerics::kGgmlQ8_0 && numerics <= Numerics::kGgmlIq4Nl;
-  }
   bool is_exact() const { return id == KvFormatId::kExact; }
   bool has_numeric_label() const { return label[0] >= '0' && label[0] <= '9'; }
   const QuantLayout& layout(KvSide side) const {

@@ -56,9 +56,9 @@ Json PlansToJson(const std::vector<ScoredPlan>& plans) {
 
 void CheckPlan(const ScoredPlan& plan, const Provenance& run, const JsonFields& fields,
                std::string_view key, std::set<std::string>& names) {
-  if (static_cast<int64_t>(plan.plan.layers.size()) != run.layer_count) {
+  if (static_cast<int64_t>(plan.plan.layers.size()) != run.layer_count()) {
     fields.Fail(key, fmt::format("found {} layers in {}, expected {}", plan.plan.layers.size(),
-                                 plan.name, run.layer_count));
+                                 plan.name, run.layer_count()));
   }
   if (!names.insert(plan.name).second) {
     fields.Fail(key, fmt::format("found the name {} twice, expected it once", plan.name));

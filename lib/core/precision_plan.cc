@@ -11,17 +11,11 @@
 namespace kvtune {
 namespace {
 
-// Pairs that an engine has a word of its own for.
-struct NamedPair {
-  PrecisionPair pair;
-  std::string_view name;
-};
-constexpr NamedPair kNamedPairs[] = {
-    {{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4}, "turboquant_k8v4"},
-    {{KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4}, "turboquant_4bit_nc"},
-    {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue4}, "turboquant_k3v4_nc"},
-    {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue3}, "turboquant_3bit_nc"},
-};
+// Of all engines. A function, so that it is there before the first constant that adds to it.
+std::vector<PairName>& NamedPairs() {
+  static std::vector<PairName> names;
+  return names;
+}
 
 std::string LabelsOf(std::span<const PrecisionPair> pairs) {
   std::string labels;
@@ -40,7 +34,7 @@ PrecisionPair ParsePair(std::string_view text, std::string_view spec,
   for (const PrecisionPair pair : pairs) {
     if (PairLabel(pair) == text) return pair;
   }
-  for (const NamedPair& named : kNamedPairs) {
+  for (const PairName& named : NamedPairs()) {
     if (named.name == text) return named.pair;
   }
   const size_t slash = text.find('/');
@@ -64,9 +58,13 @@ size_t ParseLayerIndex(std::string_view text, std::string_view spec, size_t laye
 
 }  // namespace
 
+PairNames::PairNames(std::span<const PairName> names) {
+  NamedPairs().insert(NamedPairs().end(), names.begin(), names.end());
+}
+
 std::string PairLabel(PrecisionPair pair) {
   if (pair.is_exact()) return "exact";
-  for (const NamedPair& named : kNamedPairs) {
+  for (const PairName& named : NamedPairs()) {
     if (named.pair == pair) return std::string(named.name);
   }
   const KvFormat& key = FormatOf(pair.key);

@@ -24,8 +24,23 @@ inline constexpr PrecisionPair kExactPair{};
 
 // "KV4" when both sides have 4 bits, else "K8V4", where the formats are labelled by numbers; else
 // the format's own label for both sides ("fp8_e4m3") or two ("q8_0/q4_0"). "exact" when both sides
-// are. The engine's word where it has one for the pair only ("turboquant_k8v4").
+// are. The engine's word where it has one for the pair only (PairNames).
 std::string PairLabel(PrecisionPair pair);
+
+// An engine's one word for two formats, for example vLLM's "turboquant_k8v4".
+struct PairName {
+  PrecisionPair pair;
+  std::string_view name;
+};
+
+// Makes words of an engine the labels of their pairs. Files hold labels and are read without the
+// engine's name at hand, so a word is the whole program's: the engine's source file defines one
+// such constant beside its formats, which takes effect before main() begins.
+class PairNames {
+ public:
+  // REQUIRES: the words outlive the program's last label; no other thread runs yet.
+  explicit PairNames(std::span<const PairName> names);
+};
 
 // Throws Error when no pair of `pairs` has this label, naming those that exist.
 PrecisionPair ParsePairLabel(std::string_view label, std::span<const PrecisionPair> pairs);

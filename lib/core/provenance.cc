@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/core/artifacts.h"
+
 namespace kvtune {
 namespace {
 
@@ -15,6 +17,15 @@ uint64_t ReadSeed(JsonFields& fields) {
                 fmt::format("found {}, expected an integer from 0 to 2^64 - 1", value.dump()));
   }
   return value.get<uint64_t>();
+}
+
+std::vector<LayerShape> ReadLayers(JsonFields& fields) {
+  const size_t layer_count = ReadCount(fields, "layer_count");
+  if (fields.Has("layer_shapes")) return LayerShapesFromJson(fields, "layer_shapes", layer_count);
+  const LayerShape first{.kv_heads = fields.Integer("kv_heads"),
+                         .key_head_dim = fields.Integer("head_dim"),
+                         .value_head_dim = fields.Integer("head_dim")};
+  return std::vector<LayerShape>(layer_count, first);
 }
 
 template <typename T>
@@ -40,9 +51,8 @@ Json ToJson(const Provenance& provenance) {
                {"prefill", provenance.prefill},
                {"seed", provenance.seed},
                {"context", provenance.context},
-               {"layer_count", provenance.layer_count},
-               {"kv_heads", provenance.kv_heads},
-               {"head_dim", provenance.head_dim}};
+               {"layer_count", provenance.layer_count()},
+               {"layer_shapes", ToJson(provenance.layers)}};
   if (provenance.noise_floor) json["noise_floor"] = *provenance.noise_floor;
   return json;
 }
@@ -62,9 +72,7 @@ Provenance ProvenanceFromJson(JsonFields fields) {
   provenance.prefill = fields.String("prefill");
   provenance.seed = ReadSeed(fields);
   provenance.context = fields.Integer("context");
-  provenance.layer_count = fields.Integer("layer_count");
-  provenance.kv_heads = fields.Integer("kv_heads");
-  provenance.head_dim = fields.Integer("head_dim");
+  provenance.layers = ReadLayers(fields);
   if (fields.Has("noise_floor")) provenance.noise_floor = fields.Number("noise_floor");
   fields.RequireNoOthers();
   return provenance;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/core/layer_shape.h"
 
 namespace kvtune {
 
@@ -30,9 +31,11 @@ struct Provenance {
   // Nats per token that rounding alone makes of a score (MeasuredModel::NoiseFloor): plans whose
   // losses are closer than this are ties. Measured where plans are scored.
   std::optional<double> noise_floor = std::nullopt;
-  int64_t layer_count = 0;
-  int64_t kv_heads = 0;
-  int64_t head_dim = 0;
+  // Of every layer of the model. Runs of earlier versions kept the first layer's heads alone; they
+  // are read as a model of such layers with full attention.
+  std::vector<LayerShape> layers;
+
+  int64_t layer_count() const { return static_cast<int64_t>(layers.size()); }
 };
 
 Json ToJson(const Provenance& provenance);

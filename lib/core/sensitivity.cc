@@ -86,19 +86,19 @@ LayerSensitivity LayerFromJson(JsonFields fields, size_t expected_index,
   if (layer.index != expected_index) {
     fields.Fail("index", fmt::format("found {}, expected {}", layer.index, expected_index));
   }
+  const int64_t kv_heads = table.run.layers[layer.index].kv_heads;
   JsonFields errors = fields.Object("errors");
   JsonFields per_head = fields.Object("per_head");
   for (const PrecisionPair pair : table.pairs) {
     const std::string label = PairLabel(pair);
-    layer.errors.push_back(
-        ErrorsFromJson(errors.Object(label), per_head.Object(label), table.run.kv_heads));
+    layer.errors.push_back(ErrorsFromJson(errors.Object(label), per_head.Object(label), kv_heads));
   }
   errors.RequireNoOthers();
   per_head.RequireNoOthers();
   layer.key_outlier_ratio = fields.Number("key_outlier_ratio");
   layer.key_bias_norm = fields.Number("key_bias_norm");
-  layer.maxima.key = ReadMaxima(fields, "key_max", table.run.kv_heads);
-  layer.maxima.value = ReadMaxima(fields, "value_max", table.run.kv_heads);
+  layer.maxima.key = ReadMaxima(fields, "key_max", kv_heads);
+  layer.maxima.value = ReadMaxima(fields, "value_max", kv_heads);
   layer.attention_concentration = fields.Numbers("attention_concentration");
   fields.RequireNoOthers();
   return layer;
@@ -122,12 +122,13 @@ SensitivityTable SensitivityTableFromJson(const Json& json, const std::string& s
   SensitivityTable table;
   table.run = ProvenanceFromJson(fields.Object("run"));
   table.pairs = ReadPairs(fields);
-  for (JsonFields& layer : fields.Objects("layers")) {
-    table.layers.push_back(LayerFromJson(std::move(layer), table.layers.size(), table));
+  std::vector<JsonFields> layers = fields.Objects("layers");
+  if (static_cast<int64_t>(layers.size()) != table.run.layer_count()) {
+    fields.Fail("layers", fmt::format("found {} layers, expected {}", layers.size(),
+                                      table.run.layer_count()));
   }
-  if (static_cast<int64_t>(table.layers.size()) != table.run.layer_count) {
-    fields.Fail("layers", fmt::format("found {} layers, expected {}", table.layers.size(),
-                                      table.run.layer_count));
+  for (JsonFields& layer : layers) {
+    table.layers.push_back(LayerFromJson(std::move(layer), table.layers.size(), table));
   }
   fields.RequireNoOthers();
   return table;

@@ -38,9 +38,9 @@ Baseline BaselineFromJson(JsonFields fields) {
   fields.Ignore("values");
   fields.RequireNoOthers();
   if (!baseline.run.noise_floor) fields.Fail("run", "found no noise_floor, expected it");
-  if (baseline.plan.layers.size() != static_cast<size_t>(baseline.run.layer_count)) {
+  if (baseline.plan.layers.size() != static_cast<size_t>(baseline.run.layer_count())) {
     fields.Fail("layers", fmt::format("found {} layers, expected {} as in \"run\"",
-                                      baseline.plan.layers.size(), baseline.run.layer_count));
+                                      baseline.plan.layers.size(), baseline.run.layer_count()));
   }
   return baseline;
 }
@@ -125,7 +125,7 @@ void RequireComparable(const Baseline& baseline, const Provenance& now, ModelCha
   RequireSame("target", stored.target, now.target, baseline, file);
   RequireSame("prefill", stored.prefill, now.prefill, baseline, file);
   RequireSame("context", stored.context, now.context, baseline, file);
-  RequireSame("layer_count", stored.layer_count, now.layer_count, baseline, file);
+  RequireSame("layer_count", stored.layer_count(), now.layer_count(), baseline, file);
 }
 
 std::vector<std::string> ChangesOf(const Baseline& before, const Baseline& after) {

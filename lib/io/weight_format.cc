@@ -67,6 +67,7 @@ WeightFormat ParseFp8(JsonFields& fields) {
 }
 
 WeightFormat ParseModelOpt(JsonFields& fields) {
+  if (fields.Value("quant_algo").is_null()) return {};  // only the KV cache is quantized
   WeightFormat format{.coding = WeightCoding::kBytes, .bits = 8};
   const std::string algorithm = fields.String("quant_algo");
   if (algorithm != "FP8") {

@@ -39,9 +39,7 @@ Provenance OpenedModel::ProvenanceOf(const RunInputs& inputs, const PromptSet& p
           .prefill = std::string(WordOf(kPrefillWords, inputs.running.prefill)),
           .seed = inputs.seed,
           .context = inputs.context,
-          .layer_count = config().layer_count(),
-          .kv_heads = config().layers.front().kv_heads,
-          .head_dim = config().layers.front().key_head_dim};
+          .layers = LayerShapesOf(config())};
 }
 
 void OpenedModel::LearnScales(const Target& target, const PromptSet& prompts) {

@@ -7,7 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/core/artifacts.h"
-#include "lib/targets/engine.h"
+#include "lib/targets/target.h"
 
 namespace kvtune {
 namespace {

@@ -144,7 +144,8 @@ at::Tensor PairsAsHalves(const at::Tensor& x) {
 
 at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const LayerSide& side) {
   if (format.is_exact()) return x;
-  if (side.gguf_rotary_neighbours && side.side == KvSide::kKey && format.is_ggml()) {
+  if (side.gguf_rotary_neighbours && side.side == KvSide::kKey &&
+      format.key_channels == ChannelOrder::kOfGguf) {
     return PairsAsHalves(FakeQuantize(PairsAsNeighbours(x), format, {side.side, side.head_maxima}));
   }
   const QuantLayout& layout = format.layout(side.side);

@@ -13,7 +13,7 @@ struct LayerSide {
   KvSide side = KvSide::kKey;
   // The largest magnitude of every KV head, for formats with calibrated scales; ignored by others.
   std::span<const float> head_maxima = {};
-  // See Family::gguf_rotary_neighbours; for ggml's formats.
+  // See Family::gguf_rotary_neighbours; for formats with keys in ChannelOrder::kOfGguf.
   bool gguf_rotary_neighbours = false;
 };
 

@@ -13,6 +13,12 @@ constexpr std::array kFormats = {KvFormatId::kExllamaInt8, KvFormatId::kExllamaI
                                  KvFormatId::kExllamaInt4, KvFormatId::kExllamaInt3,
                                  KvFormatId::kExllamaInt2};
 
+// Layers with a sliding window stay in half precision, outside of Cache.layers.
+std::optional<std::string> WhyNotStored(PrecisionPair pair, const LayerShape& layer) {
+  if (layer.window_tokens > 0) return "found a sliding window, which exllamav3 does not quantize";
+  return WhyNotInGroups(pair, layer);
+}
+
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   return PlanComment(plan.name, plan.plan) +
          "# Call set_kv_bits(cache) behind cache = Cache(model, max_num_tokens = ...), before "
@@ -39,9 +45,7 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
          "    cache.attach_to_model()\n";
 }
 
-bool Recognizes(std::string_view content) {
-  return content.find("CacheLayer_quant") != std::string_view::npos;
-}
+bool Recognizes(std::string_view content) { return HasPythonBits(content, "CacheLayer_quant"); }
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
                    const Target&) {
@@ -55,13 +59,13 @@ Engine Exllamav3Engine() {
       .target = {.name = "exllamav3",
                  .description = "exllamav3: 2 to 8 bits for each side of each layer",
                  .shape = {ShapeKind::kAnyPair, AndExact(AllPairs(kFormats))},
-                 .pairs = AllPairs(kFormats),
-                 .quantizes_windows =
-                     false},  // they stay in half precision, outside of Cache.layers
+                 .pairs = AllPairs(kFormats)},
       .exports = {{.summary = {"exllamav3", "Python that sets the layers of its cache"},
+                   .words = "KV_BITS with CacheLayer_quant",
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read}},
+      .why_not_stored = WhyNotStored,
   };
 }
 

@@ -3,10 +3,13 @@
 // src/llama.cpp).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "lib/base/error.h"
 #include "lib/targets/engine.h"
+#include "lib/targets/engine_settings.h"
+#include "lib/targets/llama_arguments.h"
 #include "lib/targets/plan_text.h"
 
 namespace kvtune {
@@ -26,12 +29,14 @@ constexpr const char* kExactType = "f16";
 struct Flags {
   KvSide side;
   const char* type;
+  const char* full_type;
   const char* first;
   const char* last;
   const char* rotation;
 };
-constexpr Flags kKeys{KvSide::kKey, "-ctk", "-ctk-first", "-ctk-last", "-khad"};
-constexpr Flags kValues{KvSide::kValue, "-ctv", "-ctv-first", "-ctv-last", "-vhad"};
+constexpr Flags kKeys{KvSide::kKey, "-ctk", "--cache-type-k", "-ctk-first", "-ctk-last", "-khad"};
+constexpr Flags kValues{KvSide::kValue, "-ctv",      "--cache-type-v",
+                        "-ctv-first",   "-ctv-last", "-vhad"};
 
 std::string TypeOf(KvFormatId id) {
   for (size_t i = 0; i < kTypes.size(); ++i) {
@@ -58,22 +63,22 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
 }
 
 bool Recognizes(std::string_view content) {
-  const CommandLine line(content, "");
+  const EngineSettings settings(content, "");
   for (const Flags& flags : {kKeys, kValues}) {
-    if (line.Has(flags.type) || line.Has(flags.first) || line.Has(flags.last) ||
-        line.Has(flags.rotation))
+    if (settings.Has({flags.type, flags.full_type, flags.first, flags.last, flags.rotation}))
       return true;
   }
   return false;
 }
 
-KvFormatId FormatOfType(const CommandLine& line, const char* flag, const std::string& type,
-                        const Flags& flags) {
+KvFormatId FormatOfType(const EngineSettings& settings, const Setting& setting,
+                        const std::string& type, const Flags& flags) {
   if (type == kExactType || type == "bf16" || type == "f32") return KvFormatId::kExact;
   for (size_t i = 0; i < kTypes.size(); ++i) {
-    if (type == kTypes[i]) return line.Has(flags.rotation) ? kRotated[i] : kPlain[i];
+    if (type == kTypes[i]) return settings.IsOn({flags.rotation}) ? kRotated[i] : kPlain[i];
   }
-  line.Fail(flag, fmt::format("found {}, expected one of f16, {}", type, fmt::join(kTypes, ", ")));
+  settings.Fail(setting,
+                fmt::format("found {}, expected one of f16, {}", type, fmt::join(kTypes, ", ")));
 }
 
 // "q8_0,2"
@@ -81,30 +86,36 @@ struct End {
   KvFormatId format = KvFormatId::kExact;
   size_t count = 0;
 };
-End EndOf(const CommandLine& line, const char* flag, const Flags& flags, size_t layer_count) {
-  const std::optional<std::string> text = line.WordAfter(flag);
+End EndOf(const EngineSettings& settings, const char* flag, const Flags& flags,
+          size_t layer_count) {
+  const std::optional<std::string> text = settings.Word({flag});
   if (!text) return {};
+  const Setting& setting = *settings.Find({flag});
   const size_t comma = text->find(',');
   const std::string count = comma == std::string::npos ? "" : text->substr(comma + 1);
   if (count.empty() || count.find_first_not_of("0123456789") != std::string::npos ||
       count.size() > 6) {
-    line.Fail(flag, fmt::format("found {}, expected TYPE,LAYERS", *text));
+    settings.Fail(setting, fmt::format("found {}, expected TYPE,LAYERS", *text));
   }
-  return {FormatOfType(line, flag, text->substr(0, comma), flags),
+  return {FormatOfType(settings, setting, text->substr(0, comma), flags),
           std::min(static_cast<size_t>(std::stoul(count)), layer_count)};
 }
 
 // As the engine fills its cache: the last layers go before the first ones, and a last type that is
 // the middle one too changes nothing.
-std::vector<KvFormatId> ReadSide(const CommandLine& line, const Flags& flags, size_t layer_count) {
-  const KvFormatId middle =
-      FormatOfType(line, flags.type, line.WordAfter(flags.type).value_or(kExactType), flags);
-  if (FormatOf(middle).is_exact() && line.Has(flags.rotation)) {
-    line.Fail(flags.rotation,
-              fmt::format("found it with an exact {}, where the engine leaves it out", flags.type));
+std::vector<KvFormatId> ReadSide(const EngineSettings& settings, const Flags& flags,
+                                 size_t layer_count) {
+  KvFormatId middle = KvFormatId::kExact;
+  if (const std::optional<std::string> type = settings.Word({flags.type, flags.full_type})) {
+    middle = FormatOfType(settings, *settings.Find({flags.type, flags.full_type}), *type, flags);
   }
-  const End first = EndOf(line, flags.first, flags, layer_count),
-            last = EndOf(line, flags.last, flags, layer_count);
+  if (FormatOf(middle).is_exact() && settings.IsOn({flags.rotation})) {
+    settings.Fail(
+        *settings.Find({flags.rotation}),
+        fmt::format("found it with an exact {}, where the engine leaves it out", flags.type));
+  }
+  const End first = EndOf(settings, flags.first, flags, layer_count),
+            last = EndOf(settings, flags.last, flags, layer_count);
   std::vector<KvFormatId> formats(layer_count, middle);
   std::fill_n(formats.begin(), first.count, first.format);
   if (last.format != middle) std::fill_n(formats.rbegin(), last.count, last.format);
@@ -113,12 +124,13 @@ std::vector<KvFormatId> ReadSide(const CommandLine& line, const Flags& flags, si
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
                    const Target&) {
-  const CommandLine line(content, source);
-  const std::vector<KvFormatId> keys = ReadSide(line, kKeys, layer_count);
-  const std::vector<KvFormatId> values = ReadSide(line, kValues, layer_count);
+  const EngineSettings settings(content, source);
+  const std::vector<KvFormatId> keys = ReadSide(settings, kKeys, layer_count);
+  const std::vector<KvFormatId> values = ReadSide(settings, kValues, layer_count);
   PrecisionPlan plan;
   for (size_t layer = 0; layer < layer_count; ++layer)
     plan.layers.push_back({keys[layer], values[layer]});
+  RequireFlashAttention(settings, plan);
   return plan;
 }
 
@@ -139,6 +151,7 @@ Engine IkLlamaCppEngine() {
                  .shape = {ShapeKind::kRuns, AllowedPairs()},
                  .pairs = AllPairs(kRotated)},
       .exports = {{.summary = {"ik_llama.cpp", "arguments of llama-server"},
+                   .words = "-ctk, -ctv and the like",
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read}},

@@ -27,6 +27,7 @@ Engine KvtunerEngine() {
                  .shape = {ShapeKind::kAnyPair, AllPairs(kFormats)},
                  .pairs = AllPairs(kFormats)},
       .exports = {{.summary = {"kvtuner", "YAML of per_layer_config_path"},
+                   .words = "nbits_key, nbits_value",
                    .write = WriteYaml,
                    .recognizes = IsKvtunerYaml,
                    .read = ReadKvtunerYaml}},

@@ -27,9 +27,11 @@ Engine KvtunerKiviEngine() {
                  .shape = {ShapeKind::kAnyPair, AllPairs(kFormats)},
                  .pairs = AllPairs(kFormats)},
       .exports = {{.summary = {"kvtuner", "YAML of per_layer_config_path"},
+                   .words = "nbits_key, nbits_value",
                    .write = WriteYaml,
                    .recognizes = IsKvtunerYaml,
                    .read = ReadKvtunerYaml}},
+      .why_not_stored = nullptr,  // the last group of a row may be shorter
   };
 }
 

@@ -7,6 +7,7 @@
 
 #include "lib/base/error.h"
 #include "lib/targets/engine.h"
+#include "lib/targets/engine_settings.h"
 #include "lib/targets/yaml_text.h"
 
 namespace kvtune {
@@ -109,8 +110,8 @@ std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings&
 }
 
 bool IsKvtunerYaml(std::string_view content) {
-  return content.find(kKeyBits) != std::string_view::npos ||
-         content.find(kValueBits) != std::string_view::npos;
+  const std::string text = WithoutComments(content);
+  return text.find(kKeyBits) != std::string::npos || text.find(kValueBits) != std::string::npos;
 }
 
 PrecisionPlan ReadKvtunerYaml(std::string_view content, const std::string& source,

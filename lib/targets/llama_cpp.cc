@@ -1,10 +1,13 @@
 // llama.cpp: one type for all keys and one for all values (common/arg.cpp).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "lib/base/error.h"
 #include "lib/targets/engine.h"
+#include "lib/targets/engine_settings.h"
+#include "lib/targets/llama_arguments.h"
 #include "lib/targets/plan_text.h"
 
 namespace kvtune {
@@ -22,12 +25,16 @@ constexpr std::array<FormatWord, 9> kWords = {{{"f16", KvFormatId::kExact},
                                                {"q4_0", KvFormatId::kQ4_0},
                                                {"iq4_nl", KvFormatId::kIq4Nl}}};
 
-struct Flag {
+// Ways to set the type of one side: an option, or else a variable, or else that of Ollama, which
+// starts llama-server with it for both sides (ollama's llm/llama_server.go).
+struct Names {
   const char* brief;
   const char* full;
+  const char* variable;
 };
-constexpr Flag kKeys{"-ctk", "--cache-type-k"};
-constexpr Flag kValues{"-ctv", "--cache-type-v"};
+constexpr Names kKeys{"-ctk", "--cache-type-k", "LLAMA_ARG_CACHE_TYPE_K"};
+constexpr Names kValues{"-ctv", "--cache-type-v", "LLAMA_ARG_CACHE_TYPE_V"};
+constexpr const char* kOllama = "OLLAMA_KV_CACHE_TYPE";
 // Of ik_llama.cpp, whose lines look alike otherwise.
 constexpr std::array kOtherFlags = {"-khad",     "-vhad",      "-ctk-first",
                                     "-ctk-last", "-ctv-first", "-ctv-last"};
@@ -40,25 +47,36 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
 }
 
 bool Recognizes(std::string_view content) {
-  const CommandLine line(content, "");
+  const EngineSettings settings(content, "");
   for (const char* flag : kOtherFlags) {
-    if (line.Has(flag)) return false;
+    if (settings.Has({flag})) return false;
   }
-  return line.Has(kKeys.brief) || line.Has(kKeys.full) || line.Has(kValues.brief) ||
-         line.Has(kValues.full);
+  return settings.Has({kKeys.brief, kKeys.full, kKeys.variable, kValues.brief, kValues.full,
+                       kValues.variable, kOllama});
 }
 
-KvFormatId TypeOf(const CommandLine& line, Flag flag) {
-  const char* given = line.Has(flag.full) ? flag.full : flag.brief;
-  const std::string word = line.WordAfter(given).value_or("f16");
+// As Ollama reads its variable.
+char AsLowerCase(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+// f16 where nothing is said of this side.
+KvFormatId TypeOf(const EngineSettings& settings, const Names& names) {
+  const Setting* setting = settings.Find({names.brief, names.full});
+  if (!setting) setting = settings.Find({names.variable});
+  if (!setting) setting = settings.Find({kOllama});
+  if (!setting) return KvFormatId::kExact;
+  std::string word = settings.Word({setting->name}).value();
+  if (setting->name == kOllama) std::ranges::transform(word, word.begin(), AsLowerCase);
   if (const auto format = FormatOfWord(kWords, word)) return *format;
-  line.Fail(given, fmt::format("found {}, expected one of {}", word, WordsOf(kWords)));
+  settings.Fail(*setting, fmt::format("found {}, expected one of {}", word, WordsOf(kWords)));
 }
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
                    const Target&) {
-  const CommandLine line(content, source);
-  return PrecisionPlan::Uniform({TypeOf(line, kKeys), TypeOf(line, kValues)}, layer_count);
+  const EngineSettings settings(content, source);
+  const PrecisionPlan plan =
+      PrecisionPlan::Uniform({TypeOf(settings, kKeys), TypeOf(settings, kValues)}, layer_count);
+  RequireFlashAttention(settings, plan);
+  return plan;
 }
 
 // f16 on one side is allowed, but nothing that a search would find out.
@@ -78,10 +96,13 @@ Engine LlamaCppEngine() {
                "llama.cpp: one type for keys, one for values; heads rotated where they can be",
            .shape = {ShapeKind::kOnePair, WithExactSides()},
            .pairs = AllPairs(kFormats)},
-      .exports = {{.summary = {"llama.cpp", "arguments of llama-server"},
-                   .write = Write,
-                   .recognizes = Recognizes,
-                   .read = Read}},
+      .exports =
+          {{.summary = {"llama.cpp", "arguments of llama-server"},
+            .words =
+                "-ctk, -ctv, LLAMA_ARG_CACHE_TYPE_K, LLAMA_ARG_CACHE_TYPE_V, OLLAMA_KV_CACHE_TYPE",
+            .write = Write,
+            .recognizes = Recognizes,
+            .read = Read}},
   };
 }
 

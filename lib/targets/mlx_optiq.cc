@@ -18,8 +18,16 @@ namespace {
 constexpr std::array kFormats = {KvFormatId::kMlxInt8, KvFormatId::kMlxInt6, KvFormatId::kMlxInt5,
                                  KvFormatId::kMlxInt4, KvFormatId::kMlxInt3, KvFormatId::kMlxInt2};
 constexpr int64_t kGroupSize = 64;
+constexpr const char* kLayerKey = "layer_idx";
 
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
+  // An empty list would say it too, but it is also what a file is that says nothing.
+  if (plan.plan.is_exact()) {
+    throw Error(fmt::format(
+        "exporting {} as mlx-optiq: found no layer with fewer than 16 bits, expected one (without "
+        "--kv-config the engine keeps all layers exact)",
+        plan.name));
+  }
   std::string entries;
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
     if (plan.plan.layers[layer].is_exact()) continue;
@@ -32,7 +40,8 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
 
 bool Recognizes(std::string_view content) {
   const std::optional<Json> json = TryJson(content);
-  return json && json->is_array();
+  return json && json->is_array() && !json->empty() && json->front().is_object() &&
+         json->front().contains(kLayerKey);
 }
 
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
@@ -42,7 +51,7 @@ PrecisionPlan Read(std::string_view content, const std::string& source, size_t l
   for (size_t i = 0; i < json.size(); ++i) {
     JsonFields entry(json[i], fmt::format("{}: entry {}", source, i));
     const size_t layer =
-        LayerIndexOf(fmt::format("{}", entry.Integer("layer_idx")), layer_count, source);
+        LayerIndexOf(fmt::format("{}", entry.Integer(kLayerKey)), layer_count, source);
     PrecisionPair& pair = plan.layers[layer];
     if (!pair.is_exact()) throw Error(fmt::format("{}: found layer {} twice", source, layer));
     const int64_t bits = entry.Integer("bits");
@@ -69,6 +78,7 @@ Engine MlxOptiqEngine() {
                  .shape = {ShapeKind::kAnyPair, TiedPairs(kFormats)},
                  .pairs = TiedPairs(kFormats)},
       .exports = {{.summary = {"mlx-optiq", "kv_config.json of optiq serve"},
+                   .words = "a list of layer_idx, bits, group_size",
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read,

@@ -76,8 +76,10 @@ PrecisionPlan PlanFromJson(const Json& json, const std::string& source, size_t l
 namespace {
 
 bool IsPlanJson(std::string_view content) {
-  return IsJsonWith(content, "layers") || IsJsonWith(content, "spec") ||
-         IsJsonWith(content, "schema_version");
+  for (const char* key : {"layers", "spec", "schema_version", "plans"}) {
+    if (IsJsonWith(content, key)) return true;
+  }
+  return false;
 }
 
 PrecisionPlan ReadPlanJson(std::string_view content, const std::string& source, size_t layer_count,
@@ -89,6 +91,7 @@ PrecisionPlan ReadPlanJson(std::string_view content, const std::string& source, 
 
 ExportFormat PlanJsonFormat() {
   return {.summary = {"json", "kvtune's own plan file"},
+          .words = "spec, layers",
           .write = WritePlanJson,
           .recognizes = IsPlanJson,
           .read = ReadPlanJson,

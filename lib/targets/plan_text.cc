@@ -8,30 +8,14 @@
 #include <sstream>
 
 #include "lib/base/error.h"
+#include "lib/targets/engine_settings.h"
 
 namespace kvtune {
 namespace {
 
 constexpr std::string_view kBitsName = "KV_BITS";
 
-bool IsFlag(std::string_view word) {
-  return word.size() > 1 && word[0] == '-' && (word[1] < '0' || word[1] > '9');
-}
-
-// Without comments; a backslash at a line's end joins lines.
-std::string WithoutComments(std::string_view content) {
-  std::string text;
-  std::istringstream lines{std::string(content)};
-  for (std::string line; std::getline(lines, line);) {
-    const size_t comment = line.find('#');
-    if (comment != std::string::npos && (comment == 0 || line[comment - 1] == ' '))
-      line.resize(comment);
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (!line.empty() && line.back() == '\\') line.pop_back();
-    text += line + ' ';
-  }
-  return text;
-}
+std::string ListStart() { return fmt::format("{} = [", kBitsName); }
 
 int BitsOf(KvFormatId id) { return FormatOf(id).bits; }
 
@@ -50,8 +34,11 @@ std::string WordsOf(std::span<const FormatWord> words) {
 }
 
 ScaleNote ScaleNoteOf(std::string_view content) {
-  return content.find(kCalibratedNote) == std::string_view::npos ? ScaleNote::kNone
-                                                                 : ScaleNote::kCalibrated;
+  std::istringstream lines{std::string(content)};
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(kCalibratedNote)) return ScaleNote::kCalibrated;
+  }
+  return ScaleNote::kNone;
 }
 
 bool HasCalibratedScales(const PrecisionPlan& plan) {
@@ -72,41 +59,6 @@ std::optional<KvFormatId> FormatOfWord(std::span<const FormatWord> words, std::s
     if (!found || calibrated == (note == ScaleNote::kCalibrated)) found = each.format;
   }
   return found;
-}
-
-CommandLine::CommandLine(std::string_view content, const std::string& source) : source_(source) {
-  std::istringstream words{WithoutComments(content)};
-  for (std::string word; words >> word;) {
-    if (!IsFlag(word)) {
-      if (!flags_.empty()) flags_.back().second.push_back(word);
-      continue;
-    }
-    const size_t equals = word.find('=');
-    flags_.push_back({word.substr(0, equals), {}});
-    if (equals != std::string::npos) flags_.back().second.push_back(word.substr(equals + 1));
-  }
-}
-
-bool CommandLine::Has(std::string_view flag) const {
-  return std::ranges::any_of(flags_, [&](const auto& each) { return each.first == flag; });
-}
-
-std::vector<std::string> CommandLine::WordsAfter(std::string_view flag) const {
-  const auto is_flag = [&](const auto& each) { return each.first == flag; };
-  if (std::ranges::count_if(flags_, is_flag) > 1) Fail(flag, "found twice, expected once");
-  const auto found = std::ranges::find_if(flags_, is_flag);
-  return found == flags_.end() ? std::vector<std::string>() : found->second;
-}
-
-std::optional<std::string> CommandLine::WordAfter(std::string_view flag) const {
-  if (!Has(flag)) return std::nullopt;
-  const std::vector<std::string> words = WordsAfter(flag);
-  if (words.size() != 1) Fail(flag, fmt::format("found {} words, expected one", words.size()));
-  return words.front();
-}
-
-void CommandLine::Fail(std::string_view flag, const std::string& found_and_expected) const {
-  throw Error(fmt::format("{}: {}: {}", source_, flag, found_and_expected));
 }
 
 size_t LayerIndexOf(std::string_view text, size_t layer_count, const std::string& where) {
@@ -141,16 +93,23 @@ std::string PythonBits(const PrecisionPlan& plan) {
   return text + "\n]\n";
 }
 
+bool HasPythonBits(std::string_view content, std::string_view word) {
+  const std::string code = WithoutComments(content);
+  return code.find(ListStart()) != std::string::npos && code.find(word) != std::string::npos;
+}
+
 PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source,
                              size_t layer_count, std::span<const KvFormatId> formats) {
   const auto fail = [&](const std::string& found_and_expected) {
     throw Error(fmt::format("{}: {}: {}", source, kBitsName, found_and_expected));
   };
-  const size_t name = content.find(fmt::format("{} = [", kBitsName));
-  const size_t end = name == std::string_view::npos ? name : content.find(']', name);
-  if (end == std::string_view::npos) fail("found no list, expected [(8, 4), ...]");
+  const std::string code = WithoutComments(content);
+  const size_t name = code.find(ListStart());
+  const size_t end = name == std::string::npos ? name : code.find(']', name);
+  if (end == std::string::npos) fail("found no list, expected [(8, 4), ...]");
+  if (code.find(ListStart(), end) != std::string::npos) fail("found twice, expected once");
   std::vector<int> bits;
-  const std::string_view list = content.substr(name, end - name);
+  const std::string list = code.substr(name, end - name);
   for (size_t at = 0; at < list.size();) {
     int number = 0;
     const auto [next, reason] =

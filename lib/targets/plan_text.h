@@ -1,12 +1,11 @@
-// Pieces that the plan files of several engines are made of: words for formats, command lines,
-// Python lists of bits, JSON that may not be JSON.
+// Pieces that the plan files of several engines are made of: words for formats, Python lists of
+// bits, JSON that may not be JSON. What a command line or a configuration sets: engine_settings.h.
 #pragma once
 
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "lib/base/json_fields.h"
@@ -27,7 +26,8 @@ std::string_view WordOf(std::span<const FormatWord> words, KvFormatId format);
 // "fp8_e4m3, nvfp4, ..." for messages.
 std::string WordsOf(std::span<const FormatWord> words);
 
-// A comment line that says which of two formats of one word is meant.
+// A comment line of kvtune's own that says which of two formats of one word is meant. No other
+// comment is read.
 inline constexpr std::string_view kCalibratedNote = "# scales: calibrated";
 enum class ScaleNote { kNone, kCalibrated };
 ScaleNote ScaleNoteOf(std::string_view content);
@@ -36,25 +36,6 @@ bool HasCalibratedScales(const PrecisionPlan& plan);
 // nullopt for another word. With a note, the format with calibrated scales where there is one.
 std::optional<KvFormatId> FormatOfWord(std::span<const FormatWord> words, std::string_view word,
                                        ScaleNote note = ScaleNote::kNone);
-
-// A command line: what follows each flag that takes part, up to the next word that begins with a
-// dash.
-// "--flag=word" is read like "--flag word"; comments and backslashes at line ends are left out.
-class CommandLine {
- public:
-  CommandLine(std::string_view content, const std::string& source);
-
-  bool Has(std::string_view flag) const;
-  // The words behind the flag. Throws Error when the flag is there twice.
-  std::vector<std::string> WordsAfter(std::string_view flag) const;
-  // The one word behind the flag; nullopt without the flag. Throws Error for none or several.
-  std::optional<std::string> WordAfter(std::string_view flag) const;
-  [[noreturn]] void Fail(std::string_view flag, const std::string& found_and_expected) const;
-
- private:
-  std::string source_;
-  std::vector<std::pair<std::string, std::vector<std::string>>> flags_;
-};
 
 // Throws Error: not a layer's index.
 size_t LayerIndexOf(std::string_view text, size_t layer_count, const std::string& where);
@@ -66,6 +47,8 @@ bool IsJsonWith(std::string_view content, std::string_view key);
 
 // "KV_BITS = [(8, 4), ...]": keys and values of each layer, 16 for exact, several to a line.
 std::string PythonBits(const PrecisionPlan& plan);
+// Whether the text has that list, outside of comments, and `word` too.
+bool HasPythonBits(std::string_view content, std::string_view word);
 // Bits to formats by `formats`. Throws Error naming the layer.
 PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source,
                              size_t layer_count, std::span<const KvFormatId> formats);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/core/layer_shape.h"
 #include "lib/core/model_config.h"
 #include "lib/core/pareto_front.h"
 #include "lib/core/plan_shape.h"
@@ -31,11 +32,12 @@ struct Target {
   // Whether the engine gives all layers' pages one size, so that small layers of a hybrid model may
   // be padded to large ones.
   bool pads_pages = false;
-  // Whether it quantizes the cache of layers with a sliding window.
-  bool quantizes_windows = true;
   // Whether layers with a sliding window drop the tokens behind it.
   bool drops_old_tokens = true;
   std::vector<ExportSummary> exports = {};
+  // Of the model that the target was fitted to (TargetFor); empty: none. Readers of plan files ask
+  // them where an engine names layers by their kind.
+  std::vector<LayerShape> layers = {};
 };
 
 // All targets, in the order in which `kvtune targets` lists them.
@@ -44,9 +46,18 @@ std::span<const Target> Targets();
 // Throws Error (kUsage) naming the targets that exist.
 const Target& FindTarget(std::string_view name);
 
-// The target with the pairs that it can store of this model (an engine's blocks have to fit the
-// heads). Throws Error with the reason when none is left.
+// The target with the pairs that it can store of a model of such layers (an engine's blocks have to
+// fit the heads). Throws Error with the reason when none is left.
+Target TargetFor(const Target& target, std::span<const LayerShape> layers);
 Target TargetFor(const Target& target, const ModelConfig& model);
+
+// The formats that the pairs of the target's shape use for one side, each once, in order.
+std::vector<KvFormatId> FormatsOf(const Target& target, KvSide side);
+
+// Throws Error when a layer uses a format that is neither exact nor the target's. Other plans than
+// the target can run may be scored; whether they can be exported is up to the export format.
+// `source` names the plan in the message.
+void RequireFormatsOf(const Target& target, const PrecisionPlan& plan, const std::string& source);
 
 // Costs of a plan at a context of `context_tokens`: data, scales, zeros and the residual window's
 // exact tokens; where the engine drops old tokens, layers with a sliding window hold no more than
@@ -74,7 +85,8 @@ std::optional<Misfit> FindMisfit(const PrecisionPlan& plan, const Target& target
 // format, Error when the format cannot express the plan, with the reason.
 std::string ExportPlan(const ScoredPlan& plan, const ParetoFront& front, std::string_view format);
 
-// The inverse: reads any exported format, told apart by content. Throws Error.
+// The inverse: reads any exported format, told apart by content. Throws Error, also for a text that
+// holds no word about the cache: it says nothing about a plan, not that all layers are exact.
 PrecisionPlan ImportPlan(std::string_view content, const std::string& source, size_t layer_count,
                          const Target& target);
 

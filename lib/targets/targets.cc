@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
+#include "lib/base/json_fields.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/kvtuner_yaml.h"
 #include "lib/targets/target.h"
@@ -39,15 +41,6 @@ std::string Names(const Items& items) {
   return names;
 }
 
-const Engine& FindEngine(std::string_view name) {
-  for (const Engine& engine : Engines()) {
-    if (engine.target.name == name) return engine;
-  }
-  throw Error(
-      fmt::format("choosing a target: found \"{}\", expected one of {}", name, Names(Targets())),
-      ExitCode::kUsage);
-}
-
 const ExportFormat& FindExport(std::string_view target, std::string_view format) {
   const Engine& engine = FindEngine(target);
   for (const ExportFormat& candidate : engine.exports) {
@@ -79,6 +72,30 @@ const ExportFormat* Recognize(std::string_view content, const Engine& engine) {
   return nullptr;
 }
 
+// Why a text is no plan for the target: it is one for another, or no engine's word is in it. A
+// reader's default must not speak for it.
+[[noreturn]] void FailUnrecognized(std::string_view content, const std::string& source,
+                                   const Target& target) {
+  for (const Engine& other : Engines()) {
+    if (const ExportFormat* found = Recognize(content, other)) {
+      throw Error(fmt::format(
+          "{}: found a plan of the form {}, expected one for the target {} ({}; another one: "
+          "--target {})",
+          source, found->summary.name, target.name, Names(target.exports), other.target.name));
+    }
+  }
+  const size_t first = content.find_first_not_of(" \t\r\n");
+  if (first != std::string_view::npos && content[first] == '{') ParseJson(content, source);
+  std::string expected;
+  for (const ExportFormat& format : FindEngine(target.name).exports) {
+    expected += fmt::format("{}{} ({})", expected.empty() ? "" : ", or ", format.summary.name,
+                            format.words);
+  }
+  throw Error(
+      fmt::format("{}: found no word about the KV cache, expected a plan for the target {}: {}",
+                  source, target.name, expected));
+}
+
 }  // namespace
 
 std::span<const Target> Targets() {
@@ -88,6 +105,15 @@ std::span<const Target> Targets() {
     return list;
   }();
   return targets;
+}
+
+const Engine& FindEngine(std::string_view name) {
+  for (const Engine& engine : Engines()) {
+    if (engine.target.name == name) return engine;
+  }
+  throw Error(
+      fmt::format("choosing a target: found \"{}\", expected one of {}", name, Names(Targets())),
+      ExitCode::kUsage);
 }
 
 const Target& FindTarget(std::string_view name) { return FindEngine(name).target; }
@@ -142,21 +168,10 @@ std::string ExportPlan(const ScoredPlan& plan, const ParetoFront& front, std::st
 
 PrecisionPlan ImportPlan(std::string_view content, const std::string& source, size_t layer_count,
                          const Target& target) {
-  const Engine& engine = FindEngine(target.name);
-  const ExportFormat* format = Recognize(content, engine);
-  for (const Engine& other : Engines()) {
-    if (format) break;
-    if (const ExportFormat* found = Recognize(content, other)) {
-      throw Error(fmt::format(
-          "{}: found a plan of the form {}, expected one for the target {} ({}; another one: "
-          "--target {})",
-          source, found->summary.name, target.name, Names(target.exports), other.target.name));
-    }
-  }
-  // Nothing speaks for it; the errors of the likeliest format say most.
-  const bool is_json = content.find_first_not_of(" \t\r\n") != std::string_view::npos &&
-                       content[content.find_first_not_of(" \t\r\n")] == '{';
-  if (!format) format = is_json ? &engine.exports.back() : &engine.exports.front();
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  const ExportFormat* format = Recognize(content, FindEngine(target.name));
+  if (!format) FailUnrecognized(content, source, target);
   const PrecisionPlan plan = format->read(content, source, layer_count, target);
   RequireFormatsOf(target, plan, source);
   return plan;

@@ -8,6 +8,7 @@
 
 #include "lib/base/error.h"
 #include "lib/targets/engine.h"
+#include "lib/targets/engine_settings.h"
 #include "lib/targets/plan_text.h"
 #include "lib/targets/yaml_text.h"
 
@@ -17,6 +18,10 @@ namespace {
 constexpr std::array kFormats = {KvFormatId::kFp8E4m3Calibrated, KvFormatId::kNvfp4Calibrated};
 constexpr std::array<FormatWord, 2> kWords = {
     {{"fp8", KvFormatId::kFp8E4m3Calibrated}, {"nvfp4", KvFormatId::kNvfp4Calibrated}}};
+
+constexpr const char* kConfigKey = "kv_cache_config";
+constexpr const char* kFlag = "--kv_cache_dtype";
+constexpr std::string_view kExactWord = "auto";
 
 std::string WriteYaml(const ScoredPlan& plan, const Provenance&, const Target&) {
   const std::vector<PrecisionPair>& layers = plan.plan.layers;
@@ -36,19 +41,41 @@ std::string WriteYaml(const ScoredPlan& plan, const Provenance&, const Target&) 
          fmt::format("kv_cache_config:\n  dtype: \"{}\"\n", ranges);
 }
 
-bool IsYaml(std::string_view content) { return IsYamlWith(content, "kv_cache_config"); }
+bool IsYaml(std::string_view content) { return IsYamlWith(content, kConfigKey); }
 
-PrecisionPlan ReadYaml(std::string_view content, const std::string& source, size_t layer_count,
-                       const Target&) {
-  const YAML::Node config = LoadYaml(content, source)["kv_cache_config"];
+bool Recognizes(std::string_view content) {
+  return IsYaml(content) || EngineSettings(content, "").Has({kFlag});
+}
+
+// One type of all layers. "auto" is what the checkpoint says: the model's type, unless its
+// quantization has one for the cache.
+std::optional<PrecisionPlan> UniformPlan(std::string_view word, size_t layer_count) {
+  if (word == kExactWord) return PrecisionPlan::Uniform(kExactPair, layer_count);
+  const std::optional<KvFormatId> format = FormatOfWord(kWords, word);
+  if (!format) return std::nullopt;
+  return PrecisionPlan::Uniform({*format, *format}, layer_count);
+}
+
+// trtllm-serve --kv_cache_dtype (tensorrt_llm/commands/serve.py).
+PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source,
+                              size_t layer_count) {
+  const EngineSettings settings(content, source);
+  const std::string word = settings.Word({kFlag}).value();
+  if (const std::optional<PrecisionPlan> plan = UniformPlan(word, layer_count)) return *plan;
+  settings.Fail(*settings.Find({kFlag}),
+                fmt::format("found {}, expected one of {}, {}", word, kExactWord, WordsOf(kWords)));
+}
+
+PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
+                   const Target&) {
+  if (!IsYaml(content)) return ReadCommandLine(content, source, layer_count);
+  const YAML::Node config = LoadYaml(content, source)[kConfigKey];
   const std::string where = source + ": kv_cache_config: dtype";
   if (!config.IsMap() || !config["dtype"] || !config["dtype"].IsScalar()) {
     throw Error(where + ": found none, expected ranges of layers such as \"0-3:fp8,4-35:nvfp4\"");
   }
   const std::string ranges = config["dtype"].Scalar();
-  if (const std::optional<KvFormatId> format = FormatOfWord(kWords, ranges)) {
-    return PrecisionPlan::Uniform({*format, *format}, layer_count);
-  }
+  if (const std::optional<PrecisionPlan> plan = UniformPlan(ranges, layer_count)) return *plan;
   PrecisionPlan plan;
   for (size_t begin = 0; begin <= ranges.size();) {
     const size_t end = std::min(ranges.find(',', begin), ranges.size());
@@ -91,9 +118,10 @@ Engine TensorrtLlmEngine() {
                  .pads_pages = true},
       .exports = {{.summary = {"tensorrt-llm",
                                "YAML of its options, with the scales as safetensors"},
+                   .words = "kv_cache_config with dtype, --kv_cache_dtype",
                    .write = WriteYaml,
-                   .recognizes = IsYaml,
-                   .read = ReadYaml}},
+                   .recognizes = Recognizes,
+                   .read = Read}},
   };
 }
 

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
 #include "lib/targets/engine.h"
+#include "lib/targets/engine_settings.h"
 #include "lib/targets/plan_text.h"
 
 namespace kvtune {
@@ -23,24 +25,30 @@ constexpr std::array kFormats = {KvFormatId::kInt8PerTokenHead,
                                  KvFormatId::kNvfp4,
                                  KvFormatId::kInt4PerTokenHead};
 
-// Their labels are vLLM's words; keys of the first are its plain FP8
-// (vllm/model_executor/layers/quantization/ turboquant/config.py, TQ_PRESETS). vLLM adds the first
+// Keys of the first are its plain FP8
+// (vllm/model_executor/layers/quantization/turboquant/config.py, TQ_PRESETS). vLLM adds the first
 // and the last two layers to the exact ones (get_boundary_skip_layers there;
 // vllm/engine/arg_utils.py).
-constexpr std::array<PrecisionPair, 4> kTurboquantPairs = {
-    {{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4},
-     {KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4},
-     {KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue4},
-     {KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue3}}};
+constexpr std::array<PairName, 4> kTurboquant = {
+    {{{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4}, "turboquant_k8v4"},
+     {{KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4}, "turboquant_4bit_nc"},
+     {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue4}, "turboquant_k3v4_nc"},
+     {{KvFormatId::kTurboquantKey3, KvFormatId::kTurboquantValue3}, "turboquant_3bit_nc"}}};
+const PairNames kTurboquantNames(kTurboquant);
 constexpr size_t kTurboquantExactEnds = 2;
 
-constexpr std::array<FormatWord, 10> kWords = {{
+// vllm/config/cache.py, CacheDType. Layers without quantization have the model's type, which "auto"
+// names; the types by name are exact too.
+constexpr std::array<FormatWord, 13> kWords = {{
     {"auto", KvFormatId::kExact},
+    {"bfloat16", KvFormatId::kExact},
+    {"float16", KvFormatId::kExact},
     {"int8_per_token_head", KvFormatId::kInt8PerTokenHead},
     {"fp8_per_token_head", KvFormatId::kFp8PerTokenHead},
     {"fp8_e4m3", KvFormatId::kFp8E4m3},
     {"fp8_e4m3", KvFormatId::kFp8E4m3Calibrated},
     {"fp8", KvFormatId::kFp8E4m3},
+    {"fp8", KvFormatId::kFp8E4m3Calibrated},
     {"fp8_e5m2", KvFormatId::kFp8E5m2},
     {"nvfp4", KvFormatId::kNvfp4},
     {"nvfp4", KvFormatId::kNvfp4Calibrated},
@@ -51,6 +59,13 @@ constexpr const char* kDtypeFlag = "--kv-cache-dtype";
 constexpr const char* kSkipFlag = "--kv-cache-dtype-skip-layers";
 constexpr const char* kDtypeKey = "kv_cache_dtype";
 constexpr const char* kSkipKey = "kv_cache_dtype_skip_layers";
+// Makes vLLM set each layer's scales from the first batch that it sees, to the largest magnitude
+// over a constant (200 for keys, 100 for values; vllm/attention/layer.py, calc_kv_scales; the
+// newest releases have it no more). So they are not 1: kvtune's calibrated scales, from the largest
+// magnitude on its prompts, stand for them. The constant hardly matters in a floating-point format.
+constexpr const char* kCalculateFlag = "--calculate-kv-scales";
+// Among the layers to skip: those with a sliding window (vllm/model_executor/layers/attention).
+constexpr const char* kSlidingLayers = "sliding_window";
 
 struct Arguments {
   std::string dtype = "auto";
@@ -59,13 +74,53 @@ struct Arguments {
 
 PlanShape Shape() {
   PlanShape shape{ShapeKind::kOnePairAndExact, TiedPairs(kFormats)};
-  shape.pairs_with_exact_ends.assign(kTurboquantPairs.begin(), kTurboquantPairs.end());
+  for (const PairName& preset : kTurboquant) shape.pairs_with_exact_ends.push_back(preset.pair);
   shape.exact_ends = kTurboquantExactEnds;
-  shape.pairs.insert(shape.pairs.end(), kTurboquantPairs.begin(), kTurboquantPairs.end());
+  shape.pairs.insert(shape.pairs.end(), shape.pairs_with_exact_ends.begin(),
+                     shape.pairs_with_exact_ends.end());
   std::ranges::stable_sort(shape.pairs, std::greater(), [](PrecisionPair pair) {
     return FormatOf(pair.key).bits + FormatOf(pair.value).bits;
   });
   return shape;
+}
+
+// Keys and values of TurboQuant share a slot, and its kernels know no window
+// (vllm/v1/attention/backends/turboquant_attn.py).
+std::optional<std::string> WhyNotInSlots(PrecisionPair pair, const LayerShape& layer) {
+  if (layer.key_head_dim != layer.value_head_dim) {
+    return fmt::format("found keys of {} channels and values of {}, expected as many for {}",
+                       layer.key_head_dim, layer.value_head_dim, PairLabel(pair));
+  }
+  if (layer.window_tokens != 0) {
+    return fmt::format("found a sliding window of {} tokens, expected none for {}",
+                       layer.window_tokens, PairLabel(pair));
+  }
+  return std::nullopt;
+}
+
+// TurboQuant's values of eight channels share three bytes, those of two channels one.
+std::optional<std::string> WhyNotPacked(KvFormatId value, const LayerShape& layer) {
+  return WhyNotInBlocks(value, FormatOf(value).bits == 3 ? 8 : 2, layer.value_head_dim);
+}
+
+// Its kernels rotate whole heads by a matrix that exists for powers of two.
+std::optional<std::string> WhyNotRotated(KvFormatId id, KvSide side, const LayerShape& layer) {
+  const bool is_rotated = FormatOf(id).layout(side).rotation.kind != RotationKind::kNone;
+  if (!is_rotated || std::has_single_bit(static_cast<uint64_t>(layer.head_dim(side))))
+    return std::nullopt;
+  return fmt::format("found a head_dim of {}, expected a power of two for {}", layer.head_dim(side),
+                     FormatOf(id).name);
+}
+
+std::optional<std::string> WhyNotStored(PrecisionPair pair, const LayerShape& layer) {
+  const bool is_turboquant = FormatOf(pair.value).numerics == Numerics::kTurboquantValue;
+  std::optional<std::string> why;
+  if (is_turboquant) why = WhyNotInSlots(pair, layer);
+  if (!why) why = WhyNotInGroups(pair, layer);
+  if (!why) why = WhyNotRotated(pair.key, KvSide::kKey, layer);
+  if (!why) why = WhyNotRotated(pair.value, KvSide::kValue, layer);
+  if (!why && is_turboquant) why = WhyNotPacked(pair.value, layer);
+  return why;
 }
 
 std::string WordOf(PrecisionPair pair) {
@@ -73,8 +128,8 @@ std::string WordOf(PrecisionPair pair) {
 }
 
 std::optional<PrecisionPair> PairOf(std::string_view word, ScaleNote note) {
-  for (const PrecisionPair pair : kTurboquantPairs) {
-    if (word == PairLabel(pair)) return pair;
+  for (const PairName& preset : kTurboquant) {
+    if (word == preset.name) return preset.pair;
   }
   const std::optional<KvFormatId> format = FormatOfWord(kWords, word, note);
   if (!format) return std::nullopt;
@@ -83,7 +138,7 @@ std::optional<PrecisionPair> PairOf(std::string_view word, ScaleNote note) {
 
 std::string AllWords() {
   std::string words = WordsOf(kWords);
-  for (const PrecisionPair pair : kTurboquantPairs) words += ", " + PairLabel(pair);
+  for (const PairName& preset : kTurboquant) words += fmt::format(", {}", preset.name);
   return words;
 }
 
@@ -100,17 +155,30 @@ Arguments ArgumentsOf(const PrecisionPlan& plan) {
   return arguments;
 }
 
+// Whether `word` of the list of exact layers means this layer.
+bool Skips(const std::string& word, size_t layer, const Target& target, size_t layer_count,
+           const std::string& where) {
+  if (word != kSlidingLayers) return LayerIndexOf(word, layer_count, where) == layer;
+  if (target.layers.size() != layer_count) {
+    throw Error(fmt::format("{}: found {}, expected indices where no model says which layers slide",
+                            where, word));
+  }
+  return target.layers[layer].window_tokens > 0;
+}
+
 PrecisionPlan PlanOf(const Arguments& arguments, ScaleNote note, const std::string& source,
-                     size_t layer_count) {
+                     size_t layer_count, const Target& target) {
   const std::optional<PrecisionPair> pair = PairOf(arguments.dtype, note);
   if (!pair) {
     throw Error(fmt::format("{}: {}: found {}, expected one of {}", source, kDtypeFlag,
                             arguments.dtype, AllWords()));
   }
   PrecisionPlan plan = Shape().Uniform(*pair, layer_count);
-  for (const std::string& layer : arguments.skipped_layers) {
-    plan.layers[LayerIndexOf(layer, layer_count, fmt::format("{}: {}", source, kSkipFlag))] =
-        kExactPair;
+  const std::string where = fmt::format("{}: {}", source, kSkipFlag);
+  for (const std::string& word : arguments.skipped_layers) {
+    for (size_t layer = 0; layer < layer_count; ++layer) {
+      if (Skips(word, layer, target, layer_count, where)) plan.layers[layer] = kExactPair;
+    }
   }
   return plan;
 }
@@ -127,15 +195,25 @@ std::string WriteCommandLine(const ScoredPlan& plan, const Provenance&, const Ta
   return text + "\n";
 }
 
-bool IsCommandLine(std::string_view content) {
-  return CommandLine(content, "").Has(kDtypeFlag) || CommandLine(content, "").Has(kSkipFlag);
+bool HasWords(std::string_view content) {
+  return EngineSettings(content, "").Has({kDtypeFlag, kSkipFlag});
 }
 
-PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source,
-                              size_t layer_count, const Target&) {
-  const CommandLine line(content, source);
-  return PlanOf({line.WordAfter(kDtypeFlag).value_or("auto"), line.WordsAfter(kSkipFlag)},
-                ScaleNoteOf(content), source, layer_count);
+bool IsCommandLine(std::string_view content) { return !TryJson(content) && HasWords(content); }
+bool IsJson(std::string_view content) { return TryJson(content) && HasWords(content); }
+
+// Of an engine's other arguments nothing is said here.
+PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
+                   const Target& target) {
+  const EngineSettings settings(content, source);
+  const std::optional<std::string> dtype = settings.Word({kDtypeFlag});
+  if (!dtype) {
+    throw Error(
+        fmt::format("{}: found {} alone, expected {} beside it", source, kSkipFlag, kDtypeFlag));
+  }
+  ScaleNote note = ScaleNoteOf(content);
+  if (settings.IsOn({kCalculateFlag})) note = ScaleNote::kCalibrated;
+  return PlanOf({*dtype, settings.Words({kSkipFlag})}, note, source, layer_count, target);
 }
 
 std::string WriteJson(const ScoredPlan& plan, const Provenance&, const Target&) {
@@ -143,23 +221,6 @@ std::string WriteJson(const ScoredPlan& plan, const Provenance&, const Target&) 
   Json json = {{kDtypeKey, arguments.dtype}};
   if (!arguments.skipped_layers.empty()) json[kSkipKey] = arguments.skipped_layers;
   return DumpJson(json);
-}
-
-bool IsJson(std::string_view content) { return IsJsonWith(content, kDtypeKey); }
-
-// Of an engine's other arguments nothing is said here.
-PrecisionPlan ReadJson(std::string_view content, const std::string& source, size_t layer_count,
-                       const Target&) {
-  const Json json = ParseJson(content, source);
-  JsonFields fields(json, source);
-  Arguments arguments{.dtype = fields.String(kDtypeKey)};
-  if (json.contains(kSkipKey)) {
-    for (const Json& layer : json[kSkipKey]) {
-      arguments.skipped_layers.push_back(layer.is_string() ? layer.get<std::string>()
-                                                           : layer.dump());
-    }
-  }
-  return PlanOf(arguments, ScaleNote::kNone, source, layer_count);
 }
 
 // JSON has no place for the note.
@@ -181,15 +242,18 @@ Engine VllmEngine() {
                  .pairs = shape.pairs,
                  .pads_pages = true},
       .exports = {{.summary = {"vllm", "arguments of vllm serve"},
+                   .words = "--kv-cache-dtype, kv_cache_dtype",
                    .write = WriteCommandLine,
                    .recognizes = IsCommandLine,
-                   .read = ReadCommandLine},
+                   .read = Read},
                   {.summary = {"vllm-json",
                                "the same as JSON of engine arguments, unit scales only"},
+                   .words = "the same as JSON",
                    .write = WriteJson,
                    .recognizes = IsJson,
-                   .read = ReadJson,
+                   .read = Read,
                    .shape = WithoutCalibrated(shape)}},
+      .why_not_stored = WhyNotStored,
   };
 }
 

@@ -106,7 +106,10 @@ TEST(ParetoFrontTest, MistakesNameThePlan) {
               ThrowsMessage<Error>(HasSubstr("plans[1]: \"layers\": found no layers")));
   EXPECT_THAT(reading([](Json& json) { json["plans"][0]["layers"][1]["key"] = "int3"; }),
               ThrowsMessage<Error>(HasSubstr("plans[0]: layers[1]: \"key\": found \"int3\"")));
-  EXPECT_THAT(reading([](Json& json) { json["run"]["layer_count"] = 3; }),
+  EXPECT_THAT(reading([](Json& json) {
+                json["run"]["layer_count"] = 3;
+                json["run"]["layer_shapes"][0]["layers"] = "0-2";
+              }),
               ThrowsMessage<Error>(HasSubstr("\"plans\": found 2 layers in p00, expected 3")));
   EXPECT_THAT(reading([](Json& json) { json["uniform"][0]["name"] = "p01"; }),
               ThrowsMessage<Error>(HasSubstr("\"uniform\": found the name p01 twice")));

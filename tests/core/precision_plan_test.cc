@@ -42,19 +42,17 @@ TEST(PrecisionPlanTest, FormatsWithoutANumberAreLabelledByName) {
   EXPECT_EQ(ParsePlanSpec("ik_q8_0/ik_q4_0", 1, pairs).layers[0], pairs[0]);
 }
 
+// As an engine's file names its pairs.
+constexpr PrecisionPair kNamedPair{KvFormatId::kMxfp4, KvFormatId::kNvfp4};
+constexpr PairName kTestNames[] = {{kNamedPair, "both_in_four"}};
+const PairNames kNamesOfTheTest(kTestNames);
+
 TEST(PrecisionPlanTest, PairsWithAWordOfTheEngine) {
   using enum KvFormatId;
-  const PrecisionPlan plan{{{kTurboquantKey4, kTurboquantValue4},
-                            kExactPair,
-                            {kFp8E4m3, kTurboquantValue4},
-                            {kTurboquantKey3, kTurboquantValue4},
-                            {kTurboquantKey3, kTurboquantValue3},
-                            {kTurboquantKey4, kTurboquantValue3}}};
-  EXPECT_EQ(PlanSpec(plan),
-            "turboquant_4bit_nc;1:exact;2:turboquant_k8v4;3:turboquant_k3v4_nc;"
-            "4:turboquant_3bit_nc;5:tq_k4/tq_v3");
-  EXPECT_EQ(ParsePlanSpec(PlanSpec(plan), 6, {}), plan);
-  EXPECT_EQ(ParsePlanSpec("tq_k4/tq_v4", 1, {}).layers[0], plan.layers[0]);
+  const PrecisionPlan plan{{kNamedPair, kExactPair, {kNvfp4, kMxfp4}}};
+  EXPECT_EQ(PlanSpec(plan), "both_in_four;1:exact;2:nvfp4/mxfp4");
+  EXPECT_EQ(ParsePlanSpec(PlanSpec(plan), 3, {}), plan);
+  EXPECT_EQ(ParsePlanSpec("mxfp4/nvfp4", 1, {}).layers[0], kNamedPair);
 }
 
 TEST(PrecisionPlanTest, SpecIsTheCommonestPairAndOverrides) {

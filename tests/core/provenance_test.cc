@@ -25,8 +25,67 @@ TEST(ProvenanceTest, RoundTripKeepsEveryField) {
   const Provenance read = ReadBack(ParseJson(DumpJson(json), "text"));
   EXPECT_EQ(ToJson(read), json);
   EXPECT_EQ(read.seed, UINT64_MAX);
-  EXPECT_EQ(read.layer_count, 28);
+  EXPECT_EQ(read.layer_count(), 28);
   EXPECT_THAT(read.prompts, ElementsAre("prompts.jsonl"));
+}
+
+TEST(ProvenanceTest, LayersOfOneShapeShareAnEntry) {
+  Provenance run = TestRun(8);
+  EXPECT_EQ(ToJson(run)["layer_shapes"], Json::parse(R"([{"layers": "0-7", "kv_heads": 2,
+      "key_head_dim": 64, "value_head_dim": 64, "window_tokens": 0}])"));
+  for (const size_t sliding : {1, 2, 3, 5}) run.layers[sliding].window_tokens = 512;
+  run.layers[7].value_head_dim = 128;
+  const Json json = ToJson(run);
+  EXPECT_EQ(json["layer_shapes"].size(), 3);
+  EXPECT_EQ(json["layer_shapes"][0]["layers"], "0,4,6");
+  EXPECT_EQ(json["layer_shapes"][1]["layers"], "1-3,5");
+  EXPECT_EQ(json["layer_shapes"][2]["layers"], "7");
+  EXPECT_EQ(ReadBack(json).layers, run.layers);
+}
+
+TEST(ProvenanceTest, EveryLayerNeedsOneShape) {
+  const auto error = [](const char* first, const char* second) -> std::string {
+    Json json = ToJson(TestRun(4));
+    json["layer_shapes"].push_back(json["layer_shapes"][0]);
+    json["layer_shapes"][0]["layers"] = first;
+    json["layer_shapes"][1]["layers"] = second;
+    try {
+      ReadBack(json);
+      return "no error";
+    } catch (const Error& found) {
+      return found.what();
+    }
+  };
+  EXPECT_EQ(error("0-1", "2-3"), "no error");
+  EXPECT_THAT(error("0-1", "3"), HasSubstr("\"layer_shapes\": found no shape of layer 2"));
+  EXPECT_THAT(error("0-2", "2-3"), HasSubstr("layer_shapes[1]: \"layers\": found layer 2 twice"));
+  for (const char* wrong : {"", "3-2", "4", "2-4", "2,", "a", "-1", "2--3", " 2"}) {
+    EXPECT_THAT(error("0-1", wrong), HasSubstr("expected ranges of the layers 0 to 3")) << wrong;
+  }
+}
+
+TEST(ProvenanceTest, ShapesAreSizes) {
+  for (const char* key : {"kv_heads", "key_head_dim", "value_head_dim"}) {
+    Json json = ToJson(TestRun(2));
+    json["layer_shapes"][0][key] = 0;
+    EXPECT_THAT([&] { ReadBack(json); },
+                ThrowsMessage<Error>(HasSubstr("found 0, expected 1 or more")));
+  }
+  Json json = ToJson(TestRun(2));
+  json["layer_shapes"][0]["window_tokens"] = -1;
+  EXPECT_THAT([&] { ReadBack(json); },
+              ThrowsMessage<Error>(HasSubstr("found -1, expected 0 or more")));
+}
+
+// Version 0.1.0 kept the heads of the first layer.
+TEST(ProvenanceTest, RunsOfEarlierVersionsAreOfOneShape) {
+  Json json = ToJson(TestRun(3));
+  json.erase("layer_shapes");
+  EXPECT_THAT([&] { ReadBack(json); },
+              ThrowsMessage<Error>(HasSubstr("\"kv_heads\": found nothing")));
+  json["kv_heads"] = 2;
+  json["head_dim"] = 64;
+  EXPECT_EQ(ReadBack(json).layers, TestRun(3).layers);
 }
 
 TEST(ProvenanceTest, UnknownAndMissingKeysAreRefused) {

@@ -28,6 +28,20 @@ SensitivityTable ReadBack(const Json& json) {
   return SensitivityTableFromJson(json, "sensitivity.json");
 }
 
+TEST(SensitivityTest, LayersMayHaveHeadsOfTheirOwn) {
+  Random random(1);
+  SensitivityTable table = RandomTable(random, 3);
+  table.run.layers[1].kv_heads = 1;
+  LayerSensitivity& layer = table.layers[1];
+  layer.maxima = {.key = {1.0f}, .value = {2.0f}};
+  for (PairErrors& errors : layer.errors)
+    errors.head_e_k = errors.head_e_k_median = errors.head_e_v = errors.head_e_o = {0.5};
+  EXPECT_EQ(ToJson(ReadBack(ToJson(table))), ToJson(table));
+  table.run.layers[1].kv_heads = 2;
+  EXPECT_THAT([&] { ReadBack(ToJson(table)); },
+              ThrowsMessage<Error>(HasSubstr("found 1 numbers, expected 2, one per KV head")));
+}
+
 TEST(SensitivityTest, RoundTripIsBitForBit) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Random random(seed);

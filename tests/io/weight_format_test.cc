@@ -50,6 +50,12 @@ TEST(WeightFormatTest, Float8InBlocksOrWithOneScale) {
   }
   EXPECT_EQ(Parse({{"quant_method", "modelopt"}, {"quant_algo", "FP8"}}).coding,
             WeightCoding::kBytes);
+  // Only the KV cache is quantized, as kvtune's own export says it.
+  EXPECT_EQ(Parse({{"quant_method", "modelopt"},
+                   {"quant_algo", nullptr},
+                   {"kv_cache_quant_algo", "MIXED_PRECISION"}})
+                .coding,
+            WeightCoding::kFloat);
 }
 
 TEST(WeightFormatTest, AwqAndGptqInBothSpellings) {

@@ -57,7 +57,7 @@ TEST(ClusterTest, LayersWithTheSameCandidatesAndNearErrorsShareAGroup) {
   const LayerGroups groups = Cluster(Keeping(table, {both, both, both, both, both}), table, {});
   EXPECT_THAT(LayersOf(groups), ElementsAre(Layers{0, 2}, Layers{1, 3}, Layers{4}));
   EXPECT_EQ(groups.groups[0].candidates, both);
-  EXPECT_EQ(groups.run.layer_count, 5);
+  EXPECT_EQ(groups.run.layer_count(), 5);
 }
 
 TEST(ClusterTest, DifferentCandidatesAreNeverMixed) {

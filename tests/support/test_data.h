@@ -43,9 +43,8 @@ inline Provenance TestRun(int64_t layer_count) {
   run.prefill = "quantized";
   run.seed = UINT64_MAX;  // does not fit a signed integer
   run.context = 8192;
-  run.layer_count = layer_count;
-  run.kv_heads = 2;
-  run.head_dim = 64;
+  run.layers.assign(static_cast<size_t>(layer_count),
+                    {.kv_heads = 2, .key_head_dim = 64, .value_head_dim = 64});
   return run;
 }
 

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "lib/base/error.h"
 #include "lib/targets/target.h"
 
@@ -59,6 +61,33 @@ TEST(FitTest, TurboquantNeedsFullAttentionAndHeadsOfAPowerOfTwo) {
               HasSubstr("4 layers all stay exact beside turboquant_4bit_nc"));
   EXPECT_EQ(Refusal("turboquant_4bit_nc", ModelOf(128, 5)), "fits");
   EXPECT_EQ(Refusal("fp8_e4m3", ModelOf(128, 4)), "fits");
+}
+
+// A run keeps its layers' shapes, so an export needs no model.
+TEST(FitTest, LayersOfARunAreThoseOfItsModel) {
+  ModelConfig model = ModelOf(96);
+  model.layers[1].window_tokens = 1024;
+  Provenance run;
+  run.layers = LayerShapesOf(model);
+  const Json json = ToJson(run);
+  const std::vector<LayerShape> layers = ProvenanceFromJson(JsonFields(json, "run")).layers;
+  for (const Target& target : Targets()) {
+    const auto fitted = [&](const auto& of) -> std::string {
+      try {
+        std::string labels;
+        for (const PrecisionPair pair : TargetFor(target, of).pairs) labels += PairLabel(pair);
+        return labels;
+      } catch (const Error& error) {
+        return error.what();
+      }
+    };
+    EXPECT_EQ(fitted(layers), fitted(model)) << target.name;
+  }
+}
+
+TEST(FitTest, KiviRowsMayEndInAShorterGroup) {
+  EXPECT_EQ(TargetFor(FindTarget("kvtuner-kivi"), ModelOf(80)).pairs,
+            FindTarget("kvtuner-kivi").pairs);
 }
 
 TEST(FitTest, HeadsOf128FitEveryTarget) {

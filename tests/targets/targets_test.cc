@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "lib/base/error.h"
-#include "lib/targets/engine.h"
+#include "lib/targets/target.h"
 
 namespace kvtune {
 namespace {
@@ -51,6 +51,22 @@ TEST(TargetsTest, ModesUseTheirOwnFormats) {
               ElementsAre(KvFormatId::kInt8, KvFormatId::kInt4, KvFormatId::kInt2));
   EXPECT_THAT(FormatsOf(FindTarget("kvtuner-kivi"), KvSide::kValue),
               ElementsAre(KvFormatId::kKiviInt8, KvFormatId::kKiviInt4, KvFormatId::kKiviInt2));
+}
+
+// Whoever reads a file with these labels need not know the engine.
+TEST(TargetsTest, VllmNamesItsPairs) {
+  using enum KvFormatId;
+  const PrecisionPlan plan{{{kTurboquantKey4, kTurboquantValue4},
+                            kExactPair,
+                            {kFp8E4m3, kTurboquantValue4},
+                            {kTurboquantKey3, kTurboquantValue4},
+                            {kTurboquantKey3, kTurboquantValue3},
+                            {kTurboquantKey4, kTurboquantValue3}}};
+  EXPECT_EQ(PlanSpec(plan),
+            "turboquant_4bit_nc;1:exact;2:turboquant_k8v4;3:turboquant_k3v4_nc;"
+            "4:turboquant_3bit_nc;5:tq_k4/tq_v3");
+  EXPECT_EQ(ParsePlanSpec(PlanSpec(plan), 6, {}), plan);
+  EXPECT_EQ(ParsePlanSpec("tq_k4/tq_v4", 1, {}).layers[0], plan.layers[0]);
 }
 
 TEST(TargetsTest, UnknownTargetIsAUsageError) {

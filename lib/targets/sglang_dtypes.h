@@ -1,0 +1,30 @@
+// SGLang's words for its KV cache formats, which its release and the fork with one type a layer
+// share.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "lib/targets/plan_text.h"
+
+namespace kvtune {
+
+inline constexpr std::array kSglangFormats = {KvFormatId::kFp8E4m3, KvFormatId::kFp8E5m2,
+                                              KvFormatId::kSglangFp4};
+
+// The choices of server_args (sglang/srt/arg_groups/fields/model.py); fp4_e2m1 is the name of
+// fp4_mx_block16 in older releases.
+inline constexpr std::array<FormatWord, 7> kSglangWords = {
+    {{"bf16", KvFormatId::kExact},
+     {"bfloat16", KvFormatId::kExact},
+     {"auto", KvFormatId::kExact},
+     {"fp8_e4m3", KvFormatId::kFp8E4m3},
+     {"fp8_e5m2", KvFormatId::kFp8E5m2},
+     {"fp4_mx_block16", KvFormatId::kSglangFp4},
+     {"fp4_e2m1", KvFormatId::kSglangFp4}}};
+
+// Throws Error for another word; `where` names its place.
+KvFormatId FormatOfSglangWord(std::string_view word, const std::string& where);
+
+}  // namespace kvtune
