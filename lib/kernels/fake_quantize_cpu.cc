@@ -93,7 +93,7 @@ KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN void RoundTripOneHead(Row head,
 
 KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN void RoundTripOneColumn(Row column,
                                                             const HeadArithmetic& arithmetic) {
-  RoundTripRow(column, arithmetic.numerics, arithmetic.bits, 1.0f);
+  RoundTripRow(column, {arithmetic.numerics, arithmetic.bits});
 }
 
 }  // namespace

@@ -13,7 +13,6 @@
 namespace kvtune {
 
 inline constexpr int64_t kLargestSignedBlock = 512;
-inline constexpr int kMostLevels = 16;
 
 // One side of a format for one head_dim, ready for the kernels.
 struct HeadArithmetic {
@@ -84,7 +83,7 @@ KVTUNE_HOST_DEVICE inline void RoundTripHead(Row head, const HeadArithmetic& ari
   for (int64_t i = 0; i < head.size; i += arithmetic.group) {
     const int64_t rest = head.size - i;
     RoundTripRow({&head[i], arithmetic.group < rest ? arithmetic.group : rest, head.stride},
-                 arithmetic.numerics, arithmetic.bits, scale, arithmetic.levels);
+                 {arithmetic.numerics, arithmetic.bits, scale, arithmetic.levels});
   }
   if (block > 0) {
     for (int64_t i = 0; i < head.size; i += block)

@@ -64,7 +64,7 @@ __global__ void RoundTripColumnsKernel(const T* in, T* out, int64_t columns, int
   float* own = elements + threadIdx.x;
   for (int64_t t = 0; t < arithmetic.group; ++t)
     own[t * blockDim.x] = Load(in[first + t * head_dim]);
-  RoundTripRow({own, arithmetic.group, blockDim.x}, arithmetic.numerics, arithmetic.bits, 1.0f);
+  RoundTripRow({own, arithmetic.group, blockDim.x}, {arithmetic.numerics, arithmetic.bits});
   for (int64_t t = 0; t < arithmetic.group; ++t)
     Store(own[t * blockDim.x], &out[first + t * head_dim]);
 }
