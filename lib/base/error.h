@@ -6,18 +6,19 @@
 
 namespace kvtune {
 
-// What a shell sees. Scripts rely on these numbers (docs/cli.md).
+// The exit codes of the program. Scripts rely on these numbers (docs/cli.md).
 enum class ExitCode : int {
   kOk = 0,
-  kError = 1,         // bad input, bad file, unusable device
-  kUsage = 2,         // mistyped command, option or plan
-  kBug = 3,           // an exception that is not an Error: our fault
+  kError = 1,         // a bad input or file, or an unusable device
+  kUsage = 2,         // a mistyped command, option or plan
+  kBug = 3,           // an exception that is not an Error, which is our fault
   kGateFailed = 4,    // `kvtune check` found a regression
-  kInterrupted = 130  // stopped by the user; what was scored is kept
+  kInterrupted = 130  // the user stopped it; what was scored is kept
 };
 
-// Thrown where the cause is found, caught once in main(). The message is one line in the form
-// "what was being done: what was found, what was expected", with path, layer or key.
+// An Error is thrown where its cause is found, and is caught once, in main(). The message is one
+// line in the form "what was being done: what was found, what was expected", and names the path,
+// the layer or the key.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message, ExitCode exit_code = ExitCode::kError);

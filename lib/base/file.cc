@@ -35,7 +35,7 @@ class FileDescriptor {
   int fd_;
 };
 
-// Returns false with errno set on failure.
+// Returns false on failure, with errno set.
 bool WriteAll(int fd, std::string_view content) {
   while (!content.empty()) {
     const ssize_t written = ::write(fd, content.data(), content.size());
@@ -98,7 +98,7 @@ void CreateWritableDirectory(const fs::path& path) {
   if (reason) {
     throw Error(fmt::format("creating the output folder {}: {}", path.string(), reason.message()));
   }
-  // access() answers for root on read-only mounts too, which mode bits alone would not.
+  // access() also answers correctly for root on a read-only mount, where mode bits alone would not.
   if (::access(path.c_str(), W_OK | X_OK) != 0)
     ThrowSystemError("writing into the output folder", path);
 }
@@ -128,7 +128,7 @@ void DropPages(std::span<const std::byte> bytes) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGE_SIZE));
   const auto address = reinterpret_cast<uintptr_t>(bytes.data());
   const uintptr_t begin =
-      address / page * page;  // of a file map: a neighbour's part is read again too
+      address / page * page;  // only whole pages can go; a neighbour on the page is read again
   // A failure leaves the pages where they are, which costs memory and nothing else.
   ::madvise(reinterpret_cast<void*>(begin), address + bytes.size() - begin, MADV_DONTNEED);
 }

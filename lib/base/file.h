@@ -9,11 +9,12 @@
 
 namespace kvtune {
 
-// Throws Error naming `path` and the system's reason.
+// Throws Error, which names `path` and the system's reason.
 std::string ReadFile(const std::filesystem::path& path);
 
-// Writes to a temporary file beside `path`, flushes it to disk and renames it over `path`: a reader
-// sees the old content or the new, never a part. Throws Error and leaves `path` as it was.
+// Writes to a temporary file beside `path`, flushes it to disk and renames it over `path`, so that
+// a reader sees the old content or the new, but never a part. When it throws Error, it leaves
+// `path` as it was.
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
 
 // Appends `lines` (each must end in '\n') in one write and flushes it, so that a crash can tear at
@@ -40,8 +41,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// Takes the pages of these bytes of a MappedFile out of the resident memory. They stay readable:
-// the next touch reads them again.
+// Takes the pages that hold these bytes of a MappedFile out of the resident memory. The bytes stay
+// readable, because the next touch reads their pages from the file again.
 void DropPages(std::span<const std::byte> bytes);
 
 }  // namespace kvtune

@@ -5,11 +5,12 @@
 
 namespace kvtune {
 
-// Held until destruction or the end of the process, however it ends. The file stays.
+// The lock is held until its destruction or the end of the process, however that ends. The file
+// itself stays.
 class FileLock {
  public:
-  // Creates the file when it is not there. `folder` names what is locked in messages. Throws Error
-  // when another process holds it.
+  // Creates the file when it does not exist. `folder` names what is locked in messages. Throws
+  // Error when another process holds it.
   FileLock(const std::filesystem::path& path, const std::filesystem::path& folder);
   ~FileLock();
   FileLock(const FileLock&) = delete;

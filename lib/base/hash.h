@@ -1,7 +1,7 @@
 // A 128-bit content hash (XXH3) that tells whether a model, a prompt set or a file is the same one.
 //
-// Not cryptographic: it guards against mistakes, not against an attacker. Chosen over SHA-256
-// because it reads a checkpoint at memory speed.
+// The hash is not cryptographic: it guards against mistakes, not against an attacker. It was chosen
+// over SHA-256 because it reads a checkpoint at the speed of memory.
 #pragma once
 
 #include <cstddef>
@@ -20,10 +20,10 @@ class ContentHash {
   ContentHash& operator=(const ContentHash&) = delete;
 
   void Update(std::span<const std::byte> bytes);
-  // Hashes the length too, so that ("ab", "c") and ("a", "bc") differ.
+  // Hashes the length of `text` too, so that ("ab", "c") and ("a", "bc") differ.
   void UpdateField(std::string_view text);
 
-  // 32 lower-case hexadecimal digits, prefixed "xxh3:".
+  // Returns 32 lower-case hexadecimal digits after the prefix "xxh3:".
   std::string Digest() const;
 
  private:

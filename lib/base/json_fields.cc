@@ -19,13 +19,13 @@ std::string Brief(const Json& value) {
   return text;
 }
 
-// nlohmann/json would wrap an unsigned value that is too large.
+// nlohmann/json would let an unsigned value that is too large wrap around.
 bool FitsInt64(const Json& value) {
   return value.is_number_integer() &&
          (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
 }
 
-// "line 3, column 7" of a byte offset.
+// Returns "line 3, column 7", for example, of a byte offset.
 std::string Position(std::string_view text, size_t offset) {
   offset = std::min(offset, text.size());
   const std::string_view before = text.substr(0, offset);
@@ -35,8 +35,8 @@ std::string Position(std::string_view text, size_t offset) {
   return fmt::format("line {}, column {}", line, std::max<size_t>(column, 1));
 }
 
-// Remembers the keys of the objects being read to refuse the second of two equal ones, which
-// nlohmann/json would silently let win.
+// Remembers the keys of the objects being read, in order to refuse the second of two equal ones.
+// nlohmann/json would silently let it win.
 class DuplicateKeyCheck {
  public:
   explicit DuplicateKeyCheck(const std::string& source) : source_(source) {}
@@ -67,7 +67,8 @@ Json ParseJson(std::string_view text, const std::string& source) {
   try {
     return Json::parse(text, DuplicateKeyCheck(source));
   } catch (const Json::parse_error& error) {
-    // nlohmann's text repeats the position and its own error number: keep only the reason.
+    // The text of nlohmann/json repeats the position and has an error number of its own, so only
+    // the reason is kept.
     std::string reason = error.what();
     if (const size_t colon = reason.rfind("; "); colon != std::string::npos) {
       reason = reason.substr(colon + 2);

@@ -1,7 +1,8 @@
-// Strict reading of JSON: every field is checked for presence and type, every key must be known.
+// Strict reading of JSON: every field is checked for its presence and type, and every key must be
+// known.
 //
-// Goal: a wrong file gives one line that names the file, the path of the field, what was found and
-// what was expected. Non-goal: a schema language.
+// The goal is that a wrong file gives one line that names the file, the path of the field, what was
+// found and what was expected. A schema language is not a goal.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +16,17 @@
 
 namespace kvtune {
 
-// Keys keep the order in which they were written, so that a file is the same byte for byte.
+// Keys keep the order in which they were written, so that the same content gives the same file,
+// byte for byte.
 using Json = nlohmann::ordered_json;
 
-// Throws Error with `source` (a path or "standard input, line 3"), line and column of the mistake.
-// Objects that give a key twice are refused.
+// Throws Error that names `source` (a path or "standard input, line 3") and the line and column of
+// the mistake. An object that gives a key twice is refused.
 Json ParseJson(std::string_view text, const std::string& source);
 Json ReadJsonFile(const std::filesystem::path& path);
 
-// Two-space indentation and a final newline; floats in their shortest form that reads back equal.
+// Indents by two spaces and ends with a newline. A float is written in the shortest form that reads
+// back equal.
 std::string DumpJson(const Json& json);
 void WriteJsonFileAtomically(const std::filesystem::path& path, const Json& json);
 
@@ -43,16 +46,16 @@ class JsonFields {
   std::vector<int64_t> Integers(std::string_view key);
   std::vector<double> Numbers(std::string_view key);
   JsonFields Object(std::string_view key);
-  // The elements of an array of objects, each with its index in its name.
+  // The elements of an array of objects. Messages name each with its index.
   std::vector<JsonFields> Objects(std::string_view key);
-  // Any value; also marks the key as known.
+  // Returns a value of any type, and marks its key as known.
   const Json& Value(std::string_view key);
-  // Keys of this object in file order.
+  // The keys of this object in the order of the file.
   std::vector<std::string> Keys() const;
 
   // Marks a key as known without reading it.
   void Ignore(std::string_view key);
-  // Throws Error when the object has a key that no getter asked for: a silent default for a
+  // Throws Error when the object has a key that no getter asked for, because a silent default for a
   // mistyped key is worse than a refusal.
   void RequireNoOthers() const;
 

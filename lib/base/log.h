@@ -1,7 +1,7 @@
-// Messages for people, on stderr. Results go to stdout and never through here.
+// Messages for people, which go to stderr. Results go to stdout and never pass through here.
 //
-// The header shows neither spdlog nor fmt: libtorch carries another fmt, and a file may see only
-// one.
+// This header shows neither spdlog nor fmt, because libtorch carries another fmt and a source file
+// may see only one.
 #pragma once
 
 #include <string_view>

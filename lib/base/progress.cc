@@ -11,7 +11,7 @@
 namespace kvtune {
 namespace {
 
-constexpr double kTerminalSeconds = 0.1;  // redraw at most ten times a second
+constexpr double kTerminalSeconds = 0.1;  // a terminal is redrawn at most ten times a second
 constexpr double kPipeSeconds = 10.0;     // a log file needs far fewer lines
 
 double Seconds(std::chrono::steady_clock::duration duration) {
@@ -67,7 +67,7 @@ void Progress::Draw(Clock::time_point now) {
   last_draw_ = now;
   const std::string text = State(Seconds(now - start_));
   if (terminal_) {
-    // Pad with spaces to wipe what a longer state left behind.
+    // Spaces behind the text wipe what a longer state left behind.
     fmt::print(stderr, "\r{:<{}}", text, drawn_width_);
     drawn_width_ = text.size();
   } else {

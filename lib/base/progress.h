@@ -1,5 +1,5 @@
-// Progress of a long stage on stderr: a line that redraws itself on a terminal, plain lines in a
-// pipe.
+// Shows the progress of a long stage on stderr: as one line that redraws itself on a terminal, and
+// as plain lines in a pipe.
 #pragma once
 
 #include <chrono>
@@ -8,21 +8,21 @@
 
 namespace kvtune {
 
-// Shows "scoring plans  120/400 plans  30 %  4.1 plans/s  1:08 left". Silent under
+// Shows "scoring plans  120/400 plans  30 %  4.1 plans/s  1:08 left". It is silent under
 // LogLevel::kQuiet.
 class Progress {
  public:
   // `unit` is a plural noun ("plans", "prompts"). `total` is 0 when it is not known.
   Progress(std::string stage, int64_t total, std::string unit);
-  // Ends the line on a terminal; the last state stays readable when an exception passes.
+  // Ends the line on a terminal, so that the last state stays readable when an exception passes.
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   void Advance(int64_t count = 1);
-  // Prints the closing line with the time that the stage took. At most once.
+  // Prints the closing line with the time that the stage took. Only the first call does.
   void Finish();
-  // Wipes the line instead: for a short stage whose caller prints a line of its own.
+  // Wipes the line instead. This is for a short stage whose caller prints a line of its own.
   void Dismiss();
 
  private:
@@ -42,7 +42,7 @@ class Progress {
   Clock::time_point last_draw_;
 };
 
-// "0:42", "12:05", "1:02:33".
+// Returns "0:42", "12:05" or "1:02:33", for example.
 std::string FormatDuration(double seconds);
 
 }  // namespace kvtune

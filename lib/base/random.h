@@ -8,15 +8,15 @@
 
 namespace kvtune {
 
-// A Mersenne Twister with our own bounded draw: std::uniform_int_distribution and std::shuffle are
-// free to differ between standard libraries.
+// A Mersenne Twister with a bounded draw of our own, because std::uniform_int_distribution and
+// std::shuffle are free to differ between standard libraries.
 class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
 
-  // Uniform in [0, bound). REQUIRES: bound > 0.
+  // Draws uniformly from [0, bound). REQUIRES: bound > 0.
   uint64_t Below(uint64_t bound);
-  // Uniform in [0, 1).
+  // Draws uniformly from [0, 1).
   double Unit();
 
   template <typename T>
@@ -28,7 +28,8 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-// Everything that draws. A new purpose gets a new number: old results stay as they are.
+// Everything that draws random numbers. A new purpose gets a new number, so that old results stay
+// as they are.
 enum class SeedPurpose : uint64_t {
   kPromptShuffle = 1,
   kFirstGeneration = 2,
@@ -36,7 +37,8 @@ enum class SeedPurpose : uint64_t {
   kBootstrap = 4
 };
 
-// An independent seed for a purpose, so that adding a draw in one stage shifts no other.
+// Gives each purpose an independent seed, so that a new draw in one stage shifts no draw of
+// another.
 uint64_t DeriveSeed(uint64_t seed, SeedPurpose purpose);
 
 }  // namespace kvtune

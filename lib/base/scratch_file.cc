@@ -43,7 +43,7 @@ ScratchFile::~ScratchFile() {
 }
 
 void ScratchFile::Evict(std::span<std::byte> part) const {
-  // Of a shared file map: the pages leave this process and stay in the file.
+  // Because the map is shared with the file, the pages leave this process but stay in the file.
   if (!part.empty()) ::madvise(part.data(), part.size(), MADV_DONTNEED);
 }
 

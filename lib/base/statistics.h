@@ -1,4 +1,4 @@
-// Means, quantiles and bootstrap intervals over plain doubles.
+// Means, quantiles and bootstrap intervals of plain doubles.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace kvtune {
 
-// 0 for an empty span.
+// The mean of an empty span is 0.
 double Mean(std::span<const double> values);
 
 // The q-quantile by linear interpolation between order statistics (NumPy's default).
@@ -27,8 +27,8 @@ struct BootstrapOptions {
 };
 
 // Percentile bootstrap of a ratio of sums, sum(numerators) / sum(denominators), over resampled
-// indices: the mean per token when prompts, not tokens, are the independent draws.
-// REQUIRES: equal, non-zero sizes.
+// indices. This is the interval of a mean per token where prompts, not tokens, are the independent
+// draws. REQUIRES: both spans have the same size, which is not 0.
 Interval BootstrapRatioInterval(std::span<const double> numerators,
                                 std::span<const double> denominators,
                                 const BootstrapOptions& options);

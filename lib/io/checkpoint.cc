@@ -34,7 +34,7 @@ void RequireDirectory(const fs::path& directory) {
   }
 }
 
-// Tensor name to shard file name, as the index says it.
+// Maps each tensor's name to the name of its shard's file, as the index says.
 std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
   const Json index = ReadJsonFile(index_path);
   JsonFields fields(index, index_path.string());
@@ -42,7 +42,7 @@ std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
   std::map<std::string, std::string> shard_names;
   for (const std::string& tensor : weight_map.Keys()) {
     const std::string shard = weight_map.String(tensor);
-    // A checkpoint is data from elsewhere: it must not make us read files outside its directory.
+    // A checkpoint is data from elsewhere, so it must not make us read files outside its directory.
     if (shard.empty() || fs::path(shard).filename() != fs::path(shard) || shard == "..") {
       weight_map.Fail(
           tensor,
@@ -54,7 +54,8 @@ std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
   return shard_names;
 }
 
-// What the file says, however it is laid out and without what nothing is computed from.
+// What the file says, without regard to its layout and without the fields that do not influence any
+// computation.
 std::string CanonicalConfig(const fs::path& path) {
   constexpr const char* kDescriptive[] = {"_name_or_path", "transformers_version", "torch_dtype",
                                           "dtype", "use_cache"};

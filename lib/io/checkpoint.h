@@ -15,11 +15,12 @@
 
 namespace kvtune {
 
-// Shards are opened when a tensor of theirs is first asked for. Const methods are thread-safe.
+// A shard is opened when one of its tensors is first asked for. Const methods are thread-safe.
 class Checkpoint {
  public:
-  // Reads config.json and the index, or the header of the only file. Throws Error: missing
-  // directory or file, an index that names a missing shard or one outside the directory.
+  // Reads config.json and the index, or the header of the only safetensors file. Throws Error when
+  // the directory or a file is missing, and when the index names a shard that is missing or outside
+  // the directory.
   explicit Checkpoint(const std::filesystem::path& directory);
   ~Checkpoint();
 
@@ -27,19 +28,19 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   const WeightFormat& weight_format() const { return weight_format_; }
   bool Has(const std::string& tensor) const { return shard_of_.contains(tensor); }
-  // A tensor of floats. Throws Error when it is missing, of another type or its shape is not
-  // `expected_shape`; and when its shard does not hold what the index says, or also a tensor of
-  // another shard.
+  // Returns a tensor of floats. Throws Error when it is missing, is of another type or has not
+  // `expected_shape`, and when its shard lacks a tensor that the index promises or holds a tensor
+  // of another shard.
   TensorView Get(const std::string& tensor, const std::vector<int64_t>& expected_shape) const;
-  // A tensor of any type and shape. Throws Error as Get.
+  // Returns a tensor of any type and shape. Throws Error in the other cases of Get.
   TensorContents Contents(const std::string& tensor) const;
-  // Bytes of all shards.
+  // The size of all shards together.
   uint64_t weight_bytes() const;
   size_t shard_count() const { return shards_.size(); }
 
-  // Content hash of the configuration and of all tensors by name: the same for an equal model that
-  // was sharded anew, saved by another version of its library, or that tokenizes by another file
-  // (prompts are hashed as token ids). Reads every page once.
+  // The content hash of the configuration and of all tensors by name. It stays the same when an
+  // equal model is sharded anew, is saved by another version of its library, or has another
+  // tokenizer file (prompts are hashed as token ids). Computing it reads every page once.
   std::string ContentHash() const;
 
  private:
@@ -56,7 +57,8 @@ class Checkpoint {
   mutable std::mutex opening_;
 };
 
-// "llama-3-8b" of ".../llama-3-8b/": the directory's own name, for default output names.
+// The directory's own name, for example "llama-3-8b" of ".../llama-3-8b/". Default names of output
+// files use it.
 std::string ModelName(const std::filesystem::path& directory);
 
 }  // namespace kvtune

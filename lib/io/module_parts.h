@@ -16,7 +16,7 @@ namespace kvtune {
 
 using Shape = std::vector<int64_t>;
 
-// Tensors need not be aligned in their file.
+// Copies, because a tensor need not be aligned in its file.
 template <typename T>
 T LoadAt(std::span<const std::byte> bytes, int64_t index) {
   T value;
@@ -26,21 +26,23 @@ T LoadAt(std::span<const std::byte> bytes, int64_t index) {
 
 class ModuleParts {
  public:
-  // `module`: "model.layers.0.mlp.up_proj". REQUIRES: `checkpoint` outlives the parts.
+  // `module` is a name like "model.layers.0.mlp.up_proj". REQUIRES: `checkpoint` outlives the
+  // parts.
   ModuleParts(const Checkpoint& checkpoint, std::string module)
       : checkpoint_(checkpoint), module_(std::move(module)) {}
 
-  // "model.layers.0.mlp.up_proj.qweight".
+  // The full name of a part, for example "model.layers.0.mlp.up_proj.qweight".
   std::string Name(std::string_view part) const;
   bool Has(std::string_view part) const { return checkpoint_.Has(Name(part)); }
 
-  // Throws Error when the tensor is missing or has none of the types or shapes.
+  // Throws Error when the tensor is missing, or has none of these types or none of these shapes.
   TensorContents Get(std::string_view part, std::initializer_list<std::string_view> types,
                      std::initializer_list<Shape> shapes) const;
-  // The same for a tensor of floats of any type, powers of two (F8_E8M0) among them.
+  // Does the same for a tensor of floats of any type. F8_E8M0, which holds powers of two, is one of
+  // them.
   std::vector<float> GetFloats(std::string_view part, std::initializer_list<Shape> shapes) const;
 
-  // Throws Error naming model and tensor.
+  // Throws Error, which names the model and the tensor.
   [[noreturn]] void Fail(std::string_view part, const std::string& found_and_expected) const;
 
  private:

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What has to be typed so that the file's chats become texts. Quotes what a shell would split.
+// The command that turns the file's chats into texts. It quotes what a shell would split.
 std::string RenderCommand(const fs::path& file, const fs::path& model_directory) {
   const auto word = [](const std::string& text) {
     constexpr std::string_view kPlain =

@@ -1,4 +1,4 @@
-// Prompt files: one prompt a line of JSON, or plain text.
+// Prompt files, which hold one prompt in each line of JSON, or one plain text.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace kvtune {
 
-// Either text, to be tokenized, or token ids as they are.
+// A prompt is either a text that is to be tokenized, or token ids that are used as they are.
 struct RawPrompt {
   std::string text;
   std::vector<int32_t> token_ids;  // used when not empty
@@ -16,11 +16,11 @@ struct RawPrompt {
   bool is_document = false;        // a whole file of plain text, of any length
 };
 
-// `.jsonl`: {"text": "..."} or {"input_ids": [...]} a line, other keys are ignored, blank lines are
-// skipped. Any other file: one document. Throws Error for a line that has neither field (naming the
-// keys that it has), for an empty file, and for "messages", whose template is a program in a
-// language of its own: the message is the command that renders them for the model in
-// `model_directory`.
+// A `.jsonl` file has {"text": "..."} or {"input_ids": [...]} in each line; other keys are ignored
+// and blank lines are skipped. Any other file is one document. Throws Error for an empty file and
+// for a line that has neither field, whose keys it names. A line with "messages" is an error too,
+// because the template that renders them is a program in a language of its own; the error gives the
+// command that renders them for the model in `model_directory`.
 std::vector<RawPrompt> ReadPromptFile(const std::filesystem::path& path,
                                       const std::filesystem::path& model_directory);
 

@@ -17,8 +17,8 @@ namespace {
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// OCP FP8 E4M3 (torch's float8_e4m3fn): sign, 4 bits of exponent with bias 7, 3 of mantissa; no
-// infinity, and one NaN a sign.
+// OCP FP8 E4M3 (torch's float8_e4m3fn): a sign, 4 bits of exponent with bias 7, and 3 of mantissa.
+// It has no infinity, and one NaN for each sign.
 float Float8Value(unsigned byte) {
   const int exponent = static_cast<int>(byte >> 3 & 15);
   const int mantissa = static_cast<int>(byte & 7);
@@ -39,7 +39,7 @@ std::array<float, 256> ByteValues(std::string_view dtype) {
   return values;
 }
 
-// WeightCoding::kBytes.
+// A matrix stored as WeightCoding::kBytes.
 class ByteMatrix : public QuantizedMatrix {
  public:
   ByteMatrix(const ModuleParts& parts, const WeightFormat& format, int64_t rows, int64_t columns)
@@ -86,12 +86,12 @@ class ByteMatrix : public QuantizedMatrix {
   std::vector<float> scales_;        // [row blocks, scale_columns_]
 };
 
-// Where a word of eight 4-bit values keeps the value of each output: the order 0 2 4 6 1 3 5 7,
-// turned round.
+// The place of each output's value in a word of eight 4-bit values. It is the inverse of the order
+// 0 2 4 6 1 3 5 7.
 constexpr std::array<int, 8> kAwqPlaces = {0, 4, 1, 5, 2, 6, 3, 7};
 
-// WeightCoding::kAwq, kGptq and kPacked: words of 32 bits with several values each, whose scale and
-// zero point are those of the output and the input's group.
+// A matrix stored as WeightCoding::kAwq, kGptq or kPacked: words of 32 bits hold several values
+// each. A value's scale and zero point are those of its output and of its input's group.
 class WordMatrix : public QuantizedMatrix {
  public:
   WordMatrix(const ModuleParts& parts, const WeightFormat& format, int64_t rows, int64_t columns)
@@ -127,8 +127,8 @@ class WordMatrix : public QuantizedMatrix {
   }
 
   void Dequantize(int64_t first_row, int64_t row_count, float* values) const override {
-    // Neighbouring outputs lie side by side in the file, neighbouring inputs in the result: tiles
-    // keep both in the cache.
+    // Neighbouring outputs lie side by side in the file, but neighbouring inputs do so in the
+    // result. Working in tiles keeps both in the processor's cache.
     constexpr int64_t kTileRows = 64, kTileColumns = 16;
     std::array<float, kTileRows * kTileColumns> tile;
     for (int64_t row = 0; row < row_count; row += kTileRows) {
@@ -159,7 +159,7 @@ class WordMatrix : public QuantizedMatrix {
  private:
   uint32_t mask() const { return (1u << bits_) - 1; }
 
-  // In shifts: a division for every element would take most of the time.
+  // Shifts are used because a division for every element would take most of the time.
   uint32_t Code(int64_t row, int64_t column) const {
     const int word_shift = bits_ == 4 ? 3 : 2;  // eight or four values a word
     const int place = bits_ * static_cast<int>(column & ((1 << word_shift) - 1));
@@ -219,7 +219,7 @@ class WordMatrix : public QuantizedMatrix {
         const auto place = static_cast<int>(row % per_word);
         const int shift = coding_ == WeightCoding::kAwq ? 4 * kAwqPlaces[static_cast<size_t>(place)]
                                                         : bits_ * place;
-        // The first version of GPTQ stores a zero point less 1, in as many bits as any other.
+        // The first version of GPTQ stores each zero point less 1, in as many bits as other values.
         const uint32_t zero = ((LoadAt<uint32_t>(stored.bytes, word) >> shift & mask()) +
                                static_cast<uint32_t>(format.zero_offset)) &
                               mask();
@@ -239,7 +239,7 @@ class WordMatrix : public QuantizedMatrix {
   std::vector<float> zeros_;       // [groups, rows]
 };
 
-// WeightCoding::kMxfp4 (OCP Microscaling Formats, MXFP4).
+// Matrices stored as WeightCoding::kMxfp4 (MXFP4 of the OCP Microscaling Formats).
 class Mxfp4Matrix : public QuantizedMatrix {
  public:
   static constexpr int64_t kBlock = 32;
@@ -262,7 +262,7 @@ class Mxfp4Matrix : public QuantizedMatrix {
   void DropPages() const override { kvtune::DropPages(blocks_); }
 
  private:
-  // E2M1: sign, 2 bits of exponent, 1 of mantissa.
+  // E2M1 has a sign, 2 bits of exponent and 1 of mantissa.
   static constexpr std::array<float, 16> kFloat4Values = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
                                                           -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
 
@@ -293,7 +293,8 @@ std::unique_ptr<QuantizedMatrix> FindQuantizedMatrix(const Checkpoint& checkpoin
   const std::string_view stored =
       format.coding == WeightCoding::kPacked ? "weight_packed" : "qweight";
   if (parts.Has(stored)) return std::make_unique<WordMatrix>(parts, format, rows, columns);
-  // Modules that a quantizer leaves alone without saying so, lm_head above all, are floats.
+  // A module that a quantizer leaves alone without saying so, lm_head above all, is stored as
+  // floats.
   if (has_weight) return nullptr;
   throw Error(fmt::format("loading the model {}: found neither the tensor {} nor {}, expected one",
                           checkpoint.directory().string(), parts.Name(stored), name));

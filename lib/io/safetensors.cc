@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 
-// Every type of the format, so that an unread tensor of another type is no error by itself.
+// This knows every type of the format, so that a tensor that nobody reads is no error by itself.
 std::optional<uint64_t> BitsPerElement(std::string_view dtype) {
   static constexpr std::pair<uint64_t, std::string_view> kTypes[] = {
       {64, "C64"},    {64, "F64"},    {64, "I64"},        {64, "U64"},    {32, "F32"},

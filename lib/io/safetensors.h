@@ -1,8 +1,8 @@
-// Reading safetensors files: an 8-byte header length, a JSON header, then raw little-endian
-// tensors.
+// Reading safetensors files, which are an 8-byte header length, a JSON header, and then the raw
+// little-endian tensors.
 //
-// The file is memory-mapped and nothing is copied: a tensor's bytes are pages of the map.
-// Format: github.com/huggingface/safetensors, README "Format".
+// The file is memory-mapped and nothing is copied: a tensor's bytes are pages of the map. The
+// format is described in github.com/huggingface/safetensors, README "Format".
 #pragma once
 
 #include <cstdint>
@@ -33,20 +33,20 @@ struct TensorContents {
   std::span<const std::byte> bytes;
 };
 
-// "[320, 64]" for messages.
+// Returns "[320, 64]", for example, for messages.
 std::string ShapeText(std::span<const int64_t> shape);
 
 class SafetensorsFile {
  public:
-  // Throws Error for a truncated file, a header that is too long, not JSON or lies about shapes,
-  // for overlapping or out-of-range offsets, duplicate names. Tensors of a type that kvtune does
-  // not read are refused when they are asked for.
+  // Throws Error for a truncated file, for a header that is too long, is no JSON or contradicts its
+  // own shapes, for offsets that overlap or are out of range, and for duplicate names. A tensor of
+  // a type that kvtune does not read is refused only when it is asked for.
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   bool Has(const std::string& name) const { return tensors_.contains(name); }
-  // Throws Error naming file and tensor.
+  // Throws Error, which names the file and the tensor.
   TensorView Get(const std::string& name) const;
-  // The same for types that kvtune does not compute with.
+  // Does the same, also for types that kvtune does not compute with.
   TensorContents Contents(const std::string& name) const;
   std::vector<std::string> names() const;
   const std::filesystem::path& path() const { return file_.path(); }

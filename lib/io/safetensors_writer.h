@@ -1,5 +1,5 @@
-// Writing small safetensors files: scales of a quantized cache, as engines load them beside the
-// weights.
+// Writing small safetensors files. They hold the scales of a quantized cache, which engines load
+// beside the weights.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,13 @@ namespace kvtune {
 // One tensor of the file.
 struct Float32Tensor {
   std::string name;
-  std::vector<int64_t> shape;  // empty: one number
+  std::vector<int64_t> shape;  // an empty shape is that of one number
   std::vector<float> values;   // row-major
 };
 
-// In their order, in place of a file that is there. Throws Error when it cannot be written.
-// REQUIRES: names are distinct, every tensor has as many values as its shape says.
+// Writes the tensors in their order and replaces a file that exists. Throws Error when the file
+// cannot be written. REQUIRES: names are distinct, and every tensor has as many values as its shape
+// says.
 void WriteSafetensors(const std::filesystem::path& path, std::span<const Float32Tensor> tensors);
 
 }  // namespace kvtune

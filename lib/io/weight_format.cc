@@ -21,7 +21,7 @@ int64_t PositiveOrAll(JsonFields& fields, std::string_view key) {
   return value;
 }
 
-// Either spelling of an option, the newer one first.
+// Finds which of two spellings of an option the file uses, and prefers the newer one.
 std::string_view Spelling(const JsonFields& fields, std::string_view newer,
                           std::string_view older) {
   return fields.Has(newer) || !fields.Has(older) ? newer : older;
@@ -112,7 +112,7 @@ WeightFormat ParseGptq(JsonFields& fields) {
   return format;
 }
 
-// The "weights" of one of compressed-tensors' config_groups.
+// Reads the "weights" of one of the config_groups of compressed-tensors.
 WeightFormat ParseScheme(JsonFields scheme) {
   WeightFormat format;
   const std::string type = scheme.String("type");

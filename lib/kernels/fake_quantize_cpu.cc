@@ -42,7 +42,7 @@ void QuantizeRow(const float* in, float* out, int64_t size, float q_min, float q
   }
 }
 
-// A chunk of channels small enough that its scales and zeros stay in registers or first-level
+// So many channels at a time that their scales and zeros stay in registers or in the first-level
 // cache.
 constexpr int64_t kChannelChunk = 64;
 
@@ -78,7 +78,8 @@ void QuantizeColumnGroup(const float* in, float* out, int64_t group, int64_t cha
   }
 }
 
-// Everything inlined, so that each clone has its own vector code.
+// Everything that such a function calls is inlined into it, so that each clone has vector code of
+// its own.
 #if defined(__GNUC__)
 #define KVTUNE_FLATTEN __attribute__((flatten))
 #else
@@ -93,7 +94,7 @@ KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN void RoundTripOneHead(Row head,
 
 KVTUNE_VECTOR_CLONES KVTUNE_FLATTEN void RoundTripOneColumn(Row column,
                                                             const HeadArithmetic& arithmetic) {
-  RoundTripRow(column, arithmetic.numerics, arithmetic.bits, 1.0f);
+  RoundTripRow(column, {arithmetic.numerics, arithmetic.bits});
 }
 
 }  // namespace

@@ -11,7 +11,8 @@ namespace kvtune {
 namespace {
 
 // vLLM draws a Bernoulli(1/2) sequence from torch's generator with this seed: a 32-bit Mersenne
-// twister whose lowest 24 bits become a number of [0, 1); under 1/2 gives +1.
+// Twister, the lowest 24 bits of which become a number in [0, 1). A number under 1/2 gives the sign
+// +1.
 void DrawSigns(HeadArithmetic& arithmetic) {
   std::mt19937 generator(0x9E3779B9u);
   for (int64_t i = 0; i < arithmetic.rotation_block; ++i) {

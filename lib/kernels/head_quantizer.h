@@ -1,10 +1,10 @@
-// What a format does to one token of one KV head: rotate, quantize row by row, rotate back.
-// Compiled for the CPU and for CUDA.
+// What a format does to one token of one KV head: rotate it, quantize it row by row, and rotate it
+// back. This file is compiled for the CPU and for CUDA.
 //
-// The engines keep rotated keys and values, and rotate the query or the attention output instead.
+// The engines keep keys and values rotated, and rotate the query or the attention output to match.
 // The rotation R is orthogonal: q.k = (Rq).(Rk), and the sum of w_i R v_i is R times the sum of w_i
-// v_i. So rotating back what the cache returns gives the attention of the engine, and attention
-// itself needs to know nothing of it.
+// v_i. So rotating back what the cache returns gives the attention of the engine, and the code of
+// attention needs to know nothing about rotations.
 #pragma once
 
 #include "lib/core/kv_format.h"
@@ -13,18 +13,17 @@
 namespace kvtune {
 
 inline constexpr int64_t kLargestSignedBlock = 512;
-inline constexpr int kMostLevels = 16;
 
-// One side of a format for one head_dim, ready for the kernels.
+// One side of a format for one head_dim, in the form that the kernels need.
 struct HeadArithmetic {
   Numerics numerics = Numerics::kExact;
   int bits = 16;
   int64_t group = 0;  // elements in a row
   RotationKind rotation = RotationKind::kNone;
-  int64_t rotation_block = 0;  // 0: none
+  int64_t rotation_block = 0;  // 0 means no rotation
   uint64_t negative[kLargestSignedBlock / 64] =
-      {};                          // channels whose sign is flipped, kSignedHadamard
-  float levels[kMostLevels] = {};  // of kTurboquantKey, 2^bits rising ones
+      {};  // for kSignedHadamard: a bit for each channel, set where the sign is flipped
+  float levels[kMostLevels] = {};  // for kTurboquantKey: 2^bits rising levels
 };
 
 // Throws Error for a signed rotation of more than kLargestSignedBlock channels.
@@ -71,7 +70,7 @@ KVTUNE_HOST_DEVICE inline void RotateBack(Row block, const HeadArithmetic& arith
   }
 }
 
-// In place. head: all channels of one token of one KV head.
+// Quantizes `head`, all channels of one token of one KV head, in place.
 KVTUNE_HOST_DEVICE inline void RoundTripHead(Row head, const HeadArithmetic& arithmetic,
                                              float static_scale) {
   const int64_t block = arithmetic.rotation_block;
@@ -84,7 +83,7 @@ KVTUNE_HOST_DEVICE inline void RoundTripHead(Row head, const HeadArithmetic& ari
   for (int64_t i = 0; i < head.size; i += arithmetic.group) {
     const int64_t rest = head.size - i;
     RoundTripRow({&head[i], arithmetic.group < rest ? arithmetic.group : rest, head.stride},
-                 arithmetic.numerics, arithmetic.bits, scale, arithmetic.levels);
+                 {arithmetic.numerics, arithmetic.bits, scale, arithmetic.levels});
   }
   if (block > 0) {
     for (int64_t i = 0; i < head.size; i += block)

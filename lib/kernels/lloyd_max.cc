@@ -10,8 +10,8 @@
 namespace kvtune {
 namespace {
 
-// Of a normal distribution around 0, over [low, high]; `otherwise` where next to nothing of it is
-// there.
+// The mean of a normal distribution around 0 within [low, high], or `otherwise` when hardly any of
+// the distribution lies there.
 double MeanBetween(double low, double high, double variance, double otherwise) {
   constexpr int kSteps = 200;
   const double step = (high - low) / kSteps;

@@ -12,7 +12,7 @@ namespace kvtune {
 namespace {
 
 constexpr float kGeluInner = 0.7978845608028654f;  // sqrt(2 / pi)
-// Under every score that is a number.
+// This is below every score, and exp of it is 0, so that it takes no weight.
 constexpr float kNoSink = -std::numeric_limits<float>::max();
 
 KVTUNE_VECTOR_CLONES
@@ -97,7 +97,7 @@ void SoftmaxRow(float* scores, int64_t visible, float sink) {
   for (int64_t i = 0; i < visible; ++i) scores[i] *= factor;
 }
 
-// Calls row_kernel(source row, token, out row) for every head that is gathered.
+// Calls row_kernel(source row, token, out row) for every token of every head that is gathered.
 template <typename RowKernel>
 void ForEachHead(const float* source, const HeadLayout& layout, float* out,
                  const RowKernel& row_kernel) {

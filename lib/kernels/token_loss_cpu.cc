@@ -7,7 +7,8 @@
 namespace kvtune {
 namespace {
 
-// d + exp(-d) - 1 without cancellation: a series near 0, where it is d^2 / 2.
+// d + exp(-d) - 1 without cancellation. Near 0, where this is about d^2 / 2, it is computed as a
+// series.
 inline float SecondOrderTerm(float d) {
   const float near = d * d * (0.5f - d * (1.0f / 6.0f - d * (1.0f / 24.0f)));
   const float capped = d < -87.0f ? -87.0f : d;
@@ -25,7 +26,7 @@ float MaxOf(const float* x, int64_t size) {
   return max;
 }
 
-// Partial sums keep the rounding of a long vocabulary at that of a short one.
+// Partial sums keep the rounding error of a long vocabulary as small as that of a short one.
 constexpr int64_t kChunk = 4096;
 
 KVTUNE_VECTOR_CLONES
@@ -54,7 +55,7 @@ float SumOfTerms(const float* reference, const float* plan, int64_t size, float 
 LogitSummary Summarize(const float* logits, int64_t vocab) {
   LogitSummary row;
   row.max = MaxOf(logits, vocab);
-  while (logits[row.top] != row.max && row.top + 1 < vocab) ++row.top;  // the first of equals
+  while (logits[row.top] != row.max && row.top + 1 < vocab) ++row.top;  // the first of equal ones
   double sum = 0;
   for (int64_t i = 0; i < vocab; i += kChunk) {
     sum +=

@@ -1,5 +1,5 @@
-// Branch-free single-precision functions that compilers turn into vector code, and the attribute
-// that makes one binary run on every x86-64 with the widest vectors it has. Torch-free.
+// Single-precision functions without branches, which compilers turn into vector code, and the
+// attribute that makes one binary use the widest vectors of every x86-64. This file is torch-free.
 #pragma once
 
 #include <bit>
@@ -16,8 +16,9 @@ namespace kvtune {
 // Under this many elements starting threads costs more than it saves.
 inline constexpr int64_t kParallelElements = 1 << 15;
 
-// exp(x) for x <= 0; relative error under 2e-7. Cephes' expf: x = n ln 2 + r, a polynomial in r,
-// then n into the exponent bits. Results under the smallest normal float are as good as 0.
+// exp(x) for x <= 0, with a relative error under 2e-7. This is Cephes' expf: x = n ln 2 + r, where
+// r goes into a polynomial and n into the bits of the exponent. Results under the smallest normal
+// float are not exact, because they count as 0 in every sum.
 inline float ExpNonPositive(float x) {
   x = x < -87.0f ? -87.0f : x;
   const float n = __builtin_rintf(x * 1.44269504088896341f);
@@ -33,8 +34,8 @@ inline float ExpNonPositive(float x) {
   return p * std::bit_cast<float>(exponent << 23);
 }
 
-// tanh(x); relative error under 3e-7. Cephes' tanhf: a polynomial near 0, where the quotient of
-// exponentials would cancel.
+// tanh(x), with a relative error under 3e-7. This is Cephes' tanhf, with a polynomial near 0, where
+// the quotient of exponentials would cancel.
 inline float Tanh(float x) {
   const float magnitude = x < 0 ? -x : x;
   const float e = ExpNonPositive(-2.0f * magnitude);

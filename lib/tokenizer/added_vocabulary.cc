@@ -10,7 +10,7 @@
 #include "lib/base/error.h"
 #include "lib/tokenizer/unicode.h"
 
-// Behaviour follows `tokenizers` 0.23 (tokenizers/src/tokenizer/added_vocabulary.rs).
+// The behaviour follows `tokenizers` 0.23 (tokenizers/src/tokenizer/added_vocabulary.rs).
 
 namespace kvtune::tokenizer {
 
@@ -40,7 +40,7 @@ std::vector<AddedToken> ReadAddedTokens(JsonFields& fields, const Vocabulary& vo
     token.strips_left = entry.Bool("lstrip");
     token.strips_right = entry.Bool("rstrip");
     token.is_normalized = entry.Bool("normalized");
-    entry.Ignore("special");  // only tells decoders what they may skip
+    entry.Ignore("special");  // it only tells decoders what they may skip
     entry.RequireNoOthers();
     tokens.push_back(std::move(token));
   }
@@ -52,7 +52,7 @@ class AddedVocabulary::Trie {
  public:
   Trie() : nodes_(1) {}
 
-  // `value` is what Find gives. Returns false where `pattern` is there already.
+  // `value` is what Find will give. Returns false when `pattern` is already there.
   bool Insert(std::string_view pattern, size_t value) {
     starts_[static_cast<unsigned char>(pattern.front())] = true;
     size_t node = 0;
@@ -68,7 +68,7 @@ class AddedVocabulary::Trie {
     size_t value;
   };
 
-  // The leftmost match that starts at `begin` or later, the longest of those.
+  // Finds the leftmost match that starts at `begin` or later, and of several there the longest.
   std::optional<Found> Find(std::string_view text, size_t begin) const {
     for (; begin < text.size(); ++begin) {
       if (!starts_[static_cast<unsigned char>(text[begin])]) continue;
@@ -112,7 +112,8 @@ class AddedVocabulary::Trie {
   }
 
   std::vector<Node> nodes_;
-  std::array<bool, 256> starts_ = {};  // lets Find pass most bytes without a look at the nodes
+  std::array<bool, 256> starts_ =
+      {};  // lets Find pass over most bytes without looking at the nodes
 };
 
 AddedVocabulary::AddedVocabulary(std::vector<AddedToken> tokens, const Normalizer* normalizer,
@@ -151,8 +152,9 @@ std::vector<TextPart> AddedVocabulary::SplitNormalized(std::string_view text) co
   return Split(text, *normalized_);
 }
 
-// `find_matches` of added_vocabulary.rs. The search goes on behind the match itself, not behind the
-// whitespace that the match took: a token that begins with whitespace may still be found there.
+// This is `find_matches` of added_vocabulary.rs. The search goes on behind the match itself, and
+// not behind the whitespace that the match took, because a token that begins with whitespace may
+// still be found there.
 std::vector<TextPart> AddedVocabulary::Split(std::string_view text, const Trie& trie) const {
   std::vector<TextPart> parts;
   size_t covered = 0;

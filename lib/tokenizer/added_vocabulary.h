@@ -1,5 +1,5 @@
-// Tokens that are cut out of a text whole, before any other stage sees it: <s>, <|im_start|>, runs
-// of spaces and the like.
+// Added tokens, such as <s>, <|im_start|> and runs of spaces: they are cut out of a text as a whole
+// before any other stage sees it.
 #pragma once
 
 #include <cstddef>
@@ -19,42 +19,45 @@ namespace kvtune::tokenizer {
 struct AddedToken {
   int32_t id;
   std::string content;
-  bool is_single_word;  // only where no word character touches it
-  bool strips_left;     // takes the whitespace before it
-  bool strips_right;    // takes the whitespace behind it
-  bool is_normalized;   // is looked for in the normalized text, in its own normalized form
+  bool is_single_word;  // it counts only where no word character touches it
+  bool strips_left;     // it takes the whitespace before it
+  bool strips_right;    // it takes the whitespace behind it
+  bool is_normalized;   // its normalized form is looked for in the normalized text
 };
 
-// Reads the "added_tokens" of `fields`. Their ids must be those that `tokenizers` gives them, which
-// does not read the file's: the id in `vocabulary`, or else the next free one in file order. Throws
-// Error where they differ, and where an id or a content comes twice.
+// Reads the "added_tokens" of `fields`. Hugging Face's `tokenizers` does not read the ids that the
+// file gives them: a token gets its id in `vocabulary`, or else the next free id in the order of
+// the file. Throws Error where the file's ids differ from these, and where an id or a content comes
+// twice.
 std::vector<AddedToken> ReadAddedTokens(JsonFields& fields, const Vocabulary& vocabulary);
 
-// A part of a text: an added token, or what is left between two.
+// A part of a text is an added token, or what is left between two of them.
 struct TextPart {
   static constexpr int32_t kText = -1;
   size_t begin;
   size_t end;
-  int32_t id;  // kText, or of the added token
+  int32_t id;  // kText, or the id of the added token
 };
 
 class AddedVocabulary {
  public:
-  // `normalizer` may be null. Throws Error naming `where` when two tokens look the same in
+  // `normalizer` may be null. Throws Error, which names `where`, when two tokens look the same in
   // normalized text.
   AddedVocabulary(std::vector<AddedToken> tokens, const Normalizer* normalizer,
                   const std::string& where);
   ~AddedVocabulary();
 
-  // Cuts at the tokens that are looked for in raw text. Parts are in order; the longest of the
-  // tokens that start leftmost wins. Const and thread-safe, as all below.
+  // Cuts at the tokens that are looked for in raw text, and returns the parts in order. Of the
+  // tokens that start leftmost the longest wins. This and all methods below are const and
+  // thread-safe.
   std::vector<TextPart> SplitRaw(std::string_view text) const;
   // Cuts at the tokens that are looked for in normalized text.
   std::vector<TextPart> SplitNormalized(std::string_view text) const;
 
-  // What a decoder gets for an added token; null where `id` is none.
+  // The text that a decoder gets for an added token, or null when `id` is not that of an added
+  // token.
   const std::string* TokenOf(int32_t id) const;
-  // Highest id + 1; 0 without added tokens.
+  // The highest id + 1, or 0 when there are no added tokens.
   int32_t id_end() const;
 
  private:
@@ -63,7 +66,7 @@ class AddedVocabulary {
   std::vector<TextPart> Split(std::string_view text, const Trie& trie) const;
 
   std::vector<AddedToken> tokens_;
-  std::map<int32_t, std::string> texts_by_id_;  // normalized where the token is
+  std::map<int32_t, std::string> texts_by_id_;  // normalized if the token is
   std::unique_ptr<Trie> raw_;
   std::unique_ptr<Trie> normalized_;
 };

@@ -11,15 +11,15 @@
 #include "lib/tokenizer/component_json.h"
 #include "lib/tokenizer/unicode.h"
 
-// Behaviour follows `tokenizers` 0.23 (tokenizers/src/models/bpe/model.rs, word.rs) with one
-// exception: a character that has no token, in a model without unk_token, is an Error here and
+// The behaviour follows `tokenizers` 0.23 (tokenizers/src/models/bpe/model.rs, word.rs) with one
+// exception: in a model without unk_token, a character that has no token is an Error here and is
 // dropped there.
 
 namespace kvtune::tokenizer {
 
-// A token of a word while pairs merge; the tokens form a list by index.
+// A token of a word while pairs merge. The tokens form a linked list by their indices.
 struct BpeModel::Symbol {
-  int32_t id;  // kNone once it was merged into its left neighbour
+  int32_t id;  // kNone after it was merged into its left neighbour
   int32_t previous;
   int32_t next;
 };
@@ -30,7 +30,7 @@ struct BpeModel::Workspace {
   std::vector<uint64_t> queue;  // a min-heap of rank << 32 | index of the left symbol
 };
 
-// A workspace of the pool, given back on destruction.
+// A workspace that is borrowed from the pool, and given back on destruction.
 class BpeModel::Lease {
  public:
   explicit Lease(const BpeModel& model) : model_(model) {
@@ -141,8 +141,8 @@ void BpeModel::AppendWordIds(std::string_view word, Workspace& workspace,
   }
 }
 
-// `merge_word` of model.rs, down to its order: an unknown token waits for the next known character,
-// and bytes do not count as one.
+// This is `merge_word` of model.rs, down to its order: an unknown token waits for the next known
+// character, and bytes do not count as one.
 void BpeModel::PutSymbols(std::string_view word, Workspace& workspace) const {
   std::vector<Symbol>& symbols = workspace.symbols;
   symbols.clear();
@@ -189,10 +189,10 @@ bool BpeModel::PutBytes(std::string_view character, Workspace& workspace) const 
   return true;
 }
 
-// Lowest rank first, leftmost first among equal ranks. With a heap a word of n characters takes
-// O(n log n) steps, which matters where a word is a whole text (Llama 2). An entry of the heap is
-// stale once one of its symbols merged otherwise: then the pair at its place has another rank or is
-// gone.
+// Merges the lowest rank first, and among equal ranks the leftmost pair. With a heap a word of n
+// characters takes O(n log n) steps, which matters where a word is a whole text (Llama 2). An entry
+// of the heap is stale when one of its symbols has merged with another. Then the pair at its place
+// has another rank or is gone.
 void BpeModel::MergeSymbols(Workspace& workspace) const {
   std::vector<Symbol>& symbols = workspace.symbols;
   std::vector<uint64_t>& queue = workspace.queue;
@@ -240,7 +240,7 @@ void BpeModel::MergeSymbols(Workspace& workspace) const {
 
 std::unique_ptr<Model> MakeModel(JsonFields fields, const std::vector<MergeRule>& merges,
                                  const Vocabulary& vocabulary) {
-  // Files of 2019 name no type; they are told apart by their fields, and only BPE has merges.
+  // Files of 2019 name no type. They are told apart by their fields, of which only BPE has merges.
   fields.Ignore("type");
   const bool is_untyped_bpe = !fields.Has("type") && fields.Has("merges");
   if (!is_untyped_bpe) {

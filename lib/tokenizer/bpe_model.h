@@ -1,5 +1,6 @@
-// Byte-pair encoding: characters become tokens, then the best-ranked adjacent pair merges, again
-// and again (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units").
+// Byte-pair encoding: each character becomes a token, and then the best-ranked pair of neighbours
+// merges, again and again (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with
+// Subword Units").
 #pragma once
 
 #include <array>
@@ -19,18 +20,18 @@
 namespace kvtune::tokenizer {
 
 struct BpeOptions {
-  std::optional<std::string> unknown_token;  // for characters without a token
+  std::optional<std::string> unknown_token;  // the token of characters that have none
   bool fuses_unknown = false;                // neighbouring unknown characters become one token
-  bool uses_byte_fallback = false;  // unknown characters become their bytes: <0xE2> <0x82> ...
-  bool ignores_merges = false;      // a word that is a token is that token, whatever merges say
+  bool uses_byte_fallback = false;  // an unknown character becomes its bytes: <0xE2> <0x82> ...
+  bool ignores_merges = false;  // a word that is a token stays that token, whatever the merges say
 };
 
-// Thread safety: const methods may run at the same time. Each call borrows a workspace (word cache
-// and buffers) from a pool behind a mutex, so that there is one lock for a text and none for a
-// word, and as many caches as there were threads at once.
+// Const methods may run at the same time. Each call borrows a workspace (a word cache and buffers)
+// from a pool behind a mutex. So a text takes one lock and a word none, and there are only as many
+// caches as threads that ever ran at the same time.
 class BpeModel : public Model {
  public:
-  // `vocabulary` must outlive the model. Throws Error naming `where`.
+  // `vocabulary` must outlive the model. Throws Error, which names `where`.
   BpeModel(const Vocabulary& vocabulary, const std::vector<MergeRule>& merges,
            const BpeOptions& options, const std::string& where);
   ~BpeModel() override;

@@ -7,12 +7,12 @@
 namespace kvtune::tokenizer {
 namespace {
 
-constexpr char32_t kMovedBytes = 0x100;  // where the unprintable bytes go
-constexpr char32_t kTableEnd = 0x144;    // one past the last of them
+constexpr char32_t kMovedBytes = 0x100;  // the first character of the unprintable bytes
+constexpr char32_t kTableEnd = 0x144;    // one past their last character
 
 struct ByteTable {
   std::array<std::string, 256> characters;  // UTF-8
-  std::array<int, kTableEnd> bytes;         // -1: no byte
+  std::array<int, kTableEnd> bytes;         // -1 where a character stands for no byte
 };
 
 ByteTable MakeByteTable() {

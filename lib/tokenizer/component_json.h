@@ -1,4 +1,5 @@
-// Reading the configuration of one tokenizer component ({"type": "...", options}).
+// Reading the configuration of one component of a tokenizer, a JSON object with a "type" and
+// options.
 #pragma once
 
 #include <initializer_list>
@@ -9,16 +10,18 @@
 
 namespace kvtune::tokenizer {
 
-// An option that may be missing or null. Throws Error when it has another type.
+// Returns the option, or `default_value` when it is missing or null. Throws Error when it has
+// another type.
 bool BoolOr(JsonFields& fields, std::string_view key, bool default_value);
 
-// The one character that `key` must hold. Throws Error.
+// Returns the one character that `key` must hold. Throws Error when it holds anything else.
 char32_t Character(JsonFields& fields, std::string_view key);
 
-// An option that we do not implement must be missing, null or an empty text. Throws Error.
+// Throws Error unless the option, which kvtune does not implement, is missing, null or an empty
+// text.
 void RequireUnset(JsonFields& fields, std::string_view key);
 
-// Throws Error: `fields` is a component of a type that we do not have.
+// Throws Error, which says that `fields` is a component of a type that kvtune does not have.
 [[noreturn]] void FailUnknownType(const JsonFields& fields, std::string_view found,
                                   std::initializer_list<std::string_view> supported);
 

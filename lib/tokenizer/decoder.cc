@@ -12,8 +12,8 @@
 #include "lib/tokenizer/pattern.h"
 #include "lib/tokenizer/unicode.h"
 
-// Behaviour follows `tokenizers` 0.23 (tokenizers/src/decoders/*.rs, pre_tokenizers/byte_level.rs,
-// pre_tokenizers/metaspace.rs, normalizers/replace.rs).
+// The behaviour follows `tokenizers` 0.23 (tokenizers/src/decoders/*.rs,
+// pre_tokenizers/byte_level.rs, pre_tokenizers/metaspace.rs, normalizers/replace.rs).
 
 namespace kvtune::tokenizer {
 namespace {
@@ -29,8 +29,8 @@ class Sequence : public Decoder {
   std::vector<std::unique_ptr<Decoder>> steps_;
 };
 
-// Characters become bytes again. A token with a character outside of the table, as added tokens may
-// have, is taken as it is.
+// Turns characters into bytes again. A token with a character outside of the table, which added
+// tokens may have, is taken as it is.
 class ByteLevel : public Decoder {
  public:
   void Decode(std::vector<std::string>& tokens) const override {
@@ -53,8 +53,8 @@ class ByteLevel : public Decoder {
   }
 };
 
-// Runs of <0xE2>-like tokens become the characters that they spell, or one U+FFFD a byte where they
-// spell none.
+// Turns runs of tokens like <0xE2> into the characters that they spell, or into one U+FFFD for each
+// byte when they spell none.
 class ByteFallback : public Decoder {
  public:
   void Decode(std::vector<std::string>& tokens) const override {
@@ -136,7 +136,8 @@ class Strip : public Decoder {
   int64_t stop_;
 };
 
-// Marks become spaces; those of the first token go, unless no mark was ever prepended.
+// Turns marks into spaces. Those of the first token are dropped, unless the tokenizer prepends no
+// mark.
 class Metaspace : public Decoder {
  public:
   explicit Metaspace(const MetaspaceOptions& options)

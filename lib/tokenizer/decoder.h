@@ -1,4 +1,4 @@
-// The way back: turns the texts of tokens into the text that they stand for.
+// The last stage of a tokenizer: turns the texts of tokens back into the text that they stand for.
 #pragma once
 
 #include <memory>
@@ -12,11 +12,13 @@ namespace kvtune::tokenizer {
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // Rewrites the token texts in place; their concatenation is the result. Const and thread-safe.
+  // Rewrites the texts of the tokens in place, so that their concatenation is the result. It is
+  // const and thread-safe.
   virtual void Decode(std::vector<std::string>& tokens) const = 0;
 };
 
-// Builds the decoder that `fields` describes. Throws Error naming an unknown type or option.
+// Builds the decoder that `fields` describes. Throws Error, which names the type or option, when
+// one is unknown.
 std::unique_ptr<Decoder> MakeDecoder(JsonFields fields);
 
 }  // namespace kvtune::tokenizer

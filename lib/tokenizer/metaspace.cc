@@ -26,7 +26,7 @@ MetaspaceOptions ReadMetaspaceOptions(JsonFields& fields) {
   AppendUtf8(Character(fields, "replacement"), options.mark);
   options.prepend_scheme = ReadPrependScheme(fields);
   options.splits = BoolOr(fields, "split", true);
-  fields.Ignore("str_rep");  // written by old versions, a copy of "replacement"
+  fields.Ignore("str_rep");  // a copy of "replacement" that old versions wrote
   if (!BoolOr(fields, "add_prefix_space", true) &&
       options.prepend_scheme != PrependScheme::kNever) {
     fields.Fail("add_prefix_space", "found false, expected it to go with prepend_scheme \"never\"");

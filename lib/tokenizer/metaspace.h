@@ -1,4 +1,4 @@
-// The options of Metaspace, which is a pre-tokenizer and a decoder.
+// The options of Metaspace, which is both a pre-tokenizer and a decoder.
 #pragma once
 
 #include <string>
@@ -8,19 +8,20 @@
 namespace kvtune::tokenizer {
 
 enum class PrependScheme {
-  kAlways,  // a mark before every piece of text between added tokens
-  kFirst,   // only before the piece that starts the input
+  kAlways,  // there is a mark before every piece of text between added tokens
+  kFirst,   // there is one only before the piece that starts the input
   kNever,
 };
 
 struct MetaspaceOptions {
-  std::string mark;  // what stands for a space, one character in UTF-8, as a rule U+2581
+  std::string mark;  // one character in UTF-8 that stands for a space, usually U+2581
   PrependScheme prepend_scheme = PrependScheme::kAlways;
-  bool splits = true;  // cut before every mark; off in tokenizers whose words are whole texts
+  bool splits = true;  // the text is cut before every mark; off where words are whole texts
 };
 
-// Throws Error. Reads the older "add_prefix_space" as tokenizers/src/pre_tokenizers/metaspace.rs
-// does: false must go with prepend_scheme "never".
+// Throws Error for a wrong option. Reads the older "add_prefix_space" as
+// tokenizers/src/pre_tokenizers/metaspace.rs does: false is allowed only with prepend_scheme
+// "never".
 MetaspaceOptions ReadMetaspaceOptions(JsonFields& fields);
 
 }  // namespace kvtune::tokenizer

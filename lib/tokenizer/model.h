@@ -15,12 +15,13 @@ namespace kvtune::tokenizer {
 class Model {
  public:
   virtual ~Model() = default;
-  // Appends the ids of every word. Const and thread-safe. Throws Error where a character has no
-  // token and the model has no token for unknown ones.
+  // Appends the ids of every word. It is const and thread-safe. Throws Error when a character has
+  // no token and the model has no token for unknown characters.
   virtual void AppendIds(const WordList& list, std::vector<int32_t>& ids) const = 0;
 };
 
-// Builds the model that `fields` and `merges` describe. `vocabulary` must outlive it. Throws Error.
+// Builds the model that `fields` and `merges` describe. `vocabulary` must outlive it. Throws Error
+// for a type or option that kvtune does not have.
 std::unique_ptr<Model> MakeModel(JsonFields fields, const std::vector<MergeRule>& merges,
                                  const Vocabulary& vocabulary);
 

@@ -9,8 +9,8 @@
 #include "lib/tokenizer/pattern.h"
 #include "lib/tokenizer/unicode.h"
 
-// Behaviour follows `tokenizers` 0.23 (tokenizers/src/normalizers/*.rs). There a text carries the
-// origin of every byte; `starts_input` keeps the one bit of it that token ids depend on.
+// The behaviour follows `tokenizers` 0.23 (tokenizers/src/normalizers/*.rs). There a text carries
+// the origin of every byte; `starts_input` keeps the only bit of this that token ids depend on.
 
 namespace kvtune::tokenizer {
 namespace {
@@ -108,7 +108,7 @@ class Strip : public Normalizer {
   bool strips_right_;
 };
 
-// Rewrites one code point at a time; what appends nothing drops the code point.
+// Rewrites one code point at a time. Where nothing is appended the code point is dropped.
 class CharacterMap : public Normalizer {
  public:
   using Append = void (*)(char32_t, std::string&);

@@ -22,7 +22,7 @@ std::string OnigMessage(int code, OnigErrorInfo* info = nullptr) {
   return std::string(reinterpret_cast<const char*>(buffer), static_cast<size_t>(length));
 }
 
-// Oniguruma wants to be told once which encodings a program uses, before threads start matching.
+// Oniguruma must be told once which encodings a program uses, before threads start matching.
 void InitializeOnce() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -31,7 +31,7 @@ void InitializeOnce() {
   });
 }
 
-// The positions of one match, reused from search to search.
+// The positions of one match. Searches reuse it, so that they need not allocate.
 class Region {
  public:
   Region() = default;
@@ -108,13 +108,13 @@ void Pattern::AppendCover(std::string_view text, std::vector<CoverPart>& cover) 
 }
 
 // The iteration rule is that of rust-onig's FindMatches (onig/src/find.rs): an empty match right
-// behind the previous match does not count, the search goes on one character later.
+// behind the previous match does not count, and the search goes on one character later.
 void Pattern::AppendRegexCover(std::string_view text, std::vector<CoverPart>& cover) const {
   if (text.empty()) return;
   const OnigUChar* begin = Bytes(text.data());
   const OnigUChar* end = begin + text.size();
   Region region;
-  size_t covered = 0;   // everything before is in the cover
+  size_t covered = 0;   // everything before this is in the cover
   size_t position = 0;  // where the next search starts
   bool has_match = false;
   while (position <= text.size()) {

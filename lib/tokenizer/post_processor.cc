@@ -8,8 +8,8 @@
 
 #include "lib/tokenizer/component_json.h"
 
-// Behaviour follows `tokenizers` 0.23 (tokenizers/src/processors/*.rs) for single texts; the "pair"
-// templates serve tasks that compare two texts.
+// The behaviour follows `tokenizers` 0.23 (tokenizers/src/processors/*.rs) for single texts. The
+// "pair" templates are not used, because they serve tasks that compare two texts.
 
 namespace kvtune::tokenizer {
 namespace {
@@ -27,7 +27,7 @@ class Sequence : public PostProcessor {
   std::vector<std::unique_ptr<PostProcessor>> steps_;
 };
 
-// Moves offsets, which we do not have.
+// It moves offsets only, which kvtune does not have.
 class ByteLevel : public PostProcessor {
  public:
   std::vector<int32_t> Process(std::vector<int32_t> ids, SpecialTokens) const override {
@@ -104,7 +104,7 @@ std::unique_ptr<PostProcessor> MakeTemplate(JsonFields& fields) {
   return std::make_unique<Template>(std::move(pieces));
 }
 
-// ["<s>", 0]: a token and its id.
+// Reads an array like ["<s>", 0], which is a token and its id.
 std::vector<int32_t> ReadTokenAndId(JsonFields& fields, std::string_view key) {
   const Json& pair = fields.Value(key);
   if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() ||
@@ -114,7 +114,7 @@ std::vector<int32_t> ReadTokenAndId(JsonFields& fields, std::string_view key) {
   return {pair[1].get<int32_t>()};
 }
 
-// Roberta's only differ in offsets.
+// RobertaProcessing differs from it only in offsets.
 std::unique_ptr<PostProcessor> MakeBertProcessing(JsonFields& fields) {
   for (const char* option : {"trim_offsets", "add_prefix_space"}) fields.Ignore(option);
   const std::vector<int32_t> first = ReadTokenAndId(fields, "cls"),

@@ -13,12 +13,13 @@ namespace kvtune::tokenizer {
 class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
-  // Const and thread-safe.
+  // It is const and thread-safe.
   virtual std::vector<int32_t> Process(std::vector<int32_t> ids,
                                        SpecialTokens special_tokens) const = 0;
 };
 
-// Builds the post-processor that `fields` describes. Throws Error naming an unknown type or option.
+// Builds the post-processor that `fields` describes. Throws Error, which names the type or option,
+// when one is unknown.
 std::unique_ptr<PostProcessor> MakePostProcessor(JsonFields fields);
 
 }  // namespace kvtune::tokenizer

@@ -11,12 +11,13 @@
 #include "lib/tokenizer/split_behavior.h"
 #include "lib/tokenizer/unicode.h"
 
-// Behaviour follows `tokenizers` 0.23 (tokenizers/src/pre_tokenizers/*.rs).
+// The behaviour follows `tokenizers` 0.23 (tokenizers/src/pre_tokenizers/*.rs).
 
 namespace kvtune::tokenizer {
 namespace {
 
-// Appends the parts of `word` as words of their own; `offset` is where the cover's zero lies.
+// Appends the parts of `word` as words of their own. `offset` is the position in the buffer where
+// the cover begins to count.
 void AppendParts(const WordRange& word, size_t offset, const std::vector<CoverPart>& parts,
                  std::vector<WordRange>& words) {
   for (const CoverPart& part : parts) {
@@ -36,7 +37,7 @@ class Sequence : public PreTokenizer {
   std::vector<std::unique_ptr<PreTokenizer>> steps_;
 };
 
-// Splits at a pattern; the text stays as it is.
+// Splits at a pattern, and leaves the text as it is.
 class Split : public PreTokenizer {
  public:
   Split(Pattern pattern, SplitBehavior behavior, bool inverts)
@@ -99,7 +100,8 @@ class CharacterSplit : public PreTokenizer {
   SplitBehavior behavior_;
 };
 
-// `\w+|[^\w\s]+` of Rust's regex crate, written out because Oniguruma's \w is another set.
+// Matches `\w+|[^\w\s]+` of Rust's regex crate. It is written out because Oniguruma's \w is another
+// set.
 class Whitespace : public PreTokenizer {
  public:
   void PreTokenize(WordList& list) const override {
@@ -127,8 +129,8 @@ class Whitespace : public PreTokenizer {
   }
 };
 
-// GPT-2's byte-level cutting: optional leading space, the pattern of its encoder.py, then bytes
-// written as characters.
+// Cuts as GPT-2 does: puts a space before the text where the options say so, splits at the pattern
+// of its encoder.py, and then writes bytes as characters.
 class ByteLevel : public PreTokenizer {
  public:
   ByteLevel(bool adds_prefix_space, bool uses_pattern, const std::string& where)
@@ -171,7 +173,8 @@ class ByteLevel : public PreTokenizer {
   Pattern pattern_;
 };
 
-// SentencePiece's view of spaces: a visible mark in their place and, often, one before the text.
+// Treats spaces as SentencePiece does: a visible mark takes their place, and often there is one
+// before the text.
 class MetaspaceSplit : public PreTokenizer {
  public:
   explicit MetaspaceSplit(const MetaspaceOptions& options)
@@ -223,7 +226,7 @@ std::unique_ptr<PreTokenizer> MakeSequence(JsonFields& fields) {
 }
 
 std::unique_ptr<PreTokenizer> MakeByteLevel(JsonFields& fields) {
-  fields.Ignore("trim_offsets");  // moves offsets, not ids
+  fields.Ignore("trim_offsets");  // it moves offsets, and changes no ids
   const bool adds_prefix_space = fields.Bool("add_prefix_space");
   return std::make_unique<ByteLevel>(adds_prefix_space, BoolOr(fields, "use_regex", true),
                                      fields.where());

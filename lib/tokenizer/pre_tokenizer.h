@@ -1,4 +1,5 @@
-// The second stage of a tokenizer: cuts a normalized text into words. No token crosses a word.
+// The second stage of a tokenizer: cuts a normalized text into words. No token reaches from one
+// word into another.
 #pragma once
 
 #include <cstddef>
@@ -14,11 +15,11 @@ namespace kvtune::tokenizer {
 struct WordRange {
   size_t begin;
   size_t end;         // end > begin
-  bool starts_input;  // the word's first character came from the first character of the whole input
+  bool starts_input;  // its first character came from the first character of the whole input
 };
 
-// One buffer with the ranges of its words, so that cutting and rewriting allocate per text and not
-// per word. Words are in order and need not cover the buffer.
+// One buffer with the ranges of its words, so that cutting and rewriting allocate memory once for a
+// text and not for each word. Words are in order and need not cover the buffer.
 struct WordList {
   std::string text;
   std::vector<WordRange> words;
@@ -31,12 +32,13 @@ struct WordList {
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  // Cuts every word of `list` into smaller ones, rewriting them where the component says so.
-  // REQUIRES: valid UTF-8. Const and thread-safe.
+  // Cuts every word of `list` into smaller ones, and rewrites them where the component says so. It
+  // is const and thread-safe. REQUIRES: valid UTF-8.
   virtual void PreTokenize(WordList& list) const = 0;
 };
 
-// Builds the pre-tokenizer that `fields` describes. Throws Error naming an unknown type or option.
+// Builds the pre-tokenizer that `fields` describes. Throws Error, which names the type or option,
+// when one is unknown.
 std::unique_ptr<PreTokenizer> MakePreTokenizer(JsonFields fields);
 
 }  // namespace kvtune::tokenizer

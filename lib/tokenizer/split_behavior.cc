@@ -8,8 +8,9 @@ namespace kvtune::tokenizer {
 namespace {
 
 // Joins a part to the one kept before it where `joins(is_match, previous_is_match)` says so.
-// "Previous" is the neighbour in the cover, joined or not; before the first part there is no match.
-// These are the folds of NormalizedString::split (tokenizers/src/tokenizer/normalizer.rs).
+// "Previous" is the neighbour in the cover, whether it was joined or not. The first part counts as
+// having no match before it. These are the folds of NormalizedString::split
+// (tokenizers/src/tokenizer/normalizer.rs).
 template <typename Joins>
 void JoinNeighbours(std::vector<CoverPart>& parts, const Joins& joins) {
   size_t kept = 0;

@@ -1,4 +1,4 @@
-// What becomes of the matches when a word is split at a pattern.
+// What happens to the matches when a word is split at a pattern.
 #pragma once
 
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace kvtune::tokenizer {
 
-// "the-final--countdown" split at "-":
+// The examples split "the-final--countdown" at "-".
 enum class SplitBehavior {
   kRemoved,             // the | final | countdown
   kIsolated,            // the | - | final | - | - | countdown
@@ -17,11 +17,11 @@ enum class SplitBehavior {
   kContiguous,          // the | - | final | -- | countdown
 };
 
-// Reads `key` of `fields`. Throws Error naming an unknown behavior.
+// Reads `key` of `fields`. Throws Error, which names the behavior, when it is unknown.
 SplitBehavior ReadSplitBehavior(JsonFields& fields, std::string_view key);
 
-// Turns the cover of a word into its parts, in place. Parts may be empty; `is_match` has no meaning
-// afterwards.
+// Turns the cover of a word into the parts that the word is split into, in place. Parts may be
+// empty, and `is_match` has no meaning afterwards.
 void ApplySplitBehavior(SplitBehavior behavior, std::vector<CoverPart>& cover);
 
 }  // namespace kvtune::tokenizer

@@ -22,7 +22,7 @@
 
 namespace kvtune {
 
-// The stages in the order of encoding; those that may be missing are null.
+// The stages in the order of encoding. A stage that the file lacks is null.
 struct Tokenizer::Parts {
   std::unique_ptr<tokenizer::Vocabulary> vocabulary;
   std::unique_ptr<tokenizer::Normalizer> normalizer;
@@ -35,7 +35,7 @@ struct Tokenizer::Parts {
 
 namespace {
 
-// Null where the component is missing or null in the file.
+// Returns null when the component is missing or null in the file.
 template <typename Component>
 std::unique_ptr<Component> MakeOptional(JsonFields& fields, std::string_view key,
                                         std::unique_ptr<Component> (*make)(JsonFields)) {
@@ -43,7 +43,7 @@ std::unique_ptr<Component> MakeOptional(JsonFields& fields, std::string_view key
   return fields.Has(key) ? make(fields.Object(key)) : nullptr;
 }
 
-// Both would change ids behind the caller's back.
+// Truncation and padding would change ids behind the caller's back.
 void RequireNull(JsonFields& fields, std::string_view key) {
   fields.Ignore(key);
   if (fields.Has(key)) {

@@ -1,8 +1,9 @@
-// Text to token ids and back, as a model's tokenizer.json says.
+// Turns text into token ids and back, as a model's tokenizer.json says.
 //
-// Goal: the ids that Hugging Face's `tokenizers` gives, for the byte-pair encoding models that
-// serve language models today. Non-goals: training, offsets, pairs of texts, other models than BPE.
-// A file that asks for something else is refused by name: a wrong token is worse than none.
+// The goal is to give the ids that Hugging Face's `tokenizers` gives, for the byte-pair encodings
+// that language models use today. Training, offsets, pairs of texts and models other than BPE are
+// not goals. A file that asks for something else is refused, and the refusal names it, because a
+// wrong token is worse than none.
 #pragma once
 
 #include <cstdint>
@@ -16,36 +17,36 @@
 namespace kvtune {
 
 enum class SpecialTokens {
-  kAdd,   // with what the post-processor puts around a text: a beginning-of-sequence token and the
-          // like
-  kOmit,  // the text alone; special tokens written out in the text still count
+  kAdd,   // adds what the post-processor puts around a text, such as a beginning-of-sequence token
+  kOmit,  // encodes the text alone; special tokens written out in the text still count
 };
 
-// Const methods are thread-safe. Each thread that encodes at the same time gets a word cache of its
-// own (up to 4 MB), kept for the next call.
+// Const methods are thread-safe. Each of the threads that encode at the same time gets a word cache
+// of its own (up to 4 MB), which is kept for the next call.
 class Tokenizer {
  public:
-  // Reads a tokenizer.json. Throws Error naming the file, the component and what is supported.
+  // Reads a tokenizer.json. Throws Error, which names the file, the component and what is
+  // supported.
   static Tokenizer FromFile(const std::filesystem::path& tokenizer_json);
-  // The same from memory; `source` names the text in messages.
+  // Does the same with a text in memory, which messages call `source`.
   static Tokenizer FromJson(std::string_view json, const std::string& source);
 
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Throws Error with the byte offset where `text` is not UTF-8, and where a character has no token
-  // and the model knows no substitute.
+  // Throws Error when `text` is not UTF-8, with the offset of the byte, and when a character has no
+  // token and the model has no substitute.
   std::vector<int32_t> Encode(std::string_view text, SpecialTokens special_tokens) const;
 
-  // Special tokens are written out. Ids without a token give nothing: models have more rows in
-  // their embedding than their tokenizer has tokens. Always valid UTF-8.
+  // Special tokens are written out. An id without a token gives no text, because models have more
+  // rows in their embedding than their tokenizer has tokens. The result is always valid UTF-8.
   std::string Decode(std::span<const int32_t> ids) const;
 
-  // Highest id + 1, added tokens included.
+  // The highest id + 1, with added tokens.
   int64_t vocab_size() const;
-  // The same without added tokens: a model may have fewer rows in its embedding than its tokenizer
-  // has added tokens that nobody uses.
+  // The highest id + 1 without added tokens. A model may have too few rows in its embedding for
+  // added tokens that nobody uses.
   int64_t base_vocab_size() const;
 
  private:

@@ -10,7 +10,8 @@
 namespace kvtune::tokenizer {
 namespace {
 
-// "a b" of files before `tokenizers` 0.20; tokens in such files hold no spaces.
+// Splits "a b", as files before `tokenizers` 0.20 write a rule. Tokens in such files hold no
+// spaces.
 MergeRule SplitMergeRule(const std::string& text, size_t index, const std::string& source) {
   const size_t space = text.find(' ');
   if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
@@ -30,7 +31,7 @@ class EventHandler : public nlohmann::json_sax<Json> {
   bool null() override { return Put(nullptr); }
   bool boolean(bool value) override { return Put(value); }
   bool number_float(double value, const string_t&) override { return Put(value); }
-  bool binary(binary_t&) override { return false; }  // not in JSON text
+  bool binary(binary_t&) override { return false; }  // JSON text has no binary values
 
   bool number_integer(int64_t value) override {
     if (place_ != Place::kVocab) return Put(value);

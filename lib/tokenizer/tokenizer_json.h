@@ -1,8 +1,8 @@
 // Reads a tokenizer.json file.
 //
 // The vocabulary and the merge rules hold hundreds of thousands of entries. They go straight into
-// vectors: the ordered objects of lib/base/json_fields.h find a key by a linear scan, which would
-// take minutes here. All other fields are small and become Json as everywhere.
+// vectors, because the ordered objects of lib/base/json_fields.h find a key by a linear scan, which
+// would take minutes here. All other fields are small and become Json as everywhere else.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,14 @@ namespace kvtune::tokenizer {
 
 struct TokenizerJson {
   std::string source;  // names the file in messages
-  Json fields;         // model.vocab and model.merges are left empty where their entries went below
+  Json fields;         // model.vocab and model.merges are empty if their entries are below
   std::vector<std::pair<std::string, int64_t>> vocab;  // model.vocab, in file order
-  std::vector<MergeRule> merges;                       // model.merges; index = rank, 0 goes first
+  std::vector<MergeRule> merges;  // model.merges; the index is the rank, and 0 goes first
 };
 
-// Throws Error with line and column where `text` is not JSON. A model.vocab that is an array, as in
-// Unigram models, stays in `fields`: the type of such a model is refused later, by its name.
+// Throws Error, which gives line and column, when `text` is not JSON. A model.vocab that is an
+// array, as in Unigram models, stays in `fields`, since the type of such a model is refused later,
+// by its name.
 TokenizerJson ParseTokenizerJson(std::string_view text, const std::string& source);
 
 }  // namespace kvtune::tokenizer

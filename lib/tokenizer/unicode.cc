@@ -15,8 +15,8 @@
 namespace kvtune::tokenizer {
 namespace {
 
-// Length of the well-formed sequence at `offset` (Unicode 15.0, table 3-7), or minus the length of
-// the maximal part of one, at least one byte.
+// The length of the well-formed sequence at `offset` (Unicode 15.0, table 3-7). Where there is
+// none, it is minus the length of the longest beginning of one, which is at least one byte.
 int SequenceLength(std::string_view text, size_t offset) {
   const size_t available = text.size() - offset;
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[offset + i]); };
@@ -24,7 +24,7 @@ int SequenceLength(std::string_view text, size_t offset) {
   if (lead < 0x80) return 1;
   int length = 0;
   unsigned low = 0x80;
-  unsigned high = 0xBF;  // bounds of the second byte
+  unsigned high = 0xBF;  // the upper bound of the second byte
   if (lead >= 0xC2 && lead <= 0xDF) {
     length = 2;
   } else if (lead >= 0xE0 && lead <= 0xEF) {
@@ -58,15 +58,16 @@ bool HasOnlyAsciiFrom(std::string_view text, size_t* offset) {
   return i == text.size();
 }
 
-// Two letters, "Lu"; the first is the group. "Cn" for an unassigned code point.
+// The category as two letters, for example "Lu", of which the first is the group. An unassigned
+// code point has "Cn".
 std::string_view Category(char32_t code_point) {
   const std::string_view category =
       utf8proc_category_string(static_cast<utf8proc_int32_t>(code_point));
   return category == "Cn" ? RecentCategory(code_point) : category;
 }
 
-// Whether `text` is in `form` already, decided on its lead bytes alone: code points under U+0300
-// are stable under NFC, ASCII is stable under all four forms.
+// Whether the lead bytes of `text` alone show that it is already in `form`: code points under
+// U+0300 are stable under NFC, and ASCII is stable under all four forms.
 bool IsTriviallyNormal(std::string_view text, NormalizationForm form) {
   const unsigned char limit = form == NormalizationForm::kNfc ? 0xCC : 0x80;  // 0xCC leads U+0300
   return std::all_of(text.begin(), text.end(),
@@ -157,7 +158,7 @@ bool IsWhitespace(char32_t c) {
 bool IsNumeric(char32_t c) { return Category(c).front() == 'N'; }
 
 bool IsPunctuation(char32_t c) {
-  // Not std::ispunct, which asks the locale.
+  // This does not call std::ispunct, because that depends on the locale.
   if (c < 0x80)
     return c > 0x20 && c < 0x7F && !(c >= '0' && c <= '9') &&
            !((c | 0x20u) >= 'a' && (c | 0x20u) <= 'z');
@@ -170,14 +171,16 @@ bool IsWordCharacter(char32_t c) {
       category == "Pc") {
     return true;
   }
-  // Join_Control, and the symbols that have Other_Alphabetic: enclosed Latin letters.
+  // These have Join_Control, or are the symbols that have Other_Alphabetic, which are enclosed
+  // Latin letters.
   return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
          (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
          (c >= 0x1F170 && c <= 0x1F189);
 }
 
 void AppendLowercase(char32_t c, std::string& text) {
-  // The one unconditional mapping of SpecialCasing.txt that lengthens a lower-cased text.
+  // This is the only unconditional mapping of SpecialCasing.txt that gives two code points in lower
+  // case.
   if (c == 0x130) {
     text.append("i\u0307");
   } else {

@@ -35,10 +35,11 @@ DecodedCodePoint DecodeCodePointBefore(std::string_view text, size_t end);
 
 void AppendUtf8(char32_t code_point, std::string& text);
 
-// Byte offset of the first sequence that is not UTF-8 (overlong forms and surrogates included).
+// The byte offset of the first sequence that is not UTF-8, or nullopt. Overlong forms and
+// surrogates are not UTF-8 either.
 std::optional<size_t> FindInvalidUtf8(std::string_view text);
 
-// Puts U+FFFD for every maximal invalid part, as Rust's String::from_utf8_lossy does.
+// Replaces every maximal invalid part by U+FFFD, as Rust's String::from_utf8_lossy does.
 std::string ReplaceInvalidUtf8(std::string_view bytes);
 
 bool IsWhitespace(char32_t code_point);     // White_Space; char::is_whitespace of Rust
@@ -46,7 +47,7 @@ bool IsNumeric(char32_t code_point);        // Nd, Nl, No; char::is_numeric of R
 bool IsPunctuation(char32_t code_point);    // ASCII punctuation or category P
 bool IsWordCharacter(char32_t code_point);  // \w of Rust's regex crate (UTS #18 annex C)
 
-// Full lower-case mapping, without context: one code point gives one or two.
+// Appends the full lower-case mapping without regard to context, which is one code point or two.
 void AppendLowercase(char32_t code_point, std::string& text);
 
 enum class NormalizationForm { kNfc, kNfd, kNfkc, kNfkd };

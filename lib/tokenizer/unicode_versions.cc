@@ -20,7 +20,7 @@ struct CategoryRange {
   std::string_view category;
 };
 
-// Assigned in Unicode 15.0 to 16.0.
+// Code points that were assigned in Unicode 15.0 to 16.0.
 constexpr CategoryRange kRecentCategories[] = {
     {0x897, 0x897, "Mn"},     {0xCF3, 0xCF3, "Mc"},     {0xECE, 0xECE, "Mn"},
     {0x1B4E, 0x1B4F, "Po"},   {0x1B7F, 0x1B7F, "Po"},   {0x1C89, 0x1C89, "Lu"},
@@ -87,7 +87,7 @@ constexpr Range kInertInNormalization[] = {
     {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},
 };
 
-// Whether `name`, a category (Lu) or a group of them (L), holds `category`.
+// Whether `name`, which is a category like Lu or a group of them like L, holds `category`.
 bool Holds(std::string_view name, std::string_view category) {
   return name.size() <= 2 && !name.empty() && category.starts_with(name);
 }
@@ -101,7 +101,8 @@ void AppendRanges(std::string_view name, std::string& expression) {
   }
 }
 
-// Appends `escape` widened as a class of its own, which Oniguruma also takes inside of a class.
+// Appends the widened `escape` as a class of its own, which Oniguruma also accepts inside of a
+// class.
 void AppendWidened(std::string_view escape, bool is_negated, std::string_view name,
                    std::string& expression) {
   expression.append(is_negated ? "[^" : "[").append(escape);

@@ -9,7 +9,7 @@
 namespace kvtune::tokenizer {
 namespace {
 
-// Far above any vocabulary in use; a mistyped id must not make us allocate gigabytes.
+// This is far above any vocabulary in use. It keeps a mistyped id from allocating gigabytes.
 constexpr int64_t kIdLimit = int64_t{1} << 24;
 
 }  // namespace
@@ -51,7 +51,7 @@ int32_t Vocabulary::IdOf(std::string_view token) const {
 const std::string* Vocabulary::TokenOf(int32_t id) const {
   if (id < 0 || id >= id_end()) return nullptr;
   const std::string& token = tokens_[static_cast<size_t>(id)];
-  // A gap in the ids looks like the empty token, which may exist.
+  // A gap in the ids looks like the empty token, which may exist under another id.
   return token.empty() && IdOf(token) != id ? nullptr : &token;
 }
 

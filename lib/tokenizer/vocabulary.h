@@ -1,4 +1,4 @@
-// Token texts and their ids.
+// The texts of tokens and their ids.
 #pragma once
 
 #include <cstdint>
@@ -10,24 +10,24 @@
 
 namespace kvtune::tokenizer {
 
-// The vocabulary of the model, without added tokens. Immutable.
+// The vocabulary of the model without added tokens. It never changes.
 class Vocabulary {
  public:
-  // Throws Error naming `where` when a token or an id comes twice or an id is out of range.
+  // Throws Error, which names `where`, when a token or an id comes twice, or an id is out of range.
   Vocabulary(std::vector<std::pair<std::string, int64_t>> entries, const std::string& where);
-  // The index refers into `tokens_`: the address must stay.
+  // Not copyable, because `ids_` refers to the texts in `tokens_`, whose address must stay.
   Vocabulary(const Vocabulary&) = delete;
   Vocabulary& operator=(const Vocabulary&) = delete;
 
   static constexpr int32_t kNone = -1;
 
-  // kNone where there is no such token.
+  // Returns kNone when there is no such token.
   int32_t IdOf(std::string_view token) const;
-  // Null where there is no such id.
+  // Returns null when there is no such id.
   const std::string* TokenOf(int32_t id) const;
-  // Number of tokens.
+  // The number of tokens.
   int32_t size() const { return static_cast<int32_t>(ids_.size()); }
-  // Highest id + 1; more than size() where ids have gaps.
+  // The highest id + 1, which is more than size() when ids have gaps.
   int32_t id_end() const { return static_cast<int32_t>(tokens_.size()); }
 
  private:

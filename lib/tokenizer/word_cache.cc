@@ -6,7 +6,7 @@ namespace kvtune::tokenizer {
 namespace {
 
 constexpr size_t kSlots = size_t{1} << 16;  // 1.5 MB
-constexpr size_t kMaxWords = kSlots / 2;    // about the distinct words of a 2 MB text
+constexpr size_t kMaxWords = kSlots / 2;    // about as many distinct words as a text of 2 MB has
 
 }  // namespace
 

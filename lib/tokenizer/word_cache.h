@@ -1,4 +1,5 @@
-// Remembers the ids of words that were tokenized before: a few thousand words make up most text.
+// Remembers the ids of words that were tokenized before, because a few thousand words make up most
+// text.
 #pragma once
 
 #include <cstddef>
@@ -12,12 +13,13 @@
 namespace kvtune::tokenizer {
 
 // Keys and ids lie in two shared buffers, so that a lookup touches no separate heap block. When the
-// cache is full it starts over, which costs less than keeping an order of use. Not thread-safe.
+// cache is full it starts over, which costs less than keeping an order of use. It is not
+// thread-safe.
 class WordCache {
  public:
   WordCache();
 
-  // Longer words are not kept: they hardly come twice.
+  // Longer words are not kept, because they hardly ever come twice.
   static constexpr size_t kMaxWordBytes = 128;
 
   // The ids stay valid until the next Insert.
@@ -29,7 +31,7 @@ class WordCache {
   struct Slot {
     uint64_t hash = 0;
     uint32_t word_begin = 0;
-    uint32_t word_size = 0;  // 0: free; no word is empty
+    uint32_t word_size = 0;  // 0 marks a free slot, because no word is empty
     uint32_t ids_begin = 0;
     uint32_t ids_size = 0;
   };

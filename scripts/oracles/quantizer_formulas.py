@@ -132,8 +132,8 @@ def lmdeploy(x: np.ndarray, bits: int) -> np.ndarray:
         zero = -low / scale
         q = (x / scale + zero + F(0.5)).astype(np.uint8).astype(F)
         value = (q - to_half(zero)) * to_half(scale)
-    # LMDeploy divides by 0 where a row is constant; kvtune keeps such a row.
-    return np.where(scale == 0, x, value)
+    # LMDeploy divides by 0 where a row is constant; kvtune stores the constant as the scale, a half.
+    return np.where(scale == 0, to_half(low), value)
 
 
 def ik_q6_0(x: np.ndarray) -> np.ndarray:

@@ -13,9 +13,9 @@ namespace {
 
 constexpr int kLargestHeadCount = 256;
 constexpr int kThreads = 64;
-constexpr size_t kSharedBytes = 48 * 1024;  // what every device gives without being asked
+constexpr size_t kSharedBytes = 48 * 1024;  // every device has as much without being asked for more
 
-// Passed by value, as kernel arguments are.
+// The scales are passed by value, as the arguments of a kernel are.
 struct StaticScales {
   float of_head[kLargestHeadCount];
   int count;
@@ -28,8 +28,8 @@ __device__ void Store(float x, float* out) { *out = x; }
 __device__ void Store(float x, __half* out) { *out = __float2half_rn(x); }
 __device__ void Store(float x, __nv_bfloat16* out) { *out = __float2bfloat16_rn(x); }
 
-// A block's heads wait in shared memory, one a thread, so that global memory is read in order. The
-// stride head_dim + 1 keeps the threads' elements in different banks.
+// The heads of a block lie in shared memory, one for each thread, so that global memory is read in
+// order. The stride head_dim + 1 keeps the elements of different threads in different banks.
 template <typename T>
 __global__ void RoundTripHeadsKernel(const T* in, T* out, int64_t rows, int64_t tokens,
                                      int64_t head_dim, HeadArithmetic arithmetic,
@@ -53,7 +53,7 @@ __global__ void RoundTripHeadsKernel(const T* in, T* out, int64_t rows, int64_t 
   }
 }
 
-// One channel of one group a thread; neighbouring threads have neighbouring channels.
+// Each thread takes one channel of one group, and neighbouring threads take neighbouring channels.
 template <typename T>
 __global__ void RoundTripColumnsKernel(const T* in, T* out, int64_t columns, int64_t head_dim,
                                        HeadArithmetic arithmetic) {
@@ -64,7 +64,7 @@ __global__ void RoundTripColumnsKernel(const T* in, T* out, int64_t columns, int
   float* own = elements + threadIdx.x;
   for (int64_t t = 0; t < arithmetic.group; ++t)
     own[t * blockDim.x] = Load(in[first + t * head_dim]);
-  RoundTripRow({own, arithmetic.group, blockDim.x}, arithmetic.numerics, arithmetic.bits, 1.0f);
+  RoundTripRow({own, arithmetic.group, blockDim.x}, {arithmetic.numerics, arithmetic.bits});
   for (int64_t t = 0; t < arithmetic.group; ++t)
     Store(own[t * blockDim.x], &out[first + t * head_dim]);
 }
@@ -105,7 +105,7 @@ void RequireLaunched() {
   }
 }
 
-// Calls with a null pointer of x's element type.
+// Calls `function` with a null pointer to elements of this type.
 template <typename Function>
 void WithElementType(ElementType type, const Function& function) {
   switch (type) {
