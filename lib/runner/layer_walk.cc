@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "lib/runner/activation_store.h"
 #include "lib/kernels/parallel_loop.h"
+#include "lib/runner/activation_store.h"
 
 namespace kvtune {
 namespace {

@@ -9,11 +9,11 @@
 #include <thread>
 
 #include "lib/base/error.h"
+#include "lib/kernels/parallel_loop.h"
 #include "lib/runner/decoder.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/layer_walk.h"
 #include "lib/runner/observe.h"
-#include "lib/kernels/parallel_loop.h"
 #include "lib/runner/plan_tree.h"
 #include "lib/runner/score.h"
 #include "lib/runner/step_decode.h"

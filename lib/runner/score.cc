@@ -5,8 +5,8 @@
 #include <numeric>
 
 #include "lib/base/random.h"
-#include "lib/runner/attention.h"
 #include "lib/kernels/parallel_loop.h"
+#include "lib/runner/attention.h"
 #include "lib/runner/token_loss.h"
 
 namespace kvtune {

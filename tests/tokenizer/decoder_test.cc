@@ -53,7 +53,8 @@ TEST(Decoder, MetaspaceDropsTheMarksOfTheFirstToken) {
 
 TEST(Decoder, LlamaSequence) {
   EXPECT_THAT(Decoded(R"({"type": "Sequence", "decoders": [
-      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+      {"type": "ByteFallback"}, {"type": "Fuse"},
       {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})",
                       {"▁▁a", "<0x0A>", "▁b"}),
               ElementsAre(" a\n b"));
