@@ -13,6 +13,12 @@ CUDA_CUPTI_VERSION=13.0.85
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# Prints the comment that the calling script opens with, and ends the script.
+show_help() {
+  sed -n '2,/^[^#]/s/^#\( \|$\)//p' "$0"
+  exit 0
+}
+
 # cpu or cuda: what this machine can use.
 detect_flavour() {
   if [ -e /dev/nvidia0 ] || (command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1); then

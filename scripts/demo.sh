@@ -2,6 +2,9 @@
 # From a fresh clone to a Pareto front: set-up, release build, `kvtune search` on the bundled model.
 #
 #   scripts/demo.sh [--cpu | --cuda] [OPTION of kvtune search]...
+#
+# Without --cpu or --cuda, libtorch for CUDA is taken where there is an NVIDIA GPU. docs/cli.md lists the options of
+# `kvtune search`; they go to it as they are.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 flavour="$(detect_flavour)"
@@ -10,6 +13,7 @@ for argument in "$@"; do
   case "$argument" in
     --cpu) flavour=cpu ;;
     --cuda) flavour=cuda ;;
+    -h | --help) show_help ;;
     *) search_options+=("$argument") ;;
   esac
 done
