@@ -99,7 +99,7 @@ void AddDeviceArguments(CLI::App& app, ModelArguments& model) {
   AddDevice(app, model.device);
   AddChoice(app, "--dtype", model.dtype, {"auto", "float32", "bfloat16", "float16"},
             "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
-  app.add_option("--threads", model.threads, "CPU threads (default: all cores)")
+  app.add_option("--threads", model.threads, "CPU threads (default: OMP_NUM_THREADS, or all cores)")
       ->type_name("N")
       ->check(WholeNumber(1));
   AddChoice(app, "--weights", model.weights, {"auto", "resident", "stream"},

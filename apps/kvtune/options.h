@@ -30,7 +30,7 @@ struct ModelArguments {
   int64_t context = 8192;  // tokens at which bytes are counted
   std::string device = "auto";
   std::string dtype = "auto";
-  int threads = 0;  // 0: all cores
+  int threads = 0;  // 0: as RunnerOptions::threads
   std::string prefill = "quantized";
   std::string weights = "auto";        // "auto", "resident", "stream"
   uint64_t max_activation_memory = 0;  // bytes; 0: a quarter of the free memory

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <thread>
 
 #include "lib/base/error.h"
 #include "lib/kernels/parallel_loop.h"
@@ -107,6 +106,13 @@ void AddObservation(const LayerObservation& part, LayerObservation& total) {
   KeepLarger(total.maxima.value, part.maxima.value);
 }
 
+// What OpenMP would use: OMP_NUM_THREADS where it is set, otherwise the cores that this process may
+// run on. Asked once, because every runner sets OpenMP's number.
+int DefaultThreads() {
+  static const int threads = omp_get_max_threads();
+  return threads;
+}
+
 }  // namespace
 
 HeadErrorSums& HeadErrorSums::operator+=(const HeadErrorSums& other) {
@@ -200,8 +206,7 @@ struct ModelRunner::State {
 
 ModelRunner::ModelRunner(const Checkpoint& checkpoint, const RunnerOptions& options) {
   const c10::InferenceMode no_gradients;
-  const int threads =
-      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+  const int threads = options.threads > 0 ? options.threads : DefaultThreads();
   at::set_num_threads(threads);
   omp_set_num_threads(threads);
   // Sums of float32 products must not be rounded to tf32: losses of 1e-7 are compared.

@@ -46,7 +46,7 @@ enum class Sharing {
 struct RunnerOptions {
   std::string device = "auto";           // "auto", "cpu", "cuda", "cuda:N"
   DataType data_type = DataType::kAuto;  // float32 on a CPU, bfloat16 on CUDA
-  int threads = 0;                       // 0: all cores
+  int threads = 0;                       // 0: OMP_NUM_THREADS, or all cores where it is unset
   PrefillMode prefill = PrefillMode::kQuantized;
   WeightMode weights = WeightMode::kAuto;
   // Hidden states to have in memory at a time. Streamed weights need those of all prompts under all
