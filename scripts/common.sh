@@ -1,4 +1,4 @@
-# Shared by the scripts of this folder: versions, places and small functions. Sourced, not run.
+# Versions, places and small functions that the scripts of this folder share. They source this file.
 
 set -euo pipefail
 
@@ -19,7 +19,7 @@ show_help() {
   exit 0
 }
 
-# cpu or cuda: what this machine can use.
+# Prints cuda where there is an NVIDIA GPU, cpu otherwise.
 detect_flavour() {
   if [ -e /dev/nvidia0 ] || (command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1); then
     echo cuda
@@ -28,7 +28,7 @@ detect_flavour() {
   fi
 }
 
-# The folder with libtorch's include/ and lib/: the user's own, or ours in the cache.
+# torch_root FLAVOUR: prints the folder with libtorch's include/ and lib/, the user's own or ours in the cache.
 torch_root() {
   if [ -n "${KVTUNE_TORCH_ROOT:-}" ]; then
     echo "$KVTUNE_TORCH_ROOT"
@@ -39,14 +39,14 @@ torch_root() {
   fi
 }
 
-# The virtual environment of the test oracles, keyed by their pinned versions.
+# Prints the folder of the test oracles' virtual environment, whose name depends on their pinned versions.
 oracles_directory() {
   local key
   key="$(sha256sum "$KVTUNE_ROOT/scripts/oracles/requirements.txt" | cut -c1-12)"
   echo "$KVTUNE_CACHE/oracles-$key"
 }
 
-# configure_and_build PRESET FLAVOUR [CMAKE_OPTION...]: into build/PRESET.
+# configure_and_build PRESET FLAVOUR [CMAKE_OPTION...]: configures and builds in build/PRESET.
 configure_and_build() {
   local preset="$1" flavour="$2"
   shift 2

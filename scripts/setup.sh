@@ -3,12 +3,12 @@
 #
 #   scripts/setup.sh [--cpu | --cuda] [--oracles]
 #
-#   --cpu      the slim libtorch (1.3 GB): no CUDA toolkit, no driver
-#   --cuda     the whole one (4.6 GB). Without either flag: cuda where there is an NVIDIA GPU
-#   --oracles  also the Python packages that the tests compare with
+#   --cpu      installs the slim libtorch (1.3 GB), which needs neither CUDA toolkit nor driver
+#   --cuda     installs the whole libtorch (4.6 GB). The default is --cuda where there is an NVIDIA GPU
+#   --oracles  also installs the Python packages that the tests compare with
 #
-# libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, keyed by version, and is shared by all clones.
-# An own libtorch is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
+# libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, in a folder for each version, and is shared by all
+# clones. A libtorch of your own is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 DEBIAN_PACKAGES=(
@@ -38,7 +38,7 @@ is_installed() {
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# apt_get ARGUMENT...: as root.
+# apt_get ARGUMENT...: runs apt-get as root.
 apt_get() {
   local as_root=()
   if [ "$(id -u)" != 0 ]; then

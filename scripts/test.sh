@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# All tests: set-up, the Python oracles, build, ctest.
+# Runs all tests: set-up, the Python oracles, build, ctest.
 #
 #   scripts/test.sh [--cpu | --cuda] [--no-oracles] [--asan] [-- OPTION of ctest...]
 #
-#   --no-oracles  leave out the comparisons with transformers, tokenizers and others (5 GB of packages)
-#   --asan        also the torch-free tests under the address and undefined-behaviour sanitizers
+#   --no-oracles  leaves out the comparisons with transformers, tokenizers and others (5 GB of packages)
+#   --asan        also runs the torch-free tests under the address and undefined-behaviour sanitizers
 #
-# With CI=true warnings are errors.
+# --cpu and --cuda are those of scripts/setup.sh. With CI=true in the environment warnings are errors.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 flavour="$(detect_flavour)"
