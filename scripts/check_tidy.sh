@@ -18,11 +18,19 @@ wanted=()
 for argument in "$@"; do
   wanted+=("$(realpath "$argument")")
 done
-mapfile -t files < <(python3 - "$commands" "$KVTUNE_ROOT" ${wanted[@]+"${wanted[@]}"} <<'PYTHON'
-import json, pathlib, sys
+# clang cannot read GCC's precompiled header, so the commands are taken without it.
+database="$build/tidy"
+mapfile -t files < <(python3 - "$commands" "$database" "$KVTUNE_ROOT" ${wanted[@]+"${wanted[@]}"} <<'PYTHON'
+import json, pathlib, re, sys
 
-commands, root, *wanted = map(pathlib.Path, sys.argv[1:])
-compiled = {pathlib.Path(entry["file"]) for entry in json.loads(commands.read_text())}
+commands, database, root, *wanted = map(pathlib.Path, sys.argv[1:])
+entries = json.loads(commands.read_text())
+for entry in entries:
+    entry["command"] = re.sub(r" -Winvalid-pch| -fpch-preprocess| -include \S+/cmake_pch\.hxx", "", entry["command"])
+database.mkdir(exist_ok=True)
+(database / "compile_commands.json").write_text(json.dumps(entries))
+
+compiled = {pathlib.Path(entry["file"]) for entry in entries}
 ours = {path for path in compiled if path.suffix == ".cc" and path.is_relative_to(root)}
 print(*sorted(path for path in ours if not wanted or any(path.is_relative_to(place) for place in wanted)), sep="\n")
 PYTHON
@@ -32,9 +40,10 @@ PYTHON
 say "clang-tidy over ${#files[@]} sources"
 began=$SECONDS
 status=0
-# GCC's own flags are not clang's, and clang 14 has no omp.h of its own.
-printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" "$tidy" --quiet -p "$build" \
+# clang-tidy comes without omp.h, so GCC's is used.
+printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" "$tidy" --quiet -p "$database" \
   --extra-arg=-Wno-unknown-warning-option --extra-arg=-Wno-ignored-optimization-argument \
-  --extra-arg="-idirafter$(dirname "$(g++ -print-file-name=include/omp.h)")" 2> >(grep -v ' warnings\? generated\.$' >&2) || status=1
+  --extra-arg="-idirafter$(dirname "$(g++ -print-file-name=include/omp.h)")" \
+  2> >(grep -v ' warnings\? generated\.$' >&2) || status=1
 say "clang-tidy: $((SECONDS - began)) s"
 [ "$status" = 0 ] || die "check_tidy.sh: found the errors above, expected none"

@@ -6,7 +6,6 @@ namespace kvtune::tokenizer {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 using Tokens = std::vector<std::string>;
 
