@@ -1,6 +1,6 @@
-# Compile through ccache where it is installed: a second clone of the same commit builds in seconds.
-# The sloppiness is what ccache's manual asks for with precompiled headers, together with GCC's
-# -fpch-preprocess (see kvtune_runner); the base directory makes clones in other folders share.
+# Compiles through ccache where it is installed, so that a second clone of the same commit builds in
+# seconds. ccache's manual asks for this sloppiness with precompiled headers, together with GCC's
+# -fpch-preprocess (see kvtune_runner). The base directory lets clones in other folders share results.
 find_program(KVTUNE_CCACHE ccache)
 if(KVTUNE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER

@@ -1,4 +1,4 @@
-# Debian libraries that ship no CMake package of their own.
+# Finds the Debian libraries that ship no CMake package of their own.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(ONIGURUMA REQUIRED IMPORTED_TARGET oniguruma)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)

@@ -21,12 +21,41 @@ function(kvtune_library name)
   endif()
 endfunction()
 
-# kvtune_test(NAME SOURCES ... LINK ... LABELS ...)
+# kvtune_test_environment(VARIABLE THREADS [GPU])
+#
+# Sets VARIABLE to the environment of a test that uses THREADS threads. Tests run beside each other, so
+# an idle OpenMP thread must sleep: one that spins takes the core of another test. Without GPU the test
+# sees no GPU, so that it computes the same on every machine.
+function(kvtune_test_environment variable threads)
+  set(environment OMP_WAIT_POLICY=passive OMP_NUM_THREADS=${threads})
+  if(NOT "GPU" IN_LIST ARGN)
+    list(APPEND environment CUDA_VISIBLE_DEVICES=)
+  endif()
+  set(${variable} "${environment}" PARENT_SCOPE)
+endfunction()
+
+# kvtune_command_tests(TEST... [THREADS n] [ENVIRONMENT VARIABLE=VALUE...])
+#
+# Gives tests made by add_test, which see no GPU, their environment and their number of processors.
+function(kvtune_command_tests)
+  cmake_parse_arguments(ARG "" "THREADS" "ENVIRONMENT" ${ARGN})
+  if(NOT ARG_THREADS)
+    set(ARG_THREADS 1)
+  endif()
+  kvtune_test_environment(environment ${ARG_THREADS})
+  list(APPEND environment ${ARG_ENVIRONMENT})
+  set_tests_properties(${ARG_UNPARSED_ARGUMENTS} PROPERTIES
+    PROCESSORS ${ARG_THREADS}
+    ENVIRONMENT "${environment}")
+endfunction()
+
+# kvtune_test(NAME SOURCES ... LINK ... [LABELS ...] [THREADS n] [GPU])
 #
 # One GoogleTest program per mirrored folder; ctest runs its cases one by one. Tests read small
 # goldens through KVTUNE_TEST_DATA_DIR and the optional real models through KVTUNE_SHARED_DATA_DIR.
+# A case may use THREADS threads (default 1), and sees a GPU only with GPU.
 function(kvtune_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "GPU" "THREADS" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE kvtune_warnings ${ARG_LINK} GTest::gmock GTest::gtest_main)
@@ -35,8 +64,24 @@ function(kvtune_test name)
     KVTUNE_TEST_DATA_DIR="${PROJECT_SOURCE_DIR}/tests/data"
     KVTUNE_SHARED_DATA_DIR="${PROJECT_SOURCE_DIR}/../shared/data")
   if(NOT ARG_LABELS)
-    set(ARG_LABELS unit)  # an empty value would vanish from the list of properties
+    set(ARG_LABELS unit)
   endif()
-  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+  if(NOT ARG_THREADS)
+    set(ARG_THREADS 1)
+  endif()
+  set(gpu "")
+  if(ARG_GPU)
+    set(gpu GPU)
+  endif()
+  kvtune_test_environment(environment ${ARG_THREADS} ${gpu})
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60)
+  # The properties stand in a file of their own, which ctest reads after the list of the program's
+  # cases, because gtest_discover_tests would take a list (the environment) apart.
+  set(properties "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake")
+  file(WRITE "${properties}" "if(${name}_TESTS)
+  set_tests_properties(\${${name}_TESTS} PROPERTIES
+    LABELS \"${ARG_LABELS}\" TIMEOUT 600 PROCESSORS ${ARG_THREADS} ENVIRONMENT \"${environment}\")
+endif()
+")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${properties}")
 endfunction()

@@ -1,11 +1,11 @@
-# libtorch as two or three plain imported targets.
+# Makes plain imported targets of libtorch.
 #
 # find_package(Torch) of the PyPI package wants a CUDA toolkit and switches the CUDA language on. The
-# runner needs neither: it calls ATen operators, which dispatch to CUDA at run time where
-# libtorch_cuda.so is present. So the libraries are linked directly, and one binary of the CPU flavour
+# runner needs neither, because it calls ATen operators, which dispatch to CUDA at run time where
+# libtorch_cuda.so is present. So the libraries are linked directly, and a program of the CPU flavour
 # needs no driver.
 #
-# Search order: KVTUNE_TORCH_ROOT (scripts/setup.sh passes it), Torch_DIR (-D or environment).
+# KVTUNE_TORCH_ROOT (the scripts pass it) is looked at first, then Torch_DIR (-D or environment).
 if(NOT KVTUNE_TORCH_ROOT)
   if(NOT Torch_DIR AND DEFINED ENV{Torch_DIR})
     set(Torch_DIR "$ENV{Torch_DIR}")
@@ -32,7 +32,7 @@ add_library(kvtune_torch INTERFACE)
 target_link_libraries(kvtune_torch INTERFACE torch::torch_cpu torch::c10)
 
 # The pip package puts NVIDIA's libraries beside torch/. libtorch_cpu.so finds them through its own
-# RPATH at run time; the linker needs to be told.
+# RPATH at run time, but the linker needs to be told.
 file(GLOB KVTUNE_NVIDIA_LIBRARY_DIRS "${KVTUNE_TORCH_ROOT}/../nvidia/*/lib")
 foreach(directory ${KVTUNE_NVIDIA_LIBRARY_DIRS})
   target_link_options(kvtune_torch INTERFACE "LINKER:-rpath-link,${directory}")
@@ -40,9 +40,9 @@ endforeach()
 # Shared libraries that libtorch leaves to the toolkit's own folder resolve at run time.
 target_link_options(kvtune_torch INTERFACE "LINKER:--allow-shlib-undefined")
 
-# CUDA flavour: nothing of ours names a symbol of libtorch_cuda.so, its operators register themselves
-# when it is loaded; so it must be linked although it looks unused. The slim CPU set has that file
-# too, but not the libraries it needs.
+# Nothing of ours names a symbol of libtorch_cuda.so, whose operators register themselves when it is
+# loaded. So the CUDA flavour must link it although it looks unused. The slim CPU set of packages has
+# that file too, but not the libraries that it needs.
 set(KVTUNE_CUDA "auto" CACHE STRING "Link libtorch's CUDA backend: auto, on, off")
 set(KVTUNE_CUDNN_LIBRARIES "")
 file(GLOB KVTUNE_CUDNN_LIBRARIES "${KVTUNE_TORCH_ROOT}/../nvidia/cudnn/lib/libcudnn.so*")
@@ -62,8 +62,8 @@ if(KVTUNE_LINK_CUDA)
 endif()
 message(STATUS "libtorch CUDA backend: ${KVTUNE_LINK_CUDA}")
 
-# Kernels of our own need nvcc, so only -DKVTUNE_CUDA=ON asks for them. The language is switched on here,
-# in the top directory's scope, since every program that links the kernels needs it.
+# Kernels of our own need nvcc, so only -DKVTUNE_CUDA=ON asks for them. The CUDA language is switched on
+# here, in the top directory's scope, because every program that links the kernels needs it.
 set(KVTUNE_CUDA_KERNELS OFF)
 if(KVTUNE_LINK_CUDA AND NOT KVTUNE_CUDA STREQUAL "auto")
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)

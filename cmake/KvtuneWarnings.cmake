@@ -1,11 +1,11 @@
-# Warnings as an interface target, linked PRIVATE by every target of ours.
+# The warnings are an interface target that every target of ours links PRIVATE.
 add_library(kvtune_warnings INTERFACE)
 target_compile_options(kvtune_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  # GCC bug 105651: std::string concatenation is taken for an overlapping memcpy.
+  # GCC bug 105651 takes the concatenation of std::string for an overlapping memcpy.
   target_compile_options(kvtune_warnings INTERFACE -Wno-restrict)
   if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=")
-    # GCC bug 105562: with sanitizers, std::regex is taken for reading uninitialized std::functions.
+    # GCC bug 105562 believes, with sanitizers, that std::regex reads uninitialized std::functions.
     target_compile_options(kvtune_warnings INTERFACE -Wno-maybe-uninitialized)
   endif()
 endif()

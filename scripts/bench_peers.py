@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""kvtune beside mlx-optiq, which measures layers one at a time and chooses greedily: time, tokens, held-out loss.
+"""Compares kvtune with mlx-optiq, which measures layers one at a time and chooses greedily: time, tokens, loss.
 
     scripts/bench_peers.py WORK --model DIR --texts FILE
 
-FILE (`.jsonl` with "text") is split: kvtune searches on texts of the first three quarters, all plans are judged on
-the last quarter. mlx-optiq (PyPI, in a cached environment) brings its own calibration texts. It measures once, and
-its allocation then makes a plan for each of --target-bits. kvtune searches twice: with keys and values tied, as
-that engine needs (`--target mlx-optiq`), and untied (`--target kvtuner`, whose rows are MLX's groups of 64 where
-head_dim is 64). Judged are mlx-optiq's plans and, at the effective bits of each, the plan of kvtune's fronts with
-the smallest calibration loss and no more bits, all by `kvtune evaluate` in MLX's arithmetic (affine, groups of 64).
-With --mlx-texts also by MLX itself on the first of those texts (slow on a CPU).
+The texts of FILE (`.jsonl` with "text") are split: kvtune searches on the first three quarters, and all plans are
+judged on the last quarter. mlx-optiq, which is installed from PyPI into a cached environment, brings its own
+calibration texts. It measures once, and its allocation then makes a plan for each of --target-bits. kvtune searches
+twice: with keys and values tied, as that engine needs (`--target mlx-optiq`), and untied (`--target kvtuner`, whose
+rows are MLX's groups of 64 where head_dim is 64). The script judges mlx-optiq's plans and, at the effective bits of
+each, the plan of kvtune's fronts with the smallest calibration loss and no more bits. `kvtune evaluate` scores all of
+them in MLX's arithmetic (affine, groups of 64). With --mlx-texts MLX itself also scores them on the first of those
+texts, which is slow on a CPU.
 
-Time is that of the processors, so that other work on the machine counts for nobody. Tokens are
-counted once for every plan that they are scored under. What WORK holds is not measured again.
+The time is that of the processors, so that other work on the machine does not count. Tokens are counted once for
+every plan that they are scored under. What WORK already holds is not measured again.
 """
 import argparse
 import json
@@ -28,13 +29,13 @@ from cached_venv import python_with
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEER = ("mlx-optiq==0.7.7", "mlx[cpu]==0.32.4")
 MLX = ROOT / "scripts/bench_peers_mlx.py"
-SAMPLES = 5  # of mlx-optiq, its default
-GROUP_SCALES = 0.5  # bits per element of a 16-bit scale and bias for 64 elements
+SAMPLES = 5  # texts that mlx-optiq measures on by default
+GROUP_SCALES = 0.5  # bits per element that a 16-bit scale and a 16-bit bias of 64 elements take
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
 
 
 def timed(command, seconds_file):
-    """Runs it and keeps how long it took."""
+    """Runs the command and writes how long it took to `seconds_file`."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([*map(str, command)], check=True, env=ENVIRONMENT, stdout=sys.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -49,14 +50,14 @@ def output_of(command, text=None):
 
 
 def write_ids(file, texts, count, length):
-    """At most `count` texts of at most `length` tokens."""
+    """Writes at most `count` texts, each cut to `length` tokens, and returns them."""
     kept = [ids[:length] for ids in texts][:count]
     file.write_text("".join(json.dumps({"input_ids": ids}) + "\n" for ids in kept))
     return kept
 
 
 class Peer:
-    """mlx-optiq's plans, one for each target."""
+    """The plans of mlx-optiq, one for each number of target bits."""
 
     def __init__(self, arguments, layers):
         python = python_with("bench-peers", *PEER)
@@ -76,7 +77,7 @@ class Peer:
 
 
 class Search:
-    """A front of kvtune, its plans as (key bits, value bits) by layer."""
+    """A search of kvtune and its front, whose plans are (key bits, value bits) by layer."""
 
     def __init__(self, arguments, name, target, prompts):
         run, seconds = arguments.work / name, arguments.work / f"{name}.seconds.json"
@@ -87,7 +88,7 @@ class Search:
         front = json.loads((run / "front.json").read_text())
         self.front = front["plans"]
         self.scored = front["search"]["distinct_plans"]
-        # Sums over the log: racing scores some plans on a part of the prompts, scouting always does.
+        # The logs are summed, because racing and scouting score plans on a part of the prompts only.
         self.tokens = sum(record["calibration"]["tokens"] for log in ("evaluations.jsonl", "scouting.jsonl")
                           for record in map(json.loads, (run / log).read_text().splitlines()))
 

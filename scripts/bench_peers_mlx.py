@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What bench_peers.py asks of mlx-optiq and MLX, which run in an environment of their own.
+"""Answers what bench_peers.py asks of mlx-optiq and MLX, which are installed in an environment of their own.
 
-    bench_peers_mlx.py allocate SENSITIVITY BITS...     mlx-optiq's plans for mean bits, as bits by layer
-    bench_peers_mlx.py judge MODEL                      KL of plans on texts, by MLX
+    bench_peers_mlx.py allocate SENSITIVITY BITS...     prints mlx-optiq's plans for mean bits, as bits by layer
+    bench_peers_mlx.py judge MODEL                      prints the KL of plans on texts, computed by MLX
 
 `judge` reads {"texts": [[id, ...], ...], "plans": [[[key bits, value bits], ...], ...]} from standard input and
 writes the mean forward KL in nats per token of each plan. The model runs in float32. Each layer's keys and values
@@ -20,7 +20,7 @@ def allocate(sensitivity: str, targets: list[str]) -> list[list[int]]:
     from optiq.core.kv_cache import KVSensitivityResult, optimize_kv_cache
     with open(sensitivity) as file:
         layers = json.load(file)
-    # Bytes are not in the file, and not used: all layers count alike.
+    # The file does not hold the bytes. They are not needed, since all layers are alike.
     results = [KVSensitivityResult(**layer | {
         "sensitivities": {int(bits): loss for bits, loss in layer["sensitivities"].items()},
         "cache_bytes_per_token": 0}) for layer in layers]
@@ -43,7 +43,7 @@ def judge(folder: str, texts: list, plans: list) -> list[float]:
     class QuantizedPairCache(KVCache):
         def __init__(self, bits):
             super().__init__()
-            self.pair = bits  # not `bits`: mlx_lm would take the cache for one of its own quantized ones
+            self.pair = bits  # mlx_lm takes a cache with `bits` for one of its own quantized ones
 
         def update_and_fetch(self, keys, values):
             return super().update_and_fetch(stored(keys, self.pair[0]), stored(values, self.pair[1]))
@@ -66,7 +66,7 @@ def judge(folder: str, texts: list, plans: list) -> list[float]:
 
 
 def main() -> None:
-    with contextlib.redirect_stdout(sys.stderr):  # both libraries print
+    with contextlib.redirect_stdout(sys.stderr):  # because both libraries print
         if sys.argv[1] == "allocate":
             result = allocate(sys.argv[2], sys.argv[3:])
         else:

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Times the scoring of a generation of plans together against one by one, and what each part of it saves.
+"""Times how much faster a generation of plans is scored together than one by one, and what each part saves.
 
     scripts/bench_scoring.py                                       # the demo model
     scripts/bench_scoring.py --model DIR --prompts FILE --log RUN/evaluations.jsonl
 
-Two generations: the largest batch of a search's log (without --log, of a search that this script runs),
-and as many random plans. Each run scores both in every way, one after another, so that other work on
-the machine falls on all of them. Ways, each with what those before it share:
+It scores two generations: the largest batch of a search's log (without --log, of a search that this script
+runs), and as many random plans. Each run scores both in every way, one after another, so that other work on
+the machine slows all of them alike. Each way shares what those before it share, and more:
 
     one by one        every plan in a call of its own
     together          all plans in one call, sharing nothing: weights stay in the caches
-    reference logits  the exact model's logits once for all plans
-    prefixes          layers up to the first one in which plans differ
-    attention         stored keys, values and attention weights of equal formats over one prefix
+    reference logits  also the exact model's logits, computed once for all plans
+    prefixes          also the layers up to the first one in which plans differ
+    attention         also the stored keys, values and attention weights of equal formats over one prefix
 """
 import argparse
 import collections
@@ -30,7 +30,7 @@ FORMATS = ("int8", "int4", "int2")
 
 
 def largest_batch(log):
-    """Plans as lists of [key format, value format] by layer."""
+    """The largest batch of the log: plans as lists of [key format, value format] by layer."""
     batches = collections.defaultdict(list)
     for line in log.read_text().splitlines():
         record = json.loads(line)

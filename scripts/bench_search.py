@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How near searches come to the best front that there is, with a twentieth of its plans scored.
+"""Measures how near searches come to the best front that there is, with a twentieth of its plans scored.
 
     scripts/bench_search.py RUN --max-prompts 16                                            # the demo model
     scripts/bench_search.py RUN --model DIR --prompts FILE --max-prompts 4 --no-cluster --max-groups 5
@@ -8,11 +8,11 @@ First every plan of the grouped space is scored in the run directory RUN (`kvtun
 costly part and can be done on another machine (--only-enumerate, then the same command without it). Then every
 algorithm of `kvtune search`, and Optuna's NSGA-II on `kvtune evaluate --stdin`, search that space with several
 seeds. What they score is known, so no model pass is made and racing has nothing to save; the refinement is off
-because it leaves the space. All count the exact and the uniform plans as scored.
+because it leaves the space. Every search counts the exact and the uniform plans as scored.
 
-Prints the hypervolume in (log10 KL, bytes per token) as a share of that of the enumerated front, for all within
-the worst uniform plan's loss and the exact plan's bytes. --store FILE keeps front and shares as JSON. Searches
-that are finished (in RUN.searches/) are not run again.
+The script prints each search's hypervolume in (log10 KL, bytes per token) as a share of that of the enumerated
+front. The hypervolume is bounded by the worst uniform plan's loss and the exact plan's bytes. --store FILE keeps the
+front and the shares as JSON. Finished searches are kept in RUN.searches/ and are not run again.
 """
 import argparse
 import concurrent.futures
@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OPTUNA = "optuna==5.0.0"
 POPULATION = 16
 ALGORITHMS = ("nsga2", "moead", "random", "greedy", "ilp")
-# Without chance: one run each.
+# These do not draw random numbers, so one run of each is enough.
 DETERMINISTIC = ("greedy", "ilp")
 STAGE_FILES = ("sensitivity.json", "candidates.json", "groups.json")
 REACHED = 0.99
@@ -70,7 +70,7 @@ def is_finished(run):
 
 
 def read_log(run):
-    """Scored plans in their order, the exact one left out, and the exact one's bytes."""
+    """The scored plans in their order without the exact one, and the bytes of the exact one."""
     records = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     plans = [{"spec": record["spec"], "kl": record["calibration"]["kl_mean"],
               "bytes": record["bytes_per_token"]} for record in records]
@@ -107,7 +107,7 @@ def enumerate_space(arguments):
 
 
 def search(arguments, algorithm, seed, budget):
-    """One search of the known space; its scored plans in their order."""
+    """Runs one search of the known space. Returns its scored plans in their order and its hypervolume."""
     out = arguments.searches / f"{algorithm}-{seed}"
     if not is_finished(out):
         print(f"{algorithm}, seed {seed}", file=sys.stderr)
@@ -127,11 +127,11 @@ def search(arguments, algorithm, seed, budget):
 
 
 def optuna_runs(arguments, groups, formats, uniform, budget, population):
-    """By seed the plans that Optuna scored after the uniform ones."""
+    """For each seed the plans that Optuna scored after the uniform ones."""
     file = arguments.searches / f"optuna-{population}.json"
     if not file.exists():
         print(f"Optuna, population {population}", file=sys.stderr)
-        # Uniform plans that the space holds are Optuna's first trials; the others only count.
+        # Uniform plans that the space holds are Optuna's first trials. The others only count as scored.
         first = [[group["candidates"].index(pair) for group in groups] for pair in uniform
                  if all(pair in group["candidates"] for group in groups)]
         task = {"command": [str(word) for word in (
@@ -150,8 +150,8 @@ def optuna_runs(arguments, groups, formats, uniform, budget, population):
 
 
 def measure(plans, known, worst, best, in_order, few):
-    """`known` plans are part of every search; `in_order` says whether the first plans mean something: then also
-    the share with `few` plans scored."""
+    """The figures of one search. `known` plans are part of every search. Where the order of the plans means
+    something (`in_order`), the figures include the share with `few` plans scored and the plans to 99 %."""
     specs = {plan["spec"] for plan in known}
     fresh = [plan for plan in plans if plan["spec"] not in specs]
     result = {"plans": 1 + len(known) + len(fresh), "share": hypervolume(known + fresh, worst) / best}
@@ -185,7 +185,7 @@ def compare(arguments):
               for seed in range(1 if algorithm in DETERMINISTIC else arguments.seeds)]
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         searches = list(pool.map(lambda each: search(arguments, *each, budget), wanted))
-    # As many plans as the integer program has to offer.
+    # `few` is the number of plans that the integer program has to offer.
     few = next((1 + len(found) for (algorithm, _), (found, _) in zip(wanted, searches) if algorithm == "ilp"), budget)
     for (algorithm, seed), (found, hypervolume_of_kvtune) in zip(wanted, searches):
         measured = measure(found, known, worst, best, algorithm not in DETERMINISTIC, few)
@@ -198,7 +198,7 @@ def compare(arguments):
             measure(found, known, worst, best, True, few)
             for found in optuna_runs(arguments, groups, formats, uniform, budget, population)]
     run = summary["run"] | {"model": arguments.model.resolve().name}
-    del run["prompts"]  # paths of this machine; their hash stays
+    del run["prompts"]  # These are paths of this machine. Their hash stays.
     return {"run": run, "groups": groups, "grouped_plans": space, "max_evaluations": budget, "few": few,
             "worst": {"log10_kl": worst[0], "bytes_per_token": worst[1]}, "hypervolume": best,
             "front": front_of(plans), "searches": results}

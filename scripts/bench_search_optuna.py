@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Optuna's NSGA-II over a grouped space, for bench_search.py, which runs it with an Optuna of its own.
+"""Searches a grouped space with Optuna's NSGA-II. bench_search.py runs it in an environment with Optuna.
 
-Standard input: {"command": [...], "layers": n, "genes": [...], "first": [[index, ...], ...], "budget": n,
-"population": n, "seeds": n}. `command` is a `kvtune evaluate --stdin`: one process scores for all seeds. A gene
+Standard input holds {"command": [...], "layers": n, "genes": [...], "first": [[index, ...], ...], "budget": n,
+"population": n, "seeds": n}. `command` is a `kvtune evaluate --stdin`, one process that scores for all seeds. A gene
 is {"layers": [...], "candidates": [{"key": format, "value": format}, ...]}. `first` are the plans of the first
-trials. Standard output: by seed the scored plans {"spec", "kl", "bytes"} in the order of scoring.
+trials. Standard output gets, for each seed, the scored plans {"spec", "kl", "bytes"} in the order of scoring.
 """
 import json
 import math
@@ -39,7 +39,7 @@ def main() -> None:
         for choice in task["first"]:
             study.enqueue_trial({f"g{i}": index for i, index in enumerate(choice)})
         scored = {}
-        # Repeated plans cost a trial, not a score; a study that only repeats itself ends.
+        # A repeated plan costs a trial but no score. A study that only repeats itself has to end.
         for _ in range(20 * task["budget"]):
             if len(scored) == task["budget"]:
                 break

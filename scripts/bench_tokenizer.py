@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Speed of `kvtune tokenize` beside Hugging Face's `tokenizers`, on one core, in the same run.
+"""Compares the speed of `kvtune tokenize` with that of Hugging Face's `tokenizers`, on one core and in one run.
 
     scripts/bench_tokenizer.py --kvtune build/release/apps/kvtune/kvtune --text FILE TOKENIZER_DIR...
 
-Each program tokenizes the lines of FILE; the start (reading tokenizer.json) is measured apart and
-taken off. CPU time counts, of the best of several runs, so that other work on the machine does
-little harm. Exit code 1 if kvtune is slower than 1 MB/s anywhere.
+Each program tokenizes the lines of FILE. The start, in which tokenizer.json is read, is measured apart
+and taken off. What counts is the CPU time of the best of several runs, so that other work on the machine
+does little harm. The exit code is 1 if kvtune is slower than 1 MB/s anywhere.
 """
 
 import argparse
@@ -28,7 +28,7 @@ RUNS = 3
 
 
 def cpu_seconds() -> float:
-    """Of this process and the children that it waited for."""
+    """The CPU time of this process and of the children that it waited for."""
     uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(use.ru_utime + use.ru_stime for use in uses)
 

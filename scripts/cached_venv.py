@@ -1,4 +1,4 @@
-"""Virtual environments of pinned packages for the benchmarks, made once and kept in the cache."""
+"""Makes virtual environments of pinned packages for the benchmarks, once, and keeps them in the cache."""
 import os
 import pathlib
 import subprocess

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Holds kvtune's predictions against the serving engine itself, plan by plan.
+"""Compares kvtune's predictions with what the serving engine itself shows, plan by plan.
 
     scripts/check_against_engine.py --engine llama.cpp|mlx|transformers [--model DIR]
 
 The engine runs the model on the CPU in float32 with its own quantized cache, and its joint KL against
 its own exact cache is compared with what `kvtune evaluate --target T` predicts on the same token ids.
-What the engine does beside the format is a named difference: the engine is run without it too, and
-must then agree. Exit code 0 when every plan agrees within --tolerance, with the engine or with the
-engine less its named difference, and the order of the plans is the same; 4 when not; 77 when the
-engine cannot be installed.
+What the engine does beside the format is a named difference: the engine also runs without it, and must
+then agree. The exit code is 0 when every plan agrees within --tolerance, with the engine or with the
+engine less its named difference, and the order of the plans is the same. It is 4 when one of these fails,
+and 77 when the engine cannot be installed.
 
-The engine's packages are installed once, into ${XDG_CACHE_HOME:-~/.cache}/kvtune (llama.cpp is
-compiled: minutes); --python takes an interpreter that has them.
+The engine's packages are installed once, into ${XDG_CACHE_HOME:-~/.cache}/kvtune. For llama.cpp that takes
+minutes, because it is compiled. --python takes an interpreter that has them.
 """
 
 import argparse
@@ -31,8 +31,8 @@ NOT_INSTALLED = 77  # tells ctest that the check was skipped
 
 @dataclasses.dataclass
 class Engine:
-    name: str                    # of run_NAME.py and NAME.txt in scripts/engines
-    plans: dict[str, list[str]]  # by kvtune's target
+    name: str                    # NAME in scripts/engines/run_NAME.py and NAME.txt
+    plans: dict[str, list[str]]  # for each target of kvtune
 
 
 ENGINE_OF = {
@@ -53,8 +53,8 @@ ENGINE_OF = {
 class Comparison:
     plan: str
     predicted: float
-    shown: float             # by the engine
-    without: dict[str, float]  # by the engine without a named difference
+    shown: float               # what the engine shows
+    without: dict[str, float]  # the same without a named difference
 
     def agrees(self, tolerance: float) -> bool:
         return is_near(self.predicted, self.shown, tolerance)
@@ -63,7 +63,7 @@ class Comparison:
         return any(is_near(self.predicted, kl, tolerance) for kl in self.without.values())
 
     def explained(self, tolerance: float) -> float:
-        """What the engine shows, less a difference where only that explains it."""
+        """What the engine shows, or shows without a difference where only that agrees with the prediction."""
         if self.agrees(tolerance) or not self.without:
             return self.shown
         return min(self.without.values(), key=lambda kl: abs(kl - self.predicted))
@@ -74,7 +74,7 @@ def is_near(predicted: float, shown: float, tolerance: float) -> bool:
 
 
 def is_same_order(comparisons: list[Comparison], tolerance: float) -> bool:
-    """Plans whose KL differs by less than the tolerance have no order."""
+    """Whether both order the plans alike. Plans whose KL differs by less than the tolerance have no order."""
     for a in comparisons:
         for b in comparisons:
             if a.predicted * (1 + tolerance) < b.predicted and a.explained(tolerance) >= b.explained(tolerance):
@@ -102,7 +102,7 @@ def tokenize(kvtune: pathlib.Path, model: pathlib.Path, prompts: pathlib.Path, c
 
 def predict(kvtune: pathlib.Path, model: pathlib.Path, ids: list[list[int]], target: str,
             plans: list[str]) -> list[dict]:
-    """PLAN objects of docs/artifacts.md."""
+    """Returns the PLAN objects (docs/artifacts.md) of the plans."""
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         file.writelines(json.dumps({"input_ids": prompt}) + "\n" for prompt in ids)
         file.flush()
@@ -118,14 +118,14 @@ def show(comparisons: list[Comparison]) -> str:
     for c in comparisons:
         rest = "| - | - |"
         if c.without:
-            least = list(c.without.values())[-1]  # less all differences
+            least = list(c.without.values())[-1]  # The last one leaves out all differences.
             rest = f"| {least:.3g} | {least / c.predicted:.3f} |"
         lines.append(f"| `{c.plan}` | {c.predicted:.3g} | {c.shown:.3g} | {c.shown / c.predicted:.3f} {rest}")
     return "\n".join(lines)
 
 
 def judge(comparisons: list[Comparison], tolerance: float) -> list[str]:
-    """What fails."""
+    """Returns what fails, in words."""
     failures = [f"{c.plan}: predicted {c.predicted:.3g}, the engine shows {c.shown:.3g}" for c in comparisons
                 if not c.agrees(tolerance) and not c.is_explained(tolerance)]
     if not is_same_order(comparisons, tolerance):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks who includes whom: the walls of docs/architecture.md, enforced.
+"""Checks that every file includes only what the table of folders in docs/architecture.md allows.
 
 On Debian <ATen/...> compiles without any -I flag and a missing link dependency does not stop a leak
 into a static library, so the compiler does not guard these walls.
@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# Folder: folders of ours that it may include (itself always).
+# For each folder, the folders of ours that it may include. It may always include itself.
 ALLOWED = {
     "lib/base": [],
     "lib/core": ["lib/base"],
@@ -35,8 +35,8 @@ CONFINED_NAMES = {
     "ModelRunner": ("lib/runner", ["apps/kvtune/open_model.cc"]),
 }
 
-# Third-party include prefix: files that may have it. A folder with a trailing slash stands for all
-# its files, "*.cc" for its sources only.
+# For each prefix of third-party includes, the files that may have them. A folder with a trailing slash
+# stands for all its files, "*.cc" for its sources only.
 THIRD_PARTY = {
     ("ATen/", "c10/", "torch/"): ["lib/runner/torch.h"],
     ("pagmo/",): ["search/*.cc"],
@@ -48,7 +48,7 @@ THIRD_PARTY = {
     ("cuda",): ["lib/kernels/cuda/"],
 }
 
-# fmt lives in sources; the runner sees libtorch's own copy, so not there.
+# fmt is for sources only, and not for the runner, which sees the copy that libtorch brings.
 FMT_FORBIDDEN = "lib/runner"
 
 # The lists of headers that a folder's CMakeLists.txt gives to kvtune_library: those that other folders

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Kills searches at random moments and checks that every one ends in the same front.
 
-A search that is killed with SIGKILL and started again by the same command must leave front.json and
-the logs of an uninterrupted one, byte for byte. Without --model a tiny random model is written.
+A search that is killed with SIGKILL and started again by the same command must leave front.json and the
+logs of an uninterrupted search, byte for byte. Without --model the script writes a tiny random model.
 """
 import argparse
 import pathlib
@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kvtune", type=pathlib.Path, default=ROOT / "build/release/apps/kvtune/kvtune")
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("options", nargs="*", help="further options of `kvtune search`, after --")
     arguments = parser.parse_args()

@@ -4,8 +4,8 @@
     scripts/check_streaming.py                    # a checkpoint of 3 GB within 1.5 GB
     scripts/check_streaming.py --gigabytes 0.25 --limit 0.75
 
-Prints the peak of resident memory (pages of mapped files count) and the time, and fails if the peak
-is above the limit. Needs the standard library alone.
+It prints the time and the peak of resident memory, in which pages of mapped files count, and fails if the
+peak is above the limit. It needs the standard library alone.
 """
 import argparse
 import json
@@ -23,12 +23,12 @@ GIGABYTE = 1e9
 LAYERS = 24
 HEAD_DIM = 64
 VOCAB = 8192
-# bfloat16 numbers of both signs from 0.008 to 0.12: the high bytes that they may have.
+# The high bytes of bfloat16 numbers of both signs from 0.008 to 0.12.
 HIGH_BYTES = bytes((0x3C, 0x3D, 0xBC, 0xBD)[i % 4] for i in range(256))
 
 
 def config_of(gigabytes):
-    """A Llama whose layers, in bfloat16, have about this size together."""
+    """The configuration of a Llama whose layers together take about this size in bfloat16."""
     hidden = HEAD_DIM * max(2, round((gigabytes * GIGABYTE / (2 * LAYERS * 14.5)) ** 0.5 / HEAD_DIM))
     heads = hidden // HEAD_DIM
     return {
@@ -41,7 +41,7 @@ def config_of(gigabytes):
 
 
 def shards_of(config):
-    """Names and shapes: one shard with what is outside the layers, one for every six layers."""
+    """Names and shapes of the tensors: one shard holds what is outside the layers, the others six layers each."""
     hidden, wide = config["hidden_size"], config["intermediate_size"]
     kv_width = config["num_key_value_heads"] * HEAD_DIM
     yield {"model.embed_tokens.weight": (VOCAB, hidden), "model.norm.weight": (hidden,)}
@@ -67,11 +67,11 @@ def random_block(source, size):
 
 
 def write_checkpoint(folder, gigabytes):
-    """Returns the bytes of all shards."""
+    """Writes the checkpoint and returns the bytes of all its shards."""
     source = random.Random(0)
     config = config_of(gigabytes)
     (folder / "config.json").write_text(json.dumps(config))
-    block = random_block(source, 1 << 23)  # repeated, at another place in every tensor
+    block = random_block(source, 1 << 23)  # Every tensor repeats it from another place on.
     weight_map, total = {}, 0
     for number, shard in enumerate(shards_of(config)):
         name = f"model-{number}.safetensors"
@@ -99,7 +99,7 @@ def write_checkpoint(folder, gigabytes):
 
 
 def search(kvtune, folder, out, *options, verbose=True):
-    """Exit status, peak of resident memory in bytes, and seconds."""
+    """Runs a search. Returns its exit status, its peak of resident memory in bytes, and its seconds."""
     command = [kvtune, "search", "--model", folder, "--prompts", folder / "prompts.jsonl", "--out", out,
                "--held-out", "none", "--population", "8", "--generations", "2", "--no-refine", *options]
     start = time.monotonic()

@@ -1,4 +1,4 @@
-# Shared by the scripts of this folder: versions, places and small functions. Sourced, not run.
+# Versions, places and small functions that the scripts of this folder share. They source this file.
 
 set -euo pipefail
 
@@ -13,7 +13,13 @@ CUDA_CUPTI_VERSION=13.0.85
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# cpu or cuda: what this machine can use.
+# Prints the comment that the calling script opens with, and ends the script.
+show_help() {
+  sed -n '2,/^[^#]/s/^#\( \|$\)//p' "$0"
+  exit 0
+}
+
+# Prints cuda where there is an NVIDIA GPU, cpu otherwise.
 detect_flavour() {
   if [ -e /dev/nvidia0 ] || (command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1); then
     echo cuda
@@ -22,7 +28,7 @@ detect_flavour() {
   fi
 }
 
-# The folder with libtorch's include/ and lib/: the user's own, or ours in the cache.
+# torch_root FLAVOUR: prints the folder with libtorch's include/ and lib/, the user's own or ours in the cache.
 torch_root() {
   if [ -n "${KVTUNE_TORCH_ROOT:-}" ]; then
     echo "$KVTUNE_TORCH_ROOT"
@@ -33,14 +39,14 @@ torch_root() {
   fi
 }
 
-# The virtual environment of the test oracles, keyed by their pinned versions.
+# Prints the folder of the test oracles' virtual environment, whose name depends on their pinned versions.
 oracles_directory() {
   local key
   key="$(sha256sum "$KVTUNE_ROOT/scripts/oracles/requirements.txt" | cut -c1-12)"
   echo "$KVTUNE_CACHE/oracles-$key"
 }
 
-# configure_and_build PRESET FLAVOUR [CMAKE_OPTION...]: into build/PRESET.
+# configure_and_build PRESET FLAVOUR [CMAKE_OPTION...]: configures and builds in build/PRESET.
 configure_and_build() {
   local preset="$1" flavour="$2"
   shift 2

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# From a fresh clone to a Pareto front: set-up, release build, `kvtune search` on the bundled model.
+# Goes from a fresh clone to a Pareto front: set-up, release build, `kvtune search` on the bundled model.
 #
 #   scripts/demo.sh [--cpu | --cuda] [OPTION of kvtune search]...
+#
+# Without --cpu or --cuda, libtorch for CUDA is taken where there is an NVIDIA GPU. docs/cli.md lists the options of
+# `kvtune search`; they go to it as they are.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 flavour="$(detect_flavour)"
@@ -10,6 +13,7 @@ for argument in "$@"; do
   case "$argument" in
     --cpu) flavour=cpu ;;
     --cuda) flavour=cuda ;;
+    -h | --help) show_help ;;
     *) search_options+=("$argument") ;;
   esac
 done
@@ -19,7 +23,7 @@ say "building (build/release)"
 configure_and_build release "$flavour"
 
 run="$KVTUNE_ROOT/build/demo-run"
-# A demonstration measures afresh; a run directory of one's own would be resumed.
+# A search resumes a run directory that is there. The demonstration has to measure everything.
 rm -rf "$run"
 say "kvtune search --model calib_data/demo_model --out build/demo-run ${search_options[*]-}"
 cd "$KVTUNE_ROOT"

@@ -1,8 +1,8 @@
-"""Accuracy of the demo model when its KV cache is quantized.
+"""Measures the accuracy of the demo model when its KV cache is quantized.
 
-Items are the documents of a split; a plan gives each layer's key and value bits. The table compares
-uniform plans with one that spares the layers whose keys were scaled (see `scale_keys`), and shows
-that without the scaling there would be nothing to spare.
+The items are the documents of a split. A plan gives each layer's key and value bits. The table compares
+uniform plans with one that spares the layers whose keys were scaled (see `scale_keys`), and shows that
+without the scaling there would be nothing to spare.
 
 Needs torch, transformers and tokenizers.
 """
@@ -19,17 +19,17 @@ from demo_text import KINDS, Document, documents
 from tokenizers import Tokenizer
 from transformers import DynamicCache, Qwen2ForCausalLM
 
-SEED = 1  # of the items
+SEED = 1  # the seed of the items
 LAYERS, HEAD_DIM = 8, 64
 EXACT_BITS = 16
-CHECKED_ITEMS = 16  # of which greedy generation is compared with the one-pass verdict
+CHECKED_ITEMS = 16  # items on which greedy generation is compared with the one-pass verdict
 
 
 # --- quantized cache ------------------------------------------------------------------------------
 
 
 def fake_quantize(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """KVTuner's asymmetric quantizer; a row is what one KV head holds for one token."""
+    """KVTuner's asymmetric quantizer. A row is what one KV head holds for one token."""
     if bits >= EXACT_BITS:
         return x
     q_max, q_min = 2 ** (bits - 1) - 1, -(2 ** (bits - 1))
@@ -56,7 +56,7 @@ def uniform(name: str) -> Plan:
 
 
 def fragile_plan(layers: Sequence[int]) -> Plan:
-    """K4V2, except the fragile layers, which get K8V4."""
+    """K4V2 everywhere but in the fragile layers, which get K8V4."""
     return [UNIFORM["K8V4" if layer in layers else "K4V2"] for layer in range(LAYERS)]
 
 
@@ -101,7 +101,7 @@ class Result:
 
 @torch.no_grad()
 def evaluate(model: Qwen2ForCausalLM, items: list[Item], plan: Plan) -> Result:
-    """Exact match of greedy generation, without generating.
+    """Finds by one pass how many items greedy generation would answer exactly.
 
     Greedy generation writes the expected completion if and only if the expected token is the most
     likely one at each of its positions, given the prompt and the completion so far. Each cache
@@ -136,7 +136,7 @@ def evaluate(model: Qwen2ForCausalLM, items: list[Item], plan: Plan) -> Result:
 
 @torch.no_grad()
 def generate(model: Qwen2ForCausalLM, item: Item, plan: Plan) -> list[int]:
-    """Greedy generation, token by token, as many tokens as the expected completion has."""
+    """Generates greedily, token by token, as many tokens as the expected completion has."""
     cache, ids, written = QuantizedCache(plan), item.prompt_ids, []
     while len(written) < len(item.completion_ids):
         logits = model(
@@ -152,7 +152,7 @@ def generate(model: Qwen2ForCausalLM, item: Item, plan: Plan) -> list[int]:
 
 @dataclass(frozen=True)
 class ScaledKeys:
-    """What is scaled in a layer: one rotary pair of each KV head."""
+    """The keys that are scaled in a layer: one rotary pair of each KV head."""
 
     layer: int
     rotary_pairs: list[int]
@@ -184,7 +184,7 @@ def scale_keys(model: Qwen2ForCausalLM, scaled: Sequence[ScaledKeys]) -> None:
 
 @contextmanager
 def scaling(model: Qwen2ForCausalLM, scaled: Sequence[ScaledKeys]) -> Iterator[None]:
-    """Scales for a while."""
+    """Scales the keys while the context lasts."""
     scale_keys(model, scaled)
     yield
     scale_keys(model, [layer.inverse() for layer in scaled])
@@ -197,7 +197,7 @@ def scaling(model: Qwen2ForCausalLM, scaled: Sequence[ScaledKeys]) -> Iterator[N
 def print_table(
     model: Qwen2ForCausalLM, tokenizer: Tokenizer, scaled: list[ScaledKeys], item_count: int
 ) -> None:
-    """Accuracy and loss on the test split, with checks of what the figures rest on."""
+    """Prints accuracy and loss on the test split, and checks what the figures rest on."""
     items = make_items(tokenizer, "test", item_count)
     print(f"{item_count} test items, exact match in percent; nll of the answers, nats per token\n")
     print("| plan | mean bits | " + " | ".join(KINDS) + " | all | nll |")

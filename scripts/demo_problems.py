@@ -1,4 +1,4 @@
-"""Calculations to be followed step by step: the code and mathematics of the demo texts.
+"""Makes the calculations of the demo texts, code and mathematics, which are worked out step by step.
 
 Each maker draws one unit (see demo_words.py) from the random generator it is given, or raises
 OutOfRange for the caller to draw again.
@@ -11,15 +11,15 @@ import random
 
 from demo_words import NAMES, OBJECTS, WORDS, Unit
 
-LARGEST_NUMBER = 99  # of every intermediate result: two digits are what a 3M model masters
+LARGEST_NUMBER = 99  # bounds every intermediate result, because a 3M model masters two digits
 
 
 class OutOfRange(Exception):
-    """An intermediate result that the generator does not want; the caller draws again."""
+    """Says that an intermediate result is out of range, so that the caller draws again."""
 
 
 def _calculate(left: int, operator: str, right: int) -> int:
-    """The result, if it and both operands are whole and from 0 to LARGEST_NUMBER."""
+    """Returns the result if it and both operands are whole and from 0 to LARGEST_NUMBER."""
     if operator == "/" and (right == 0 or left % right):
         raise OutOfRange
     quotient = left // max(right, 1)

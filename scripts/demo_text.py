@@ -1,4 +1,4 @@
-"""Seeded text generator behind the demo model, its test items and the bundled prompts.
+"""Generates the texts of the demo model's training, of its test items and of the bundled prompts.
 
 A document is one or more questions with their one-line answers. The four kinds stress a KV cache in
 different ways:
@@ -9,8 +9,8 @@ different ways:
 - long_context: look-ups in a register of records, or of a sentence hidden in a long story.
 
 An answer follows from the text before it alone, so greedy generation up to the newline can be
-compared with it character by character. Standard library only; a seed gives the same text
-everywhere. Code and mathematics are in demo_problems.py, word lists in demo_words.py.
+compared with it character by character. Only the standard library is used, and a seed gives the same
+text everywhere. Code and mathematics are in demo_problems.py, word lists in demo_words.py.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def join(exchanges: list[Exchange]) -> str:
 
 
 def _conversation(rng: random.Random) -> Unit:
-    """Facts in the first turns, questions in the last ones."""
+    """Makes a conversation with facts in the first turns and questions in the last ones."""
     people = rng.sample(NAMES, rng.randint(2, 5))
     relations = dict(zip(people, rng.sample(WORDS["relations"], rng.randint(1, 2))))
     known: dict[tuple[str, int], str] = {}  # (person, index of the attribute) -> value
@@ -140,7 +140,7 @@ def _ask_fact(
 
 
 def _register(rng: random.Random) -> Unit:
-    """Many records, then several look-ups, or sums of two looked-up scores."""
+    """Makes many records, then several look-ups or sums of two looked-up scores."""
     style = rng.choice(WORDS["registers"])
     records = [
         {
@@ -167,7 +167,7 @@ def _register(rng: random.Random) -> Unit:
 
 
 def _story(rng: random.Random) -> Unit:
-    """A few sentences worth remembering among many that are not."""
+    """Hides a few sentences worth remembering among many that are not."""
     sentences = [
         rng.choice(WORDS["fillers"]).format(
             city=rng.choice(CITIES),
@@ -198,7 +198,7 @@ def _with_questions(context: str, pairs: list[tuple[str, str]]) -> Unit:
 # --- documents ------------------------------------------------------------------------------------
 
 _Maker = Callable[[random.Random], Unit]
-# kind -> (makers of a unit, drawn with equal chances; most units in a document)
+# For each kind, the makers of a unit, which are drawn with equal chances, and the most units in a document.
 _MAKERS: dict[str, tuple[tuple[_Maker, ...], int]] = {
     "chat": ((_conversation,), 1),
     "code": ((make_snippet,), 4),
@@ -212,7 +212,7 @@ def split_of(unit: Unit) -> str:
 
 
 def _draw(makers: tuple[_Maker, ...], split: str, rng: random.Random) -> Unit:
-    """Draws until a unit of the split comes up."""
+    """Draws units until one of the split comes up."""
     while True:
         try:
             unit = rng.choice(makers)(rng)
@@ -229,7 +229,7 @@ def make_document(kind: str, split: str, rng: random.Random) -> Document:
 
 
 def documents(split: str, seed: int) -> Iterator[Document]:
-    """An endless stream of a split's documents, the kinds in turn."""
+    """Gives a split's documents without end. The kinds take turns."""
     rng = random.Random(f"{split} {seed}")
     while True:
         for kind in KINDS:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Power of the gate: how often it fails on perturbed copies of the demo model, by the true change of loss.
+"""Measures the power of the gate: how often it fails on perturbed copies of the demo model.
 
 A copy is the demo model with normal noise on every matrix, as a share of the matrix's own standard
-deviation. The gate judges the plan on the copy against the original's baseline (--accept-model). The true
-change of loss is that of the plan's mean KL on the held-out prompts, which the gate never sees. Copies that
-are only sharded anew or whose tokenizer file is laid out otherwise are judged without --accept-model: each failure
-there is a false alarm.
+deviation. The gate judges the plan on the copy against the original's baseline (--accept-model). The table
+counts failures by the true change of loss, which is that of the plan's mean KL on the held-out prompts; the
+gate never sees them. Copies that are only sharded anew or whose tokenizer file is laid out otherwise are
+judged without --accept-model, and each failure there is a false alarm.
 
-Needs torch and safetensors (scripts/oracles/requirements.txt).
+The script needs torch and safetensors (scripts/oracles/requirements.txt).
 
   scripts/gate_power.py --kvtune build/release/apps/kvtune/kvtune [--copies 50]
 """
@@ -30,7 +30,7 @@ SHARES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3)
 
 
 class Gate:
-    """kvtune on one plan, with the original's baseline once `accept` has run."""
+    """Runs kvtune on one plan, with the original's baseline once `accept` has run."""
 
     def __init__(self, arguments, folder):
         self.folder = folder
@@ -51,7 +51,7 @@ class Gate:
         self.config = json.loads((ROOT / "configs" / "kvtuner.json").read_text())
         self.config.update(max_tokens=self.max_tokens, plan=PLAN, limits={})
         code, result = self.check(MODEL, "--update-baseline")
-        if code == 1:  # fewer prompts than the shipped config has: the gate says their hash
+        if code == 1:  # There are fewer prompts than in the shipped config. The gate says their hash.
             self.config["prompts_hash"] = re.search(r"found the prompts (\S+)", result["message"])[1]
             code, result = self.check(MODEL, "--update-baseline")
         assert code == 0, result
@@ -86,7 +86,7 @@ def perturbed(folder, share, seed):
 
 
 def equal_copies(folder):
-    """The same model, sharded anew and with another layout of its JSON files."""
+    """Writes copies of the same model, sharded anew and with another layout of their JSON files."""
     tensors = safetensors.torch.load_file(MODEL / "model.safetensors")
     names = sorted(tensors)
     for shards in (1, 2, 5):
@@ -136,7 +136,7 @@ def measure(gate, copies):
 
 
 def show(what, groups):
-    """A row for each group of (true change, did the gate fail)."""
+    """Prints a row for each group of (true change, did the gate fail)."""
     print(f"| {what} | copies | true change of the mean KL: smallest | median | largest | gates that failed |\n"
           "|---|--:|--:|--:|--:|--:|")
     for name, judged in groups.items():

@@ -1,11 +1,11 @@
 """Writes the bundled prompts, calib_data/calibration.jsonl and calib_data/held_out.jsonl.
 
-    make_prompts.py           write both files
-    make_prompts.py --check   exit 1 if a file differs from what would be written
+    make_prompts.py           writes both files
+    make_prompts.py --check   exits with 1 if a file differs from what would be written
 
-Each file holds complete texts, problems and worked answers, as {"text": ..., "kind": ...} a line;
-the kinds take turns. Texts come from demo_text.py and are the same on every run. Needs tokenizers,
-to count in tokens of the demo model.
+Each line of a file is {"text": ..., "kind": ...} with a complete text, problem and worked answer. The kinds
+take turns. Texts come from demo_text.py and are the same on every run. The script needs the package
+tokenizers, because it counts in tokens of the demo model.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ CALIB_DATA = Path(__file__).resolve().parents[1] / "calib_data"
 SEED = 1
 SPLITS = ("calibration", "held_out")
 PROMPTS_PER_KIND = 8
-# Fewest and most tokens of a prompt.
+# The fewest and the most tokens of a prompt.
 TOKENS = {
     "chat": (100, 220),
     "code": (100, 220),
     "mathematics": (100, 220),
     "long_context": (250, 700),
 }
-FEWEST_TOKENS, MOST_TOKENS = 6000, 8000  # of a file
+FEWEST_TOKENS, MOST_TOKENS = 6000, 8000  # of all prompts of a file together
 
 
 def make_prompts(split: str, tokenizer: Tokenizer) -> list[dict[str, str]]:

@@ -4,10 +4,10 @@
     scripts/render_chat.py --model DIR chats.jsonl --out texts.jsonl
 
 A line of the input is {"messages": [{"role": ..., "content": ...}, ...]}, with "tools" if the template
-takes them; a line of the output {"text": ...}, which `kvtune --prompts` reads. A chat that does not end
-with the assistant's words gets the template's generation prompt. The text leaves out what the
-tokenizer puts in front by itself (the beginning of the sequence); where no text gives the template's
-tokens, the line is {"input_ids": [...]}. Needs transformers, which knows the template language.
+takes them. A line of the output is {"text": ...}, which `kvtune --prompts` reads. A chat that does not end
+with the assistant's words gets the template's generation prompt. The text leaves out what the tokenizer
+puts in front by itself (the beginning of the sequence). Where no text gives the template's tokens, the line
+is {"input_ids": [...]}. The script needs transformers, which knows the template language.
 """
 
 import argparse
@@ -27,7 +27,7 @@ except ImportError as error:
 
 
 def prompt_of(rendered: str, tokenizer: tokenizers.Tokenizer, bos: str | None) -> dict:
-    """The line whose tokens, with the special ones of the tokenizer, are those of the template."""
+    """The line whose tokens, with the special ones that the tokenizer adds, are those of the template."""
     ids = tokenizer.encode(rendered, add_special_tokens=False).ids
     texts = [rendered] + ([rendered.removeprefix(bos)] if bos else [])
     for text in texts:

@@ -3,12 +3,12 @@
 #
 #   scripts/setup.sh [--cpu | --cuda] [--oracles]
 #
-#   --cpu      the slim libtorch (1.3 GB): no CUDA toolkit, no driver
-#   --cuda     the whole one (4.6 GB). Without either flag: cuda where there is an NVIDIA GPU
-#   --oracles  also the Python packages that the tests compare with
+#   --cpu      installs the slim libtorch (1.3 GB), which needs neither CUDA toolkit nor driver
+#   --cuda     installs the whole libtorch (4.6 GB). The default is --cuda where there is an NVIDIA GPU
+#   --oracles  also installs the Python packages that the tests compare with
 #
-# libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, keyed by version, and is shared by all clones.
-# An own libtorch is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
+# libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, in a folder for each version, and is shared by all
+# clones. A libtorch of your own is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 DEBIAN_PACKAGES=(
@@ -18,6 +18,8 @@ DEBIAN_PACKAGES=(
   libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
+# The test check_format judges with this very version.
+FORMAT_PACKAGE=clang-format-14
 
 flavour="$(detect_flavour)"
 oracles=no
@@ -26,27 +28,46 @@ while [ $# -gt 0 ]; do
     --cpu) flavour=cpu ;;
     --cuda) flavour=cuda ;;
     --oracles) oracles=yes ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) show_help ;;
     *) die "setup.sh: found the option $1, expected --cpu, --cuda or --oracles" ;;
   esac
   shift
 done
 
+is_installed() {
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# apt_get ARGUMENT...: runs apt-get as root.
+apt_get() {
+  local as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "setup.sh: not root and no sudo; run as root: apt-get $*"
+    as_root=(sudo)
+  fi
+  ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get "$@"
+}
+
 install_debian_packages() {
   local missing=() package
   for package in "${DEBIAN_PACKAGES[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    is_installed "$package" || missing+=("$package")
   done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  command -v apt-get >/dev/null || die "setup.sh: found no apt-get, expected Debian or Ubuntu; install: ${missing[*]}"
-  local as_root=()
-  if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || die "setup.sh: not root and no sudo; run as root: apt-get install ${missing[*]}"
-    as_root=(sudo)
+  if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get >/dev/null || die "setup.sh: found no apt-get, expected Debian or Ubuntu; install: ${missing[*]}"
+    say "installing ${missing[*]}"
+    apt_get update -qq
+    apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   fi
-  say "installing ${missing[*]}"
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Nothing but a test needs it, so a set-up without it goes on.
+install_clang_format() {
+  if ! is_installed "$FORMAT_PACKAGE"; then
+    say "installing $FORMAT_PACKAGE"
+    (apt_get install -y -qq --no-install-recommends "$FORMAT_PACKAGE" >/dev/null) ||
+      say "went on without $FORMAT_PACKAGE: the test check_format will be skipped"
+  fi
 }
 
 require_cmake() {
@@ -90,6 +111,7 @@ install_oracles() {
 }
 
 install_debian_packages
+install_clang_format
 require_cmake
 if [ -n "${KVTUNE_TORCH_ROOT:-}${Torch_DIR:-}" ]; then
   say "using the libtorch in $(torch_root "$flavour")"

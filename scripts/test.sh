@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# All tests: set-up, the Python oracles, build, ctest.
+# Runs all tests: set-up, the Python oracles, build, ctest.
 #
 #   scripts/test.sh [--cpu | --cuda] [--no-oracles] [--asan] [-- OPTION of ctest...]
 #
-#   --no-oracles  leave out the comparisons with transformers, tokenizers and others (5 GB of packages)
-#   --asan        also the torch-free tests under the address and undefined-behaviour sanitizers
+#   --no-oracles  leaves out the comparisons with transformers, tokenizers and others (5 GB of packages)
+#   --asan        also runs the torch-free tests under the address and undefined-behaviour sanitizers
 #
-# With CI=true warnings are errors.
+# --cpu and --cuda are those of scripts/setup.sh. With CI=true in the environment warnings are errors.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 flavour="$(detect_flavour)"
@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
     --no-oracles) oracles=no ;;
     --asan) asan=yes ;;
     --) shift; break ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) show_help ;;
     *) die "test.sh: found the option $1, expected --cpu, --cuda, --no-oracles, --asan or --" ;;
   esac
   shift
@@ -45,7 +45,5 @@ fi
 
 say "building (build/dev)"
 configure_and_build dev "$flavour" -DKVTUNE_ORACLES_PYTHON="$oracle_python" ${options[@]+"${options[@]}"}
-# Test programs run beside each other: an idle OpenMP thread must not spin on the other's core.
-export OMP_WAIT_POLICY=passive
 cd "$KVTUNE_ROOT"
 ctest --preset dev -j "$(nproc)" "$@"

@@ -1,16 +1,16 @@
 """Trains the bundled demo model, or evaluates it.
 
-    train_demo_model.py --out DIR        train, make two layers fragile, save, evaluate
-    train_demo_model.py --evaluate DIR   print the accuracy table of a saved model
+    train_demo_model.py --out DIR        trains, makes two layers fragile, saves, evaluates
+    train_demo_model.py --evaluate DIR   prints the accuracy table of a saved model
 
-The model is a small Qwen2-style decoder with a byte-level BPE tokenizer of its own; its text comes
-from demo_text.py, its accuracy table from demo_evaluation.py. After training, some key channels of
+The model is a small Qwen2-style decoder with a byte-level BPE tokenizer of its own. Its text comes from
+demo_text.py, its accuracy table from demo_evaluation.py. After training, some key channels of
 two layers are scaled without changing the model's function (see `scale_keys`). Trained alone, the
 model loses nothing with 4-bit keys; the scaling gives it key outliers, which make a per-layer plan
 better than a uniform one.
 
-Needs numpy, torch, transformers and tokenizers. Training is meant for one data-centre GPU, the
-evaluation runs on a CPU as well.
+The script needs numpy, torch, transformers and tokenizers. Training is meant for one data-centre GPU. The
+evaluation also runs on a CPU.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SEED = 1
 VOCABULARY_SIZE = 640
 KEY_VALUE_HEADS = 2
 END_OF_TEXT = "<|endoftext|>"
-# Qwen2's own pattern: single digits, words with at most one leading character.
+# This is Qwen2's own pattern: single digits, and words with at most one leading character.
 WORD_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -125,7 +125,7 @@ def _start_worker(tokenizer_json: str) -> None:
 
 
 def _make_rows(task: tuple[int, int]) -> np.ndarray:
-    """Token ids and a mask of the answers, as [rows, 2, ROW_TOKENS + 1].
+    """Returns token ids and a mask of the answers, as [rows, 2, ROW_TOKENS + 1].
 
     A row begins with a document; the last document of a row is cut off.
     """
@@ -150,7 +150,7 @@ def _make_rows(task: tuple[int, int]) -> np.ndarray:
 
 
 def make_pool(tokenizer: Tokenizer, row_count: int) -> np.ndarray:
-    """The training rows, the same for any number of processes."""
+    """Makes the training rows, which are the same for any number of processes."""
     chunk = min(row_count, 500)
     tasks = [(seed, chunk) for seed in range(1, 1 + math.ceil(row_count / chunk))]
     with multiprocessing.Pool(initializer=_start_worker, initargs=(tokenizer.to_str(),)) as pool:
@@ -158,7 +158,7 @@ def make_pool(tokenizer: Tokenizer, row_count: int) -> np.ndarray:
 
 
 def train(model: Qwen2ForCausalLM, rows: np.ndarray, steps: int, batch_rows: int) -> float:
-    """Next-token training; returns the mean loss of the last 5 % of the steps.
+    """Trains to predict the next token. Returns the mean loss of the last 5 % of the steps.
 
     Answers weigh more than the rest, most of which nobody can predict (names, numbers, order).
     """
@@ -216,7 +216,7 @@ def train(model: Qwen2ForCausalLM, rows: np.ndarray, steps: int, batch_rows: int
 
 @torch.no_grad()
 def largest_key_pairs(model: Qwen2ForCausalLM, items: list[Item]) -> list[list[int]]:
-    """By layer and KV head: the rotary pair whose keys have the largest mean length."""
+    """For each layer and KV head, the rotary pair whose keys have the largest mean length."""
     cache = QuantizedCache(uniform("exact"))
     ids = list(itertools.chain.from_iterable(item.prompt_ids for item in items))[:ROW_TOKENS]
     model(input_ids=torch.tensor([ids], device=model.device), past_key_values=cache)
@@ -230,7 +230,7 @@ def largest_key_pairs(model: Qwen2ForCausalLM, items: list[Item]) -> list[list[i
 def choose_scaled_keys(
     model: Qwen2ForCausalLM, items: list[Item], factors: tuple[int, ...]
 ) -> list[ScaledKeys]:
-    """Two layers and a factor, by exact match on items that no reported figure uses.
+    """Chooses two layers and a factor by exact match on items that no reported figure uses.
 
     The rule: KV8 and the per-layer plan stay within a point of the exact cache, and KV4 loses as
     near to 20 points as possible.
@@ -264,21 +264,21 @@ def choose_scaled_keys(
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """How much of everything a run makes."""
 
     steps: int = 18_000
     batch_rows: int = 64
     rows: int = 200_000
     selection_items: int = 240
     test_items: int = TEST_ITEMS
-    factors: tuple[int, ...] = (2, 4, 8, 16)  # of which one is chosen
+    factors: tuple[int, ...] = (2, 4, 8, 16)  # One of them is chosen.
 
 
 SMOKE = Size(steps=3, batch_rows=2, rows=8, selection_items=4, test_items=4, factors=(8,))
 
 
 def build(out: Path, size: Size) -> None:
-    """Trains, makes two layers fragile, saves, prints the table."""
+    """Trains, makes two layers fragile, saves the model and prints the table."""
     tokenizer = train_tokenizer()
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out / "tokenizer.json"))
@@ -298,7 +298,7 @@ def build(out: Path, size: Size) -> None:
     loss = train(model, rows, size.steps, size.batch_rows)
     torch.set_float32_matmul_precision("highest")
     print(f"mean weighted loss of the last 5 % of {size.steps} steps: {loss:.4f}", flush=True)
-    save(model, out)  # in case that no choice of layers satisfies the rule
+    save(model, out)  # Kept in case that no choice of layers satisfies the rule.
 
     # What is measured from here on is the file's model, in float32.
     model = load(out)
@@ -312,7 +312,7 @@ def build(out: Path, size: Size) -> None:
 
 
 def save(model: Qwen2ForCausalLM, directory: Path) -> None:
-    # A copy, because the cast also rounds the rotary frequencies, which no file holds.
+    # The cast is done on a copy, because it also rounds the rotary frequencies, which no file holds.
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(directory)
 
 

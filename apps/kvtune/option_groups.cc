@@ -101,7 +101,8 @@ void AddModelOptions(CLI::App& app, ModelOptions& options) {
   AddDevice(app, options.device);
   AddChoice(app, "--dtype", options.data_type, kDataTypeWords,
             "Arithmetic; auto: float32 on a CPU, bfloat16 on CUDA");
-  app.add_option("--threads", options.threads, "CPU threads (default: all cores)")
+  app.add_option("--threads", options.threads,
+                 "CPU threads (default: OMP_NUM_THREADS, or all cores)")
       ->type_name("N")
       ->check(WholeNumber(1));
   AddChoice(app, "--weights", options.weights, kWeightWords,

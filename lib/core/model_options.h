@@ -33,7 +33,7 @@ inline constexpr Word<WeightMode> kWeightWords[] = {{"auto", WeightMode::kAuto},
 struct ModelOptions {
   std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:N"
   DataType data_type = DataType::kAuto;
-  int threads = 0;  // 0: all cores
+  int threads = 0;  // 0: OMP_NUM_THREADS, or all cores where it is unset
   PrefillMode prefill = PrefillMode::kQuantized;
   WeightMode weights = WeightMode::kAuto;
   // The most bytes of hidden states that are in memory at a time. Streamed weights need those of

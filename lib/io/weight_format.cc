@@ -218,30 +218,30 @@ bool WeightFormat::Ignores(std::string_view module) const {
   return false;
 }
 
-WeightFormat ParseWeightFormat(JsonFields fields) {
-  const std::string method = fields.String("quant_method");
+WeightFormat ParseWeightFormat(JsonFields quantization_config) {
+  const std::string method = quantization_config.String("quant_method");
   WeightFormat format;
   if (method == "fp8" || method == "fbgemm_fp8") {
-    format = ParseFp8(fields);
+    format = ParseFp8(quantization_config);
   } else if (method == "modelopt") {
-    format = ParseModelOpt(fields);
+    format = ParseModelOpt(quantization_config);
   } else if (method == "awq") {
-    format = ParseAwq(fields);
+    format = ParseAwq(quantization_config);
   } else if (method == "gptq") {
-    format = ParseGptq(fields);
+    format = ParseGptq(quantization_config);
   } else if (method == "mxfp4") {
     format.coding = WeightCoding::kMxfp4;
     format.bits = 4;
-    format.ignored = StringsOrNone(fields, "modules_to_not_convert");
+    format.ignored = StringsOrNone(quantization_config, "modules_to_not_convert");
   } else if (method == "compressed-tensors") {
-    format = ParseCompressedTensors(fields);
+    format = ParseCompressedTensors(quantization_config);
   } else {
-    fields.Fail("quant_method",
-                fmt::format("found \"{}\", expected awq, compressed-tensors, fbgemm_fp8, "
-                            "fp8, gptq, modelopt or mxfp4",
-                            method));
+    quantization_config.Fail(
+        "quant_method", fmt::format("found \"{}\", expected awq, compressed-tensors, fbgemm_fp8, "
+                                    "fp8, gptq, modelopt or mxfp4",
+                                    method));
   }
-  RequirePatterns(fields, format.ignored);
+  RequirePatterns(quantization_config, format.ignored);
   return format;
 }
 

@@ -41,8 +41,8 @@ std::string ValueText(const Json& value) {
 // prompts, so another seed alone shows as other prompts too.
 std::string DifferenceText(const Provenance& stored, const Provenance& wanted) {
   std::vector<std::string> differences = Differences(stored, wanted);
-  std::ranges::stable_partition(differences,
-                                [](const std::string& text) { return text.starts_with("--seed"); });
+  std::stable_partition(differences.begin(), differences.end(),
+                        [](const std::string& text) { return text.starts_with("--seed"); });
   return fmt::format("{}", fmt::join(differences, "; "));
 }
 

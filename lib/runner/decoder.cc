@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "lib/runner/experts.h"
 #include "lib/kernels/row_kernels_cpu.h"
+#include "lib/runner/experts.h"
 #include "lib/runner/row_ops.h"
 
 namespace kvtune {

@@ -122,7 +122,8 @@ class LayerObserver {
     const at::Tensor output =
         ByKvHead(counted(AttentionOutput(weights, exact_value_, block)), kv_heads);
     ObserveConcentration(counted(weights));
-    const double visible = static_cast<double>(query_.size(1) / kv_heads) *
+    const int64_t queries_of_a_head = query_.size(1) / kv_heads;
+    const double visible = static_cast<double>(queries_of_a_head) *
                            static_cast<double>(VisiblePairs(block.begin + skipped, block.end));
     for (const auto& [key, pairs] : pairs_of_key_) {
       const at::Tensor quantized_weights = AttentionWeights(query_, keys_.at(key), block, rule_);

@@ -4,7 +4,6 @@
 #include <omp.h>
 
 #include <optional>
-#include <thread>
 
 #include "lib/runner/device_memory.h"
 #include "lib/runner/torch_device.h"
@@ -25,6 +24,13 @@ at::ScalarType ResolveType(DataType type, at::Device device) {
       return at::kHalf;
   }
   return at::kFloat;
+}
+
+// What OpenMP would use: OMP_NUM_THREADS where it is set, otherwise the cores that this process may
+// run on. Asked once, because every runner sets OpenMP's number.
+int DefaultThreads() {
+  static const int threads = omp_get_max_threads();
+  return threads;
 }
 
 // Every layer frees and takes the same activations again. By default glibc gives such large blocks
@@ -103,8 +109,7 @@ std::vector<PromptScore> RunnerState::Score(const TokenIds& prompt,
 std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const ModelOptions& options,
                                         std::optional<at::ScalarType> type, Sharing sharing) {
   const c10::InferenceMode no_gradients;
-  const int threads =
-      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+  const int threads = options.threads > 0 ? options.threads : DefaultThreads();
   at::set_num_threads(threads);
   omp_set_num_threads(threads);
   // Sums of float32 products must not be rounded to tf32: losses of 1e-7 are compared.

@@ -98,7 +98,7 @@ class Fuse : public Decoder {
   void Decode(std::vector<std::string>& tokens) const override {
     std::string fused;
     for (const std::string& token : tokens) fused.append(token);
-    tokens.assign(1, std::move(fused));
+    tokens.assign(1, fused);
   }
 };
 

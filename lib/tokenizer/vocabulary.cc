@@ -27,15 +27,16 @@ Vocabulary::Vocabulary(std::vector<std::pair<std::string, int64_t>> entries,
   tokens_.resize(static_cast<size_t>(id_end));
   ids_.reserve(entries.size());
   std::vector<bool> is_taken(tokens_.size());
-  for (auto& [token, id] : entries) {
+  for (std::pair<std::string, int64_t>& entry : entries) {
+    const int64_t id = entry.second;
     const auto index = static_cast<size_t>(id);
     if (is_taken[index]) {
       throw Error(fmt::format(
           "{}: found the id {} for the tokens \"{}\" and \"{}\", expected one token for an id",
-          where, id, tokens_[index], token));
+          where, id, tokens_[index], entry.first));
     }
     is_taken[index] = true;
-    tokens_[index] = std::move(token);
+    tokens_[index] = std::move(entry.first);
     if (!ids_.emplace(tokens_[index], static_cast<int32_t>(id)).second) {
       throw Error(
           fmt::format("{}: found the token \"{}\" twice, expected it once", where, tokens_[index]));

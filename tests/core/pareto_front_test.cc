@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
 
-ScoredPlan Scored(std::string name, PrecisionPlan plan) {
+ScoredPlan Scored(std::string name, const PrecisionPlan& plan) {
   const FakeEvaluator fake({1.0 / 3, 0.7});
   return {std::move(name), plan, FakeCost(plan), fake.ScoreOf(plan), std::nullopt};
 }

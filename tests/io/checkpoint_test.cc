@@ -178,8 +178,9 @@ TEST_F(CheckpointTest, ShardsAreOpenedWhenATensorIsAskedFor) {
   const std::string broken = weight_map[kNorm];
   WriteFileAtomically(sharded() / broken, "");
   const Checkpoint checkpoint(sharded());
-  for (const auto& [tensor, shard] : weight_map.items()) {
-    if (shard == broken) {
+  for (const auto& entry : weight_map.items()) {
+    const std::string& tensor = entry.key();
+    if (entry.value() == broken) {
       EXPECT_THAT([&] { checkpoint.Contents(tensor); },
                   ThrowsMessage<Error>(HasSubstr("found 0 bytes")));
     } else {

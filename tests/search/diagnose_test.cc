@@ -13,7 +13,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
 
 // The keys of one layer: e_o and the key error under int2, int4 and int8.
 struct LayerKeys {

@@ -1,4 +1,4 @@
-// A PlanEvaluator without a model: losses from a formula, calls on record.
+// A PlanEvaluator without a model: it computes losses by a formula and records its calls.
 #pragma once
 
 #include <cmath>
@@ -11,8 +11,8 @@
 
 namespace kvtune {
 
-// What one layer's pair disturbs, by its nominal bits: about 4 times less a bit, keys twice as much
-// as values, as quantizers of real models behave.
+// The error of one layer's pair, from its nominal bits. Every bit makes it 4 times smaller, and
+// keys count twice as much as values, which is about how quantizers of real models behave.
 inline double FakePairError(PrecisionPair pair) {
   const auto error = [](KvFormatId id) {
     return FormatOf(id).is_exact() ? 0.0 : std::pow(0.25, FormatOf(id).bits);
@@ -20,8 +20,9 @@ inline double FakePairError(PrecisionPair pair) {
   return 2 * error(pair.key) + error(pair.value);
 }
 
-// Loss = sum over layers of weight * error, plus `interaction` * error of a layer * error of the
-// next: with 0 the best plan for a size is a knapsack, otherwise layers have to be judged together.
+// The loss is the sum over layers of weight * error, plus `interaction` times the product of the
+// errors of each two neighbouring layers. Without interaction the best plan of a size solves a
+// knapsack problem; with it, layers have to be judged together.
 class FakeEvaluator : public PlanEvaluator {
  public:
   explicit FakeEvaluator(std::vector<double> layer_weights, double interaction = 0,
@@ -48,14 +49,14 @@ class FakeEvaluator : public PlanEvaluator {
 
   PlanScore ScoreOf(const PrecisionPlan& plan) const { return Summarize(PromptsOf(plan)); }
 
-  // The plans of every call that began with the first prompt, in order.
+  // The plans of every call that began with the first prompt, in the order of the calls.
   const std::vector<std::vector<PrecisionPlan>>& batches() const { return batches_; }
-  // Plans times prompts of all calls.
+  // The number of plans times prompts, summed over all calls.
   size_t prompt_scores() const { return prompt_scores_; }
 
  private:
-  // A loss of its own on every prompt: prompts differ by a factor of four, and each likes some
-  // plans a tenth more than others.
+  // Every prompt has a loss of its own. Prompts differ by a factor of four, and each prefers some
+  // plans to others by a tenth.
   std::vector<PromptScore> PromptsOf(const PrecisionPlan& plan) const {
     double loss = 0, previous = 0;
     for (size_t i = 0; i < plan.layers.size(); ++i) {
@@ -89,7 +90,7 @@ class FakeEvaluator : public PlanEvaluator {
   std::vector<std::vector<PrecisionPlan>> batches_;
 };
 
-// Layers of one head of 64 channels: bytes are both sides' bits / 8 times 64, scales left out.
+// The cost where every layer has one KV head of 64 channels and scales take no bytes.
 inline PlanCost FakeCost(const PrecisionPlan& plan) {
   PlanCost cost;
   for (const PrecisionPair pair : plan.layers) {

@@ -1,12 +1,14 @@
-// What the Python oracles (scripts/oracles/) compare: raw numbers of the runner, as binary files.
+// Writes raw numbers of the runner to binary files, which the Python oracles (scripts/oracles/)
+// compare.
 //
-//   oracle_tool logits MODEL_DIR IDS_FILE OUT_FILE     ids: text, separated by blanks; out: float32
-//   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE     ids as above; out: float32 logits, then of
-//   every layer
-//                                                      keys, values and attention outputs
-//                                                      (LayerStates)
-//   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE   float32
-//   oracle_tool formats                                the format table, as JSON on stdout
+//   oracle_tool logits MODEL_DIR IDS_FILE OUT_FILE
+//   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE
+//   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE
+//   oracle_tool formats
+//
+// IDS_FILE is text with token ids separated by blanks; IN_FILE and OUT_FILE hold float32 numbers.
+// `states` writes the logits, then the keys, values and attention outputs of every layer
+// (LayerStates). `formats` prints the format table as JSON.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -66,7 +68,7 @@ void DumpModel(Dump dump, const std::string& model, const std::string& ids_file,
   WriteFloats(out_file, values);
 }
 
-// Every token flushed, as without a residual window. Scales are calibrated on the input itself.
+// Quantizes every token, as where there is no residual window. Scales are calibrated on the input.
 void DumpFakeQuantized(char** arguments) {
   const auto id = FindFormat(arguments[0]);
   if (!id) throw Error(std::string("oracle_tool: unknown format ") + arguments[0]);
@@ -97,7 +99,7 @@ void DumpFakeQuantized(char** arguments) {
   WriteFloats(arguments[6], values);
 }
 
-// The format table as JSON, one format an element.
+// The format table as JSON, with one element for each format.
 void DumpFormats() {
   nlohmann::json formats = nlohmann::json::array();
   for (const KvFormat& format : Formats()) {

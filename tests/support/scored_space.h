@@ -1,5 +1,5 @@
-// Scored plans of a FakeEvaluator without interaction, whose losses are additive: a surrogate can
-// know them exactly.
+// Scored plans of a FakeEvaluator without interaction. Its losses are additive, so that a surrogate
+// can know them exactly.
 #pragma once
 
 #include <utility>
@@ -13,7 +13,7 @@
 
 namespace kvtune {
 
-// Losses of layers with these weights.
+// The losses of single layers in a FakeEvaluator with these weights.
 inline LayerLosses TrueLosses(const std::vector<double>& weights) {
   LayerLosses losses;
   losses.pairs = NinePairs();

@@ -1,11 +1,12 @@
-// Times the scoring of a population, with more and more of what its plans share
-// (scripts/bench_scoring.py).
+// Times the scoring of a population in several ways, each of which shares more between the plans
+// than the one before. scripts/bench_scoring.py runs it.
 //
 //   scoring_bench MODEL_DIR IDS_FILE PLANS_FILE DEVICE float32|bfloat16 THREADS RUNS
 //
-// IDS_FILE: one JSON array of token ids a line; PLANS_FILE: one plan a line, as a JSON array of
-// [key format, value format] a layer. Prints one JSON object a run: seconds of wall clock and of
-// all processors for every way to score, and how many steps through a layer each takes.
+// A line of IDS_FILE is a JSON array of token ids. A line of PLANS_FILE is a plan: a JSON array
+// with [key format, value format] of every layer. Each run prints one JSON object: the seconds of
+// wall clock and of all processors for every way to score, and how many steps through a layer each
+// takes.
 #include <chrono>
 #include <cstdio>
 #include <ctime>
@@ -83,8 +84,8 @@ void Run(const std::string& model, const std::string& ids_file, const std::strin
   for (const auto& [name, sharing] : ways) {
     runners.push_back(
         std::make_unique<ModelProbe>(checkpoint, options, ProbeOptions{.sharing = sharing}));
-    runners.back()->ScorePlans(std::span(&exact, 1), prompts,
-                               nullptr);  // the exact pass is not what is timed
+    // The exact pass is made here, because it is not what is timed.
+    runners.back()->ScorePlans(std::span(&exact, 1), prompts, nullptr);
   }
   const PlanTree tree = BuildPlanTree(plans);
   const Json steps = {{"alone", plans.size() * exact.layers.size()},

@@ -1,5 +1,5 @@
-// A folder of a test's own, gone with the test; in memory where there is such a place, so that
-// flushing files to disk costs nothing.
+// A folder that a test has for itself and that is removed with the test. It lies in memory where
+// the system has such a place, so that flushing files to disk costs nothing.
 #pragma once
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// Small artifacts to start a test from.
+// Small artifacts that tests start from.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,8 @@ inline Provenance TestRun(int64_t layer_count) {
   return run;
 }
 
-// A table with e_o as given, one row a layer and one column a pair; other errors are zero and bits
-// are nominal.
+// A table with the given e_o, which has a row for each layer and a column for each pair. Other
+// errors are zero, and bits are nominal.
 inline SensitivityTable TableOf(std::vector<PrecisionPair> pairs,
                                 const std::vector<std::vector<double>>& e_o) {
   SensitivityTable table;
@@ -70,7 +70,7 @@ inline SensitivityTable TableOf(std::vector<PrecisionPair> pairs,
   return table;
 }
 
-// Every field filled, so that a round trip that loses one is seen.
+// A table with every field filled, so that a round trip that loses one is seen.
 inline SensitivityTable RandomTable(Random& random, size_t layer_count) {
   SensitivityTable table;
   table.run = TestRun(static_cast<int64_t>(layer_count));

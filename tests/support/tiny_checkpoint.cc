@@ -21,7 +21,7 @@ class Writer {
  public:
   explicit Writer(uint64_t seed) : random_(seed) {}
 
-  // Normal values of standard deviation `scale` around `mean`.
+  // Adds a tensor of normal values with standard deviation `scale` around `mean`.
   void Add(const std::string& name, const std::vector<int64_t>& shape, double scale,
            double mean = 0) {
     int64_t count = 1;

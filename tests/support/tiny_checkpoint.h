@@ -18,7 +18,8 @@ struct TinyModel {
   int vocab = 64;
   int context = 256;
   bool tied = true;
-  int window = 0;  // sliding_window, of the layers that the architecture says; 0: none
+  // sliding_window of the layers that have one in this architecture; 0: none
+  int window = 0;
   uint64_t seed = 0;
 };
 

@@ -140,7 +140,8 @@ TEST(ImportTest, JsonErrorsNameTheField) {
 
 TEST(ImportTest, JsonSpecAndLayersMustAgree) {
   EXPECT_THAT(ImportError(R"({"spec": "KV8", "layers": [{"key": "int4", "value": "int4"},
-                              {"key": "int4", "value": "int4"}, {"key": "int4", "value": "int4"}]})"),
+                              {"key": "int4", "value": "int4"},
+                              {"key": "int4", "value": "int4"}]})"),
               HasSubstr("\"spec\": found \"KV8\", expected what the layers say, \"KV4\""));
 }
 

@@ -76,7 +76,8 @@ TEST(BpeModel, IgnoreMergesTakesWholeWords) {
 TEST(BpeModel, EmptyAndNullOptionsAreUnset) {
   TokenizerText text;
   text.options =
-      R"(, "dropout": null, "unk_token": null, "continuing_subword_prefix": "", "end_of_word_suffix": null)";
+      R"(, "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
+           "end_of_word_suffix": null)";
   EXPECT_THAT(Ids(text, "abc"), ElementsAre(6));
 }
 

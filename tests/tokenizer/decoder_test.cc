@@ -6,7 +6,6 @@ namespace kvtune::tokenizer {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 using Tokens = std::vector<std::string>;
 
@@ -53,7 +52,8 @@ TEST(Decoder, MetaspaceDropsTheMarksOfTheFirstToken) {
 
 TEST(Decoder, LlamaSequence) {
   EXPECT_THAT(Decoded(R"({"type": "Sequence", "decoders": [
-      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+      {"type": "ByteFallback"}, {"type": "Fuse"},
       {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})",
                       {"▁▁a", "<0x0A>", "▁b"}),
               ElementsAre(" a\n b"));

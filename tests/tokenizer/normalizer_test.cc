@@ -68,7 +68,8 @@ TEST(Normalizer, SmallOnes) {
 
 TEST(Normalizer, SequenceRunsInOrder) {
   EXPECT_EQ(Normalized(R"({"type": "Sequence", "normalizers": [
-      {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})",
+      {"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})",
                        "a b"),
             "▁a▁b");
 }

@@ -26,7 +26,8 @@ TEST(PostProcessor, TemplateAddsOrOmits) {
 
 TEST(PostProcessor, ByteLevelAndSequence) {
   const std::string byte_level =
-      R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true})";
+      R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
+          "use_regex": true})";
   EXPECT_THAT(Processed(byte_level, SpecialTokens::kAdd), ElementsAre(1, 2));
   EXPECT_THAT(
       Processed(R"({"type": "Sequence", "processors": [)" + byte_level + ", " + kTemplate + "]}",
@@ -54,7 +55,8 @@ TEST(PostProcessor, Errors) {
             "part: \"cls\": found [\"y\",-2], expected a token and its id");
   EXPECT_EQ(
       error(
-          R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],
+          R"({"type": "TemplateProcessing",
+                      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],
                       "pair": [], "special_tokens": {}})"),
       "part: single[0]: SpecialToken: \"id\": found \"<s>\", expected a key of \"special_tokens\"");
   EXPECT_EQ(

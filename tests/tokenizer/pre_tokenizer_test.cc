@@ -49,7 +49,8 @@ TEST(PreTokenizer, SplitInverted) {
 
 TEST(PreTokenizer, SplitRegexWithLookahead) {
   const std::string config =
-      R"({"type": "Split", "pattern": {"Regex": "\\p{L}+|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false})";
+      R"({"type": "Split", "pattern": {"Regex": "\\p{L}+|\\s+(?!\\S)|\\s+"},
+          "behavior": "Isolated", "invert": false})";
   EXPECT_THAT(Words(config, "ab   cd 1 "), ElementsAre("ab", "  ", " ", "cd", " ", "1", " "));
   // Letters of Unicode 15.1 are letters.
   EXPECT_THAT(Words(config, "a\U0002EBF0b!"), ElementsAre("a\U0002EBF0b", "!"));
@@ -75,7 +76,8 @@ TEST(PreTokenizer, ByteLevel) {
       R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true})";
   EXPECT_THAT(Words(plain, "I'm é 42!\n x"), ElementsAre("I", "'m", "ĠÃ©", "Ġ42", "!", "Ċ", "Ġx"));
   const std::string whole =
-      R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false})";
+      R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
+          "use_regex": false})";
   EXPECT_THAT(Words(whole, "a b"), ElementsAre("ĠaĠb"));
   EXPECT_THAT(Words(whole, " a"), ElementsAre("Ġa"));
 }
@@ -145,7 +147,8 @@ TEST(PreTokenizer, ErrorsNameTheComponent) {
 
 TEST(PreTokenizer, RunawayPatternIsAnError) {
   const std::string config =
-      R"({"type": "Split", "pattern": {"Regex": "(?:a|a|aa)+[^a]{2}"}, "behavior": "Isolated", "invert": false})";
+      R"({"type": "Split", "pattern": {"Regex": "(?:a|a|aa)+[^a]{2}"},
+          "behavior": "Isolated", "invert": false})";
   EXPECT_THAT(
       ErrorOf([&] { Words(config, std::string(60, 'a') + "!"); }),
       HasSubstr("matching a regular expression of the tokenizer at byte 0: retry-limit-in-"));

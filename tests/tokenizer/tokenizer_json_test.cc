@@ -13,7 +13,8 @@ std::string ErrorIn(const std::string& json) {
 
 TEST(TokenizerJson, TakesVocabAndMergesOutOfTheModelOnly) {
   const TokenizerJson json = ParseTokenizerJson(
-      R"({"vocab": {"x": 1}, "model": {"vocab": {"a": 0, "b": 1}, "merges": [["a", "b"], "b a"], "deep": {"vocab": {"y": 2}}}})",
+      R"({"vocab": {"x": 1}, "model": {"vocab": {"a": 0, "b": 1}, "merges": [["a", "b"], "b a"],
+          "deep": {"vocab": {"y": 2}}}})",
       "t");
   ASSERT_EQ(json.vocab.size(), 2u);
   EXPECT_EQ(json.vocab[1].first, "b");
