@@ -81,7 +81,7 @@ std::vector<Values> Rows(int64_t size) {
   rows.push_back(made([&] { return std::abs(unit()) + 0.1f; }));   // one sign
   rows.push_back(made([&] { return -std::abs(unit()) - 0.1f; }));  // the other
   rows.push_back(made([&] { return 1000 + unit() * 1e-3f; }));     // a range of a few float32 steps
-  rows.push_back(made([&] { return std::round(unit() * 8) / 2; }));  // many ties
+  rows.push_back(made([&] { return std::round(unit() * 12) / 2; }));  // many ties
   rows.push_back(made(unit));
   rows.back()[3] = -500;  // an outlier
   for (const float value : {0.0f, -0.0f, 1e-40f, -0.1f, 300.0f, -70000.0f})
