@@ -67,6 +67,8 @@ std::string ReadFile(const fs::path& path) {
 }
 
 void WriteFileAtomically(const fs::path& path, std::string_view content) {
+  // The process id keeps two processes apart that write the same file. Beside `path` the file is on
+  // the same file system, where rename() is atomic.
   const fs::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
   {
     const FileDescriptor file(
@@ -88,6 +90,7 @@ void WriteFileAtomically(const fs::path& path, std::string_view content) {
 }
 
 void AppendToFile(const fs::path& path, std::string_view lines) {
+  // O_APPEND makes each write go to the end as a whole, also beside another process.
   const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (file.get() < 0 || !WriteAll(file.get(), lines)) ThrowSystemError("appending to", path);
 }

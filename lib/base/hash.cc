@@ -21,6 +21,7 @@ void ContentHash::Update(std::span<const std::byte> bytes) {
 }
 
 void ContentHash::UpdateField(std::string_view text) {
+  // A fixed width gives the same hash on every 64-bit machine.
   const uint64_t size = text.size();
   Update(std::as_bytes(std::span(&size, 1)));
   Update(std::as_bytes(std::span(text)));

@@ -21,6 +21,8 @@ double Quantile(std::vector<double>& values, double q) {
   const double low_value = *at_lower;
   const double fraction = position - static_cast<double>(lower);
   if (fraction == 0) return low_value;
+  // nth_element has put all larger values behind the lower one, so that the next one in order is
+  // their minimum. This is cheaper than to sort everything.
   const double high_value = *std::min_element(at_lower + 1, values.end());
   return low_value + fraction * (high_value - low_value);
 }
@@ -40,6 +42,7 @@ Interval BootstrapRatioInterval(std::span<const double> numerators,
     ratio = denominator == 0 ? 0 : numerator / denominator;
   }
   const double tail = (1 - options.confidence) / 2;
+  // Quantile reorders `ratios`, which does no harm to the second call.
   const double low = Quantile(ratios, tail);
   return {low, Quantile(ratios, 1 - tail)};
 }

@@ -105,6 +105,8 @@ const SafetensorsFile& Checkpoint::Open(Shard& shard) const {
   const std::scoped_lock lock(opening_);
   if (shard.file != nullptr) return *shard.file;
   auto file = std::make_unique<SafetensorsFile>(shard.path);
+  // An index and a shard that disagree are parts of two checkpoints. Loading either version
+  // silently would measure a model that nobody has.
   for (const auto& [tensor, place] : shard_of_) {
     if ((place == &shard) == file->Has(tensor)) continue;
     const std::string name = shard.path.filename().string();
@@ -166,6 +168,7 @@ std::string Checkpoint::ContentHash() const {
     hash.UpdateField(name);
     hash.UpdateField(fmt::format("{} {}", tensor.dtype, ShapeText(tensor.shape)));
     hash.Update(tensor.bytes);
+    // A checkpoint may be larger than the memory, and its pages are not needed again soon.
     DropPages(tensor.bytes);
   }
   return hash.Digest();

@@ -123,6 +123,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
                       source, previous_name, name));
     }
   }
+  // Disjoint tensors that cover all bytes leave no gap in which a truncated file could hide.
   if (covered != data_size) {
     throw Error(fmt::format("reading {}: found {} bytes of data, expected {} as its header says",
                             path.string(), data_size, covered));

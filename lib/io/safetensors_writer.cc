@@ -26,6 +26,7 @@ void WriteSafetensors(const std::filesystem::path& path, std::span<const Float32
     header[tensor.name] = {
         {"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
   }
+  // Spaces after the header align the data, as the reference implementation writes it.
   std::string text = header.dump();
   constexpr size_t kAlignment = 8;
   text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');

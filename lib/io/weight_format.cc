@@ -105,6 +105,7 @@ WeightFormat ParseGptq(JsonFields& fields) {
     fields.Fail("checkpoint_format",
                 fmt::format("found \"{}\", expected \"gptq\" or \"gptq_v2\"", layout));
   }
+  // The packers of the first layout subtract 1 from zero points before they store them.
   format.zero_offset = layout == "gptq" ? 1 : 0;
   if (fields.Has("dynamic") && !fields.Value("dynamic").empty()) {
     fields.Fail("dynamic", "found settings for single modules, expected the same for all");

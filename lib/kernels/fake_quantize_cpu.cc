@@ -143,6 +143,7 @@ void FakeQuantizeColumns(const float* in, float* out, int64_t count, int64_t tok
 #pragma omp parallel for collapse(2) \
     schedule(static) if (count * tokens * channels >= kParallelElements)
   for (int64_t i = 0; i < count; ++i) {
+    // The last round is the rest that fills no group.
     for (int64_t g = 0; g <= full_groups; ++g) {
       const int64_t offset = (i * tokens + g * group) * channels;
       if (g == full_groups) {

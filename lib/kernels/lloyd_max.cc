@@ -35,6 +35,8 @@ std::vector<float> Solve(int64_t head_dim, int bits) {
   constexpr double kSettled = 1e-10;
   const size_t count = size_t{1} << bits;
   const double variance = 1.0 / static_cast<double>(head_dim);
+  // vLLM starts from equal steps over 3.5 standard deviations, and integrates the outermost levels
+  // up to three times as far. Its levels depend on both.
   const double high = 3.5 * std::sqrt(variance), low = -high;
   std::vector<double> levels;
   for (size_t i = 0; i < count; ++i) {

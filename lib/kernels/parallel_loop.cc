@@ -20,7 +20,9 @@ void ParallelLoop(int threads, size_t count, const std::function<void(size_t)>& 
   std::mutex error_mutex;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (size_t i = 0; i < count; ++i) {
+    // OpenMP cannot leave a loop early, so after an error the items left are passed over.
     if (failed) continue;
+    // An exception that leaves an OpenMP region would end the program.
     try {
       work(i);
     } catch (...) {

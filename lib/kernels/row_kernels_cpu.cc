@@ -30,6 +30,7 @@ void GatedSiluRow(const float* gate, const float* up, float* out, int64_t width)
 #pragma omp simd
   for (int64_t i = 0; i < width; ++i) {
     const float x = gate[i];
+    // The sigmoid of x from exp(-|x|), which cannot overflow.
     const float e = ExpNonPositive(x < 0 ? x : -x);
     out[i] = x * (x < 0 ? e : 1.0f) / (1.0f + e) * up[i];
   }
@@ -83,6 +84,7 @@ void RotateRow(const float* x, const float* cos, const float* sin, float* out, i
 
 KVTUNE_VECTOR_CLONES
 void SoftmaxRow(float* scores, int64_t visible, float sink) {
+  // Subtracting the largest score keeps exp from overflowing. The sink is one of the scores.
   float max = sink;
 #pragma omp simd reduction(max : max)
   for (int64_t i = 0; i < visible; ++i) max = scores[i] > max ? scores[i] : max;

@@ -24,7 +24,7 @@ int SequenceLength(std::string_view text, size_t offset) {
   if (lead < 0x80) return 1;
   int length = 0;
   unsigned low = 0x80;
-  unsigned high = 0xBF;  // the upper bound of the second byte
+  unsigned high = 0xBF;  // low and high bound the second byte first, and then all later ones
   if (lead >= 0xC2 && lead <= 0xDF) {
     length = 2;
   } else if (lead >= 0xE0 && lead <= 0xEF) {

@@ -31,6 +31,7 @@ std::optional<std::span<const int32_t>> WordCache::Find(std::string_view word) c
 }
 
 void WordCache::Insert(std::string_view word, std::span<const int32_t> ids) {
+  // Half of the slots stay free, which keeps the chains of the open addressing short.
   if (count_ == kMaxWords) {
     slots_.assign(kSlots, Slot());
     count_ = 0;

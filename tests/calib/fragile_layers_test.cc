@@ -30,7 +30,9 @@ Diagnosis DiagnoseTiny(const TinyModel& model, const std::vector<PrecisionPair>&
   prompts.prompts = RandomPrompts(2, model.seed);
   SensitivityTable table = Calibrate(tiny.model(), prompts, pairs, {});
   table.run = TestRun(model.layers);
-  table.run.head_dim = model.head_dim;
+  for (LayerShape& layer : table.run.layers) {
+    layer.key_head_dim = layer.value_head_dim = model.head_dim;
+  }
   return Diagnose(table);
 }
 

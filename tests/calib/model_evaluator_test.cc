@@ -36,6 +36,21 @@ TEST(ModelEvaluatorTest, TheExactPlanLosesNothing) {
   EXPECT_GT(exact.nll, 0);
 }
 
+TEST(ModelEvaluatorTest, ExactLayersOfAMixedPlanLoseNothing) {
+  TinyRunner tiny;
+  const std::vector<TokenIds> prompts = RandomPrompts(4);
+  ModelEvaluator evaluator(tiny.runner(), prompts);
+  const PrecisionPair coarse{KvFormatId::kInt2, KvFormatId::kInt2};
+  const double all = ScoreAlone(evaluator, PrecisionPlan::Uniform(coarse, 3)).kl_mean;
+  for (size_t quantized = 0; quantized < 3; ++quantized) {
+    PrecisionPlan mixed = PrecisionPlan::Uniform(kExactPair, 3);
+    mixed.layers[quantized] = coarse;
+    const double one = ScoreAlone(evaluator, mixed).kl_mean;
+    EXPECT_GT(one, 0) << "layer " << quantized;
+    EXPECT_LT(one, all) << "layer " << quantized;
+  }
+}
+
 TEST(ModelEvaluatorTest, FiguresAgreeWithEachOther) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(4);

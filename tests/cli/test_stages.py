@@ -1,8 +1,19 @@
 """Every stage alone gives what the chain gives."""
+import math
+import re
 import shutil
 import unittest
 
 from cli_test_case import QUICK_SEARCH, CliTestCase
+
+
+def layers_of(text):
+    """[0, 1, 2, 7] of "0-2,7"."""
+    layers = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        layers += range(int(first), int(last or first) + 1)
+    return layers
 
 
 class StagesTest(CliTestCase):
@@ -40,9 +51,56 @@ class StagesTest(CliTestCase):
         self.assertEqual(sorted(layer for group in groups for layer in group["layers"]), [0, 1, 2])
 
     def test_tables(self):
+        """The tables say what the files say, number by number."""
         self.copy("tables")
-        self.assertIn("kept", self.run_kvtune("prune", "tables").stdout)
-        self.assertIn("candidates", self.run_kvtune("cluster", "tables").stdout)
+        self.assert_candidates_table(self.run_kvtune("prune", "tables").stdout)
+        self.assert_groups_table(self.run_kvtune("cluster", "tables").stdout)
+        self.assert_sensitivity_table(
+            self.run_kvtune("calibrate", *self.model_arguments(), "--out", "tables").stdout)
+
+    def rows(self, table, header):
+        """The rows below the line of these headers, whose columns are two or more spaces apart."""
+        lines = table.splitlines()
+        start = next(i for i, line in enumerate(lines) if line.split() == header)
+        rows = []
+        for line in lines[start + 1:]:
+            cells = re.split(r"\s{2,}", line.strip())
+            if len(cells) != len(header):
+                break
+            rows.append(cells)
+        return rows
+
+    def assert_sensitivity_table(self, text):
+        document = self.read_json("tables", "sensitivity.json")
+        self.assertEqual(
+            self.rows(text, ["layer", *document["pairs"]]),
+            [[str(layer["index"]), *(f"{layer['errors'][pair]['e_o']:.4f}" for pair in document["pairs"])]
+             for layer in document["layers"]])
+
+    def assert_candidates_table(self, text):
+        document = self.read_json("tables", "candidates.json")
+        layers = document["layers"]
+        self.assertTrue(any(layer["dropped"] for layer in layers), "the example drops nothing")
+        self.assertEqual(
+            self.rows(text, ["layer", "kept", "dropped"]),
+            [[str(layer["index"]), " ".join(layer["kept"]),
+              ", ".join(f"{pair['pair']}<{pair['dominated_by']}" for pair in layer["dropped"]) or "-"]
+             for layer in layers])
+        kept = sum(len(layer["kept"]) for layer in layers)
+        dropped = sum(len(layer["dropped"]) for layer in layers)
+        self.assertIn(f"Kept {kept} of {kept + dropped} pairs by {document['metric']} and {document['bits']} bits.",
+                      text)
+
+    def assert_groups_table(self, text):
+        groups = self.read_json("tables", "groups.json")["groups"]
+        table = self.rows(text, ["group", "layers", "candidates"])
+        self.assertEqual([row[0] for row in table], [str(i) for i in range(len(groups))])
+        self.assertEqual([layers_of(row[1]) for row in table], [group["layers"] for group in groups])
+        self.assertEqual([row[2].split() for row in table], [group["candidates"] for group in groups])
+        plans = math.prod(len(group["candidates"]) for group in groups)
+        said = re.search(r"^(\d+) groups, (\S+) plans\.$", text, re.MULTILINE)
+        self.assertEqual(int(said[1]), len(groups))
+        self.assertAlmostEqual(float(said[2]) / plans, 1, delta=0.005)  # three digits are printed
 
     def test_calibrate_names_fragile_layers(self):
         done = self.run_kvtune("calibrate", *self.model_arguments(), "--out", "named")

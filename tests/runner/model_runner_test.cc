@@ -494,7 +494,7 @@ TEST(ModelRunner, RunsInBFloat16) {
   model.architecture = "Gemma2ForCausalLM";
   model.window = 19;
   const Tiny tiny(model);
-  const auto runner = tiny.Runner(PrefillMode::kQuantized, DataType::kBFloat16);
+  const auto runner = tiny.Runner({.data_type = DataType::kBFloat16});
   EXPECT_EQ(runner->data_type_name(), "bfloat16");
   const PrecisionPlan plan{{{KvFormatId::kKiviInt4, KvFormatId::kKiviInt4}, kInt4Pair, kExactPair}};
   const PromptScore losses = Score(*runner, plan, RandomPrompt(40, 64, 1));
