@@ -39,7 +39,7 @@ TEST(ModelEvaluatorTest, TheExactPlanLosesNothing) {
 TEST(ModelEvaluatorTest, ExactLayersOfAMixedPlanLoseNothing) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(4);
-  ModelEvaluator evaluator(tiny.runner(), prompts);
+  ModelEvaluator evaluator(tiny.model(), prompts);
   const PrecisionPair coarse{KvFormatId::kInt2, KvFormatId::kInt2};
   const double all = ScoreAlone(evaluator, PrecisionPlan::Uniform(coarse, 3)).kl_mean;
   for (size_t quantized = 0; quantized < 3; ++quantized) {
