@@ -1,10 +1,12 @@
 #include "lib/targets/engine_settings.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "lib/base/error.h"
@@ -185,14 +187,61 @@ bool IsConfiguration(const YAML::Node& node) {
          });
 }
 
-std::vector<YAML::Node> LoadDocuments(std::string_view content) {
-  try {
-    std::vector<YAML::Node> documents = YAML::LoadAll(std::string(content));
-    std::erase_if(documents, [](const YAML::Node& document) { return document.IsNull(); });
-    if (std::ranges::all_of(documents, IsConfiguration)) return documents;
-  } catch (const YAML::Exception&) {
+// Leaves a document as it is.
+class IgnoredEvents : public YAML::EventHandler {
+ public:
+  using Mark = YAML::Mark;
+  using Tag = const std::string&;
+  void OnDocumentStart(const Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const Mark&, YAML::anchor_t) override {}
+  void OnAlias(const Mark&, YAML::anchor_t) override {}
+  void OnScalar(const Mark&, Tag, YAML::anchor_t, Tag) override {}
+  void OnSequenceStart(const Mark&, Tag, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const Mark&, Tag, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// YAML::Load leaves out what follows the first node, as all lines of an INI file behind
+// "[section]".
+bool IsWhole(const std::string& text) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  IgnoredEvents ignored;
+  parser.HandleNextDocument(ignored);
+  return !parser;
+}
+
+// The texts between lines of "---". YAML::LoadAll would know them too, but it does not end where a
+// document begins with a comma or a bracket that closes.
+std::vector<std::string> DocumentsOf(std::string_view content) {
+  std::vector<std::string> documents = {""};
+  std::istringstream lines{std::string(content)};
+  for (std::string line; std::getline(lines, line);) {
+    const bool begins = line.starts_with("---") && (line.size() == 3 || IsSpace(line[3]));
+    if (begins) documents.emplace_back();
+    documents.back() += line.substr(begins ? 3 : 0) + '\n';
   }
-  return {};
+  return documents;
+}
+
+// Empty where any of them is no configuration.
+std::vector<YAML::Node> LoadDocuments(std::string_view content) {
+  std::vector<YAML::Node> documents;
+  try {
+    for (const std::string& text : DocumentsOf(content)) {
+      documents.push_back(YAML::Load(text));
+      if (documents.back().IsNull()) {
+        documents.pop_back();
+      } else if (!IsConfiguration(documents.back()) || !IsWhole(text)) {
+        return {};
+      }
+    }
+  } catch (const YAML::Exception&) {
+    return {};
+  }
+  return documents;
 }
 
 }  // namespace

@@ -119,6 +119,54 @@ class TargetsTest(CliTestCase):
         self.assertNotIn("padded_bytes_per_token", self.run_json(*inspect, "llama.cpp")["kv_cache"][0])
         self.assertNotIn("sliding windows:", self.run_kvtune("inspect", "--model", self.model, "--target", "vllm").stdout)
 
+    def test_a_run_keeps_what_its_layers_cache(self):
+        model = self.sliding_model()
+        run = self.folder / "run-shapes"
+        self.run_kvtune("search", "--model", model, "--prompts", self.prompts, "--threads", "1", "--target", "vllm",
+                        "--out", run, "--held-out", "none", *ONE_SHOT)
+        shape, = self.read_json(run, "front.json")["run"]["layer_shapes"]
+        self.assertEqual(shape, {"layers": "0-2", "kv_heads": tiny_model.KV_HEADS, "key_head_dim": 64,
+                                 "value_head_dim": 64, "window_tokens": 24})
+
+    def sliding_model(self):
+        model = tiny_model.write_model(self.folder / "sliding", head_dim=64)
+        config = json.loads((model / "config.json").read_text())
+        config |= {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 24}
+        (model / "config.json").write_text(json.dumps(config))
+        return model
+
+    def plan_of(self, content, target, model=None):
+        file = self.folder / "plan.txt"
+        file.write_text(content)
+        plan, = self.run_json("evaluate", *self.model_arguments(model), "--target", target, "--plan", file)["plans"]
+        return plan["spec"]
+
+    def test_files_of_engines_are_read_as_the_engine_reads_them(self):
+        self.assertEqual(self.plan_of("vllm serve m --kv_cache_dtype fp8 --kv_cache_dtype_skip_layers 0 > log 2>&1 &\n",
+                                      "vllm"), "fp8_e4m3;0:exact")
+        self.assertEqual(self.plan_of("vllm serve m --kv-cache-dtype fp8 --calculate-kv-scales", "vllm"),
+                         "fp8_e4m3_calibrated")
+        self.assertEqual(self.plan_of("OLLAMA_KV_CACHE_TYPE=q8_0 ollama serve", "llama.cpp"), "q8_0")
+        line = "vllm serve m --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers sliding_window\n"
+        self.assertEqual(self.plan_of(line, "vllm"), "fp8_e4m3")
+        self.assertEqual(self.plan_of(line, "vllm", self.sliding_model()), "exact")
+
+    def test_a_text_without_a_word_about_the_cache_is_no_plan(self):
+        file = self.folder / "words.txt"
+        for content in ("", "hello world\n", "vllm serve m --dtype auto\n", "# --kv-cache-dtype fp8\n"):
+            file.write_text(content)
+            for target in ("vllm", "sglang", "lmdeploy", "tensorrt-llm", "llama.cpp", "hf", "kvtuner"):
+                message = self.run_error("evaluate", *self.model_arguments(), "--target", target, "--plan", file)
+                self.assertIn("found no word about the KV cache", message)
+
+    def test_a_checkpoint_with_our_own_export_is_read(self):
+        run, _ = self.search_target("modelopt")
+        model = tiny_model.write_model(self.folder / "exported", head_dim=64)
+        self.run_kvtune("pareto", "export", run, "--plan", "p01", "--format", "modelopt", "--out",
+                        model / "hf_quant_config.json")
+        exact = ["evaluate", "--prompts", self.prompts, "--threads", "1", "--plan", "exact", "--model"]
+        self.assertEqual(self.run_json(*exact, model)["plans"], self.run_json(*exact, self.model)["plans"])
+
     def test_heads_that_do_not_fit(self):
         narrow = tiny_model.write_model(self.folder / "narrow", head_dim=16)
         targets = {target["name"]: target
