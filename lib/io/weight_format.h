@@ -3,8 +3,8 @@
 // clang-format off
 // A module M has a weight of the shape [rows, columns] = [out, in] and is stored in these tensors:
 //   kFloat   M.weight in F32, F16 or BF16.
-//   kBytes   M.weight in F8_E4M3 or I8, one byte an element. M.weight_scale_inv or M.weight_scale is
-//            a factor for every block; the elements are multiplied with either.
+//   kBytes   M.weight in F8_E4M3 or I8, one byte an element. M.weight_scale_inv or M.weight_scale
+//            is a factor for every block; the elements are multiplied with either.
 //   kAwq     M.qweight [in, out/8] and M.qzeros [groups, out/8] in I32, and M.scales [groups, out].
 //            A word holds eight outputs in the order 0 2 4 6 1 3 5 7 (autoawq,
 //            awq/modules/linear/gemm.py).

@@ -88,9 +88,7 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
   const auto scouting_ends = [&hooks] {
     return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
   };
-  hooks.scout = [&] {
-    return ScoutLayerLosses(session, model, step.known_scores, scouting_ends);
-  };
+  hooks.scout = [&] { return ScoutLayerLosses(session, model, step.known_scores, scouting_ends); };
   const SearchProblem problem{.groups = LayerGroupsFromJson(session.Read(Stage::kCluster),
                                                             session.directory().groups().string()),
                               .shape = model.target().shape,
