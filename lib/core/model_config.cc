@@ -133,6 +133,7 @@ bool AsksForWindows(JsonFields& fields) { return BoolOr(fields, "use_sliding_win
 int64_t ReadWindow(JsonFields& fields, const Family& family) {
   constexpr std::string_view kKey = "sliding_window";
   if (family.windows == WindowRule::kNever || !fields.Has(kKey)) return 0;
+  if (fields.Has("use_sliding_window") && !AsksForWindows(fields)) return 0;
   return PositiveInteger(fields, kKey, kMaxPositions);
 }
 
@@ -202,13 +203,10 @@ std::vector<bool> ReadSlidingLayers(JsonFields& fields, const Family& family, in
   const std::vector<bool> types = ReadLayerTypes(fields, layers.size());
   const bool any = std::ranges::count(types, true) > 0;
   if (family.has_layer_types && !types.empty()) {
-    // The window that use_sliding_window switches off is no window for these layers either.
-    const bool switched = fields.Has("use_sliding_window") && !AsksForWindows(fields);
-    if (any && switched) {
-      fields.Fail(kKey, "found sliding layers where use_sliding_window is false, expected none");
-    }
     if (any && window == 0) {
-      fields.Fail(kKey, "found sliding layers without a sliding_window, expected one");
+      fields.Fail(kKey,
+                  "found sliding layers, expected none as there is no sliding_window or "
+                  "use_sliding_window is false");
     }
     return types;
   }
@@ -514,6 +512,11 @@ ModelConfig ParseModelConfig(const Json& config, const std::string& source) {
   const TextModel text = FindTextModel(config, source, *wrapper);
   ModelConfig model = ParseTextModel(
       *text.config, text.config == &config ? source : source + ": text_config", *text.family);
+  if (model.logit_scale != 1 || model.logit_soft_cap != 0) {
+    fields.Fail("text_config",
+                "found a scale or a cap of the logits, expected none: transformers "
+                "applies it to the text model alone, and not to the whole");
+  }
   model.architecture = architecture;
   model.reads_images = true;
   // The whole has the head, and says whether it is tied.

@@ -130,6 +130,11 @@ constexpr std::array kFamilies = {
            .config_class = "OlmoeConfig",
            .query_key_norm = QueryKeyNorm::kWholeWidth,
            .experts = ExpertLayout::kQwen},
+    Family{.architecture = "FlexOlmoForCausalLM",
+           .config_class = "FlexOlmoConfig",
+           .norms = NormPlacement::kAfter,
+           .query_key_norm = QueryKeyNorm::kWholeWidth,
+           .experts = ExpertLayout::kQwen},
     Family{.architecture = "SmolLM3ForCausalLM",
            .config_class = "SmolLM3Config",
            .windows = WindowRule::kUnrotatedIfAsked,
@@ -231,8 +236,6 @@ constexpr std::array kWrappers = {
     Wrapper{"InternVLForConditionalGeneration", "InternVLConfig", "qwen2"},
     Wrapper{"Idefics3ForConditionalGeneration", "Idefics3Config", "llama"},
     Wrapper{"SmolVLMForConditionalGeneration", "SmolVLMConfig", "llama"},
-    Wrapper{"AyaVisionForConditionalGeneration", "AyaVisionConfig", "cohere2"},
-    Wrapper{"Cohere2VisionForConditionalGeneration", "Cohere2VisionConfig", "cohere2"},
 };
 
 // Text models that stand in a wrapper only.

@@ -23,7 +23,7 @@ constexpr std::string_view kAlibi = "positions by a bias of the scores (ALiBi) a
 constexpr std::string_view kParallelBias =
     "attention beside the MLP with layer norms that have a bias is not supported";
 constexpr std::string_view kSharedCache =
-    "layers that share the keys and values of others are not supported";
+    "layers that share the keys and values of others, or one tensor for both, are not supported";
 constexpr std::string_view kChunked = "chunked attention with scaled queries is not supported";
 constexpr std::string_view kSigmoidRouter =
     "experts chosen by sigmoid scores with a correction are not supported";
@@ -43,6 +43,8 @@ constexpr std::string_view kPrefixAttention =
     "a prompt's tokens see those after them, kvtune runs causal decoders";
 constexpr std::string_view kOtherMultimodal =
     "its text model is not one that kvtune has compared with transformers";
+constexpr std::string_view kUnscaledLogits =
+    "transformers scales the logits of its text model alone, and not those of the whole";
 constexpr std::string_view kSomeLayers =
     "some of its layers have no attention and no keys and values";
 constexpr std::string_view kInternLm2 =
@@ -75,7 +77,6 @@ constexpr auto kRefusals = std::to_array<Refusal>({
     {"NemotronHForCausalLM", kStateSpace},
     {"GraniteMoeHybridForCausalLM", kStateSpace},
     {"Phi4FlashForCausalLM", kStateSpace},
-    {"PlamoForCausalLM", kStateSpace},
     {"Plamo2ForCausalLM", kStateSpace},
     {"Qwen3NextForCausalLM", kLinearAttention},
     {"Qwen3_5ForCausalLM", kLinearAttention},
@@ -157,7 +158,6 @@ constexpr auto kRefusals = std::to_array<Refusal>({
     {"Gemma4ForConditionalGeneration", kSharedCache},
     {"Gemma4UnifiedForConditionalGeneration", kSharedCache},
     {"Gemma4UnifiedForCausalLM", kSharedCache},
-    {"YuForCausalLM", kSharedCache},
     {"Llama4ForCausalLM", kChunked},
     {"Llama4ForConditionalGeneration", kChunked},
     {"Glm4MoeForCausalLM", kSigmoidRouter},
@@ -176,7 +176,6 @@ constexpr auto kRefusals = std::to_array<Refusal>({
     {"HunYuanMoEV1ForCausalLM", kOtherRouter},
     {"JetMoeForCausalLM", kOtherRouter},
     {"DbrxForCausalLM", kOtherRouter},
-    {"FlexOlmoForCausalLM", kOtherRouter},
     {"ArcticForCausalLM", kOtherRouter},
     {"Grok1ModelForCausalLM", kOtherRouter},
     {"Grok1ForCausalLM", kOtherRouter},
@@ -213,7 +212,6 @@ constexpr auto kRefusals = std::to_array<Refusal>({
     {"InternVLChatModel", kNoReference},
     {"Ovis", kNoReference},
     {"HunYuanForCausalLM", kNoReference},
-    {"SolarForCausalLM", kNoReference},
     {"PaliGemmaForConditionalGeneration", kPrefixAttention},
     {"DiffusionGemmaForBlockDiffusion", kPrefixAttention},
     {"LLaDAModelLM", kPrefixAttention},
@@ -242,6 +240,8 @@ constexpr auto kRefusals = std::to_array<Refusal>({
     {"LightOnOcrForConditionalGeneration", kOtherMultimodal},
     {"MolmoForCausalLM", kOtherMultimodal},
     {"Molmo2ForConditionalGeneration", kOtherMultimodal},
+    {"AyaVisionForConditionalGeneration", kUnscaledLogits},
+    {"Cohere2VisionForConditionalGeneration", kUnscaledLogits},
     {"DeciLMForCausalLM", kSomeLayers},
     {"InternLM2ForCausalLM", kInternLm2},
 });

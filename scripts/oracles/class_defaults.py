@@ -20,7 +20,7 @@ import transformers
 from transformers import PreTrainedConfig
 
 CLASSES = """
-ArceeConfig Cohere2Config CohereConfig Ernie4_5Config Exaone4Config Gemma2Config Gemma3TextConfig GemmaConfig
+ArceeConfig Cohere2Config CohereConfig Ernie4_5Config Exaone4Config FlexOlmoConfig Gemma2Config Gemma3TextConfig GemmaConfig
 Glm4Config GlmConfig GptOssConfig GraniteConfig HeliumConfig HunYuanDenseV1Config LlamaConfig Ministral3Config
 MinistralConfig MistralConfig MixtralConfig NemotronConfig Olmo2Config Olmo3Config OlmoeConfig Phi3Config
 Qwen2Config Qwen2MoeConfig Qwen2VLTextConfig Qwen2_5_VLTextConfig Qwen3Config Qwen3MoeConfig Qwen3VLTextConfig
@@ -28,7 +28,7 @@ SeedOssConfig SmolLM3Config StableLmConfig Starcoder2Config
 """.split()
 # Of models that also read images, the field that their text model takes from them.
 WRAPPERS = """
-AyaVisionConfig Cohere2VisionConfig Gemma3Config Idefics3Config InternVLConfig LlavaConfig LlavaNextConfig
+Gemma3Config Idefics3Config InternVLConfig LlavaConfig LlavaNextConfig
 LlavaOnevisionConfig Mistral3Config Qwen2VLConfig Qwen2_5_VLConfig Qwen3VLConfig SmolVLMConfig
 """.split()
 FIELDS = """
@@ -45,7 +45,7 @@ use_parallel_residual use_qk_norm
 HARMLESS = """
 initializer_range use_cache attention_dropout hidden_dropout embedding_dropout residual_dropout resid_pdrop
 embd_pdrop pretraining_tp output_router_logits router_aux_loss_coef router_jitter_noise pad_token_id
-bos_token_id eos_token_id rope_parameters swiglu_alpha swiglu_limit
+bos_token_id eos_token_id eod_token_id rope_parameters swiglu_alpha swiglu_limit
 """.split()  # rope_parameters: rotary_defaults; swiglu_*: kvtune refuses other values than its own
 
 

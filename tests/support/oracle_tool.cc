@@ -7,6 +7,7 @@
 //                                                      (LayerStates)
 //   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE   float32
 //   oracle_tool formats                                the format table, as JSON on stdout
+//   oracle_tool architectures                          the table of docs/models.md, on stdout
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -21,6 +22,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/core/kv_format.h"
+#include "lib/core/model_families.h"
 #include "lib/io/checkpoint.h"
 #include "lib/kernels/fake_quantize_cpu.h"
 #include "lib/runner/model_runner.h"
@@ -126,6 +128,8 @@ int main(int argc, char** argv) {
       kvtune::DumpFakeQuantized(argv + 2);
     } else if (argc == 2 && std::strcmp(argv[1], "formats") == 0) {
       kvtune::DumpFormats();
+    } else if (argc == 2 && std::strcmp(argv[1], "architectures") == 0) {
+      std::printf("%s", kvtune::ArchitectureTable().c_str());
     } else {
       std::fprintf(stderr,
                    "oracle_tool: see the top of tests/support/oracle_tool.cc for its arguments\n");
