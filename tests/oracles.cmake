@@ -16,7 +16,12 @@ add_test(NAME oracle.family_parity
 add_test(NAME oracle.inspect_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/inspect_parity.py" --kvtune $<TARGET_FILE:kvtune>
     --configs "${shared}/hf_configs")
-set_tests_properties(oracle.family_parity oracle.inspect_parity PROPERTIES LABELS "torch;oracle" TIMEOUT 1200)
+add_test(NAME oracle.class_defaults
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/class_defaults.py" "${PROJECT_SOURCE_DIR}/lib/core/class_defaults.inc")
+add_test(NAME oracle.config_property
+  COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/config_property.py" --kvtune $<TARGET_FILE:kvtune>)
+set_tests_properties(oracle.class_defaults oracle.config_property oracle.family_parity oracle.inspect_parity PROPERTIES
+  LABELS "torch;oracle" TIMEOUT 1200)
 
 add_test(NAME oracle.logits_parity
   COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>

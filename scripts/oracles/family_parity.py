@@ -51,6 +51,7 @@ class Case:
     architecture: str = ""    # in config.json in place of the one that transformers writes
     edits: dict = dataclasses.field(default_factory=dict)  # of config.json; Ellipsis removes the key
     kvtune_edits: dict = dataclasses.field(default_factory=dict)  # of config.json, after the reference has read it
+    norm_mean: float = 1.0    # of the norms' weights; 0 where the model adds 1 and would grow too much to compare
     rename: tuple[str, str] = ("", "")  # what tensors' names begin with, and what with instead
 
     @property
@@ -129,7 +130,7 @@ CASES = [
     Case("gpt-oss-class-rope", "gpt-oss", "GptOssConfig",
          SIZES | dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=WINDOW),
          edits=dict(rope_parameters=...)),
-    Case("gemma", "Gemma", "GemmaConfig", SIZES),
+    Case("gemma", "Gemma", "GemmaConfig", SIZES, norm_mean=0.0),
     Case("ministral", "Ministral", "MinistralConfig",
          SIZES | dict(sliding_window=WINDOW, layer_types=["full_attention", "sliding_attention"] * 2)),
     Case("mistral-with-layer-types", "Ministral", "MinistralConfig",
@@ -177,9 +178,9 @@ CASES = [
     Case("arcee-biases", "Arcee", "ArceeConfig", DIVIDED | dict(attention_bias=True, mlp_bias=True)),
     Case("starcoder2", "StarCoder 2", "Starcoder2Config", DIVIDED | dict(sliding_window=WINDOW)),
     Case("starcoder2-no-biases", "StarCoder 2", "Starcoder2Config", DIVIDED | dict(use_bias=False)),
-    Case("nemotron", "Nemotron", "NemotronConfig", SIZES | dict(head_dim=20, hidden_size=120)),
+    Case("nemotron", "Nemotron", "NemotronConfig", SIZES | dict(head_dim=20, hidden_size=120), norm_mean=0.0),
     Case("nemotron-biases", "Nemotron", "NemotronConfig",
-         SIZES | dict(head_dim=20, hidden_size=120, attention_bias=True, mlp_bias=True)),
+         SIZES | dict(head_dim=20, hidden_size=120, attention_bias=True, mlp_bias=True), norm_mean=0.0),
     Case("stablelm", "StableLM", "StableLmConfig",
          SIZES | dict(hidden_size=96, head_dim=16, partial_rotary_factor=0.5, use_qkv_bias=True)),
     # Fields that the file leaves out are those of the class; a stored head comes before a tied one.
@@ -263,7 +264,7 @@ def make_checkpoint(case: Case, folder: pathlib.Path) -> None:
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             # Large enough that every part moves the result: caps, norms, biases, sinks, routers.
-            tensor.normal_(1.0 if name.endswith("norm.weight") else 0.0, 0.3)
+            tensor.normal_(case.norm_mean if name.endswith("norm.weight") else 0.0, 0.3)
     model.save_pretrained(folder)
     edit(folder, case.edits)
     if case.rename[0]:
