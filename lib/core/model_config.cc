@@ -351,9 +351,10 @@ void ReadSizes(JsonFields& fields, const Json& config, ModelConfig& model) {
   model.max_position_embeddings = PositiveInteger(fields, "max_position_embeddings", kMaxPositions);
   model.norm_eps = ReadNormEps(fields);
   if (model.query_heads % kv_heads != 0) {
+    const bool given = config.contains("num_key_value_heads");
     fields.Fail("num_key_value_heads",
-                fmt::format("found {} for {} attention heads, expected a divisor", kv_heads,
-                            model.query_heads));
+                fmt::format("found {}{} for {} attention heads, expected a divisor", kv_heads,
+                            given ? "" : ", the default of the model's class,", model.query_heads));
   }
   const LayerConfig layer{
       .kv_heads = kv_heads, .key_head_dim = head_dim, .value_head_dim = head_dim};
