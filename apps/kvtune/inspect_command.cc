@@ -194,7 +194,7 @@ std::string ModelText(const Inspection& inspection) {
                           config.experts.count, config.experts.intermediate_size);
   }
   return fmt::format(
-      "{}: {}, {} layers\n"
+      "{}: {}{}, {} layers\n"
       "  attention:  {} query heads, {} KV heads, head_dim {}\n"
       "  windows:    {}\n"
       "  sizes:      hidden {}, intermediate {}, vocabulary {}, context {}\n"
@@ -202,12 +202,12 @@ std::string ModelText(const Inspection& inspection) {
       "  parameters: {}\n"
       "  weights:    {}\n"
       "  memory:     {} in float32, {} in bfloat16; {} has {} free: {}\n",
-      inspection.name, config.architecture, config.layer_count(), config.query_heads,
-      layer.kv_heads, layer.key_head_dim, WindowText(config), config.hidden_size,
-      config.intermediate_size, config.vocab_size, config.max_position_embeddings, experts,
-      CountText(parameters), weights, SizeText(4 * parameters), SizeText(2 * parameters),
-      inspection.device.name, SizeText(static_cast<double>(inspection.device.free_bytes)),
-      PlaceText(inspection));
+      inspection.name, config.architecture, config.reads_images ? ", its text model alone" : "",
+      config.layer_count(), config.query_heads, layer.kv_heads, layer.key_head_dim,
+      WindowText(config), config.hidden_size, config.intermediate_size, config.vocab_size,
+      config.max_position_embeddings, experts, CountText(parameters), weights,
+      SizeText(4 * parameters), SizeText(2 * parameters), inspection.device.name,
+      SizeText(static_cast<double>(inspection.device.free_bytes)), PlaceText(inspection));
 }
 
 std::string CacheText(const Inspection& inspection, const InspectArguments& arguments) {
