@@ -21,6 +21,8 @@ endfunction()
 oracle_test(family_parity "${oracles}/family_parity.py" --tool $<TARGET_FILE:oracle_tool>)
 oracle_test(inspect_parity "${oracles}/inspect_parity.py" --kvtune $<TARGET_FILE:kvtune>
   --configs "${shared}/hf_configs")
+oracle_test(class_defaults "${oracles}/class_defaults.py" "${PROJECT_SOURCE_DIR}/lib/core/class_defaults.inc")
+oracle_test(config_property "${oracles}/config_property.py" --kvtune $<TARGET_FILE:kvtune>)
 
 oracle_test(logits_parity "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>
   "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama" "${shared}/models/stories260K")

@@ -194,7 +194,7 @@ std::string ModelText(const Inspection& inspection) {
                           config.experts.count, config.experts.intermediate_size);
   }
   return fmt::format(
-      "{}: {}, {} layers\n"
+      "{}: {}{}, {} layers\n"
       "  attention:  {} query heads, {} KV heads, head_dim {}\n"
       "  windows:    {}\n"
       "  sizes:      hidden {}, intermediate {}, vocabulary {}, context {}\n"
@@ -202,12 +202,12 @@ std::string ModelText(const Inspection& inspection) {
       "  parameters: {}\n"
       "  weights:    {}\n"
       "  memory:     {} in float32, {} in bfloat16; {} has {} free: {}\n",
-      inspection.name, config.architecture, config.layer_count(), config.query_heads,
-      layer.kv_heads, layer.key_head_dim, WindowText(config), config.hidden_size,
-      config.intermediate_size, config.vocab_size, config.max_position_embeddings, experts,
-      CountText(parameters), weights, SizeText(4 * parameters), SizeText(2 * parameters),
-      inspection.device.name, SizeText(static_cast<double>(inspection.device.free_bytes)),
-      PlaceText(inspection));
+      inspection.name, config.architecture, config.reads_images ? ", its text model alone" : "",
+      config.layer_count(), config.query_heads, layer.kv_heads, layer.key_head_dim,
+      WindowText(config), config.hidden_size, config.intermediate_size, config.vocab_size,
+      config.max_position_embeddings, experts, CountText(parameters), weights,
+      SizeText(4 * parameters), SizeText(2 * parameters), inspection.device.name,
+      SizeText(static_cast<double>(inspection.device.free_bytes)), PlaceText(inspection));
 }
 
 std::string CacheText(const Inspection& inspection, const InspectArguments& arguments) {
@@ -240,6 +240,43 @@ Json ModeToJson(WeightPlace place) {
   return place == WeightPlace::kResident ? "resident" : "stream";
 }
 
+std::string_view NameOf(RopeType type) {
+  switch (type) {
+    case RopeType::kDefault:
+      return "default";
+    case RopeType::kLinear:
+      return "linear";
+    case RopeType::kLlama3:
+      return "llama3";
+    case RopeType::kYarn:
+      return "yarn";
+    case RopeType::kLongRope:
+      return "longrope";
+  }
+  return "default";
+}
+
+// The numbers that its type looks at.
+Json RopeToJson(const RopeConfig& rope) {
+  Json json = {{"type", NameOf(rope.type)}, {"theta", rope.theta}, {"rotary_dim", rope.rotary_dim}};
+  if (rope.type == RopeType::kDefault) return json;
+  json["factor"] = rope.factor;
+  json["attention_factor"] = rope.attention_factor;
+  json["original_max_position_embeddings"] = rope.original_max_position_embeddings;
+  if (rope.type == RopeType::kLlama3) {
+    json["low_freq_factor"] = rope.low_freq_factor;
+    json["high_freq_factor"] = rope.high_freq_factor;
+  } else if (rope.type == RopeType::kYarn) {
+    json["beta_fast"] = rope.beta_fast;
+    json["beta_slow"] = rope.beta_slow;
+    json["truncated"] = rope.truncated;
+  } else if (rope.type == RopeType::kLongRope) {
+    json["short_factor"] = rope.short_factor;
+    json["long_factor"] = rope.long_factor;
+  }
+  return json;
+}
+
 Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
   const ModelConfig& config = inspection.config;
   Json caches = Json::array();
@@ -259,7 +296,13 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
       caches.back()["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
   }
   Json windows = Json::array();
-  for (const LayerConfig& layer : config.layers) windows.push_back(layer.window_tokens);
+  Json rope_of_layers = Json::array();
+  for (const LayerConfig& layer : config.layers) {
+    windows.push_back(layer.window_tokens);
+    rope_of_layers.push_back(layer.rope ? Json(*layer.rope) : Json(nullptr));
+  }
+  Json ropes = Json::array();
+  for (const RopeConfig& rope : config.ropes) ropes.push_back(RopeToJson(rope));
   Json document = NewDocument();
   document.update(Json{{"model", inspection.name},
                        {"architecture", config.architecture},
@@ -268,6 +311,11 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                        {"kv_heads", config.layers.front().kv_heads},
                        {"head_dim", config.layers.front().key_head_dim},
                        {"window_tokens", std::move(windows)},
+                       {"rope", std::move(ropes)},
+                       {"rope_of_layer", std::move(rope_of_layers)},
+                       {"attention_scale", config.attention_scale},
+                       {"tied_embeddings", config.tied_embeddings},
+                       {"reads_images", config.reads_images},
                        {"hidden_size", config.hidden_size},
                        {"intermediate_size", config.intermediate_size},
                        {"vocab_size", config.vocab_size},

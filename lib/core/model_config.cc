@@ -5,71 +5,136 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "lib/base/checked.h"
 #include "lib/base/error.h"
+#include "lib/core/class_defaults.h"
 #include "lib/core/model_families.h"
 
 namespace kvtune {
 namespace {
 
-const Family& ReadFamily(JsonFields& fields) {
+// No model has more; a larger number is a mistake that would cost minutes or overflow sums.
+constexpr int64_t kMaxLayers = 10'000;
+constexpr int64_t kMaxWidth = int64_t{1} << 24;       // of hidden states, MLPs, heads
+constexpr int64_t kMaxCount = int64_t{1} << 20;       // of heads and experts
+constexpr int64_t kMaxVocabulary = int64_t{1} << 31;  // token ids have 32 bits
+constexpr int64_t kMaxPositions = int64_t{1} << 40;
+constexpr int64_t kMaxParameters = int64_t{1} << 50;
+
+std::string ArchitectureOf(JsonFields& fields) {
   const std::vector<std::string> architectures = fields.Strings("architectures");
-  if (architectures.size() == 1) {
-    if (const Family* family = FindFamily(architectures[0])) return *family;
-    if (const std::string_view reason = ReasonOfRefusal(architectures[0]); !reason.empty()) {
-      fields.Fail("architectures",
-                  fmt::format("found {}, which kvtune does not run: {}", architectures[0], reason));
-    }
-  }
+  if (architectures.size() == 1) return architectures[0];
   const std::string found =
       architectures.empty() ? "none" : fmt::format("{}", fmt::join(architectures, ", "));
   fields.Fail("architectures", fmt::format("found {}, expected one of {}", found, FamilyNames()));
 }
 
-int64_t PositiveInteger(JsonFields& fields, std::string_view key) {
+[[noreturn]] void RefuseArchitecture(const JsonFields& fields, const std::string& architecture) {
+  if (const std::string_view reason = ReasonOfRefusal(architecture); !reason.empty()) {
+    fields.Fail("architectures",
+                fmt::format("found {}, which kvtune does not run: {}", architecture, reason));
+  }
+  fields.Fail("architectures",
+              fmt::format("found {}, expected one of {}", architecture, FamilyNames()));
+}
+
+// A model's code goes by its model_type, its name is the architecture's.
+void RequireModelType(JsonFields& fields, const Family& family) {
+  constexpr std::string_view kKey = "model_type";
+  if (!fields.Has(kKey)) return;
+  const std::string type = fields.String(kKey);
+  const Family* other = FindFamilyByModelType(type);
+  if (other == nullptr || other->config_class == family.config_class) return;
+  fields.Fail(kKey,
+              fmt::format("found \"{}\", expected \"{}\" as \"architectures\" says {}", type,
+                          ClassDefaults(family.config_class).at("model_type").get<std::string>(),
+                          family.architecture));
+}
+
+// The text model of one that also reads images: its fields are in text_config, or among the others
+// in older files.
+struct TextModel {
+  const Json* config = nullptr;
+  const Family* family = nullptr;
+};
+
+TextModel FindTextModel(const Json& config, const std::string& source, const Wrapper& wrapper) {
+  JsonFields fields(config, source);
+  TextModel text{&config, FindFamilyByModelType(wrapper.text_model_type)};
+  if (!fields.Has("text_config")) return text;
+  JsonFields inner = fields.Object("text_config");
+  text.config = &fields.Value("text_config");
+  if (!inner.Has("model_type")) return text;
+  const std::string type = inner.String("model_type");
+  // Before they had text_config, these were named like the whole.
+  const bool is_whole = fields.Has("model_type") && fields.String("model_type") == type;
+  if (is_whole) return text;
+  text.family = FindFamilyByModelType(type);
+  if (text.family == nullptr) {
+    inner.Fail("model_type", fmt::format("found \"{}\", expected a text model that kvtune runs: {}",
+                                         type, FamilyNames()));
+  }
+  return text;
+}
+
+int64_t PositiveInteger(JsonFields& fields, std::string_view key, int64_t largest) {
   const int64_t value = fields.Integer(key);
   if (value <= 0) fields.Fail(key, fmt::format("found {}, expected a positive integer", value));
+  if (value > largest) {
+    fields.Fail(key, fmt::format("found {}, expected at most {}", value, largest));
+  }
   return value;
 }
 
-int64_t PositiveIntegerOr(JsonFields& fields, std::string_view key, int64_t fallback) {
-  return fields.Has(key) ? PositiveInteger(fields, key) : fallback;
+int64_t PositiveIntegerOr(JsonFields& fields, std::string_view key, int64_t fallback,
+                          int64_t largest) {
+  return fields.Has(key) ? PositiveInteger(fields, key, largest) : fallback;
 }
 
 bool BoolOr(JsonFields& fields, std::string_view key, bool fallback) {
   return fields.Has(key) ? fields.Bool(key) : fallback;
 }
 
-// Has() is false for both, yet null says "none" where an absent key says "as the family has it".
-bool IsNull(const JsonFields& fields, std::string_view key) {
-  const std::vector<std::string> keys = fields.Keys();
-  return std::ranges::count(keys, key) > 0 && !fields.Has(key);
-}
-
-double SoftCap(JsonFields& fields, std::string_view key, double fallback) {
-  if (IsNull(fields, key)) return 0;
-  const double cap = fields.Has(key) ? fields.Number(key) : fallback;
+// 0 where there is none.
+double SoftCap(JsonFields& fields, std::string_view key) {
+  if (!fields.Has(key)) return 0;
+  const double cap = fields.Number(key);
   if (!(cap >= 0)) fields.Fail(key, fmt::format("found {}, expected a positive number", cap));
   return cap;
 }
 
+// The only activation field that the family's class has.
+std::string_view ActivationKey(const JsonFields& fields) {
+  return fields.Has("hidden_activation") ? "hidden_activation" : "hidden_act";
+}
+
 Activation ReadActivation(JsonFields& fields, const Family& family) {
   if (family.activation) return *family.activation;
-  // Gemma's newer field says what its older one leaves open.
-  const std::string_view key = fields.Has("hidden_activation") ? "hidden_activation" : "hidden_act";
+  const std::string_view key = ActivationKey(fields);
   const std::string activation = fields.String(key);
-  if (activation == "silu") return Activation::kSilu;
+  if (activation == "silu" || activation == "swish") return Activation::kSilu;
   if (activation == "gelu_pytorch_tanh") return Activation::kGeluTanh;
   fields.Fail(key,
               fmt::format("found \"{}\", expected \"silu\" or \"gelu_pytorch_tanh\"", activation));
 }
 
-// Tokens of a sliding window; 0: none, or one that the context never fills.
-int64_t ReadWindow(JsonFields& fields, const Family& family, int64_t context) {
+PlainActivation ReadPlainActivation(JsonFields& fields) {
+  const std::string_view key = ActivationKey(fields);
+  const std::string activation = fields.String(key);
+  if (activation == "relu2") return PlainActivation::kRelu2;
+  if (activation == "gelu_pytorch_tanh") return PlainActivation::kGeluTanh;
+  fields.Fail(key,
+              fmt::format("found \"{}\", expected \"relu2\" or \"gelu_pytorch_tanh\"", activation));
+}
+
+bool AsksForWindows(JsonFields& fields) { return BoolOr(fields, "use_sliding_window", false); }
+
+// Tokens of a sliding window; 0: none.
+int64_t ReadWindow(JsonFields& fields, const Family& family) {
   constexpr std::string_view kKey = "sliding_window";
-  if (family.windows == WindowRule::kNever || IsNull(fields, kKey)) return 0;
-  if (!fields.Has(kKey) && !family.default_window) return 0;
-  const int64_t window = PositiveIntegerOr(fields, kKey, family.default_window.value_or(0));
-  return window < context ? window : 0;
+  if (family.windows == WindowRule::kNever || !fields.Has(kKey)) return 0;
+  if (fields.Has("use_sliding_window") && !AsksForWindows(fields)) return 0;
+  return PositiveInteger(fields, kKey, kMaxPositions);
 }
 
 // One entry a layer: whether config.json's layer_types calls it sliding. Empty without the field.
@@ -92,41 +157,66 @@ std::vector<bool> ReadLayerTypes(JsonFields& fields, size_t layer_count) {
   return sliding;
 }
 
-// Which layers have the window. Where a family has no layer_types, transformers ignores them.
-std::vector<bool> ReadSlidingLayers(JsonFields& fields, const Family& family,
-                                    const std::vector<LayerConfig>& layers) {
-  std::vector<bool> sliding(layers.size(), false);
-  const bool asked = BoolOr(fields, "use_sliding_window", false);
-  const auto by_layer_types = [&](const auto& rule) {
-    const std::vector<bool> types = ReadLayerTypes(fields, layers.size());
-    if (!types.empty()) return types;
+// Which layers have the window by the family's rule, without a look at layer_types.
+std::vector<bool> RuledLayers(JsonFields& fields, const Family& family,
+                              const std::vector<LayerConfig>& layers) {
+  const auto where = [&](const auto& rule) {
+    std::vector<bool> sliding(layers.size(), false);
     for (size_t i = 0; i < layers.size(); ++i) sliding[i] = rule(static_cast<int64_t>(i));
     return sliding;
   };
+  const bool asked = AsksForWindows(fields);
+  constexpr std::string_view kFirst = "max_window_layers";
   switch (family.windows) {
     case WindowRule::kNever:
-      return sliding;
+      break;
     case WindowRule::kEveryLayer:
-      return std::vector<bool>(layers.size(), true);
+      return where([](int64_t) { return true; });
     case WindowRule::kEveryLayerIfAsked:
-      return std::vector<bool>(layers.size(), asked);
+      return where([&](int64_t) { return asked; });
     case WindowRule::kFromLayerIfAsked: {
-      if (!asked) return sliding;
-      constexpr std::string_view kFirst = "max_window_layers";
-      const int64_t first = fields.Has(kFirst) ? fields.Integer(kFirst) : 28;
-      return by_layer_types([&](int64_t layer) { return layer >= first; });
+      const int64_t first = fields.Integer(kFirst);
+      return where([&](int64_t layer) { return asked && layer >= first; });
+    }
+    case WindowRule::kEvenIfAsked: {
+      const int64_t end = fields.Integer(kFirst);
+      return where([&](int64_t layer) { return asked && layer % 2 == 0 && layer < end; });
     }
     case WindowRule::kUnrotatedIfAsked:
-      if (!asked) return sliding;
-      return by_layer_types(
-          [&](int64_t layer) { return !layers[static_cast<size_t>(layer)].rope; });
+      return where(
+          [&](int64_t layer) { return asked && !layers[static_cast<size_t>(layer)].rope; });
     case WindowRule::kAllButEveryNth: {
-      const int64_t period =
-          PositiveIntegerOr(fields, "sliding_window_pattern", family.window_period);
-      return by_layer_types([&](int64_t layer) { return (layer + 1) % period != 0; });
+      int64_t period = family.window_period;
+      if (family.period_in_config) {
+        period = PositiveIntegerOr(fields, "sliding_window_pattern", period, kMaxLayers);
+      }
+      return where([&](int64_t layer) { return (layer + 1) % period != 0; });
     }
   }
-  return sliding;
+  return where([](int64_t) { return false; });
+}
+
+// Which layers are of the sliding kind, whether or not there is a window at all.
+std::vector<bool> ReadSlidingLayers(JsonFields& fields, const Family& family, int64_t window,
+                                    const std::vector<LayerConfig>& layers) {
+  constexpr std::string_view kKey = "layer_types";
+  const std::vector<bool> types = ReadLayerTypes(fields, layers.size());
+  const bool any = std::ranges::count(types, true) > 0;
+  if (family.has_layer_types && !types.empty()) {
+    if (any && window == 0) {
+      fields.Fail(kKey,
+                  "found sliding layers, expected none as there is no sliding_window or "
+                  "use_sliding_window is false");
+    }
+    return types;
+  }
+  const std::vector<bool> ruled = RuledLayers(fields, family, layers);
+  if (!types.empty() && (window > 0 ? types != ruled : any)) {
+    fields.Fail(kKey, fmt::format("found layers that differ from what {} does, expected them to "
+                                  "agree: its code does not look at this field",
+                                  family.architecture));
+  }
+  return ruled;
 }
 
 void ReadUnrotatedLayers(JsonFields& fields, std::vector<LayerConfig>& layers) {
@@ -139,7 +229,7 @@ void ReadUnrotatedLayers(JsonFields& fields, std::vector<LayerConfig>& layers) {
                                     layers.size()));
     }
   } else {
-    const int64_t interval = PositiveIntegerOr(fields, "no_rope_layer_interval", 4);
+    const int64_t interval = PositiveInteger(fields, "no_rope_layer_interval", kMaxLayers);
     for (size_t i = 0; i < layers.size(); ++i) {
       rotated.push_back((static_cast<int64_t>(i) + 1) % interval != 0);
     }
@@ -150,17 +240,35 @@ void ReadUnrotatedLayers(JsonFields& fields, std::vector<LayerConfig>& layers) {
 }
 
 void ReadRopes(JsonFields& fields, const Family& family, ModelConfig& model) {
+  const Json& defaults = ClassDefaults(family.config_class);
   const RopeContext context{
-      .default_theta = family.default_rope_theta,
+      .default_theta = defaults.at("rope_theta").get<double>(),
+      .default_rotary_part = defaults.value("partial_rotary_factor", 1.0),
       .head_dim = model.layers.front().key_head_dim,
       .max_position_embeddings = model.max_position_embeddings,
-      .part = family.rotates_partially ? RotaryPart::kPartial : RotaryPart::kWhole};
-  if (!family.has_local_rope) {
+      .part = family.rotates_partially ? RotaryPart::kPartial : RotaryPart::kWhole,
+      .has_sections = family.has_rope_sections,
+      .has_alpha = family.has_rope_alpha};
+  if (family.local_rope == LocalRope::kNone) {
     model.ropes = {ReadRope(fields, context)};
     return;
   }
-  const LayerTypeRopes ropes = ReadLayerTypeRopes(fields, context, family.default_local_rope_theta);
+  const LocalRopeContext local{.default_theta = defaults.at("rope_local_theta").get<double>(),
+                               .has_own_base = family.local_rope == LocalRope::kOwnBase};
+  const LayerTypeRopes ropes = ReadLayerTypeRopes(fields, context, local);
   model.ropes = {ropes.full, ropes.sliding};
+}
+
+// A scaling of queries that stands among the rotary fields (Ministral 3).
+void ReadQueryGrowth(JsonFields& fields, ModelConfig& model) {
+  constexpr std::string_view kKey = "llama_4_scaling_beta";
+  const std::string_view place = fields.Has("rope_scaling") ? "rope_scaling" : "rope_parameters";
+  if (!fields.Has(place)) return;
+  JsonFields parameters = fields.Object(place);
+  if (!parameters.Has(kKey)) return;
+  model.query_growth = parameters.Number(kKey);
+  model.query_growth_period = PositiveIntegerOr(parameters, "original_max_position_embeddings",
+                                                model.max_position_embeddings, kMaxPositions);
 }
 
 void ReadExperts(JsonFields& fields, ExpertLayout layout, ModelConfig& model) {
@@ -168,122 +276,254 @@ void ReadExperts(JsonFields& fields, ExpertLayout layout, ModelConfig& model) {
       fields.Has("num_experts") ? "num_experts" : "num_local_experts";
   ExpertConfig& experts = model.experts;
   experts.layout = layout;
-  experts.count = PositiveInteger(fields, count_key);
-  experts.per_token = PositiveInteger(fields, "num_experts_per_tok");
+  experts.count = PositiveInteger(fields, count_key, kMaxCount);
+  experts.per_token = PositiveInteger(fields, "num_experts_per_tok", kMaxCount);
   if (experts.per_token > experts.count) {
     fields.Fail("num_experts_per_tok", fmt::format("found {}, expected no more than the {} experts",
                                                    experts.per_token, experts.count));
   }
-  int64_t sparse_step = 1;
-  std::vector<int64_t> dense_layers;
-  experts.intermediate_size = model.intermediate_size;
+  experts.intermediate_size =
+      PositiveIntegerOr(fields, "moe_intermediate_size", model.intermediate_size, kMaxWidth);
+  experts.shared_intermediate_size =
+      PositiveIntegerOr(fields, "shared_expert_intermediate_size", 0, kMaxWidth);
   if (layout == ExpertLayout::kQwen) {
-    experts.intermediate_size = PositiveInteger(fields, "moe_intermediate_size");
     experts.renormalized = BoolOr(fields, "norm_topk_prob", false);
-    sparse_step = PositiveIntegerOr(fields, "decoder_sparse_step", 1);
-    if (fields.Has("mlp_only_layers")) dense_layers = fields.Integers("mlp_only_layers");
   }
+  const int64_t sparse_step = PositiveIntegerOr(fields, "decoder_sparse_step", 1, kMaxLayers);
+  std::vector<int64_t> dense_layers;
+  if (fields.Has("mlp_only_layers")) dense_layers = fields.Integers("mlp_only_layers");
   for (int64_t i = 0; i < model.layer_count(); ++i) {
     model.layers[static_cast<size_t>(i)].has_experts =
         (i + 1) % sparse_step == 0 && std::ranges::count(dense_layers, i) == 0;
   }
 }
 
-// Sizes and heads; layers that are all alike.
-void ReadSizes(JsonFields& fields, ModelConfig& model) {
-  const int64_t layer_count = PositiveInteger(fields, "num_hidden_layers");
-  model.hidden_size = PositiveInteger(fields, "hidden_size");
-  model.intermediate_size = PositiveInteger(fields, "intermediate_size");
-  model.query_heads = PositiveInteger(fields, "num_attention_heads");
-  const int64_t kv_heads = PositiveIntegerOr(fields, "num_key_value_heads", model.query_heads);
-  if (!fields.Has("head_dim") && model.hidden_size % model.query_heads != 0) {
-    fields.Fail("hidden_size",
-                fmt::format("found {} for {} attention heads, expected a multiple, or head_dim",
-                            model.hidden_size, model.query_heads));
-  }
-  const int64_t head_dim =
-      PositiveIntegerOr(fields, "head_dim", model.hidden_size / model.query_heads);
-  model.vocab_size = PositiveInteger(fields, "vocab_size");
-  model.max_position_embeddings = PositiveInteger(fields, "max_position_embeddings");
-  model.rms_norm_eps = fields.Number("rms_norm_eps");
-  if (model.query_heads % kv_heads != 0) {
-    fields.Fail("num_key_value_heads",
-                fmt::format("found {} for {} attention heads, expected a divisor", kv_heads,
-                            model.query_heads));
+// head_dim where the class has it, else the heads' share of the hidden size.
+int64_t ReadHeadDim(JsonFields& fields, const Json& config, const ModelConfig& model) {
+  constexpr std::string_view kKey = "head_dim";
+  int64_t head_dim = 0;
+  if (fields.Has(kKey)) {
+    head_dim = PositiveInteger(fields, kKey, kMaxWidth);
+  } else {
+    if (model.hidden_size % model.query_heads != 0) {
+      fields.Fail("hidden_size",
+                  fmt::format("found {} for {} attention heads, expected a multiple, or head_dim",
+                              model.hidden_size, model.query_heads));
+    }
+    head_dim = model.hidden_size / model.query_heads;
+    // A class without the field ignores it; null where the class has a number is no value.
+    const bool given = config.contains(kKey);
+    if (given && !config.at(std::string(kKey)).is_null() &&
+        config.at(std::string(kKey)) != head_dim) {
+      fields.Fail(kKey,
+                  fmt::format("found {}, expected {}, as this architecture divides its hidden "
+                              "size by the heads",
+                              config.at(std::string(kKey)).dump(), head_dim));
+    }
   }
   if (head_dim % 2 != 0) {
-    fields.Fail("head_dim", fmt::format("found {}, expected a positive even number", head_dim));
+    fields.Fail(kKey, fmt::format("found {}, expected a positive even number", head_dim));
+  }
+  return head_dim;
+}
+
+double ReadNormEps(JsonFields& fields) {
+  std::string_view key = "rms_norm_eps";
+  for (const std::string_view other : {"layer_norm_eps", "norm_eps", "norm_epsilon"}) {
+    if (fields.Has(other)) key = other;
+  }
+  const double eps = fields.Number(key);
+  // NaN compares false.
+  if (!(eps >= 0)) fields.Fail(key, fmt::format("found {}, expected 0 or more", eps));
+  return eps;
+}
+
+// Sizes and heads; layers that are all alike.
+void ReadSizes(JsonFields& fields, const Json& config, ModelConfig& model) {
+  const int64_t layer_count = PositiveInteger(fields, "num_hidden_layers", kMaxLayers);
+  model.hidden_size = PositiveInteger(fields, "hidden_size", kMaxWidth);
+  model.intermediate_size = PositiveInteger(fields, "intermediate_size", kMaxWidth);
+  model.query_heads = PositiveInteger(fields, "num_attention_heads", kMaxCount);
+  const int64_t kv_heads =
+      PositiveIntegerOr(fields, "num_key_value_heads", model.query_heads, kMaxCount);
+  const int64_t head_dim = ReadHeadDim(fields, config, model);
+  model.vocab_size = PositiveInteger(fields, "vocab_size", kMaxVocabulary);
+  model.max_position_embeddings = PositiveInteger(fields, "max_position_embeddings", kMaxPositions);
+  model.norm_eps = ReadNormEps(fields);
+  if (model.query_heads % kv_heads != 0) {
+    const bool given = config.contains("num_key_value_heads");
+    fields.Fail("num_key_value_heads",
+                fmt::format("found {}{} for {} attention heads, expected a divisor", kv_heads,
+                            given ? "" : ", the default of the model's class,", model.query_heads));
   }
   const LayerConfig layer{
       .kv_heads = kv_heads, .key_head_dim = head_dim, .value_head_dim = head_dim};
   model.layers.assign(static_cast<size_t>(layer_count), layer);
 }
 
+// So that no later product of sizes overflows.
+void RequireSaneSize(const JsonFields& fields, const ModelConfig& model) {
+  const LayerConfig& layer = model.layers.front();
+  const auto require = [&](std::string_view key, std::optional<int64_t> parameters) {
+    if (parameters && *parameters <= kMaxParameters) return;
+    fields.Fail(key, fmt::format("found sizes of more than {} parameters, expected a model that "
+                                 "can exist",
+                                 kMaxParameters));
+  };
+  const int64_t layers = model.layer_count();
+  require("num_attention_heads",
+          CheckedProduct({4, layers, model.hidden_size, model.query_heads, layer.key_head_dim}));
+  require("intermediate_size",
+          CheckedProduct({3, layers, model.hidden_size, model.intermediate_size}));
+  require("vocab_size", CheckedProduct({2, model.vocab_size, model.hidden_size}));
+  if (model.experts.count > 0) {
+    require("num_experts", CheckedProduct({3, layers, model.experts.count, model.hidden_size,
+                                           model.experts.intermediate_size}));
+  }
+}
+
+// Which layers do not turn, by their kind. REQUIRES: windows and kinds are known.
+void UnrotateFullLayers(const Family& family, const std::vector<bool>& sliding, int64_t window,
+                        ModelConfig& model) {
+  if (family.unrotated != UnrotatedLayers::kFull &&
+      family.unrotated != UnrotatedLayers::kFullBesideSliding) {
+    return;
+  }
+  if (window == 0 && family.unrotated == UnrotatedLayers::kFullBesideSliding) return;
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    if (!sliding[i] || window == 0) model.layers[i].rope.reset();
+  }
+}
+
 void ReadLayers(JsonFields& fields, const Family& family, ModelConfig& model) {
   ReadRopes(fields, family, model);
-  if (family.has_unrotated_layers) ReadUnrotatedLayers(fields, model.layers);
-  const int64_t window = ReadWindow(fields, family, model.max_position_embeddings);
-  const std::vector<bool> sliding = ReadSlidingLayers(fields, family, model.layers);
+  ReadQueryGrowth(fields, model);
+  if (family.unrotated == UnrotatedLayers::kListed) ReadUnrotatedLayers(fields, model.layers);
+  const int64_t window = ReadWindow(fields, family);
+  const std::vector<bool> sliding = ReadSlidingLayers(fields, family, window, model.layers);
   for (size_t i = 0; i < model.layers.size(); ++i) {
     if (!sliding[i]) continue;
-    model.layers[i].window_tokens = window;
+    // One that the context never fills is none.
+    if (window < model.max_position_embeddings) model.layers[i].window_tokens = window;
     // By the layer's kind, whether or not the context ever fills its window.
-    if (family.has_local_rope) model.layers[i].rope = 1;
+    if (family.local_rope != LocalRope::kNone) model.layers[i].rope = 1;
   }
+  UnrotateFullLayers(family, sliding, window, model);
   if (family.experts) ReadExperts(fields, *family.experts, model);
 }
 
+double PositiveNumberOr(JsonFields& fields, std::string_view key, double fallback) {
+  const double value = fields.Has(key) ? fields.Number(key) : fallback;
+  if (!(value > 0)) fields.Fail(key, fmt::format("found {}, expected a positive number", value));
+  return value;
+}
+
+// The fields of other families are not among `fields`.
 void ReadScalesAndCaps(JsonFields& fields, const Family& family, ModelConfig& model) {
-  auto scalar = static_cast<double>(model.layers.front().key_head_dim);
-  constexpr std::string_view kKey = "query_pre_attn_scalar";
-  if (family.has_query_scalar && fields.Has(kKey)) {
-    scalar = fields.Number(kKey);
-    if (!(scalar > 0)) {
-      fields.Fail(kKey, fmt::format("found {}, expected a positive number", scalar));
-    }
-  }
-  model.attention_scale = 1 / std::sqrt(scalar);
-  if (family.has_soft_caps) {
-    model.attention_soft_cap =
-        SoftCap(fields, "attn_logit_softcapping", family.default_attention_soft_cap);
-    model.logit_soft_cap =
-        SoftCap(fields, "final_logit_softcapping", family.default_logit_soft_cap);
-  }
-  if (family.scales_embedding) {
-    model.embedding_scale = std::sqrt(static_cast<double>(model.hidden_size));
-  }
+  const double scalar = PositiveNumberOr(fields, "query_pre_attn_scalar",
+                                         static_cast<double>(model.layers.front().key_head_dim));
+  model.attention_scale = PositiveNumberOr(fields, "attention_multiplier", 1 / std::sqrt(scalar));
+  model.attention_soft_cap = SoftCap(fields, "attn_logit_softcapping");
+  model.logit_soft_cap = SoftCap(fields, "final_logit_softcapping");
+  model.embedding_scale = family.scales_embedding
+                              ? std::sqrt(static_cast<double>(model.hidden_size))
+                              : PositiveNumberOr(fields, "embedding_multiplier", 1);
+  model.residual_scale = PositiveNumberOr(fields, "residual_multiplier", 1);
+  model.logit_scale =
+      PositiveNumberOr(fields, "logit_scale", 1) / PositiveNumberOr(fields, "logits_scaling", 1);
   model.attention_sinks = family.has_sinks;
 }
 
 void ReadBiases(JsonFields& fields, const Family& family, ModelConfig& model) {
-  const bool of_config = family.bias == BiasRule::kOfConfig &&
-                         BoolOr(fields, "attention_bias", family.biased_by_default);
-  model.query_key_value_bias = family.bias == BiasRule::kQueryKeyValue || of_config;
-  model.output_bias = of_config;
-  model.mlp_bias = BoolOr(fields, "mlp_bias", false);
+  bool asked = false;
+  for (const std::string_view key : {"attention_bias", "use_bias", "qkv_bias", "use_qkv_bias"}) {
+    asked = asked || BoolOr(fields, key, false);
+  }
+  const bool of_config = family.bias == BiasRule::kOfConfig && asked;
+  model.query_key_value_bias = family.bias == BiasRule::kQueryKeyValue || of_config ||
+                               (family.bias == BiasRule::kQueryKeyValueOfConfig && asked);
+  model.output_bias =
+      family.bias == BiasRule::kOfConfig && BoolOr(fields, "attention_out_bias", of_config);
+  model.mlp_bias = BoolOr(fields, "mlp_bias", BoolOr(fields, "use_bias", false));
+}
+
+// What some checkpoints of a family have and the decoder has not.
+void RefuseOptions(JsonFields& fields, const Json& config) {
+  if (BoolOr(fields, "use_bidirectional_attention", false)) {
+    fields.Fail("use_bidirectional_attention", "found true, expected a causal decoder");
+  }
+  for (const std::string_view key : {"use_qk_norm", "qk_layernorm", "use_parallel_residual"}) {
+    if (BoolOr(fields, key, false)) {
+      fields.Fail(key, "found true, expected false, as kvtune does not run this variant");
+    }
+  }
+  if (fields.Has("clip_qkv")) {
+    fields.Fail("clip_qkv", "found a limit, expected null, as kvtune does not run this variant");
+  }
+  JsonFields all(config, fields.where());
+  for (const auto& [key, value] :
+       {std::pair{"swiglu_limit", kSwigluLimit}, std::pair{"swiglu_alpha", kSwigluSlope}}) {
+    if (!all.Has(key) || static_cast<float>(all.Number(key)) == value) continue;
+    all.Fail(key, fmt::format("found {}, expected {}", all.Number(key), value));
+  }
+}
+
+ModelConfig ParseTextModel(const Json& config, const std::string& source, const Family& family) {
+  // The pattern has no field of its own in some classes, which read it from what else is there.
+  Json known = WithClassDefaults(config, family.config_class);
+  constexpr const char* kPattern = "sliding_window_pattern";
+  if (family.period_in_config && config.contains(kPattern)) known[kPattern] = config.at(kPattern);
+  JsonFields fields(known, source);
+  RefuseOptions(fields, config);
+  ModelConfig model;
+  model.architecture = family.architecture;
+  ReadSizes(fields, config, model);
+  ReadLayers(fields, family, model);
+  RequireSaneSize(fields, model);
+  ReadScalesAndCaps(fields, family, model);
+  ReadBiases(fields, family, model);
+  model.mlp = family.mlp;
+  if (model.has_gate()) {
+    model.activation = ReadActivation(fields, family);
+  } else {
+    model.plain_activation = ReadPlainActivation(fields);
+  }
+  model.norm_placement = family.norms;
+  model.norm_kind = family.norm_kind;
+  model.norms_add_one = family.norms_add_one;
+  model.query_key_norm = family.query_key_norm;
+  model.fused_query_key_value = family.fused_query_key_value;
+  model.gguf_rotary_neighbours = family.gguf_rotary_neighbours;
+  model.rotary_neighbours = family.rotary_neighbours;
+  model.tied_embeddings = BoolOr(fields, "tie_word_embeddings", false);
+  return model;
 }
 
 }  // namespace
 
 ModelConfig ParseModelConfig(const Json& config, const std::string& source) {
   JsonFields fields(config, source);
-  const Family& family = ReadFamily(fields);
-  if (BoolOr(fields, "use_bidirectional_attention", false)) {
-    fields.Fail("use_bidirectional_attention", "found true, expected a causal decoder");
+  const std::string architecture = ArchitectureOf(fields);
+  if (const Family* family = FindFamily(architecture)) {
+    RequireModelType(fields, *family);
+    return ParseTextModel(config, source, *family);
   }
-  ModelConfig model;
-  model.architecture = family.architecture;
-  ReadSizes(fields, model);
-  ReadLayers(fields, family, model);
-  ReadScalesAndCaps(fields, family, model);
-  ReadBiases(fields, family, model);
-  model.activation = ReadActivation(fields, family);
-  model.norm_placement = family.norms;
-  model.norms_add_one = family.norms_add_one;
-  model.query_key_norm = family.query_key_norm;
-  model.fused_projections = family.fused_projections;
-  model.gguf_rotary_neighbours = family.gguf_rotary_neighbours;
-  model.tied_embeddings = BoolOr(fields, "tie_word_embeddings", family.tied_by_default);
+  const Wrapper* wrapper = FindWrapper(architecture);
+  if (wrapper == nullptr) RefuseArchitecture(fields, architecture);
+  const TextModel text = FindTextModel(config, source, *wrapper);
+  ModelConfig model = ParseTextModel(
+      *text.config, text.config == &config ? source : source + ": text_config", *text.family);
+  if (model.logit_scale != 1 || model.logit_soft_cap != 0) {
+    fields.Fail("text_config",
+                "found a scale or a cap of the logits, expected none: transformers "
+                "applies it to the text model alone, and not to the whole");
+  }
+  model.architecture = architecture;
+  model.reads_images = true;
+  // The whole has the head, and says whether it is tied.
+  model.tied_embeddings =
+      BoolOr(fields, "tie_word_embeddings",
+             ClassDefaults(wrapper->config_class).at("tie_word_embeddings").get<bool>());
   return model;
 }
 

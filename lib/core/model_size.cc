@@ -8,24 +8,49 @@ namespace {
 
 int64_t MlpParameters(const ModelConfig& config, const LayerConfig& layer) {
   if (!layer.has_experts) {
-    const int64_t biases = config.mlp_bias ? 2 * config.intermediate_size + config.hidden_size : 0;
-    return 3 * config.hidden_size * config.intermediate_size + biases;
+    const int64_t inputs = config.has_gate() ? 2 : 1;
+    const int64_t biases =
+        config.mlp_bias ? inputs * config.intermediate_size + config.hidden_size : 0;
+    return (inputs + 1) * config.hidden_size * config.intermediate_size + biases;
   }
   const ExpertConfig& experts = config.experts;
   const bool biased = experts.layout == ExpertLayout::kGptOss;
   const int64_t expert = 3 * config.hidden_size * experts.intermediate_size +
                          (biased ? 2 * experts.intermediate_size + config.hidden_size : 0);
   const int64_t router = config.hidden_size + (biased ? 1 : 0);
-  return experts.count * (expert + router);
+  const int64_t shared =
+      experts.shared_intermediate_size > 0
+          ? 3 * config.hidden_size * experts.shared_intermediate_size + config.hidden_size
+          : 0;
+  return experts.count * (expert + router) + shared;
+}
+
+// Of one norm of hidden states.
+int64_t NormWidth(const ModelConfig& config) {
+  return config.hidden_size * (config.norm_kind == NormKind::kLayerBiased ? 2 : 1);
+}
+
+int64_t NormsOfLayer(NormPlacement placement) {
+  switch (placement) {
+    case NormPlacement::kBefore:
+    case NormPlacement::kAfter:
+      return 2;
+    case NormPlacement::kAround:
+    case NormPlacement::kAroundGlm:
+      return 4;
+    case NormPlacement::kParallel:
+      return 1;
+  }
+  return 2;
 }
 
 int64_t NormParameters(const ModelConfig& config, const LayerConfig& layer) {
-  const int64_t blocks = config.norm_placement == NormPlacement::kAround ? 4 : 2;
-  const int64_t norms = blocks * config.hidden_size;
+  const int64_t norms = NormsOfLayer(config.norm_placement) * NormWidth(config);
   switch (config.query_key_norm) {
     case QueryKeyNorm::kNone:
       return norms;
     case QueryKeyNorm::kPerHead:
+    case QueryKeyNorm::kPerHeadRotated:
       return norms + 2 * layer.key_head_dim;
     case QueryKeyNorm::kWholeWidth:
       return norms + config.query_heads * layer.key_head_dim + layer.kv_width(KvSide::kKey);
@@ -59,9 +84,8 @@ int64_t ModelSize::streamed_parameters() const {
 
 ModelSize SizeOf(const ModelConfig& config) {
   const int64_t embedding = config.vocab_size * config.hidden_size;
-  ModelSize size{
-      .outside_layers = embedding * (config.tied_embeddings ? 1 : 2) + config.hidden_size,
-      .layers = {}};
+  ModelSize size{.outside_layers = embedding * (config.tied_embeddings ? 1 : 2) + NormWidth(config),
+                 .layers = {}};
   for (const LayerConfig& layer : config.layers) {
     size.layers.push_back(AttentionParameters(config, layer) + MlpParameters(config, layer) +
                           NormParameters(config, layer));

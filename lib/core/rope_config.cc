@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 namespace kvtune {
@@ -103,8 +104,14 @@ void ReadScaling(JsonFields& config, JsonFields& scaling, const RopeContext& con
   const std::string_view type_key = scaling.Has("rope_type") ? "rope_type" : "type";
   const std::string type = scaling.Has(type_key) ? scaling.String(type_key) : "default";
   rope.original_max_position_embeddings = OriginalContext(config, scaling, context);
-  if (type == "default" || (type == "dynamic" && !scaling.Has("alpha"))) {
+  const bool has_alpha = scaling.Has("alpha");
+  if (type == "default" || (type == "mrope" && context.has_sections) ||
+      (type == "dynamic" && !has_alpha)) {
     rope.original_max_position_embeddings = 0;
+  } else if (type == "dynamic" && context.has_alpha) {
+    rope.original_max_position_embeddings = 0;
+    const auto channels = static_cast<double>(context.head_dim);
+    rope.theta *= std::pow(PositiveNumberOr(scaling, "alpha", 0), channels / (channels - 2));
   } else if (type == "linear") {
     rope.type = RopeType::kLinear;
     rope.factor = FactorOf(scaling);
@@ -127,7 +134,7 @@ void ReadScaling(JsonFields& config, JsonFields& scaling, const RopeContext& con
 
 int64_t ReadRotaryDim(JsonFields& fields, const RopeContext& context) {
   constexpr std::string_view kKey = "partial_rotary_factor";
-  const double factor = NumberOr(fields, kKey, 1);
+  const double factor = NumberOr(fields, kKey, context.default_rotary_part);
   if (factor == 1) return context.head_dim;
   if (context.part == RotaryPart::kWhole) {
     fields.Fail(kKey, fmt::format("found {}, expected 1 for this architecture", factor));
@@ -152,52 +159,76 @@ void ReadParameters(JsonFields& config, JsonFields& parameters, const RopeContex
   ReadScaling(config, parameters, context, rope);
 }
 
-RopeConfig ReadOldFields(JsonFields& config, const RopeContext& context) {
-  RopeConfig rope;
-  rope.theta = context.default_theta;
-  rope.rotary_dim = ReadRotaryDim(config, context);
-  ReadTheta(config, "rope_theta", rope);
-  if (config.Has("rope_scaling")) {
-    JsonFields scaling = config.Object("rope_scaling");
-    ReadScaling(config, scaling, context, rope);
+// The object that describes the rotation. An empty rope_scaling counts as none.
+std::optional<std::string_view> PlaceOfParameters(JsonFields& config) {
+  for (const std::string_view key : {"rope_scaling", "rope_parameters"}) {
+    if (config.Has(key) && !config.Object(key).Keys().empty()) return key;
   }
-  return rope;
+  return std::nullopt;
+}
+
+void RefuseLayerTypes(JsonFields& config, std::string_view place, JsonFields& parameters) {
+  if (!parameters.Has("full_attention") && !parameters.Has("sliding_attention")) return;
+  config.Fail(place, "found parameters by layer type, expected one set for this architecture");
 }
 
 }  // namespace
 
 RopeConfig ReadRope(JsonFields& config, const RopeContext& context) {
-  if (!config.Has("rope_parameters")) return ReadOldFields(config, context);
   RopeConfig rope;
   rope.theta = context.default_theta;
   rope.rotary_dim = ReadRotaryDim(config, context);
   ReadTheta(config, "rope_theta", rope);
-  JsonFields parameters = config.Object("rope_parameters");
-  if (parameters.Has("full_attention") || parameters.Has("sliding_attention")) {
-    config.Fail("rope_parameters",
-                "found parameters by layer type, expected one set for this architecture");
+  if (const auto place = PlaceOfParameters(config)) {
+    JsonFields parameters = config.Object(*place);
+    RefuseLayerTypes(config, *place, parameters);
+    ReadParameters(config, parameters, context, rope);
   }
-  ReadParameters(config, parameters, context, rope);
   return rope;
 }
 
 LayerTypeRopes ReadLayerTypeRopes(JsonFields& config, const RopeContext& context,
-                                  double default_local_theta) {
+                                  const LocalRopeContext& local_context) {
   RopeConfig local;
-  local.theta = default_local_theta;
-  local.rotary_dim = context.head_dim;
-  ReadTheta(config, "rope_local_base_freq", local);
-  if (!config.Has("rope_parameters")) return {ReadOldFields(config, context), local};
+  local.theta = local_context.default_theta;
+  local.rotary_dim = ReadRotaryDim(config, context);
   RopeConfig full = local;
+  if (local_context.has_own_base) {
+    ReadTheta(config, "rope_local_base_freq", local);
+  } else if (config.Has("rope_parameters") && config.Has("rope_theta")) {
+    // Which layers that base is for depends on what the parameters leave out.
+    config.Fail("rope_theta", "found it beside rope_parameters, expected one of them");
+  }
   full.theta = context.default_theta;
   ReadTheta(config, "rope_theta", full);
-  JsonFields by_type = config.Object("rope_parameters");
-  for (auto& [type, rope] : {std::pair<std::string_view, RopeConfig*>{"full_attention", &full},
-                             {"sliding_attention", &local}}) {
-    if (!by_type.Has(type)) continue;
-    JsonFields parameters = by_type.Object(type);
-    ReadParameters(config, parameters, context, *rope);
+  Json full_parameters = Json::object();
+  if (config.Has("rope_parameters")) {
+    JsonFields by_type = config.Object("rope_parameters");
+    for (const std::string& key : by_type.Keys()) {
+      if (key != "full_attention" && key != "sliding_attention") {
+        by_type.Fail(key,
+                     "found it beside the layer types, expected \"full_attention\" and "
+                     "\"sliding_attention\" alone");
+      }
+    }
+    if (by_type.Has("full_attention")) full_parameters = by_type.Value("full_attention");
+    if (by_type.Has("sliding_attention")) {
+      JsonFields parameters = by_type.Object("sliding_attention");
+      ReadParameters(config, parameters, context, local);
+    }
   }
+  if (config.Has("rope_scaling")) {
+    JsonFields scaling = config.Object("rope_scaling");
+    // transformers adds these to parameters that say "rope_type", before which "type" is nothing.
+    if (scaling.Has("type") && !scaling.Has("rope_type")) {
+      scaling.Fail("type", fmt::format("found \"{}\", expected it as \"rope_type\", as this "
+                                       "architecture reads no other",
+                                       scaling.String("type")));
+    }
+    for (const std::string& key : scaling.Keys()) full_parameters[key] = scaling.Value(key);
+  }
+  JsonFields parameters(full_parameters, config.where() + ": rotary parameters of full layers");
+  ReadParameters(config, parameters, context, full);
   return {full, local};
 }
 

@@ -43,22 +43,32 @@ enum class RotaryPart {
 // What a model has that its rotary fields need.
 struct RopeContext {
   double default_theta = 10000;
+  double default_rotary_part = 1;  // of the channels, where the file has no partial_rotary_factor
   int64_t head_dim = 0;
   int64_t max_position_embeddings = 0;
   RotaryPart part = RotaryPart::kWhole;
+  bool has_sections = false;  // the type "mrope", which is "default" for text
+  bool has_alpha = false;     // the type "dynamic" with "alpha", a factor of the base
 };
 
 // Reads both spellings of a whole config.json (rope_theta with rope_scaling, and rope_parameters).
+// As in transformers, rope_scaling takes the place of all of rope_parameters where a file has both:
+// the base is then its own, else rope_theta, else the default, never that of rope_parameters.
 // Throws Error for a type that is not known and for parameters that contradict each other.
 RopeConfig ReadRope(JsonFields& config, const RopeContext& context);
 
 // The two of a model whose sliding layers turn by a base of their own (Gemma 3): rope_theta with
-// rope_scaling and rope_local_base_freq, or rope_parameters by layer type.
+// rope_scaling and rope_local_base_freq, or rope_parameters by layer type. rope_scaling is of the
+// full layers alone and comes before their parameters.
 struct LayerTypeRopes {
   RopeConfig full;
   RopeConfig sliding;
 };
+struct LocalRopeContext {
+  double default_theta = 10000;
+  bool has_own_base = true;  // rope_local_base_freq
+};
 LayerTypeRopes ReadLayerTypeRopes(JsonFields& config, const RopeContext& context,
-                                  double default_local_theta);
+                                  const LocalRopeContext& local_context);
 
 }  // namespace kvtune

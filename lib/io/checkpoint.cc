@@ -8,6 +8,7 @@
 #include "lib/base/error.h"
 #include "lib/base/hash.h"
 #include "lib/base/json_fields.h"
+#include "lib/base/log.h"
 
 namespace kvtune {
 namespace {
@@ -97,9 +98,46 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
     throw Error(fmt::format("opening the model {}: found no weights, expected {} or {}",
                             directory.string(), kSingleFile, kIndexFile));
   }
+  FindPrefixes();
+  if (config_.reads_images) {
+    LogInfo(
+        fmt::format("{}: {} also reads images; its text model is measured, images are not part "
+                    "of the measurement",
+                    directory.string(), config_.architecture));
+  }
 }
 
 Checkpoint::~Checkpoint() = default;
+
+void Checkpoint::FindPrefixes() {
+  // The whole of a plain model, its decoder alone, and the text models of larger ones.
+  constexpr std::string_view kBodies[] = {
+      "model.",           "", "language_model.model.", "model.language_model.", "language_model.",
+      "model.text_model."};
+  for (const std::string_view body : kBodies) {
+    if (!shard_of_.contains(std::string(body) + "embed_tokens.weight")) continue;
+    body_prefix_ = body;
+    break;
+  }
+  constexpr std::string_view kHeads[] = {"", "language_model."};
+  for (const std::string_view head : kHeads) {
+    head_prefix_ = head;
+    if (HasModule("lm_head")) return;
+  }
+  head_prefix_.clear();
+}
+
+std::string Checkpoint::StoredName(const std::string& tensor) const {
+  constexpr std::string_view kBody = "model.", kHead = "lm_head";
+  if (tensor.starts_with(kBody)) return body_prefix_ + tensor.substr(kBody.size());
+  return tensor.starts_with(kHead) ? head_prefix_ + tensor : tensor;
+}
+
+bool Checkpoint::HasModule(const std::string& module) const {
+  const std::string beginning = StoredName(module) + ".";
+  const auto found = shard_of_.lower_bound(beginning);
+  return found != shard_of_.end() && found->first.starts_with(beginning);
+}
 
 const SafetensorsFile& Checkpoint::Open(Shard& shard) const {
   const std::scoped_lock lock(opening_);
@@ -122,32 +160,34 @@ const SafetensorsFile& Checkpoint::Open(Shard& shard) const {
   return *shard.file;
 }
 
-const SafetensorsFile& Checkpoint::ShardOf(const std::string& tensor) const {
-  const auto found = shard_of_.find(tensor);
+const SafetensorsFile& Checkpoint::ShardOf(const std::string& stored) const {
+  const auto found = shard_of_.find(stored);
   if (found == shard_of_.end()) {
     throw Error(fmt::format("loading the model {}: found no tensor {}, expected one",
-                            directory_.string(), tensor));
+                            directory_.string(), stored));
   }
   return Open(*found->second);
 }
 
 TensorView Checkpoint::Get(const std::string& tensor,
                            const std::vector<int64_t>& expected_shape) const {
+  const std::string stored = StoredName(tensor);
   if (!Has(tensor)) {
     throw Error(fmt::format("loading the model {}: found no tensor {}, expected one of shape {}",
-                            directory_.string(), tensor, ShapeText(expected_shape)));
+                            directory_.string(), stored, ShapeText(expected_shape)));
   }
-  TensorView view = ShardOf(tensor).Get(tensor);
+  TensorView view = ShardOf(stored).Get(stored);
   if (view.shape != expected_shape) {
     throw Error(fmt::format("loading the model {}: tensor {}: found the shape {}, expected {}",
-                            directory_.string(), tensor, ShapeText(view.shape),
+                            directory_.string(), stored, ShapeText(view.shape),
                             ShapeText(expected_shape)));
   }
   return view;
 }
 
 TensorContents Checkpoint::Contents(const std::string& tensor) const {
-  return ShardOf(tensor).Contents(tensor);
+  const std::string stored = StoredName(tensor);
+  return ShardOf(stored).Contents(stored);
 }
 
 uint64_t Checkpoint::weight_bytes() const {
@@ -164,7 +204,7 @@ std::string Checkpoint::ContentHash() const {
     hash.UpdateField(CanonicalConfig(directory_ / name));
   }
   for (const auto& [name, shard] : shard_of_) {  // sorted by name, whatever the sharding
-    const TensorContents tensor = Contents(name);
+    const TensorContents tensor = ShardOf(name).Contents(name);
     hash.UpdateField(name);
     hash.UpdateField(fmt::format("{} {}", tensor.dtype, ShapeText(tensor.shape)));
     hash.Update(tensor.bytes);

@@ -18,16 +18,23 @@ namespace kvtune {
 // A shard is opened when one of its tensors is first asked for. Const methods are thread-safe.
 class Checkpoint {
  public:
-  // Reads config.json and the index, or the header of the only safetensors file. Throws Error when
-  // the directory or a file is missing, and when the index names a shard that is missing or outside
-  // the directory.
+  // Reads config.json and the index, or the header of the only safetensors file. Says on the log
+  // where a model also reads images, which are no part of what is measured. Throws Error when the
+  // directory or a file is missing, and when the index names a shard that is missing or outside the
+  // directory.
   explicit Checkpoint(const std::filesystem::path& directory);
   ~Checkpoint();
 
   const std::filesystem::path& directory() const { return directory_; }
   const ModelConfig& config() const { return config_; }
   const WeightFormat& weight_format() const { return weight_format_; }
-  bool Has(const std::string& tensor) const { return shard_of_.contains(tensor); }
+
+  // Tensors go by the names of a plain decoder ("model.layers.0...", "lm_head.weight"), also where
+  // the text model of a larger one, or a model that was saved without its head, has other names.
+  bool Has(const std::string& tensor) const { return shard_of_.contains(StoredName(tensor)); }
+  // Whether any tensor belongs to this module: "lm_head", also where its weight is quantized.
+  bool HasModule(const std::string& module) const;
+  std::string StoredName(const std::string& tensor) const;
   // Returns a tensor of floats. Throws Error when it is missing, is of another type or has not
   // `expected_shape`, and when its shard lacks a tensor that the index promises or holds a tensor
   // of another shard.
@@ -47,13 +54,17 @@ class Checkpoint {
   struct Shard;
 
   const SafetensorsFile& Open(Shard& shard) const;
-  const SafetensorsFile& ShardOf(const std::string& tensor) const;
+  // By its stored name.
+  const SafetensorsFile& ShardOf(const std::string& stored) const;
+  void FindPrefixes();
 
   std::filesystem::path directory_;
   ModelConfig config_;
   WeightFormat weight_format_;
   std::map<std::string, std::unique_ptr<Shard>> shards_;  // by file name
   std::map<std::string, Shard*> shard_of_;
+  std::string body_prefix_ = "model.";  // of the decoder's stored names
+  std::string head_prefix_;             // of the head's
   mutable std::mutex opening_;
 };
 

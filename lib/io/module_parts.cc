@@ -41,7 +41,7 @@ std::string ModuleParts::Name(std::string_view part) const {
 
 void ModuleParts::Fail(std::string_view part, const std::string& found_and_expected) const {
   throw Error(fmt::format("loading the model {}: tensor {}: {}", checkpoint_.directory().string(),
-                          Name(part), found_and_expected));
+                          checkpoint_.StoredName(Name(part)), found_and_expected));
 }
 
 TensorContents ModuleParts::Get(std::string_view part,

@@ -283,7 +283,7 @@ std::unique_ptr<QuantizedMatrix> FindQuantizedMatrix(const Checkpoint& checkpoin
     return nullptr;
   }
   const std::string module = name.substr(0, name.size() - kWeight.size());
-  if (format.Ignores(module)) return nullptr;
+  if (format.Ignores(module) || format.Ignores(checkpoint.StoredName(module))) return nullptr;
   const ModuleParts parts(checkpoint, module);
   const bool has_weight = parts.Has("weight");
   if (format.coding == WeightCoding::kBytes) {

@@ -1,6 +1,8 @@
 #include "lib/runner/decoder.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "lib/kernels/row_kernels_cpu.h"
 #include "lib/runner/experts.h"
@@ -56,6 +58,28 @@ at::Tensor Gather(const at::Tensor& projected, const HeadLayout& layout, const R
   return scale == 1 ? out : out * scale;
 }
 
+// Where channel i is the first of a rotary pair and channel i + rotary_dim / 2 the second: the
+// pairs side by side. heads: [..., head_dim]
+at::Tensor PairsSideBySide(const at::Tensor& heads, int64_t rotary_dim) {
+  const int64_t half = rotary_dim / 2;
+  const at::Tensor pairs =
+      at::stack({heads.narrow(-1, 0, half), heads.narrow(-1, half, half)}, -1).flatten(-2);
+  return at::cat({pairs, heads.narrow(-1, rotary_dim, heads.size(-1) - rotary_dim)}, -1);
+}
+
+// In place; see ModelConfig::query_growth. queries: [sequences, heads, tokens, head_dim], of
+// neighbouring tokens from `first` on
+void GrowQueries(at::Tensor& queries, const ModelConfig& config, int64_t first) {
+  const int64_t tokens = queries.size(2);
+  if (first + tokens <= config.query_growth_period) return;
+  std::vector<float> factors;
+  for (int64_t i = first; i < first + tokens; ++i) {
+    const auto periods = static_cast<double>(i / config.query_growth_period);
+    factors.push_back(static_cast<float>(1 + config.query_growth * std::log(1 + periods)));
+  }
+  queries.mul_(at::from_blob(factors.data(), {tokens, 1}, at::kFloat).to(queries.options()));
+}
+
 }  // namespace
 
 Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode)
@@ -64,7 +88,8 @@ Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options,
       options_(options),
       weights_(LoadWeights(checkpoint, options, mode)) {
   for (const RopeConfig& rope : config_.ropes) {
-    rotary_.emplace_back(rope, config_.max_position_embeddings, options);
+    rotary_.push_back(
+        std::make_unique<RotaryEmbedding>(rope, config_.max_position_embeddings, options));
   }
   const int64_t elements = options.device().is_cpu() ? kCpuChunkElements : kCudaChunkElements;
   row_chunk_ = std::max<int64_t>(64, elements / (2 * config_.intermediate_size));
@@ -84,8 +109,24 @@ at::Tensor Decoder::Embed(const at::Tensor& ids) const {
                                       : embedded * at::full({}, config_.embedding_scale, options_);
 }
 
-at::Tensor Decoder::Norm(const at::Tensor& x, const at::Tensor& weight) const {
-  return weight.defined() ? RmsNorm(x, weight, config_.rms_norm_eps) : x;
+at::Tensor Decoder::Norm(const at::Tensor& x, const NormWeights& weights) const {
+  if (!weights.defined()) return x;
+  if (config_.norm_kind == NormKind::kRms) return RmsNorm(x, weights.weight, config_.norm_eps);
+  return LayerNorm(x, weights.weight, weights.bias, config_.norm_eps);
+}
+
+at::Tensor Decoder::RotatedHeads(const at::Tensor& projected, const HeadLayout& layout,
+                                 const RotaryTables& angles, const at::Tensor& norm,
+                                 double scale) const {
+  const bool norm_follows = config_.query_key_norm == QueryKeyNorm::kPerHeadRotated;
+  at::Tensor heads = Gather(projected, layout, angles, norm_follows ? 1 : scale);
+  // As the cache has them: in the order of the checkpoint.
+  if (config_.rotary_neighbours && angles.cos.defined()) {
+    heads = PairsSideBySide(heads, 2 * angles.cos.size(-1));
+  }
+  if (!norm_follows) return heads;
+  heads = RmsNorm(heads, norm, config_.norm_eps);
+  return scale == 1 ? heads : heads * scale;
 }
 
 QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,
@@ -99,14 +140,17 @@ QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidd
   const HeadLayout query = LayoutOf(projected, 0, config_.query_heads, shape.key_head_dim);
   const HeadLayout key = LayoutOf(projected, first_key, shape.kv_heads, shape.key_head_dim);
   const HeadLayout value = LayoutOf(projected, first_value, shape.kv_heads, shape.value_head_dim);
-  if (weights.query_norm.defined()) {
-    NormHeads(projected, query, weights.query_norm, config_.rms_norm_eps);
-    NormHeads(projected, key, weights.key_norm, config_.rms_norm_eps);
+  if (weights.query_norm.defined() && config_.query_key_norm != QueryKeyNorm::kPerHeadRotated) {
+    NormHeads(projected, query, weights.query_norm, config_.norm_eps);
+    NormHeads(projected, key, weights.key_norm, config_.norm_eps);
   }
   const RotaryTables angles =
-      shape.rope ? rotary_[*shape.rope].Of(positions, hidden.size(1)) : RotaryTables{};
-  return {Gather(projected, query, angles, config_.attention_scale),
-          Gather(projected, key, angles, 1),
+      shape.rope ? rotary_[*shape.rope]->Of(positions, hidden.size(1)) : RotaryTables{};
+  at::Tensor queries =
+      RotatedHeads(projected, query, angles, weights.query_norm, config_.attention_scale);
+  if (config_.query_growth != 0) GrowQueries(queries, config_, positions.first);
+  return {std::move(queries),
+          RotatedHeads(projected, key, angles, weights.key_norm, 1),
           Gather(projected, value, {}, 1),
           {shape.window_tokens, config_.attention_soft_cap, weights.sinks}};
 }
@@ -115,7 +159,9 @@ at::Tensor Decoder::Mlp(size_t layer, const at::Tensor& rows) const {
   const LayerWeights& weights = weights_.layers[layer];
   if (config_.layers[layer].has_experts) return RunExperts(rows, weights, config_);
   const at::Tensor gate_up = at::linear(rows, weights.gate_up, weights.gate_up_bias);
-  return at::linear(Gated(gate_up, config_.activation), weights.down, weights.down_bias);
+  const at::Tensor activated = config_.has_gate() ? Gated(gate_up, config_.activation)
+                                                  : Activated(gate_up, config_.plain_activation);
+  return at::linear(activated, weights.down, weights.down_bias);
 }
 
 void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden,
@@ -124,10 +170,13 @@ void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden,
   for (int64_t start = 0; start < hidden.size(0); start += row_chunk_) {
     const int64_t rows = std::min(row_chunk_, hidden.size(0) - start);
     at::Tensor chunk = hidden.narrow(0, start, rows);
+    const bool parallel = config_.norm_placement == NormPlacement::kParallel;
+    at::Tensor mlp_input = parallel ? Norm(chunk, weights.input_norm) : at::Tensor();
     const at::Tensor attended =
         at::linear(attention.narrow(0, start, rows), weights.output, weights.output_bias);
-    chunk.add_(Norm(attended, weights.attention_output_norm));
-    chunk.add_(Norm(Mlp(layer, Norm(chunk, weights.mlp_norm)), weights.mlp_output_norm));
+    chunk.add_(Norm(attended, weights.attention_output_norm), config_.residual_scale);
+    if (!parallel) mlp_input = Norm(chunk, weights.mlp_norm);
+    chunk.add_(Norm(Mlp(layer, mlp_input), weights.mlp_output_norm), config_.residual_scale);
   }
 }
 
@@ -137,6 +186,7 @@ at::Tensor Decoder::FinalNorm(const at::Tensor& hidden) const {
 
 at::Tensor Decoder::Logits(const at::Tensor& normed) const {
   at::Tensor logits = at::linear(normed, weights_.head);
+  if (config_.logit_scale != 1) logits.mul_(config_.logit_scale);
   if (config_.logit_soft_cap > 0) SoftCap(logits, config_.logit_soft_cap);
   return logits;
 }

@@ -6,10 +6,12 @@
 // one pass.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "lib/core/cache_maxima.h"
+#include "lib/kernels/row_kernels_cpu.h"
 #include "lib/runner/attention.h"
 #include "lib/runner/rotary.h"
 #include "lib/runner/torch.h"
@@ -66,7 +68,10 @@ class Decoder {
 
  private:
   // x itself where there is no such norm.
-  at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor Norm(const at::Tensor& x, const NormWeights& weights) const;
+  // Queries or keys of a layer, rotated: [sequences, heads, tokens, head_dim]
+  at::Tensor RotatedHeads(const at::Tensor& projected, const HeadLayout& layout,
+                          const RotaryTables& angles, const at::Tensor& norm, double scale) const;
   at::Tensor Mlp(size_t layer, const at::Tensor& rows) const;
 
   const Checkpoint& checkpoint_;
@@ -74,7 +79,7 @@ class Decoder {
   ModelConfig config_;
   at::TensorOptions options_;
   ModelWeights weights_;
-  std::vector<RotaryEmbedding> rotary_;  // by ModelConfig::ropes
+  std::vector<std::unique_ptr<RotaryEmbedding>> rotary_;  // by ModelConfig::ropes
   int64_t row_chunk_;  // rows that go through an MLP together: its widest activation stays in cache
 };
 

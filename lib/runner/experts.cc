@@ -52,6 +52,11 @@ at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights,
     out.index_add_(0, index, result * weight.narrow(0, begin, count));
     begin += count;
   }
+  if (weights.shared_gate.defined()) {
+    const at::Tensor shared = at::linear(
+        Gated(at::linear(rows, weights.shared_gate_up), config.activation), weights.shared_down);
+    out.add_(shared.mul_(at::sigmoid(at::linear(rows, weights.shared_gate))));
+  }
   return out;
 }
 

@@ -18,6 +18,33 @@ at::Tensor ReadFused(const TensorReader& reader,
   return at::cat(parts, 0);
 }
 
+// In float32 or wider: half precision would lose what the weight adds to 1.
+at::Tensor ReadNorm(const TensorReader& reader, const ModelConfig& config, const std::string& name,
+                    int64_t size) {
+  const at::Tensor weight = reader.Read(name, {size});
+  if (!config.norms_add_one) return weight;
+  return weight.to(at::promote_types(weight.scalar_type(), at::kFloat)) + 1;
+}
+
+// Rows of queries, keys and values such that all first channels of a head's rotary pairs come
+// before all second ones, where the checkpoint has each pair beside each other.
+at::Tensor RowsByHalves(const LayerConfig& layer, int64_t query_heads, int64_t rotary_dim) {
+  std::vector<int64_t> rows;
+  const int64_t width = layer.key_head_dim;
+  for (int64_t head = 0; head < query_heads + layer.kv_heads; ++head) {
+    for (int64_t channel = 0; channel < width; ++channel) {
+      const int64_t half = rotary_dim / 2;
+      const int64_t source = channel >= rotary_dim ? channel
+                             : channel < half      ? 2 * channel
+                                                   : 2 * (channel - half) + 1;
+      rows.push_back(head * width + source);
+    }
+  }
+  const auto first_value = static_cast<int64_t>(rows.size());
+  for (int64_t i = 0; i < layer.kv_width(KvSide::kValue); ++i) rows.push_back(first_value + i);
+  return at::from_blob(rows.data(), {static_cast<int64_t>(rows.size())}, at::kLong).clone();
+}
+
 class LayerLoader {
  public:
   LayerLoader(const TensorReader& reader, const ModelConfig& config, int64_t index)
@@ -38,26 +65,34 @@ class LayerLoader {
   }
 
  private:
-  at::Tensor Norm(const std::string& name, int64_t size) const {
-    return LoadNorm(reader_, config_, layer_ + name + ".weight", size);
+  NormWeights Norm(const std::string& name) const {
+    return LoadNorm(reader_, config_, layer_ + name);
   }
 
   void LoadNorms() {
-    const int64_t hidden = config_.hidden_size;
     switch (config_.norm_placement) {
       case NormPlacement::kBefore:
-        weights_.input_norm = Norm("input_layernorm", hidden);
-        weights_.mlp_norm = Norm("post_attention_layernorm", hidden);
+        weights_.input_norm = Norm("input_layernorm");
+        weights_.mlp_norm = Norm("post_attention_layernorm");
         break;
       case NormPlacement::kAfter:
-        weights_.attention_output_norm = Norm("post_attention_layernorm", hidden);
-        weights_.mlp_output_norm = Norm("post_feedforward_layernorm", hidden);
+        weights_.attention_output_norm = Norm("post_attention_layernorm");
+        weights_.mlp_output_norm = Norm("post_feedforward_layernorm");
         break;
       case NormPlacement::kAround:
-        weights_.input_norm = Norm("input_layernorm", hidden);
-        weights_.attention_output_norm = Norm("post_attention_layernorm", hidden);
-        weights_.mlp_norm = Norm("pre_feedforward_layernorm", hidden);
-        weights_.mlp_output_norm = Norm("post_feedforward_layernorm", hidden);
+        weights_.input_norm = Norm("input_layernorm");
+        weights_.attention_output_norm = Norm("post_attention_layernorm");
+        weights_.mlp_norm = Norm("pre_feedforward_layernorm");
+        weights_.mlp_output_norm = Norm("post_feedforward_layernorm");
+        break;
+      case NormPlacement::kAroundGlm:
+        weights_.input_norm = Norm("input_layernorm");
+        weights_.attention_output_norm = Norm("post_self_attn_layernorm");
+        weights_.mlp_norm = Norm("post_attention_layernorm");
+        weights_.mlp_output_norm = Norm("post_mlp_layernorm");
+        break;
+      case NormPlacement::kParallel:
+        weights_.input_norm = Norm("input_layernorm");
         break;
     }
   }
@@ -67,7 +102,7 @@ class LayerLoader {
     const int64_t hidden = config_.hidden_size;
     const int64_t queries = config_.query_heads * shape_.key_head_dim;
     const int64_t keys = shape_.kv_width(KvSide::kKey), values = shape_.kv_width(KvSide::kValue);
-    if (config_.fused_projections) {
+    if (config_.fused_query_key_value) {
       weights_.qkv = reader_.Read(attention + "qkv_proj.weight", {queries + keys + values, hidden});
     } else {
       weights_.qkv = ReadFused(reader_,
@@ -85,11 +120,14 @@ class LayerLoader {
       weights_.key_bias_norm =
           weights_.qkv_bias.narrow(0, queries, keys).to(at::kDouble).norm().item<double>();
     }
-    if (config_.query_key_norm != QueryKeyNorm::kNone) {
-      const bool per_head = config_.query_key_norm == QueryKeyNorm::kPerHead;
-      weights_.query_norm = Norm("self_attn.q_norm", per_head ? shape_.key_head_dim : queries);
-      weights_.key_norm = Norm("self_attn.k_norm", per_head ? shape_.key_head_dim : keys);
+    if (config_.rotary_neighbours && shape_.rope) {
+      const at::Tensor rows =
+          RowsByHalves(shape_, config_.query_heads, config_.ropes[*shape_.rope].rotary_dim)
+              .to(weights_.qkv.device());
+      weights_.qkv = weights_.qkv.index_select(0, rows);
+      if (weights_.qkv_bias.defined()) weights_.qkv_bias = weights_.qkv_bias.index_select(0, rows);
     }
+    LoadQueryKeyNorms();
     if (config_.attention_sinks)
       weights_.sinks = reader_.Read(attention + "sinks", {config_.query_heads});
     weights_.output = reader_.Read(attention + "o_proj.weight",
@@ -98,10 +136,44 @@ class LayerLoader {
       weights_.output_bias = reader_.Read(attention + "o_proj.bias", {hidden});
   }
 
+  void LoadQueryKeyNorms() {
+    const bool rotated = config_.query_key_norm == QueryKeyNorm::kPerHeadRotated;
+    const auto read = [&](const std::string& name, int64_t size) {
+      return ReadNorm(reader_, config_, layer_ + "self_attn." + name + ".weight", size);
+    };
+    switch (config_.query_key_norm) {
+      case QueryKeyNorm::kNone:
+        return;
+      case QueryKeyNorm::kPerHead:
+      case QueryKeyNorm::kPerHeadRotated:
+        weights_.query_norm = read(rotated ? "query_layernorm" : "q_norm", shape_.key_head_dim);
+        weights_.key_norm = read(rotated ? "key_layernorm" : "k_norm", shape_.key_head_dim);
+        return;
+      case QueryKeyNorm::kWholeWidth:
+        weights_.query_norm = read("q_norm", config_.query_heads * shape_.key_head_dim);
+        weights_.key_norm = read("k_norm", shape_.kv_width(KvSide::kKey));
+        return;
+    }
+  }
+
+  // gate_up is the up projection alone.
+  void LoadPlainMlp(const std::string& up, const std::string& down) {
+    const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
+    weights_.gate_up = reader_.Read(up + ".weight", {width, hidden});
+    weights_.down = reader_.Read(down + ".weight", {hidden, width});
+    if (config_.mlp_bias) {
+      weights_.gate_up_bias = reader_.Read(up + ".bias", {width});
+      weights_.down_bias = reader_.Read(down + ".bias", {hidden});
+    }
+  }
+
   void LoadMlp() {
     const std::string mlp = layer_ + "mlp.";
+    if (config_.mlp == MlpLayout::kPlain) return LoadPlainMlp(mlp + "up_proj", mlp + "down_proj");
+    if (config_.mlp == MlpLayout::kPlainStarcoder)
+      return LoadPlainMlp(mlp + "c_fc", mlp + "c_proj");
     const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
-    if (config_.fused_projections) {
+    if (config_.mlp == MlpLayout::kFusedGated) {
       weights_.gate_up = reader_.Read(mlp + "gate_up_proj.weight", {2 * width, hidden});
     } else {
       weights_.gate_up = ReadFused(
@@ -140,6 +212,15 @@ class LayerLoader {
     }
     weights_.gate_up = at::stack(gate_ups);
     weights_.down = at::stack(downs);
+    if (experts.shared_intermediate_size > 0) LoadSharedExpert(layer_ + block + "shared_expert");
+  }
+
+  void LoadSharedExpert(const std::string& name) {
+    const int64_t hidden = config_.hidden_size, width = config_.experts.shared_intermediate_size;
+    weights_.shared_gate_up = ReadFused(
+        reader_, {{name + ".gate_proj.weight", width}, {name + ".up_proj.weight", width}}, hidden);
+    weights_.shared_down = reader_.Read(name + ".down_proj.weight", {hidden, width});
+    weights_.shared_gate = reader_.Read(name + "_gate.weight", {1, hidden});
   }
 
   // In the file a gate channel is followed by its up channel, and matrices map from left to right.
@@ -177,12 +258,13 @@ LayerWeights LoadLayer(const TensorReader& reader, const ModelConfig& config, in
   return LayerLoader(reader, config, index).Load();
 }
 
-at::Tensor LoadNorm(const TensorReader& reader, const ModelConfig& config, const std::string& name,
-                    int64_t size) {
-  const at::Tensor weight = reader.Read(name, {size});
-  if (!config.norms_add_one) return weight;
-  // In float32 or wider: half precision would lose what the weight adds to 1.
-  return weight.to(at::promote_types(weight.scalar_type(), at::kFloat)) + 1;
+NormWeights LoadNorm(const TensorReader& reader, const ModelConfig& config,
+                     const std::string& name) {
+  NormWeights norm;
+  norm.weight = ReadNorm(reader, config, name + ".weight", config.hidden_size);
+  if (config.norm_kind == NormKind::kLayerBiased)
+    norm.bias = reader.Read(name + ".bias", {config.hidden_size});
+  return norm;
 }
 
 }  // namespace kvtune

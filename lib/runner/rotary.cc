@@ -70,7 +70,7 @@ void Divide(std::vector<float>& frequencies, const std::vector<double>& factors)
   }
 }
 
-RotaryTables TablesOf(const RopeConfig& rope, std::vector<float> frequencies, int64_t positions,
+RotaryTables TablesOf(const RopeConfig& rope, std::vector<float>& frequencies, int64_t positions,
                       const at::TensorOptions& options) {
   const at::Tensor frequency_row =
       at::from_blob(frequencies.data(), {rope.rotary_dim / 2}, at::kFloat);
@@ -83,10 +83,13 @@ RotaryTables TablesOf(const RopeConfig& rope, std::vector<float> frequencies, in
 
 }  // namespace
 
-RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t positions,
+RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t max_positions,
                                  const at::TensorOptions& options)
-    : longest_short_prompt_(std::numeric_limits<int64_t>::max()) {
-  std::vector<float> frequencies = DefaultFrequencies(rope);
+    : rope_(rope),
+      max_positions_(max_positions),
+      options_(options),
+      longest_short_prompt_(std::numeric_limits<int64_t>::max()) {
+  std::vector<float>& frequencies = turns_.frequencies = DefaultFrequencies(rope);
   switch (rope.type) {
     case RopeType::kDefault:
       break;
@@ -99,25 +102,26 @@ RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t positions,
     case RopeType::kYarn:
       ScaleYarn(rope, frequencies);
       break;
-    case RopeType::kLongRope: {
+    case RopeType::kLongRope:
       longest_short_prompt_ = rope.original_max_position_embeddings;
-      std::vector<float> long_frequencies = frequencies;
-      Divide(long_frequencies, rope.long_factor);
-      if (positions > longest_short_prompt_) {
-        long_tables_ = TablesOf(rope, std::move(long_frequencies), positions, options);
-      }
+      long_turns_.frequencies = frequencies;
+      Divide(long_turns_.frequencies, rope.long_factor);
       Divide(frequencies, rope.short_factor);
-      positions = std::min(positions, longest_short_prompt_);
-    }
+      break;
   }
-  tables_ = TablesOf(rope, std::move(frequencies), positions, options);
 }
 
-RotaryTables RotaryEmbedding::Of(const Positions& positions, int64_t tokens) const {
-  const RotaryTables& tables =
-      positions.prompt_tokens > longest_short_prompt_ ? long_tables_ : tables_;
-  return {tables.cos.narrow(0, positions.first, tokens),
-          tables.sin.narrow(0, positions.first, tokens)};
+RotaryTables RotaryEmbedding::Of(const Positions& positions, int64_t tokens) {
+  const std::scoped_lock lock(growing_);
+  Turns& turns = positions.prompt_tokens > longest_short_prompt_ ? long_turns_ : turns_;
+  const int64_t needed = std::max(positions.first + tokens, positions.prompt_tokens);
+  if (needed > turns.positions) {
+    // To the double, so that prompts that get longer little by little do not compute it each time.
+    turns.positions = std::max(needed, std::min(2 * needed, max_positions_));
+    turns.tables = TablesOf(rope_, turns.frequencies, turns.positions, options_);
+  }
+  return {turns.tables.cos.narrow(0, positions.first, tokens),
+          turns.tables.sin.narrow(0, positions.first, tokens)};
 }
 
 at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles) {

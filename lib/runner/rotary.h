@@ -2,6 +2,9 @@
 // files.
 #pragma once
 
+#include <mutex>
+#include <vector>
+
 #include "lib/core/model_config.h"
 #include "lib/runner/torch.h"
 
@@ -19,19 +22,31 @@ struct Positions {
 };
 
 // The tables of one RopeConfig. Angles are computed in float32 as transformers does, then rounded
-// to `options`' type.
+// to `options`' type. They are as long as the longest prompt so far: a model may allow millions of
+// positions that no prompt has. Thread-safe.
 class RotaryEmbedding {
  public:
-  RotaryEmbedding(const RopeConfig& rope, int64_t positions, const at::TensorOptions& options);
+  // Of prompts of up to `max_positions` tokens.
+  RotaryEmbedding(const RopeConfig& rope, int64_t max_positions, const at::TensorOptions& options);
 
   // Of `tokens` tokens from positions.first on. LongRoPE turns a prompt that is longer than the
   // original context by other frequencies, from its first token on.
-  RotaryTables Of(const Positions& positions, int64_t tokens) const;
+  RotaryTables Of(const Positions& positions, int64_t tokens);
 
  private:
-  RotaryTables tables_;
-  RotaryTables long_tables_;  // kLongRope only
+  struct Turns {
+    std::vector<float> frequencies;
+    int64_t positions = 0;  // of the tables
+    RotaryTables tables;
+  };
+
+  const RopeConfig rope_;
+  const int64_t max_positions_;
+  const at::TensorOptions options_;
   int64_t longest_short_prompt_;
+  std::mutex growing_;
+  Turns turns_;
+  Turns long_turns_;  // kLongRope only
 };
 
 // Rotates channel i against channel i + rotary_dim / 2 and leaves those from rotary_dim on.

@@ -24,6 +24,20 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return (normed * weight).to(x.scalar_type());
 }
 
+at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     double eps) {
+  const at::ScalarType wide = at::promote_types(x.scalar_type(), at::kFloat);
+  return at::layer_norm(x.to(wide), {x.size(-1)}, weight.to(wide),
+                        bias.defined() ? bias.to(wide) : bias, eps)
+      .to(x.scalar_type());
+}
+
+at::Tensor Activated(const at::Tensor& up, PlainActivation activation) {
+  if (activation == PlainActivation::kGeluTanh) return at::gelu(up, "tanh");
+  const at::Tensor positive = up.clamp_min(0);
+  return positive * positive;
+}
+
 at::Tensor Gated(const at::Tensor& gate_up, Activation activation) {
   const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
   if (UsesCpuKernels(gate_up)) {

@@ -13,6 +13,13 @@ bool UsesCpuKernels(const at::Tensor& x);
 // applied before the result is rounded to x's type, one of the same type after that: models differ.
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
+// Over the last dimension, in float32 or wider; `bias` may be undefined.
+at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     double eps);
+
+// up: [rows, width] -> same shape
+at::Tensor Activated(const at::Tensor& up, PlainActivation activation);
+
 // gate_up: [rows, 2 width], gate first -> [rows, width]
 at::Tensor Gated(const at::Tensor& gate_up, Activation activation);
 

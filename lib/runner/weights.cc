@@ -1,5 +1,8 @@
 #include "lib/runner/weights.h"
 
+#include <utility>
+#include <vector>
+
 #include "lib/core/model_size.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/tensor_reader.h"
@@ -20,6 +23,23 @@ bool Fit(const LayerWeights& layer, size_t count, const at::Device& device) {
   return BytesOf(layer) * static_cast<int64_t>(count) <= ResidentLayerBytes(FreeMemory(device));
 }
 
+// A head in the checkpoint is the model's, whatever the config says of tying, as in transformers.
+void LoadEmbeddingAndHead(const Checkpoint& checkpoint, const TensorReader& reader,
+                          ModelWeights& weights) {
+  const ModelConfig& config = checkpoint.config();
+  const std::vector<int64_t> shape = {config.vocab_size, config.hidden_size};
+  const bool has_head = checkpoint.HasModule("lm_head");
+  if (config.tied_embeddings && has_head && !checkpoint.HasModule("model.embed_tokens")) {
+    weights.embedding = weights.head = reader.Read("lm_head.weight", shape);
+    return;
+  }
+  weights.embedding = reader.Read("model.embed_tokens.weight", shape);
+  weights.head = weights.embedding;
+  if (config.tied_embeddings && !has_head) return;
+  at::Tensor head = reader.Read("lm_head.weight", shape);
+  if (!at::equal(head, weights.embedding)) weights.head = std::move(head);
+}
+
 }  // namespace
 
 LayerWeights LoadLayer(const Checkpoint& checkpoint, const at::TensorOptions& options,
@@ -33,12 +53,8 @@ ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& 
   const ModelConfig& config = checkpoint.config();
   const TensorReader reader(checkpoint, options);
   ModelWeights weights;
-  weights.embedding =
-      reader.Read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
-  weights.final_norm = LoadNorm(reader, config, "model.norm.weight", config.hidden_size);
-  weights.head = config.tied_embeddings
-                     ? weights.embedding
-                     : reader.Read("lm_head.weight", {config.vocab_size, config.hidden_size});
+  LoadEmbeddingAndHead(checkpoint, reader, weights);
+  weights.final_norm = LoadNorm(reader, config, "model.norm");
   weights.layers.resize(config.layers.size());
   weights.streamed = mode == WeightMode::kStream;
   for (size_t i = 0; i < weights.layers.size() && !weights.streamed; ++i) {

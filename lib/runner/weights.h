@@ -14,8 +14,8 @@ struct ModelWeights {
   at::Tensor embedding;              // [vocab, hidden]
   std::vector<LayerWeights> layers;  // streamed: places without tensors
   bool streamed = false;
-  at::Tensor final_norm;  // [hidden]
-  at::Tensor head;        // [vocab, hidden]; the embedding itself when tied
+  NormWeights final_norm;  // [hidden]
+  at::Tensor head;         // [vocab, hidden]; the embedding itself when tied
 };
 
 // Converts to `options`' type and device. Throws Error for a missing or misshapen tensor and for

@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 import numpy as np
+import safetensors.torch
 import torch
 import transformers
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -48,6 +49,14 @@ class Case:
     config: str               # the class of transformers
     options: dict
     architecture: str = ""    # in config.json in place of the one that transformers writes
+    edits: dict = dataclasses.field(default_factory=dict)  # of config.json; Ellipsis removes the key
+    kvtune_edits: dict = dataclasses.field(default_factory=dict)  # of config.json, after the reference has read it
+    norm_mean: float = 1.0    # of the norms' weights; 0 where the model adds 1 and would grow too much to compare
+    rename: tuple[str, str] = ("", "")  # what tensors' names begin with, and what with instead
+
+    @property
+    def layer_count(self) -> int:
+        return self.options.get("text_config", self.options)["num_hidden_layers"]
 
 
 def rope(**parameters) -> dict:
@@ -117,7 +126,111 @@ CASES = [
          SIZES | dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=WINDOW, rope_parameters=dict(
              rope_type="yarn", rope_theta=150000.0, factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
              original_max_position_embeddings=16))),
+    # Without rotary fields the class's YaRN is what turns.
+    Case("gpt-oss-class-rope", "gpt-oss", "GptOssConfig",
+         SIZES | dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=WINDOW),
+         edits=dict(rope_parameters=...)),
+    Case("gemma", "Gemma", "GemmaConfig", SIZES, norm_mean=0.0),
+    Case("ministral", "Ministral", "MinistralConfig",
+         SIZES | dict(sliding_window=WINDOW, layer_types=["full_attention", "sliding_attention"] * 2)),
+    Case("mistral-with-layer-types", "Ministral", "MinistralConfig",
+         SIZES | dict(sliding_window=WINDOW, layer_types=["full_attention", "sliding_attention"] * 2),
+         architecture="MistralForCausalLM", kvtune_edits=dict(model_type="mistral")),
+    Case("ministral3", "Ministral 3", "Ministral3Config", SIZES | dict(rope_parameters=dict(
+        rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16, mscale=1.0,
+        mscale_all_dim=1.0, llama_4_scaling_beta=0.4))),
+    Case("olmo3", "OLMo 3", "Olmo3Config", DIVIDED | dict(num_hidden_layers=5, sliding_window=WINDOW)),
+    Case("olmo3-yarn", "OLMo 3", "Olmo3Config",
+         DIVIDED | dict(sliding_window=WINDOW, rope_parameters={
+             "full_attention": dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16,
+                                    rope_theta=500000.0),
+             "sliding_attention": dict(rope_type="default", rope_theta=500000.0)})),
+    Case("olmoe", "OLMoE", "OlmoeConfig",
+         DIVIDED | dict(num_experts=6, num_experts_per_tok=3, norm_topk_prob=False)),
+    Case("flex-olmo", "FlexOlmo", "FlexOlmoConfig",
+         DIVIDED | dict(num_experts=6, num_experts_per_tok=3, norm_topk_prob=True)),
+    Case("qwen2-moe", "Qwen2 MoE", "Qwen2MoeConfig",
+         DIVIDED | dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=26,
+                        shared_expert_intermediate_size=38, mlp_only_layers=[1])),
+    Case("qwen2-moe-windows", "Qwen2 MoE", "Qwen2MoeConfig",
+         DIVIDED | dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=26, norm_topk_prob=True,
+                        shared_expert_intermediate_size=38, use_sliding_window=True, sliding_window=WINDOW)),
+    Case("granite", "Granite", "GraniteConfig",
+         DIVIDED | dict(embedding_multiplier=3.0, logits_scaling=2.5, residual_multiplier=0.4,
+                        attention_multiplier=0.2, tie_word_embeddings=True)),
+    Case("granite-biases", "Granite", "GraniteConfig", DIVIDED | dict(attention_bias=True, mlp_bias=True)),
+    Case("seed-oss", "Seed-OSS", "SeedOssConfig", SIZES),
+    Case("seed-oss-biases", "Seed-OSS", "SeedOssConfig", SIZES | dict(attention_out_bias=True, mlp_bias=True)),
+    Case("exaone4", "EXAONE 4", "Exaone4Config", DIVIDED | dict(sliding_window=WINDOW, sliding_window_pattern=2)),
+    Case("exaone4-no-windows", "EXAONE 4", "Exaone4Config",
+         DIVIDED | dict(sliding_window=None, layer_types=["full_attention"] * 4)),
+    Case("hunyuan", "HunYuan dense", "HunYuanDenseV1Config", SIZES | rope(rope_type="dynamic", alpha=50.0, factor=1.0)),
+    Case("glm", "GLM-4 (first)", "GlmConfig", SIZES | dict(head_dim=20)),
+    Case("glm4", "GLM-4", "Glm4Config", SIZES | dict(head_dim=20)),
+    Case("glm4-whole-heads", "GLM-4", "Glm4Config",
+         SIZES | dict(attention_bias=False, partial_rotary_factor=1.0, tie_word_embeddings=True)),
+    Case("ernie4.5", "ERNIE 4.5", "Ernie4_5Config", SIZES),
+    Case("ernie4.5-biases", "ERNIE 4.5", "Ernie4_5Config", SIZES | dict(use_bias=True)),
+    Case("helium", "Helium", "HeliumConfig", SIZES | dict(hidden_size=60)),
+    Case("cohere", "Cohere", "CohereConfig", DIVIDED),
+    Case("cohere2", "Cohere 2", "Cohere2Config", DIVIDED | dict(sliding_window=WINDOW, num_hidden_layers=5)),
+    Case("arcee", "Arcee", "ArceeConfig", DIVIDED),
+    Case("arcee-biases", "Arcee", "ArceeConfig", DIVIDED | dict(attention_bias=True, mlp_bias=True)),
+    Case("starcoder2", "StarCoder 2", "Starcoder2Config", DIVIDED | dict(sliding_window=WINDOW)),
+    Case("starcoder2-no-biases", "StarCoder 2", "Starcoder2Config", DIVIDED | dict(use_bias=False)),
+    Case("nemotron", "Nemotron", "NemotronConfig", SIZES | dict(head_dim=20, hidden_size=120), norm_mean=0.0),
+    Case("nemotron-biases", "Nemotron", "NemotronConfig",
+         SIZES | dict(head_dim=20, hidden_size=120, attention_bias=True, mlp_bias=True), norm_mean=0.0),
+    Case("stablelm", "StableLM", "StableLmConfig",
+         SIZES | dict(hidden_size=96, head_dim=16, partial_rotary_factor=0.5, use_qkv_bias=True)),
+    # Fields that the file leaves out are those of the class; a stored head comes before a tied one.
+    Case("gemma2-class-scale", "Gemma 2", "Gemma2Config", SIZES | dict(hidden_size=48),
+         edits=dict(query_pre_attn_scalar=...)),
+    Case("qwen3-class-head-dim", "Qwen3", "Qwen3Config", SIZES | dict(head_dim=128), edits=dict(head_dim=...)),
+    Case("llama-own-head", "Llama", "LlamaConfig", SIZES, edits=dict(tie_word_embeddings=True)),
+    Case("llama-rope-fields-disagree", "Llama", "LlamaConfig", SIZES | rope(rope_theta=77.0),
+         edits=dict(rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16))),
+    Case("llama-without-prefix", "Llama", "LlamaConfig", SIZES, rename=("model.", "")),
+    # Text models of those that also read images.
+    Case("gemma3-vision", "Gemma 3", "Gemma3Config",
+         dict(text_config=SIZES | dict(hidden_size=48, num_hidden_layers=7, sliding_window=WINDOW,
+                                       query_pre_attn_scalar=17),
+              vision_config=dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                                 image_size=28, patch_size=14), mm_tokens_per_image=1)),
+    Case("mistral3-vision", "Mistral 3", "Mistral3Config",
+         dict(text_config=SIZES | dict(model_type="mistral", sliding_window=WINDOW), vision_config=dict(
+             model_type="pixtral", hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+             head_dim=8, image_size=28, patch_size=14))),
+    Case("llava-vision", "LLaVA", "LlavaConfig",
+         dict(text_config=SIZES | dict(model_type="llama"), vision_config=dict(
+             model_type="clip_vision_model", hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+             num_attention_heads=2, image_size=28, patch_size=14))),
+    Case("qwen2-vl", "Qwen2-VL", "Qwen2VLConfig",
+         dict(text_config=DIVIDED | dict(rope_parameters=dict(rope_type="default", mrope_section=[1, 2, 2],
+                                                              rope_theta=10000.0)),
+              vision_config=dict(depth=1, embed_dim=16, hidden_size=60, num_heads=2, mlp_ratio=1))),
+    Case("qwen2.5-vl", "Qwen2.5-VL", "Qwen2_5_VLConfig",
+         dict(text_config=DIVIDED | dict(rope_parameters=dict(rope_type="default", mrope_section=[1, 2, 2],
+                                                              rope_theta=10000.0)),
+              vision_config=dict(depth=1, hidden_size=16, out_hidden_size=60, num_heads=2, intermediate_size=16,
+                                 fullatt_block_indexes=[0]))),
+    Case("qwen3-vl", "Qwen3-VL", "Qwen3VLConfig",
+         dict(text_config=SIZES | dict(rope_parameters=dict(rope_type="default", mrope_section=[1, 2, 2],
+                                                            rope_theta=10000.0, mrope_interleaved=True)),
+              vision_config=dict(depth=1, hidden_size=16, out_hidden_size=54, num_heads=2, intermediate_size=16,
+                                 deepstack_visual_indexes=[0]))),
+    Case("internvl", "InternVL", "InternVLConfig",
+         dict(text_config=DIVIDED | dict(model_type="qwen2"), vision_config=dict(
+             hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=[28, 28],
+             patch_size=[14, 14]))),
+    Case("idefics3", "Idefics 3, SmolVLM", "Idefics3Config",
+         dict(text_config=SIZES | dict(model_type="llama"), vision_config=dict(
+             hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28,
+             patch_size=14), scale_factor=1)),
 ]
+
+
+MULTIMODAL = {case.config for case in CASES if "text_config" in case.options}
 
 
 class Recorder:
@@ -133,29 +246,41 @@ class Recorder:
         return output, weights
 
 
+def edit(folder: pathlib.Path, changes: dict) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
+
+
+def model_class(case: Case) -> type:
+    of_text = case.config not in MULTIMODAL
+    return transformers.AutoModelForCausalLM if of_text else transformers.AutoModelForImageTextToText
+
+
 def make_checkpoint(case: Case, folder: pathlib.Path) -> None:
     torch.manual_seed(sum(map(ord, case.name)))
     config = getattr(transformers, case.config)(**case.options)
-    model = transformers.AutoModelForCausalLM.from_config(config)
+    model = model_class(case).from_config(config)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             # Large enough that every part moves the result: caps, norms, biases, sinks, routers.
-            tensor.normal_(1.0 if name.endswith("norm.weight") else 0.0, 0.3)
+            tensor.normal_(case.norm_mean if name.endswith("norm.weight") else 0.0, 0.3)
     model.save_pretrained(folder)
-    if case.architecture:
-        path = folder / "config.json"
-        stored = json.loads(path.read_text())
-        stored["architectures"] = [case.architecture]
-        path.write_text(json.dumps(stored))
+    edit(folder, case.edits)
+    if case.rename[0]:
+        path = folder / "model.safetensors"
+        tensors = safetensors.torch.load_file(path)
+        old, new = case.rename
+        tensors = {new + name[len(old):] if name.startswith(old) else name: tensor for name, tensor in tensors.items()}
+        safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
 
 
 def reference(case: Case, folder: pathlib.Path, ids: np.ndarray) -> tuple[np.ndarray, list]:
     recorder = Recorder()
     transformers.AttentionInterface.register("recorder", recorder)
     transformers.AttentionMaskInterface.register("recorder", ALL_MASK_ATTENTION_FUNCTIONS["eager"])
-    model_class = transformers.AutoModelForCausalLM
-    model = model_class.from_pretrained(folder, dtype=torch.float32, attn_implementation="recorder",
-                                        experts_implementation="eager").eval()
+    model = model_class(case).from_pretrained(folder, dtype=torch.float32, attn_implementation="recorder",
+                                              experts_implementation="eager").eval()
     with torch.no_grad():
         logits = model(torch.from_numpy(ids).long()[None], use_cache=False).logits[0].numpy()
     return logits, recorder.layers
@@ -185,7 +310,8 @@ def compare(case: Case, tool: str) -> list[float]:
         make_checkpoint(case, folder)
         ids = np.random.default_rng(0).integers(3, SIZES["vocab_size"], TOKENS)
         logits, layers = reference(case, folder, ids)
-        if len(layers) != case.options["num_hidden_layers"]:
+        edit(folder, case.kvtune_edits | ({"architectures": [case.architecture]} if case.architecture else {}))
+        if len(layers) != case.layer_count:
             raise SystemExit(f"family_parity: {case.name}: recorded {len(layers)} layers")
         found_logits, found_layers = found(tool, folder, ids, logits, layers)
         return [relative(logits, found_logits)] + [

@@ -24,7 +24,7 @@ REFUSED = {
     "DeciLMForCausalLM": "no attention",
     "DeepseekV3ForCausalLM": "multi-head latent attention",
     "GPT2LMHeadModel": "learned positions",
-    "Gemma4ForConditionalGeneration": "reads images",
+    "Gemma4ForConditionalGeneration": "share the keys and values",
     "InternLM2ForCausalLM": "names and an order of their own",
     "PhiForCausalLM": "attention beside the MLP",
     "Qwen3_5ForConditionalGeneration": "linear attention",

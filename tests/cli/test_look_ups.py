@@ -59,7 +59,8 @@ class InspectTest(CliTestCase):
         model = self.folder / "sliding"
         model.mkdir()
         config = tiny_model.config() | {
-            "architectures": ["Gemma2ForCausalLM"], "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 24}
+            "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "head_dim": tiny_model.HEAD_DIM,
+            "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 24}
         (model / "config.json").write_text(json.dumps(config))
         result = self.run_json("inspect", "--model", model)
         self.assertEqual(result["window_tokens"], [24, 0, 24])

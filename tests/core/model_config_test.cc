@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/core/model_families.h"
 
 namespace kvtune {
 namespace {
@@ -62,7 +64,7 @@ TEST(ModelConfigTest, ReadsSizesAndDefaults) {
   EXPECT_EQ(model.layers[0].kv_width(KvSide::kValue), 32);
   EXPECT_EQ(model.vocab_size, 100);
   EXPECT_EQ(model.max_position_embeddings, 512);
-  EXPECT_EQ(model.rms_norm_eps, 1e-5);
+  EXPECT_EQ(model.norm_eps, 1e-5);
   ASSERT_EQ(model.ropes.size(), 1u);
   EXPECT_EQ(model.ropes[0].theta, 10000);
   EXPECT_FALSE(model.query_key_value_bias || model.output_bias || model.mlp_bias);
@@ -74,6 +76,101 @@ TEST(ModelConfigTest, HeadsMayBeWiderThanTheirShareOfTheHiddenSize) {
   EXPECT_EQ(ParseWith({{"head_dim", 8}, {"hidden_size", 100}}).layers[0].key_head_dim, 8);
   // Without the field every query head has its own keys.
   EXPECT_EQ(ParseWith({{"num_key_value_heads", nullptr}}).layers[0].kv_heads, 6);
+}
+
+// What the published file of Qwen3-0.6B without head_dim means, and of others.
+TEST(ModelConfigTest, FieldsThatAreLeftOutAreThoseOfTheClass) {
+  const auto first_layer = [](const char* architecture, Json changes) {
+    changes["architectures"] = {architecture};
+    return ParseWith(changes).layers[0];
+  };
+  EXPECT_EQ(first_layer("Qwen3ForCausalLM", {{"num_hidden_layers", 2}}).key_head_dim, 128);
+  EXPECT_EQ(first_layer("Gemma3ForCausalLM", {{"num_hidden_layers", 2}}).key_head_dim, 256);
+  const Json heads = {
+      {"num_key_value_heads", nullptr}, {"num_attention_heads", 32}, {"hidden_size", 128}};
+  EXPECT_EQ(first_layer("MistralForCausalLM", heads).kv_heads, 8);
+  EXPECT_EQ(first_layer("Qwen3ForCausalLM", heads).kv_heads, 32);
+  EXPECT_EQ(ParseWith({{"num_hidden_layers", nullptr}}).layer_count(), 32);
+  const ModelConfig gpt_oss =
+      ParseWith({{"architectures", {"GptOssForCausalLM"}}, {"hidden_size", 64}});
+  EXPECT_EQ(gpt_oss.ropes[0].type, RopeType::kYarn);
+  EXPECT_EQ(gpt_oss.ropes[0].theta, 150000);
+  EXPECT_FALSE(gpt_oss.ropes[0].truncated);
+  EXPECT_EQ(gpt_oss.layers[0].key_head_dim, 64);
+  EXPECT_EQ(gpt_oss.experts.count, 128);
+  const ModelConfig gemma = ParseWith({{"architectures", {"Gemma2ForCausalLM"}}, {"head_dim", 32}});
+  EXPECT_DOUBLE_EQ(gemma.attention_scale, 1.0 / 16);
+}
+
+TEST(ModelConfigTest, FieldsThatTheClassDoesNotKnowAreIgnored) {
+  EXPECT_FALSE(ParseWith({{"architectures", {"Qwen2ForCausalLM"}}, {"mlp_bias", true}}).mlp_bias);
+  EXPECT_EQ(ParseWith({{"architectures", {"Gemma2ForCausalLM"}}, {"sliding_window_pattern", 3}})
+                .layers[1]
+                .window_tokens,
+            0);
+  EXPECT_EQ(ParseWith({{"attn_logit_softcapping", 3.0}}).attention_soft_cap, 0);
+}
+
+TEST(ModelConfigTest, TextModelsOfThoseThatReadImages) {
+  Json text = SmallConfig();
+  text.erase("architectures");
+  text["model_type"] = "mistral";
+  text["sliding_window"] = 64;
+  const Json whole = {{"architectures", {"Mistral3ForConditionalGeneration"}},
+                      {"model_type", "mistral3"},
+                      {"tie_word_embeddings", false},
+                      {"text_config", text}};
+  const ModelConfig mistral = ParseModelConfig(whole, "config.json");
+  EXPECT_TRUE(mistral.reads_images);
+  EXPECT_FALSE(mistral.tied_embeddings);
+  EXPECT_EQ(mistral.hidden_size, 96);
+  EXPECT_EQ(mistral.layers[2].window_tokens, 64);
+  // Gemma 3's published files leave nearly all of it out.
+  const Json gemma = {{"architectures", {"Gemma3ForConditionalGeneration"}},
+                      {"text_config",
+                       {{"model_type", "gemma3_text"},
+                        {"hidden_size", 2560},
+                        {"num_hidden_layers", 34},
+                        {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}},
+                        {"sliding_window", 1024}}}};
+  const ModelConfig small_gemma = ParseModelConfig(gemma, "config.json");
+  EXPECT_EQ(small_gemma.query_heads, 8);
+  EXPECT_EQ(small_gemma.layers[0].kv_heads, 4);
+  EXPECT_EQ(small_gemma.layers[0].window_tokens, 1024);
+  EXPECT_EQ(small_gemma.ropes[0].factor, 8);
+  EXPECT_TRUE(small_gemma.tied_embeddings);
+  Json other = whole;
+  other["text_config"]["model_type"] = "chameleon";
+  EXPECT_THAT([&] { ParseModelConfig(other, "config.json"); },
+              ThrowsMessage<Error>(HasSubstr(
+                  "config.json: text_config: \"model_type\": found \"chameleon\", expected")));
+}
+
+TEST(ModelConfigTest, ModelTypeHasToAgreeWithTheArchitecture) {
+  EXPECT_THAT(
+      ParsingWith({{"model_type", "mistral"}}),
+      ThrowsMessage<Error>(HasSubstr("\"model_type\": found \"mistral\", expected \"llama\" as")));
+  EXPECT_NO_THROW(ParseWith({{"model_type", "my_llama"}}));
+}
+
+TEST(ModelConfigTest, SizesThatNoModelHasAreRefused) {
+  const int64_t huge = (int64_t{1} << 60) + 2;
+  EXPECT_THAT(ParsingWith({{"num_attention_heads", huge}}),
+              ThrowsMessage<Error>(HasSubstr("\"num_attention_heads\": found 1152921504606846978, "
+                                             "expected at most 1048576")));
+  EXPECT_THAT(ParsingWith({{"num_hidden_layers", 10'000'000}}),
+              ThrowsMessage<Error>(HasSubstr("\"num_hidden_layers\": found 10000000, expected")));
+  EXPECT_THAT(ParsingWith({{"intermediate_size", 1 << 24},
+                           {"hidden_size", 6 << 21},
+                           {"num_hidden_layers", 10'000}}),
+              ThrowsMessage<Error>(HasSubstr("expected a model that can exist")));
+}
+
+// The table of docs/models.md.
+TEST(ModelConfigTest, DocumentListsEveryArchitecture) {
+  const std::string document = ReadFile(fs::path(KVTUNE_SOURCE_DIR) / "docs" / "models.md");
+  EXPECT_NE(document.find(ArchitectureTable()), std::string::npos)
+      << "docs/models.md differs from what `oracle_tool architectures` prints";
 }
 
 TEST(ModelConfigTest, BiasesDependOnTheFamily) {
@@ -163,6 +260,17 @@ TEST(ModelConfigTest, WindowsOfEveryLayer) {
   // The context is 512: it never fills these.
   EXPECT_THAT(WindowsWith({{"architectures", mistral}, {"sliding_window", 512}}), Each(0));
   EXPECT_THAT(WindowsWith({{"architectures", {"Phi3ForCausalLM"}}}), Each(0));
+  // layer_types makes it Ministral; other families' code does not look at it.
+  const Json types = {"full_attention", "sliding_attention", "full_attention", "full_attention"};
+  EXPECT_THAT(
+      WindowsWith({{"architectures", mistral}, {"sliding_window", 100}, {"layer_types", types}}),
+      ElementsAre(0, 100, 0, 0));
+  EXPECT_THAT(([&] {
+                WindowsWith({{"architectures", {"Phi3ForCausalLM"}},
+                             {"sliding_window", 100},
+                             {"layer_types", types}});
+              }),
+              ThrowsMessage<Error>(HasSubstr("its code does not look at this field")));
   // A family that never slides.
   EXPECT_THAT(WindowsWith({{"sliding_window", 100}}), Each(0));
   EXPECT_THAT(ParsingWith({{"architectures", mistral}, {"sliding_window", 0}}),
@@ -244,8 +352,6 @@ TEST(ModelConfigTest, SizesHaveToBePositiveAndToFitEachOther) {
                 ThrowsMessage<Error>(HasSubstr(std::string("\"") + key +
                                                "\": found 0, expected a positive integer")));
   }
-  EXPECT_THAT(ParsingWith({{"num_hidden_layers", nullptr}}),
-              ThrowsMessage<Error>(HasSubstr("\"num_hidden_layers\": found nothing")));
   EXPECT_THAT(ParsingWith({{"rms_norm_eps", "small"}}),
               ThrowsMessage<Error>(HasSubstr("\"rms_norm_eps\": found \"small\"")));
   EXPECT_THAT(ParsingWith({{"num_key_value_heads", 4}}),

@@ -66,6 +66,32 @@ TEST(RopeConfigTest, BothSpellingsOfTheRotaryFields) {
   }
 }
 
+// As transformers: all of rope_parameters gives way, its base too.
+TEST(RopeConfigTest, RopeScalingTakesThePlaceOfRopeParameters) {
+  Json config = {{"rope_scaling", Llama3Rope()},
+                 {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}};
+  EXPECT_EQ(Read(config).type, RopeType::kLlama3);
+  EXPECT_EQ(Read(config).theta, 10000);
+  config["rope_theta"] = 2e4;
+  EXPECT_EQ(Read(config).theta, 2e4);
+  config["rope_scaling"]["rope_theta"] = 3e4;
+  EXPECT_EQ(Read(config).theta, 3e4);
+  config["rope_scaling"] = Json::object();
+  EXPECT_EQ(Read(config).type, RopeType::kDefault);
+  EXPECT_EQ(Read(config).theta, 1e6);
+}
+
+TEST(RopeConfigTest, TypesOfSomeFamiliesOnly) {
+  const Json sections = {{"rope_scaling", {{"type", "mrope"}, {"mrope_section", {1, 1, 2}}}}};
+  const Json alpha = {{"rope_scaling", {{"type", "dynamic"}, {"alpha", 16.0}, {"factor", 1.0}}}};
+  RopeContext context = kContext;
+  context.has_sections = context.has_alpha = true;
+  EXPECT_EQ(Read(sections, context).type, RopeType::kDefault);
+  EXPECT_DOUBLE_EQ(Read(alpha, context).theta, 10000 * std::pow(16.0, 8.0 / 6.0));
+  EXPECT_THROW(Read(sections), Error);
+  EXPECT_THROW(Read(alpha), Error);
+}
+
 TEST(RopeConfigTest, DefaultsAreTheFamilys) {
   const RopeConfig rope =
       Read({{"other", 1}}, {.default_theta = 5e5, .head_dim = 8, .max_position_embeddings = 64});
@@ -134,8 +160,9 @@ TEST(RopeConfigTest, PartialRotation) {
 TEST(RopeConfigTest, SlidingLayersWithABaseOfTheirOwn) {
   const auto read = [](const Json& config) {
     JsonFields fields(config, "config.json");
-    return ReadLayerTypeRopes(
-        fields, {.default_theta = 1e6, .head_dim = 8, .max_position_embeddings = 64}, 10000);
+    return ReadLayerTypeRopes(fields,
+                              {.default_theta = 1e6, .head_dim = 8, .max_position_embeddings = 64},
+                              {.default_theta = 10000});
   };
   const LayerTypeRopes old = read({{"rope_theta", 2e6},
                                    {"rope_local_base_freq", 20000},

@@ -5,10 +5,12 @@
 //   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE
 //   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE
 //   oracle_tool formats
+//   oracle_tool architectures
 //
 // IDS_FILE is text with token ids separated by blanks; IN_FILE and OUT_FILE hold float32 numbers.
 // `states` writes the logits, then the keys, values and attention outputs of every layer
-// (LayerStates). `formats` prints the format table as JSON.
+// (LayerStates). `formats` prints the format table as JSON, `architectures` the
+// table of docs/models.md.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -23,6 +25,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/core/kv_format.h"
+#include "lib/core/model_families.h"
 #include "lib/io/checkpoint.h"
 #include "lib/kernels/fake_quantize_cpu.h"
 #include "lib/runner/model_probe.h"
@@ -126,6 +129,8 @@ int main(int argc, char** argv) {
       kvtune::DumpFakeQuantized(argv + 2);
     } else if (argc == 2 && std::strcmp(argv[1], "formats") == 0) {
       kvtune::DumpFormats();
+    } else if (argc == 2 && std::strcmp(argv[1], "architectures") == 0) {
+      std::printf("%s", kvtune::ArchitectureTable().c_str());
     } else {
       std::fprintf(stderr,
                    "oracle_tool: see the top of tests/support/oracle_tool.cc for its arguments\n");

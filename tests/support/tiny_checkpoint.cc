@@ -66,12 +66,14 @@ Json ConfigOf(const TinyModel& model) {
   config["sliding_window"] = model.window > 0 ? Json(model.window) : Json();
   if (model.architecture == "Gemma2ForCausalLM") {
     config["hidden_activation"] = "gelu_pytorch_tanh";
+    config["query_pre_attn_scalar"] = model.head_dim;
     config["attn_logit_softcapping"] = 2.0;
     config["final_logit_softcapping"] = 5.0;
   }
   if (model.architecture == "GptOssForCausalLM") {
     config["num_local_experts"] = kExperts;
     config["num_experts_per_tok"] = 2;
+    config["rope_parameters"] = {{"rope_type", "default"}};
   }
   return config;
 }
