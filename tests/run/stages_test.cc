@@ -146,6 +146,20 @@ TEST(Stages, OptionsThatAStageRefusesDoNotBindTheDirectory) {
   EXPECT_EQ(run.TextOf("run.json"), before);
 }
 
+// Else a process that ends in between leaves a file that run.json says was made otherwise.
+TEST(Stages, NoFileIsReplacedBeforeItsOptionsAreOnRecord) {
+  StagedRun run;
+  run.Calibrate();
+  run.Prune();
+  const std::string candidates = run.TextOf("candidates.json");
+  RunSession session = run.Open();
+  // A folder in its place: run.json cannot be written.
+  fs::rename(run.fake / "run" / "run.json", run.fake / "aside.json");
+  fs::create_directories(run.fake / "run" / "run.json" / "in the way");
+  EXPECT_THROW(PruneStep(session, {.min_pairs = 7}), Error);
+  EXPECT_EQ(run.TextOf("candidates.json"), candidates);
+}
+
 TEST(Stages, DiagnoseWritesWhatItFound) {
   StagedRun run;
   const SensitivityTable table = run.Calibrate();
