@@ -65,6 +65,16 @@ TEST(OpenedModel, MeasuresTheNoiseFloorOncePerPromptSet) {
   EXPECT_EQ(fake.script.CountOf(FakeCallKind::kNoiseFloor), 2u);
 }
 
+TEST(OpenedModel, RefusesANoiseFloorThatIsNoNumber) {
+  FakeRun fake;
+  fake.script.nan_in_call = 1;
+  OpenedModel opened(fake.model(), {}, fake.loader());
+  const PromptSet prompts = SetOf(FakePrompts(0, 3));
+  EXPECT_THAT([&] { opened.NoiseFloor(prompts); },
+              ThrowsMessage<Error>(HasSubstr("measuring the noise floor: found nan")));
+  EXPECT_EQ(opened.NoiseFloor(prompts), 1e-9);
+}
+
 TEST(OpenedModel, LearnsScalesOnlyForTargetsThatNeedThem) {
   FakeRun fake;
   OpenedModel opened(fake.model(), {}, fake.loader());

@@ -272,6 +272,29 @@ TEST(SearchStep, AnErrorOfTheModelLosesNothingThatWasScored) {
   }
 }
 
+TEST(SearchStep, ALossThatIsNoNumberEndsTheSearchAndIsNotKept) {
+  SearchRuns runs;
+  runs.Search("whole");
+  const size_t calls = runs.fake.script.calls.size();
+  size_t refused = 0;
+  for (size_t n = 2; n <= calls; ++n) {  // the first one is the calibration's
+    SCOPED_TRACE(n);
+    const std::string name = "spoilt" + std::to_string(n);
+    runs.fake.script.calls.clear();
+    runs.fake.script.nan_in_call = n;
+    try {
+      runs.Search(name);  // a call for the exact plan alone is asked for its passes, not its scores
+    } catch (const Error&) {
+      ++refused;
+      EXPECT_FALSE(fs::exists(runs.fake / name / "front.json"));
+    }
+    runs.fake.script.nan_in_call = 0;
+    runs.Search(name);
+    EXPECT_EQ(runs.TextOf(name, "front.json"), runs.TextOf("whole", "front.json"));
+  }
+  EXPECT_EQ(refused + 4, calls) << "all but the calibration and three passes of the exact plan";
+}
+
 TEST(SearchStep, KnownScoresOfAnotherRunAreNotMadeAgain) {
   SearchRuns runs;
   runs.Search("first");
