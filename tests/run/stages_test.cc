@@ -94,6 +94,14 @@ TEST(Stages, AFailedCalibrationLeavesNothing) {
   EXPECT_FALSE(fs::exists(run.fake / "run" / "sensitivity.json"));
 }
 
+TEST(Stages, ErrorsThatAreNotNumbersAreNotWritten) {
+  StagedRun run;
+  run.fake.script.nan_in_call = 1;
+  EXPECT_THAT([&] { run.Calibrate(); },
+              ThrowsMessage<Error>(HasSubstr("calibrating layer 0: found nan")));
+  EXPECT_FALSE(fs::exists(run.fake / "run" / "sensitivity.json"));
+}
+
 // Without the files that they are made from, stages can only have read their own.
 TEST(Stages, PruneAndClusterReuseTheirFiles) {
   StagedRun run;
