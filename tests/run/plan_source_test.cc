@@ -130,6 +130,9 @@ TEST(PlanSource, APlanThatIsWrittenOutStaysAsItIs) {
   PlanFiles files;
   EXPECT_EQ(PlanSourceFrom("KV4", files.folder.path()), "KV4");
   EXPECT_EQ(PlanSourceFrom("KV4;0:KV8", files.folder.path()), "KV4;0:KV8");
+  // Only files are plans.
+  fs::create_directory(files.folder / "KV4");
+  EXPECT_EQ(PlanSourceFrom("KV4", files.folder.path()), "KV4");
 }
 
 }  // namespace
