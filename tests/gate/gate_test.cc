@@ -150,6 +150,21 @@ TEST(Gate, BlamesTheLayerThatLosesMostWhereThePlanIsTheSame) {
   EXPECT_EQ(result.blame->toward, Toward::kExact);
 }
 
+TEST(Gate, AFailureStaysOneWhenItsLayerCannotBeNamed) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.Update(config);
+  check.models.plan = PrecisionPlan::Uniform(kKV4, 3);
+  check.models.script.error_in_call = check.models.script.calls.size() + 2;
+  const GateResult result = check.Run(config);
+  EXPECT_EQ(result.status, GateStatus::kFailed);
+  EXPECT_EQ(OutcomeOf(result, Metric::kKlMean), Outcome::kWorse);
+  EXPECT_FALSE(result.blame);
+  EXPECT_THAT(result.error, IsEmpty());
+  EXPECT_THAT(result.notes,
+              Contains(AllOf(StartsWith("no layer is named: "), HasSubstr("told to fail"))));
+}
+
 TEST(Gate, PassesABetterPlan) {
   Checked check;
   const fs::path config = check.Config("small.json");
