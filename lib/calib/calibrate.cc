@@ -1,7 +1,11 @@
 #include "lib/calib/calibrate.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "lib/base/error.h"
 #include "lib/base/progress.h"
 #include "lib/base/statistics.h"
 #include "lib/calib/model_evaluator.h"
@@ -84,6 +88,23 @@ double OutlierRatio(std::vector<double> channel_max) {
   return Ratio(largest, Quantile(channel_max, 0.5));
 }
 
+// A NaN compares as neither larger nor smaller than anything, so that its layer would pass as one
+// without an error. Ratios of elements may overflow and are left to the reduction that uses them.
+void RequireFiniteSums(const LayerObservation& observation, size_t layer) {
+  double all = 0;
+  for (const PairErrorSums& pair : observation.pairs) {
+    const HeadErrorSums heads = Total(pair.kv_heads);
+    all += heads.k_error + heads.k_total + heads.v_error + heads.v_total + heads.o_error +
+           heads.o_total + heads.a_error;
+    for (const double error : pair.key_channel_error) all += error;
+  }
+  if (std::isfinite(all)) return;
+  throw Error(
+      fmt::format("calibrating layer {}: found {} as the sum of its errors, expected a "
+                  "finite number",
+                  layer, all));
+}
+
 // Plans that quantize one layer with one pair, layer by layer: in the prefix tree they share the
 // exact layers below.
 void AddIsolatedKl(MeasuredModel& model, const PromptSet& prompts, SensitivityTable& table) {
@@ -116,6 +137,7 @@ SensitivityTable Calibrate(MeasuredModel& model, const PromptSet& prompts,
   table.pairs.assign(pairs.begin(), pairs.end());
   for (size_t index = 0; index < observations.size(); ++index) {
     const LayerObservation& observation = observations[index];
+    RequireFiniteSums(observation, index);
     LayerSensitivity layer;
     layer.index = index;
     for (size_t i = 0; i < pairs.size(); ++i) {

@@ -23,7 +23,8 @@ struct CalibrateOptions {
   ScreeningError screening = ScreeningError::kAttentionOutput;
 };
 
-// One exact pass over the prompts. The table's `run` is left for the caller to fill.
+// One exact pass over the prompts. The table's `run` is left for the caller to fill. Throws Error
+// also for a layer whose errors are not finite numbers.
 SensitivityTable Calibrate(MeasuredModel& model, const PromptSet& prompts,
                            std::span<const PrecisionPair> pairs, const CalibrateOptions& options);
 

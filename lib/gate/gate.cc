@@ -210,13 +210,24 @@ void Gate::Compare(const GateConfig& config, const Baseline& before, const Basel
       result.metrics, [](const MetricVerdict& verdict) { return Fails(verdict.outcome); });
   result.status = failed == result.metrics.end() ? GateStatus::kPassed : GateStatus::kFailed;
   if (failed == result.metrics.end()) return RequireClear(before, after.run, result.metrics);
+  BlameLayer(config, before, after, failed->metric, model, prompts, result);
+}
+
+// That the plan is worse is known by now, and stays so when no layer can be named.
+void Gate::BlameLayer(const GateConfig& config, const Baseline& before, const Baseline& after,
+                      Metric metric, MeasuredModel& model, const PromptSet& prompts,
+                      GateResult& result) {
   const std::vector<Replacement> replacements = ReplacementsOf(after.plan, before.plan);
   std::vector<PrecisionPlan> plans;
   for (const Replacement& replacement : replacements) plans.push_back(replacement.plan);
   if (plans.empty()) return;
-  result.blame =
-      BestExplanation(after.plan, after.measured, replacements,
-                      MeasurePlans(model, plans, prompts, models_.CostFor(config)), failed->metric);
+  try {
+    result.blame =
+        BestExplanation(after.plan, after.measured, replacements,
+                        MeasurePlans(model, plans, prompts, models_.CostFor(config)), metric);
+  } catch (const Error& error) {
+    result.notes.push_back(fmt::format("no layer is named: {}", error.what()));
+  }
 }
 
 }  // namespace kvtune

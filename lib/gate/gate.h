@@ -66,6 +66,9 @@ class Gate {
   void RequireModel(const GateConfig& config, const std::string& hash, GateResult& result) const;
   void Compare(const GateConfig& config, const Baseline& before, const Baseline& after,
                MeasuredModel& model, const PromptSet& prompts, GateResult& result);
+  void BlameLayer(const GateConfig& config, const Baseline& before, const Baseline& after,
+                  Metric metric, MeasuredModel& model, const PromptSet& prompts,
+                  GateResult& result);
 
   GateModels& models_;
   GateOptions options_;

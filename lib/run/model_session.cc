@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
+#include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/version.h"
 #include "lib/calib/cache_scales.h"
@@ -49,7 +51,12 @@ void OpenedModel::LearnScales(const Target& target, const PromptSet& prompts) {
 double OpenedModel::NoiseFloor(const PromptSet& prompts) {
   const auto known = noise_floors_.find(prompts.hash);
   if (known != noise_floors_.end()) return known->second;
-  return noise_floors_.emplace(prompts.hash, model().NoiseFloor(prompts.prompts)).first->second;
+  const double floor = model().NoiseFloor(prompts.prompts);
+  if (!std::isfinite(floor)) {
+    throw Error(fmt::format(
+        "measuring the noise floor: found {} nats per token, expected a finite number", floor));
+  }
+  return noise_floors_.emplace(prompts.hash, floor).first->second;
 }
 
 CostFunction CostFor(const Target& target, const ModelConfig& config, int64_t context) {

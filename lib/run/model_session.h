@@ -42,6 +42,7 @@ class OpenedModel {
   // Makes calibrated scales from the prompts where formats of the target need them.
   void LearnScales(const Target& target, const PromptSet& prompts);
   // Nats per token that rounding alone makes of a score; measured once for a prompt set.
+  // Throws Error also when it is not a finite number.
   double NoiseFloor(const PromptSet& prompts);
 
  private:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -53,10 +54,8 @@ PrecisionPlan ReadPlanSource(const std::string& text, size_t layer_count, const 
 }
 
 std::string PlanSourceFrom(const std::string& text, const fs::path& folder) {
-  std::error_code ignored;
-  const bool is_path =
-      fs::exists(folder / text, ignored) || HasPlanFileEnding(text) || LooksLikeRunAndName(text);
-  return is_path ? (folder / text).string() : text;
+  std::string path = (folder / text).string();
+  return LooksLikeFile(path) || LooksLikeRunAndName(text) ? std::move(path) : text;
 }
 
 ParetoFront ReadFront(const fs::path& run) {

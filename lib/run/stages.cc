@@ -22,6 +22,9 @@ Artifact ReuseOrMake(RunSession& session, Stage stage, const Json& options,
   session.Start(stage, options);
   Artifact artifact = make();
   artifact.run = session.run();
+  // First, or else a process that ends in between leaves a file that run.json says was made
+  // otherwise.
+  session.Save();
   WriteJsonFileAtomically(file, ToJson(artifact));
   session.Finish(stage);
   return artifact;

@@ -3,7 +3,9 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "lib/core/pareto_front.h"
@@ -23,15 +25,49 @@ inline double FakePairError(PrecisionPair pair) {
 // The loss is the sum over layers of weight * error, plus `interaction` times the product of the
 // errors of each two neighbouring layers. Without interaction the best plan of a size solves a
 // knapsack problem; with it, layers have to be judged together.
+struct FakeLosses {
+  std::vector<double> layer_weights;
+  double interaction = 0;
+
+  double Of(const PrecisionPlan& plan) const {
+    double loss = 0, previous = 0;
+    for (size_t i = 0; i < plan.layers.size(); ++i) {
+      const double error = layer_weights[i] * FakePairError(plan.layers[i]);
+      loss += error + interaction * error * previous;
+      previous = error;
+    }
+    return loss;
+  }
+};
+
+// A loss of its own on every prompt, which is a number here: prompts differ by a factor of four,
+// and each likes some plans a tenth more than others.
+inline double FakeLossOnPrompt(double loss, double prompt) {
+  return loss * std::pow(2.0, std::sin(prompt)) * (1 + 0.1 * std::sin(1e4 * loss + prompt));
+}
+
+// The score of a plan that loses `kl` nats per token. Two values stand for the losses of all
+// tokens.
+inline PromptScore FakePromptScore(double kl, int64_t tokens) {
+  PromptScore prompt;
+  prompt.tokens = tokens;
+  prompt.kl_sum = kl * static_cast<double>(tokens);
+  prompt.exact_nll_sum = 1.5 * static_cast<double>(tokens);
+  prompt.nll_sum = prompt.exact_nll_sum + prompt.kl_sum / 3;
+  // A loss that is not a number has no whole number of matches.
+  const double matches = static_cast<double>(tokens) / (1 + kl);
+  prompt.top1_matches = std::isfinite(matches) ? static_cast<int64_t>(matches) : 0;
+  prompt.token_kl = {static_cast<float>(kl / 2), static_cast<float>(3 * kl / 2)};
+  return prompt;
+}
+
 class FakeEvaluator : public PlanEvaluator {
  public:
   explicit FakeEvaluator(std::vector<double> layer_weights, double interaction = 0,
                          size_t prompt_count = 4)
-      : layer_weights_(std::move(layer_weights)),
-        interaction_(interaction),
-        prompt_count_(prompt_count) {}
+      : losses_{std::move(layer_weights), interaction}, prompt_count_(prompt_count) {}
 
-  size_t layer_count() const override { return layer_weights_.size(); }
+  size_t layer_count() const override { return losses_.layer_weights.size(); }
   size_t prompt_count() const override { return prompt_count_; }
 
   std::vector<std::vector<PromptScore>> ScorePrompts(std::span<const PrecisionPlan> plans,
@@ -55,36 +91,19 @@ class FakeEvaluator : public PlanEvaluator {
   size_t prompt_scores() const { return prompt_scores_; }
 
  private:
-  // Every prompt has a loss of its own. Prompts differ by a factor of four, and each prefers some
-  // plans to others by a tenth.
+  // Up to four prompts are all alike.
   std::vector<PromptScore> PromptsOf(const PrecisionPlan& plan) const {
-    double loss = 0, previous = 0;
-    for (size_t i = 0; i < plan.layers.size(); ++i) {
-      const double error = layer_weights_[i] * FakePairError(plan.layers[i]);
-      loss += error + interaction_ * error * previous;
-      previous = error;
-    }
-    std::vector<PromptScore> prompts(prompt_count_);
+    constexpr int64_t kTokens = 250;
+    const double loss = losses_.Of(plan);
+    std::vector<PromptScore> prompts;
     for (size_t i = 0; i < prompt_count_; ++i) {
-      constexpr int64_t kTokens = 250;
-      const auto wave = [&](double phase) { return std::sin(phase + static_cast<double>(i)); };
-      const double liking = prompt_count_ > 4 ? 0.1 * wave(1e4 * loss) : 0;
-      const double kl = loss * std::pow(2.0, prompt_count_ > 4 ? wave(0) : 0) * (1 + liking);
-      PromptScore& prompt = prompts[i];
-      prompt.tokens = kTokens;
-      prompt.kl_sum = kl * static_cast<double>(kTokens);
-      prompt.exact_nll_sum = 1.5 * static_cast<double>(kTokens);
-      prompt.nll_sum = prompt.exact_nll_sum + prompt.kl_sum / 3;
-      // A loss that is not a number has no whole number of matches.
-      const double matches = static_cast<double>(kTokens) / (1 + kl);
-      prompt.top1_matches = std::isfinite(matches) ? static_cast<int64_t>(matches) : 0;
-      prompt.token_kl = {static_cast<float>(kl / 2), static_cast<float>(3 * kl / 2)};
+      const double kl = prompt_count_ > 4 ? FakeLossOnPrompt(loss, static_cast<double>(i)) : loss;
+      prompts.push_back(FakePromptScore(kl, kTokens));
     }
     return prompts;
   }
 
-  std::vector<double> layer_weights_;
-  double interaction_;
+  FakeLosses losses_;
   size_t prompt_count_;
   size_t prompt_scores_ = 0;
   std::vector<std::vector<PrecisionPlan>> batches_;

@@ -1,0 +1,114 @@
+#include "lib/run/held_out.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/log.h"
+#include "tests/support/fake_evaluator.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+const std::vector<double> kWeights = {3.1, 0.7};
+
+bool Never() { return false; }
+
+// Nine uniform plans, nine mixed ones and the exact plan: more than one batch.
+ParetoFront FrontOf(const FakeEvaluator& calibration) {
+  SetLogLevel(LogLevel::kQuiet);
+  ParetoFront front;
+  front.run = TestRun(2);
+  const auto scored = [&](std::string name, const PrecisionPlan& plan) {
+    return ScoredPlan{.name = std::move(name),
+                      .plan = plan,
+                      .cost = FakeCost(plan),
+                      .calibration = calibration.ScoreOf(plan)};
+  };
+  for (const PrecisionPair pair : NinePairs()) {
+    front.uniform.push_back(scored(PairLabel(pair), PrecisionPlan::Uniform(pair, 2)));
+    front.plans.push_back(scored("mixed " + PairLabel(pair), {{kExactPair, pair}}));
+  }
+  front.reference = scored("exact", PrecisionPlan::Uniform(kExactPair, 2));
+  return front;
+}
+
+TEST(CalibrationIntervals, HoldTheMeanAndDependOnTheSeedAlone) {
+  const FakeEvaluator calibration(kWeights, 0, 12);
+  ParetoFront front = FrontOf(calibration);
+  ParetoFront again = front;
+  AddCalibrationIntervals(front);
+  AddCalibrationIntervals(again);
+  EXPECT_EQ(ToJson(front), ToJson(again));
+  for (const ScoredPlan& plan : front.plans) {
+    ASSERT_TRUE(plan.calibration_interval);
+    EXPECT_LT(plan.calibration_interval->low, plan.calibration.kl_mean);
+    EXPECT_GT(plan.calibration_interval->high, plan.calibration.kl_mean);
+  }
+  ASSERT_TRUE(front.reference.calibration_interval);
+  EXPECT_EQ(front.reference.calibration_interval->high, 0);
+  again.run.seed = 1;
+  AddCalibrationIntervals(again);
+  EXPECT_NE(again.plans[0].calibration_interval->low, front.plans[0].calibration_interval->low);
+}
+
+TEST(CalibrationIntervals, NeedScoresByPrompt) {
+  ParetoFront front = FrontOf(FakeEvaluator(kWeights, 0, 12));
+  front.uniform[3].calibration.per_prompt.clear();
+  AddCalibrationIntervals(front);
+  EXPECT_FALSE(front.uniform[3].calibration_interval);
+  EXPECT_TRUE(front.uniform[4].calibration_interval);
+}
+
+TEST(HeldOutScores, AreOfAllPlans) {
+  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
+  FakeEvaluator fake(kWeights, 0, 6);
+  EvaluationCache held_out(fake);
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  const auto expect_score = [&](const ScoredPlan& plan) {
+    ASSERT_TRUE(plan.held_out);
+    const PlanScore expected = fake.ScoreOf(plan.plan);
+    EXPECT_EQ(plan.held_out->score.kl_mean, expected.kl_mean);
+    EXPECT_EQ(plan.held_out->score.prompts, 6);
+    EXPECT_LE(plan.held_out->kl_mean_interval.low, expected.kl_mean);
+    EXPECT_GE(plan.held_out->kl_mean_interval.high, expected.kl_mean);
+  };
+  for (const ScoredPlan& plan : front.plans) expect_score(plan);
+  for (const ScoredPlan& plan : front.uniform) expect_score(plan);
+  expect_score(front.reference);
+  ASSERT_THAT(fake.batches(), SizeIs(2));
+  EXPECT_THAT(fake.batches()[0], SizeIs(16));
+  EXPECT_THAT(fake.batches()[1], SizeIs(3));
+}
+
+TEST(HeldOutScores, AreNotAddedWithoutPrompts) {
+  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
+  FakeEvaluator fake(kWeights, 0, 0);
+  EvaluationCache held_out(fake);
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  EXPECT_FALSE(front.reference.held_out);
+  EXPECT_THAT(fake.batches(), IsEmpty());
+}
+
+TEST(HeldOutScores, AStopFillsNothingAndKeepsWhatWasScored) {
+  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
+  FakeEvaluator fake(kWeights, 0, 6);
+  EvaluationCache held_out(fake);
+  int asked = 0;
+  EXPECT_FALSE(AddHeldOutScores(front, held_out, [&] { return ++asked == 2; }));
+  EXPECT_THAT(fake.batches(), SizeIs(1));
+  EXPECT_EQ(held_out.distinct_plans(), 16);
+  for (const ScoredPlan& plan : front.plans) EXPECT_FALSE(plan.held_out);
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  ASSERT_THAT(fake.batches(), SizeIs(2));
+  EXPECT_THAT(fake.batches()[1], SizeIs(3));
+  EXPECT_TRUE(front.plans.back().held_out);
+}
+
+}  // namespace
+}  // namespace kvtune

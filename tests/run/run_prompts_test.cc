@@ -1,0 +1,132 @@
+#include "lib/run/run_prompts.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
+
+#include "lib/base/error.h"
+#include "tests/support/fake_run.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::ThrowsMessage;
+using ::testing::UnorderedElementsAreArray;
+
+struct PromptFiles {
+  ~PromptFiles() { ::unsetenv("KVTUNE_DATA_DIR"); }
+
+  RunPrompts Load(const RunInputs& inputs, const std::string& held_out = "") {
+    return LoadRunPrompts(inputs, held_out, Checkpoint(fake.model()).config());
+  }
+  // Makes files of this folder the bundled sets.
+  void Bundle(const std::vector<TokenIds>& calibration, const std::vector<TokenIds>& held_out) {
+    WritePrompts(fake / "calibration.jsonl", calibration);
+    WritePrompts(fake / "held_out.jsonl", held_out);
+    ::setenv("KVTUNE_DATA_DIR", fake.model().parent_path().c_str(), 1);
+  }
+
+  FakeRun fake;
+};
+
+TEST(RunPrompts, HoldsOutTheLastQuarter) {
+  PromptFiles files;
+  const RunPrompts prompts = files.Load(files.fake.inputs());
+  EXPECT_EQ(prompts.held_out_source, "split");
+  EXPECT_THAT(prompts.calibration.prompts, SizeIs(12));
+  EXPECT_THAT(prompts.held_out, SizeIs(4));
+  const PromptSet whole = LoadPrompts(files.fake.inputs(), Checkpoint(files.fake.model()).config());
+  EXPECT_TRUE(std::ranges::equal(prompts.held_out, std::span(whole.prompts).last(4)));
+  EXPECT_TRUE(std::ranges::equal(prompts.calibration.prompts, std::span(whole.prompts).first(12)));
+  // What is left is counted and hashed anew.
+  PromptSet left;
+  left.prompts = prompts.calibration.prompts;
+  CountAndHash(left);
+  EXPECT_EQ(prompts.calibration.hash, left.hash);
+  EXPECT_EQ(prompts.calibration.token_count, left.token_count);
+  EXPECT_NE(prompts.calibration.hash, whole.hash);
+}
+
+TEST(RunPrompts, SplitsFromEightPromptsOn) {
+  PromptFiles files;
+  RunInputs inputs = files.fake.inputs();
+  inputs.prompts.max_prompts = 8;
+  EXPECT_THAT(files.Load(inputs).held_out, SizeIs(2));
+  inputs.prompts.max_prompts = 7;
+  const RunPrompts prompts = files.Load(inputs);
+  EXPECT_EQ(prompts.held_out_source, "none");
+  EXPECT_THAT(prompts.held_out, IsEmpty());
+  EXPECT_THAT(prompts.calibration.prompts, SizeIs(7));
+}
+
+TEST(RunPrompts, NoneHoldsNothingOut) {
+  PromptFiles files;
+  const RunPrompts prompts = files.Load(files.fake.inputs(), "none");
+  EXPECT_EQ(prompts.held_out_source, "none");
+  EXPECT_THAT(prompts.held_out, IsEmpty());
+  EXPECT_THAT(prompts.calibration.prompts, SizeIs(16));
+}
+
+TEST(RunPrompts, AFileIsHeldOutWithinTheLimitsOfTheRun) {
+  PromptFiles files;
+  const std::string file = (files.fake / "held.jsonl").string();
+  WritePrompts(file, FakePrompts(20, 5));
+  RunPrompts prompts = files.Load(files.fake.inputs(), file);
+  EXPECT_EQ(prompts.held_out_source, file);
+  EXPECT_THAT(prompts.held_out, UnorderedElementsAreArray(FakePrompts(20, 5)));
+  EXPECT_THAT(prompts.calibration.prompts, SizeIs(16));
+  RunInputs limited = files.fake.inputs();
+  limited.prompts.max_prompts = 3;
+  prompts = files.Load(limited, file);
+  EXPECT_THAT(prompts.held_out, SizeIs(3));
+  EXPECT_THAT(prompts.calibration.prompts, SizeIs(3));
+}
+
+TEST(RunPrompts, BundledPromptsHaveABundledSetToHoldOut) {
+  PromptFiles files;
+  files.Bundle(FakePrompts(0, 9), FakePrompts(30, 4));
+  RunInputs inputs = files.fake.inputs();
+  inputs.prompts.files.clear();
+  RunPrompts prompts = files.Load(inputs);
+  EXPECT_EQ(prompts.held_out_source, "bundled");
+  EXPECT_THAT(prompts.calibration.sources, ElementsAre("bundled"));
+  EXPECT_THAT(prompts.calibration.prompts, UnorderedElementsAreArray(FakePrompts(0, 9)));
+  EXPECT_THAT(prompts.held_out, UnorderedElementsAreArray(FakePrompts(30, 4)));
+  prompts = files.Load(inputs, "none");
+  EXPECT_THAT(prompts.held_out, IsEmpty());
+  EXPECT_THAT(prompts.calibration.prompts, SizeIs(9));
+}
+
+TEST(RunPrompts, RefusesAPromptInBothSets) {
+  PromptFiles files;
+  const std::string file = (files.fake / "held.jsonl").string();
+  WritePrompts(file, FakePrompts(14, 5));
+  EXPECT_THAT([&] { files.Load(files.fake.inputs(), file); },
+              ThrowsMessage<Error>(HasSubstr("choosing held-out prompts (" + file +
+                                             "): found 2 of the 16 calibration prompts among "
+                                             "them, expected none")));
+  // A file may hold a prompt twice, on either side of the split.
+  std::vector<TokenIds> alike(8, FakePrompts(0, 1).front());
+  WritePrompts(files.fake.prompts(), alike);
+  EXPECT_THAT([&] { files.Load(files.fake.inputs()); },
+              ThrowsMessage<Error>(HasSubstr("(split): found 6 of the 6 calibration prompts")));
+}
+
+TEST(RunPrompts, TheSeedChoosesThePrompts) {
+  PromptFiles files;
+  RunInputs inputs = files.fake.inputs();
+  inputs.prompts.max_prompts = 4;
+  const PromptSet first = files.Load(inputs).calibration;
+  EXPECT_EQ(files.Load(inputs).calibration.hash, first.hash);
+  inputs.seed = 1;
+  EXPECT_NE(files.Load(inputs).calibration.hash, first.hash);
+}
+
+}  // namespace
+}  // namespace kvtune

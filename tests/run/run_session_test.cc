@@ -1,0 +1,253 @@
+#include "lib/run/run_session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using ::testing::StrEq;
+using ::testing::ThrowsMessage;
+
+Json PruneOptionsOf(double epsilon) { return {{"--epsilon", epsilon}, {"--bits", "effective"}}; }
+
+struct RunFolder {
+  RunFolder() { SetLogLevel(LogLevel::kQuiet); }
+
+  RunSession Open(const Provenance& wanted = TestRun(2)) {
+    return RunSession(root, wanted, {"kvtune", "prune"});
+  }
+  // Prunes with an epsilon of 0.1, as far as the directory can tell.
+  void Prune() {
+    RunSession session = Open();
+    session.Start(Stage::kPrune, PruneOptionsOf(0.1));
+    WriteFileAtomically(session.FileOf(Stage::kPrune), "{}\n");
+    session.Finish(Stage::kPrune);
+  }
+  fs::path run_file() const { return root / "run.json"; }
+
+  TemporaryDirectory folder;
+  fs::path root = folder / "new" / "run";
+};
+
+TEST(RunSession, StartBindsTheDirectoryToNothing) {
+  RunFolder run;
+  {
+    RunSession session = run.Open();
+    session.Start(Stage::kPrune, PruneOptionsOf(0.1));
+    EXPECT_FALSE(fs::exists(run.run_file()));
+  }
+  Provenance other = TestRun(2);
+  other.target = "vllm";
+  EXPECT_NO_THROW(run.Open(other).RequireSameOptions(Stage::kPrune, PruneOptionsOf(0)));
+}
+
+TEST(RunSession, SaveBindsTheDirectoryToItsInputsAndOptions) {
+  RunFolder run;
+  {
+    RunSession session = run.Open();
+    session.Start(Stage::kPrune, PruneOptionsOf(0.1));
+    session.Save();
+  }
+  EXPECT_THAT([&] { run.Open().RequireSameOptions(Stage::kPrune, PruneOptionsOf(0)); },
+              ThrowsMessage<Error>(HasSubstr("--epsilon")));
+  Provenance other = TestRun(2);
+  other.target = "vllm";
+  EXPECT_THAT([&] { run.Open(other); }, ThrowsMessage<Error>(HasSubstr("--target")));
+}
+
+TEST(RunSession, RecordsWhatWasRunAndHowLongItTook) {
+  RunFolder run;
+  run.Prune();
+  const Json record = ReadJsonFile(run.run_file())["stages"]["prune"];
+  EXPECT_EQ(record["options"], PruneOptionsOf(0.1));
+  EXPECT_EQ(record["finished"], true);
+  EXPECT_EQ(record["command"], Json({"kvtune", "prune"}));
+  EXPECT_GE(record["seconds"].get<double>(), 0);
+  EXPECT_LT(record["seconds"].get<double>(), 60);
+  EXPECT_EQ(record["started"].get<std::string>().size(),
+            std::string("2000-01-01T00:00:00Z").size());
+}
+
+TEST(RunSession, RefusesOtherInputsTheSeedFirst) {
+  RunFolder run;
+  run.Prune();
+  Provenance other = TestRun(2);
+  other.seed = 3;
+  other.prompts_hash = "xxh3:3";
+  EXPECT_THAT([&] { run.Open(other); },
+              ThrowsMessage<Error>(AllOf(
+                  StartsWith("resuming " + run.root.string() +
+                             ": --seed: found 18446744073709551615 there, expected 3; --prompts"),
+                  HasSubstr("(give another --out, or the options of that run)"))));
+  Provenance moved = TestRun(2);
+  moved.model = "elsewhere/small";
+  EXPECT_NO_THROW(run.Open(moved));
+}
+
+TEST(RunSession, RefusesOtherOptionsNamingTheOption) {
+  RunFolder run;
+  run.Prune();
+  const RunSession session = run.Open();
+  EXPECT_NO_THROW(session.RequireSameOptions(Stage::kPrune, PruneOptionsOf(0.1)));
+  EXPECT_NO_THROW(session.RequireSameOptions(Stage::kCluster, {{"--max-groups", 3}}));
+  EXPECT_THAT([&] { session.RequireSameOptions(Stage::kPrune, PruneOptionsOf(0.5)); },
+              ThrowsMessage<Error>(
+                  StrEq("resuming " + run.root.string() +
+                        ": --epsilon: found 0.1 there, expected 0.5 (give another --out, or the "
+                        "options of that run)")));
+  EXPECT_THAT(
+      [&] {
+        session.RequireSameOptions(Stage::kPrune, {{"--bits", "nominal"}});
+      },
+      ThrowsMessage<Error>(HasSubstr("--bits: found effective there, expected nominal")));
+}
+
+TEST(RunSession, RefusesADirectoryInUse) {
+  RunFolder run;
+  {
+    RunSession first = run.Open();
+    EXPECT_THAT([&] { run.Open(); },
+                ThrowsMessage<Error>(StrEq("opening " + run.root.string() +
+                                           ": found another kvtune at work in it, expected none")));
+    first.Save();
+    EXPECT_THAT([&] { RunSession(run.root, {}); },
+                ThrowsMessage<Error>(HasSubstr("at work in it")));
+  }
+  EXPECT_NO_THROW(run.Open());
+}
+
+TEST(RunSession, ReusesAFinishedStageWithTheSameOptions) {
+  RunFolder run;
+  EXPECT_FALSE(run.Open().CanReuse(Stage::kPrune, PruneOptionsOf(0.1)));
+  run.Prune();
+  EXPECT_TRUE(run.Open().CanReuse(Stage::kPrune, PruneOptionsOf(0.1)));
+  EXPECT_FALSE(run.Open().CanReuse(Stage::kPrune, PruneOptionsOf(0.5)));
+  EXPECT_FALSE(run.Open().CanReuse(Stage::kCalibrate, {{"--sensitivity", "eo"}}));
+  fs::remove(run.root / "candidates.json");
+  EXPECT_FALSE(run.Open().CanReuse(Stage::kPrune, PruneOptionsOf(0.1)));
+}
+
+TEST(RunSession, DoesNotReuseAStageThatDidNotFinish) {
+  RunFolder run;
+  run.Prune();
+  RunSession session = run.Open();
+  session.Start(Stage::kPrune, PruneOptionsOf(0.1));
+  EXPECT_FALSE(session.CanReuse(Stage::kPrune, PruneOptionsOf(0.1)));
+}
+
+TEST(RunSession, RefusesOtherOptionsOnceALaterStageRan) {
+  RunFolder run;
+  run.Prune();
+  RunSession session = run.Open();
+  session.Start(Stage::kCluster, {{"--max-groups", 3}});
+  EXPECT_TRUE(session.CanReuse(Stage::kPrune, PruneOptionsOf(0.1)));
+  EXPECT_THAT([&] { session.CanReuse(Stage::kPrune, PruneOptionsOf(0.5)); },
+              ThrowsMessage<Error>(HasSubstr("--epsilon: found 0.1 there, expected 0.5")));
+  // The last stage has nothing that was made from it.
+  EXPECT_FALSE(session.CanReuse(Stage::kCluster, {{"--max-groups", 4}}));
+}
+
+TEST(RunSession, OpensADirectoryWhateverItsInputs) {
+  RunFolder run;
+  run.Prune();
+  const RunSession session(run.root, {"kvtune", "report"});
+  EXPECT_EQ(session.run().model_hash, TestRun(2).model_hash);
+  EXPECT_TRUE(session.CanReuse(Stage::kPrune, PruneOptionsOf(0.1)));
+}
+
+TEST(RunSession, RefusesADirectoryThatIsNoRun) {
+  RunFolder run;
+  EXPECT_THAT([&] { RunSession(run.folder.path(), {}); },
+              ThrowsMessage<Error>(HasSubstr("found no such file, expected one written by "
+                                             "`kvtune calibrate`")));
+  EXPECT_FALSE(fs::exists(run.folder / "run.lock"));
+}
+
+TEST(RunSession, RefusesWhatItDoesNotKnowInRunJson) {
+  RunFolder run;
+  run.Prune();
+  const Json whole = ReadJsonFile(run.run_file());
+  const auto opening_with = [&](const std::string& pointer, const Json& value) {
+    return [&whole, &run, pointer, value] {
+      Json changed = whole;
+      changed[Json::json_pointer(pointer)] = value;
+      WriteJsonFileAtomically(run.run_file(), changed);
+      run.Open();
+    };
+  };
+  EXPECT_THAT(opening_with("/extra", 1), ThrowsMessage<Error>(HasSubstr("unknown key \"extra\"")));
+  EXPECT_THAT(opening_with("/stages/polish", Json::object()),
+              ThrowsMessage<Error>(HasSubstr("unknown key \"polish\"")));
+  EXPECT_THAT(opening_with("/stages/prune/finished", "yes"),
+              ThrowsMessage<Error>(HasSubstr("\"finished\"")));
+  EXPECT_THAT(opening_with("/schema_version", 99), ThrowsMessage<Error>(HasSubstr("found 99")));
+}
+
+TEST(RunSession, ReadsOnlyFilesOfItsOwnRun) {
+  RunFolder run;
+  RunSession session = run.Open();
+  EXPECT_THAT([&] { session.Read(Stage::kCluster); },
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr("groups.json"), HasSubstr("written by `kvtune cluster`"))));
+  Json artifact = {{"schema_version", 1}, {"run", ToJson(TestRun(2))}, {"value", 5}};
+  WriteJsonFileAtomically(session.FileOf(Stage::kCluster), artifact);
+  EXPECT_EQ(session.Read(Stage::kCluster)["value"], 5);
+  artifact["run"]["dtype"] = "bfloat16";
+  WriteJsonFileAtomically(session.FileOf(Stage::kCluster), artifact);
+  EXPECT_THAT([&] { session.Read(Stage::kCluster); },
+              ThrowsMessage<Error>(HasSubstr("groups.json: it is not of this run: --dtype: found "
+                                             "bfloat16 there, expected float32")));
+}
+
+TEST(RunSession, EveryStageHasItsFileAndItsWord) {
+  SetLogLevel(LogLevel::kQuiet);
+  const TemporaryDirectory folder;
+  const RunSession session(folder.path(), TestRun(2), {});
+  const std::pair<std::string, std::string> expected[] = {{"calibrate", "sensitivity.json"},
+                                                          {"prune", "candidates.json"},
+                                                          {"cluster", "groups.json"},
+                                                          {"search", "front.json"}};
+  for (size_t i = 0; i < std::size(kStages); ++i) {
+    EXPECT_EQ(StageName(kStages[i]), expected[i].first);
+    EXPECT_EQ(session.FileOf(kStages[i]), folder / expected[i].second);
+  }
+}
+
+TEST(RunDirectoryOf, IsNamedAfterModelAndTargetUnlessItIsGiven) {
+  RunInputs inputs;
+  inputs.model = "models/small/";
+  inputs.target = "vllm";
+  EXPECT_EQ(RunDirectoryOf({}, inputs), "./kvtune-small-vllm");
+  EXPECT_EQ(RunDirectoryOf({.out = "here", .held_out = ""}, inputs), "here");
+}
+
+TEST(RequireCreatableDirectory, CreatesNothing) {
+  const TemporaryDirectory folder;
+  EXPECT_NO_THROW(RequireCreatableDirectory(folder / "a" / "b"));
+  EXPECT_NO_THROW(RequireCreatableDirectory(folder.path()));
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(RequireCreatableDirectory, RefusesAFileOnTheWay) {
+  const TemporaryDirectory folder;
+  WriteFileAtomically(folder / "file", "");
+  EXPECT_THAT([&] { RequireCreatableDirectory(folder / "file" / "run"); },
+              ThrowsMessage<Error>(
+                  HasSubstr("found that " + (folder / "file").string() + " is not a directory")));
+}
+
+}  // namespace
+}  // namespace kvtune
