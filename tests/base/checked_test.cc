@@ -7,7 +7,7 @@
 namespace kvtune {
 namespace {
 
-TEST(CheckedTest, ProductsAndSumsThatFit) {
+TEST(Checked, ProductsAndSumsThatFit) {
   EXPECT_EQ(CheckedProduct({}), 1);
   EXPECT_EQ(CheckedProduct({3, -4, 5}), -60);
   EXPECT_EQ(CheckedProduct({int64_t{1} << 31, int64_t{1} << 31}), int64_t{1} << 62);
@@ -16,7 +16,7 @@ TEST(CheckedTest, ProductsAndSumsThatFit) {
             std::numeric_limits<int64_t>::max() - 1);
 }
 
-TEST(CheckedTest, OthersAreNone) {
+TEST(Checked, OthersAreNone) {
   EXPECT_EQ(CheckedProduct({int64_t{1} << 32, int64_t{1} << 31}), std::nullopt);
   // On the way, whatever the last factor is.
   EXPECT_EQ(CheckedProduct({int64_t{1} << 40, int64_t{1} << 40, 0}), std::nullopt);

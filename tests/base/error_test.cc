@@ -5,13 +5,13 @@
 namespace kvtune {
 namespace {
 
-TEST(ErrorTest, CarriesMessageAndExitCode) {
+TEST(Error, CarriesMessageAndExitCode) {
   EXPECT_STREQ(Error("reading x: found y, expected z").what(), "reading x: found y, expected z");
   EXPECT_EQ(Error("x").exit_code(), ExitCode::kError);
   EXPECT_EQ(Error("x", ExitCode::kUsage).exit_code(), ExitCode::kUsage);
 }
 
-TEST(ErrorTest, ExitCodesAreTheOnesThatScriptsRelyOn) {
+TEST(Error, ExitCodesAreTheOnesThatScriptsRelyOn) {
   EXPECT_EQ(static_cast<int>(ExitCode::kOk), 0);
   EXPECT_EQ(static_cast<int>(ExitCode::kError), 1);
   EXPECT_EQ(static_cast<int>(ExitCode::kUsage), 2);

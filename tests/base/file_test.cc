@@ -20,7 +20,7 @@ size_t FilesIn(const fs::path& path) {
   return static_cast<size_t>(std::distance(fs::directory_iterator(path), fs::directory_iterator()));
 }
 
-TEST(FileTest, ContentReadsBackByteForByte) {
+TEST(File, ContentReadsBackByteForByte) {
   const TemporaryDirectory directory;
   std::string content(200000, 'x');
   content += std::string("\0\r\n\xff", 4);
@@ -30,14 +30,14 @@ TEST(FileTest, ContentReadsBackByteForByte) {
   EXPECT_EQ(ReadFile(directory / "file"), "");
 }
 
-TEST(FileTest, AtomicWriteLeavesNoOtherFile) {
+TEST(File, AtomicWriteLeavesNoOtherFile) {
   const TemporaryDirectory directory;
   WriteFileAtomically(directory / "file", "old");
   WriteFileAtomically(directory / "file", "new");
   EXPECT_EQ(FilesIn(directory.path()), 1u);
 }
 
-TEST(FileTest, FailedWriteLeavesWhatWasThere) {
+TEST(File, FailedWriteLeavesWhatWasThere) {
   const TemporaryDirectory directory;
   // Renaming a file over a folder fails after the content is written.
   fs::create_directory(directory / "target");
@@ -49,20 +49,20 @@ TEST(FileTest, FailedWriteLeavesWhatWasThere) {
   EXPECT_EQ(FilesIn(directory.path()), 1u);
 }
 
-TEST(FileTest, WriteIntoAFolderThatIsNotThereNamesTheFile) {
+TEST(File, WriteIntoAFolderThatIsNotThereNamesTheFile) {
   const TemporaryDirectory directory;
   EXPECT_THAT([&] { WriteFileAtomically(directory / "none/file", "x"); },
               ThrowsMessage<Error>(HasSubstr("none/file: No such file or directory")));
 }
 
-TEST(FileTest, MissingFileIsNamedWithTheReason) {
+TEST(File, MissingFileIsNamedWithTheReason) {
   EXPECT_THAT([] { ReadFile("/nonexistent/file"); },
               ThrowsMessage<Error>(StrEq("reading /nonexistent/file: No such file or directory")));
   EXPECT_THAT([] { MappedFile("/nonexistent/file"); },
               ThrowsMessage<Error>(StrEq("opening /nonexistent/file: No such file or directory")));
 }
 
-TEST(FileTest, AppendCreatesAndExtends) {
+TEST(File, AppendCreatesAndExtends) {
   const TemporaryDirectory directory;
   AppendToFile(directory / "log", "one\n");
   AppendToFile(directory / "log", "two\nthree\n");
@@ -70,7 +70,7 @@ TEST(FileTest, AppendCreatesAndExtends) {
   EXPECT_THROW(AppendToFile(directory / "none/log", "x\n"), Error);
 }
 
-TEST(FileTest, WritableDirectoryIsMadeWithItsParents) {
+TEST(File, WritableDirectoryIsMadeWithItsParents) {
   const TemporaryDirectory directory;
   CreateWritableDirectory(directory / "a/b/c");
   EXPECT_TRUE(fs::is_directory(directory / "a/b/c"));
@@ -80,7 +80,7 @@ TEST(FileTest, WritableDirectoryIsMadeWithItsParents) {
               ThrowsMessage<Error>(HasSubstr("creating the output folder")));
 }
 
-TEST(FileTest, MapShowsTheWholeFile) {
+TEST(File, MapShowsTheWholeFile) {
   const TemporaryDirectory directory;
   WriteFileAtomically(directory / "file", "bytes");
   const MappedFile file(directory / "file");
@@ -89,7 +89,7 @@ TEST(FileTest, MapShowsTheWholeFile) {
   EXPECT_EQ(file.path(), directory / "file");
 }
 
-TEST(FileTest, MapOfNothingIsEmptyAndFoldersAreRefused) {
+TEST(File, MapOfNothingIsEmptyAndFoldersAreRefused) {
   const TemporaryDirectory directory;
   WriteFileAtomically(directory / "empty", "");
   EXPECT_TRUE(MappedFile(directory / "empty").bytes().empty());
@@ -97,7 +97,7 @@ TEST(FileTest, MapOfNothingIsEmptyAndFoldersAreRefused) {
               ThrowsMessage<Error>(HasSubstr("found something else, expected a regular file")));
 }
 
-TEST(FileTest, DroppedPagesReadTheSame) {
+TEST(File, DroppedPagesReadTheSame) {
   const TemporaryDirectory directory;
   const std::string content(100'000, 'x');
   WriteFileAtomically(directory / "map", content);

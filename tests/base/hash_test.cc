@@ -8,14 +8,14 @@ namespace {
 
 std::span<const std::byte> Bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
-TEST(HashTest, DigestIsNamedAndOfFixedLength) {
+TEST(Hash, DigestIsNamedAndOfFixedLength) {
   EXPECT_THAT(HashOf("kvtune"), ::testing::MatchesRegex("xxh3:[0-9a-f]+"));
   EXPECT_EQ(HashOf("kvtune").size(), 5u + 32u);
   // XXH3-128 of nothing, from the reference implementation.
   EXPECT_EQ(HashOf(""), "xxh3:99aa06d3014798d86001c324468d497f");
 }
 
-TEST(HashTest, PiecesGiveTheHashOfTheWhole) {
+TEST(Hash, PiecesGiveTheHashOfTheWhole) {
   ContentHash hash;
   hash.Update(Bytes("one "));
   hash.Update(Bytes(""));
@@ -23,7 +23,7 @@ TEST(HashTest, PiecesGiveTheHashOfTheWhole) {
   EXPECT_EQ(hash.Digest(), HashOf("one piece"));
 }
 
-TEST(HashTest, FieldsKeepTheirBorders) {
+TEST(Hash, FieldsKeepTheirBorders) {
   const auto of_fields = [](std::string_view a, std::string_view b) {
     ContentHash hash;
     hash.UpdateField(a);
@@ -34,7 +34,7 @@ TEST(HashTest, FieldsKeepTheirBorders) {
   EXPECT_EQ(of_fields("ab", "c"), of_fields("ab", "c"));
 }
 
-TEST(HashTest, OneBitChangesTheDigest) { EXPECT_NE(HashOf("plan a"), HashOf("plan b")); }
+TEST(Hash, OneBitChangesTheDigest) { EXPECT_NE(HashOf("plan a"), HashOf("plan b")); }
 
 }  // namespace
 }  // namespace kvtune

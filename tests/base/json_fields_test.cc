@@ -18,7 +18,7 @@ using ::testing::SizeIs;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
 
-TEST(ParseJsonTest, MistakeHasALineAndAColumn) {
+TEST(ParseJson, MistakeHasALineAndAColumn) {
   EXPECT_THAT([] { ParseJson("{\n  \"a\": ?\n}", "run/front.json"); },
               ThrowsMessage<Error>(HasSubstr("run/front.json: not valid JSON at line 2, column ")));
   EXPECT_THAT([] { ParseJson("", "f"); },
@@ -26,7 +26,7 @@ TEST(ParseJsonTest, MistakeHasALineAndAColumn) {
   EXPECT_THAT([] { ParseJson("{} {}", "f"); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
 }
 
-TEST(ParseJsonTest, MessageIsOneLine) {
+TEST(ParseJson, MessageIsOneLine) {
   try {
     ParseJson("{\n\"a\" 1}", "f");
     FAIL();
@@ -36,22 +36,22 @@ TEST(ParseJsonTest, MessageIsOneLine) {
   }
 }
 
-TEST(ParseJsonTest, KeyGivenTwiceIsRefused) {
+TEST(ParseJson, KeyGivenTwiceIsRefused) {
   EXPECT_THAT([] { ParseJson(R"({"a": 1, "b": {"a": 1}, "a": 2})", "f"); },
               ThrowsMessage<Error>(HasSubstr("f: found the key \"a\" twice in one object")));
   EXPECT_NO_THROW(ParseJson(R"([{"a": 1}, {"a": 2}])", "f"));
 }
 
-TEST(ParseJsonTest, NaNIsNotJson) {
+TEST(ParseJson, NaNIsNotJson) {
   EXPECT_THAT([] { ParseJson("[NaN]", "f"); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
 }
 
-TEST(DumpJsonTest, KeysKeepTheirOrderAndTheTextEndsInANewline) {
+TEST(DumpJson, KeysKeepTheirOrderAndTheTextEndsInANewline) {
   const Json json = {{"b", 1}, {"a", {1.5, "x"}}};
   EXPECT_EQ(DumpJson(json), "{\n  \"b\": 1,\n  \"a\": [\n    1.5,\n    \"x\"\n  ]\n}\n");
 }
 
-TEST(DumpJsonTest, FloatsReadBackEqual) {
+TEST(DumpJson, FloatsReadBackEqual) {
   for (const double value :
        {0.1, 1.0 / 3, 5e-324, 1.7976931348623157e308, -0.0, 123456789012345680.0}) {
     const Json read = ParseJson(DumpJson(Json::array({value})), "f");
@@ -60,7 +60,7 @@ TEST(DumpJsonTest, FloatsReadBackEqual) {
   }
 }
 
-TEST(JsonFileTest, WrittenFileReadsBack) {
+TEST(JsonFile, WrittenFileReadsBack) {
   const TemporaryDirectory directory;
   const Json json = {{"a", 1}};
   WriteJsonFileAtomically(directory / "a.json", json);
@@ -69,7 +69,7 @@ TEST(JsonFileTest, WrittenFileReadsBack) {
               ThrowsMessage<Error>(HasSubstr("none.json: No such file or directory")));
 }
 
-TEST(JsonFieldsTest, GettersReturnWhatIsThere) {
+TEST(JsonFields, GettersReturnWhatIsThere) {
   const Json json = ParseJson(R"({"s": "x", "b": true, "i": -3, "n": 2, "ss": ["a", "b"],)"
                               R"("is": [1, 2], "ns": [1, 2.5], "o": {"k": 1},)"
                               R"("os": [{"k": 1}, {"k": 2}], "null": null})",
@@ -94,7 +94,7 @@ TEST(JsonFieldsTest, GettersReturnWhatIsThere) {
   EXPECT_NO_THROW(fields.RequireNoOthers());
 }
 
-TEST(JsonFieldsTest, WrongTypesNameWhatWasFoundAndExpected) {
+TEST(JsonFields, WrongTypesNameWhatWasFoundAndExpected) {
   const Json json = ParseJson(R"({"x": [1, "two"], "f": 1.5, "o": {}, "s": "text"})", "f");
   JsonFields fields(json, "f");
   const std::vector<std::pair<std::function<void()>, std::string>> cases = {
@@ -115,7 +115,7 @@ TEST(JsonFieldsTest, WrongTypesNameWhatWasFoundAndExpected) {
   }
 }
 
-TEST(JsonFieldsTest, UnknownKeyNamesThoseThatAreKnown) {
+TEST(JsonFields, UnknownKeyNamesThoseThatAreKnown) {
   const Json json = {{"known", 1}, {"knwon", 2}};
   JsonFields fields(json, "f");
   fields.Integer("known");
@@ -124,13 +124,13 @@ TEST(JsonFieldsTest, UnknownKeyNamesThoseThatAreKnown) {
       ThrowsMessage<Error>(StrEq("f: found the unknown key \"knwon\", expected only known")));
 }
 
-TEST(JsonFieldsTest, NestedObjectsNameTheirPath) {
+TEST(JsonFields, NestedObjectsNameTheirPath) {
   const Json json = ParseJson(R"({"plans": [{"cost": {}}]})", "f");
   JsonFields fields(json, "f");
   EXPECT_EQ(fields.Objects("plans")[0].Object("cost").where(), "f: plans[0]: cost");
 }
 
-TEST(JsonFieldsTest, LongValuesAreCutInMessages) {
+TEST(JsonFields, LongValuesAreCutInMessages) {
   const Json json = {{"s", std::string(500, 'x')}};
   JsonFields fields(json, "f");
   try {

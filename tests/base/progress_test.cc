@@ -5,7 +5,7 @@
 namespace kvtune {
 namespace {
 
-TEST(ProgressTest, DurationsReadLikeAClock) {
+TEST(Progress, DurationsReadLikeAClock) {
   EXPECT_EQ(FormatDuration(0), "0:00");
   EXPECT_EQ(FormatDuration(42.4), "0:42");
   EXPECT_EQ(FormatDuration(59.6), "1:00");
@@ -14,7 +14,7 @@ TEST(ProgressTest, DurationsReadLikeAClock) {
   EXPECT_EQ(FormatDuration(-1), "0:00");
 }
 
-TEST(ProgressTest, CountsAndClosesOnce) {
+TEST(Progress, CountsAndClosesOnce) {
   ::testing::internal::CaptureStderr();
   {
     Progress progress("scoring plans", 3, "plans");

@@ -11,7 +11,7 @@
 namespace kvtune {
 namespace {
 
-TEST(RandomTest, NumbersAreTheStandardsMersenneTwister) {
+TEST(Random, NumbersAreTheStandardsMersenneTwister) {
   // The standard fixes the 10000th draw of mt19937_64 seeded with 5489.
   Random random(5489);
   uint64_t last = 0;
@@ -19,7 +19,7 @@ TEST(RandomTest, NumbersAreTheStandardsMersenneTwister) {
   EXPECT_EQ(last, 9981545732273789042u);
 }
 
-TEST(RandomTest, SameSeedSameNumbers) {
+TEST(Random, SameSeedGivesTheSameNumbers) {
   Random a(3), b(3), c(4);
   std::vector<uint64_t> from_a, from_b, from_c;
   for (int i = 0; i < 20; ++i) {
@@ -31,7 +31,7 @@ TEST(RandomTest, SameSeedSameNumbers) {
   EXPECT_NE(from_a, from_c);
 }
 
-TEST(RandomTest, BelowIsUniform) {
+TEST(Random, BelowIsUniform) {
   Random random(1);
   std::array<int, 7> counts = {};
   for (int i = 0; i < 70000; ++i) ++counts[random.Below(7)];
@@ -39,7 +39,7 @@ TEST(RandomTest, BelowIsUniform) {
   EXPECT_EQ(random.Below(1), 0u);
 }
 
-TEST(RandomTest, UnitIsInTheHalfOpenInterval) {
+TEST(Random, UnitIsInTheHalfOpenInterval) {
   Random random(1);
   double sum = 0;
   for (int i = 0; i < 10000; ++i) {
@@ -51,7 +51,7 @@ TEST(RandomTest, UnitIsInTheHalfOpenInterval) {
   EXPECT_NEAR(sum / 10000, 0.5, 0.02);
 }
 
-TEST(RandomTest, ShuffleKeepsTheItems) {
+TEST(Random, ShuffleKeepsTheItems) {
   std::vector<int> items = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   const std::vector<int> before = items;
   Random random(2);
@@ -63,7 +63,7 @@ TEST(RandomTest, ShuffleKeepsTheItems) {
   random.Shuffle(std::span(none));
 }
 
-TEST(RandomTest, DerivedSeedsDiffer) {
+TEST(Random, DerivedSeedsDiffer) {
   std::set<uint64_t> seeds;
   for (uint64_t seed = 0; seed < 20; ++seed) {
     for (uint64_t purpose = 0; purpose < 20; ++purpose)

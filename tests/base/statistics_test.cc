@@ -9,12 +9,12 @@
 namespace kvtune {
 namespace {
 
-TEST(StatisticsTest, Mean) {
+TEST(Statistics, MeanIsTheSumByTheCount) {
   EXPECT_EQ(Mean({}), 0);
   EXPECT_DOUBLE_EQ(Mean(std::vector{1.0, 2.0, 6.0}), 3);
 }
 
-TEST(StatisticsTest, QuantilesInterpolateAsNumpyDoes) {
+TEST(Statistics, QuantilesInterpolateAsNumpyDoes) {
   // numpy.quantile([4, 1, 3, 2], [0, .25, .5, .9, 1])
   const auto quantile = [](double q) {
     std::vector<double> values = {4, 1, 3, 2};
@@ -29,7 +29,7 @@ TEST(StatisticsTest, QuantilesInterpolateAsNumpyDoes) {
   EXPECT_DOUBLE_EQ(Quantile(one, .3), 7);
 }
 
-TEST(StatisticsTest, QuantileMatchesSorting) {
+TEST(Statistics, QuantileMatchesSorting) {
   Random random(1);
   std::vector<double> values(101);
   for (double& value : values) value = random.Unit();
@@ -40,14 +40,14 @@ TEST(StatisticsTest, QuantileMatchesSorting) {
   }
 }
 
-TEST(StatisticsTest, BootstrapOfEqualRatiosHasNoWidth) {
+TEST(Statistics, BootstrapOfEqualRatiosHasNoWidth) {
   const std::vector<double> numerators = {1, 2, 3}, denominators = {10, 20, 30};
   const Interval interval = BootstrapRatioInterval(numerators, denominators, {});
   EXPECT_NEAR(interval.low, 0.1, 1e-15);
   EXPECT_NEAR(interval.high, 0.1, 1e-15);
 }
 
-TEST(StatisticsTest, BootstrapHoldsTheRatioAndRepeatsWithItsSeed) {
+TEST(Statistics, BootstrapHoldsTheRatioAndRepeatsWithItsSeed) {
   Random random(1);
   std::vector<double> numerators, denominators;
   double numerator = 0, denominator = 0;

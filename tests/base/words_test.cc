@@ -14,7 +14,7 @@ namespace {
 enum class Fruit { kApple, kPear, kQuince };
 constexpr Word<Fruit> kFruitWords[] = {{"apple", Fruit::kApple}, {"pear", Fruit::kPear}};
 
-TEST(WordsTest, GoesBothWays) {
+TEST(Words, GoesBothWays) {
   static_assert(WordOf(kFruitWords, Fruit::kPear) == "pear");
   for (const auto& [word, value] : kFruitWords) {
     EXPECT_EQ(WordOf(kFruitWords, value), word);
@@ -22,11 +22,11 @@ TEST(WordsTest, GoesBothWays) {
   }
 }
 
-TEST(WordsTest, ListsTheWordsInTheOrderOfTheTable) {
+TEST(Words, ListsTheWordsInTheOrderOfTheTable) {
   EXPECT_EQ(WordsOf(kFruitWords), (std::vector<std::string>{"apple", "pear"}));
 }
 
-TEST(WordsTest, AnUnknownWordIsAMistakeOfTheUser) {
+TEST(Words, AnUnknownWordIsAMistakeOfTheUser) {
   try {
     ValueOf(kFruitWords, "Apple", "choosing a fruit");
     FAIL() << "expected an Error";
@@ -36,7 +36,7 @@ TEST(WordsTest, AnUnknownWordIsAMistakeOfTheUser) {
   }
 }
 
-TEST(WordsTest, AValueWithoutAWordIsOurs) {
+TEST(Words, AValueWithoutAWordIsOurs) {
   EXPECT_THROW(WordOf(kFruitWords, Fruit::kQuince), std::logic_error);
 }
 

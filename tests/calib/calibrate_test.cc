@@ -35,7 +35,7 @@ SensitivityTable CalibrateTiny(const TinyModel& model, const CalibrateOptions& o
   return Calibrate(tiny.model(), SmallPromptSet(), kPairs, options);
 }
 
-TEST(CalibrateTest, TableHasEveryLayerPairAndHead) {
+TEST(Calibrate, TableHasEveryLayerPairAndHead) {
   const TinyModel model;
   const SensitivityTable table = CalibrateTiny(model, {});
   EXPECT_EQ(table.pairs, kPairs);
@@ -59,7 +59,7 @@ TEST(CalibrateTest, TableHasEveryLayerPairAndHead) {
   }
 }
 
-TEST(CalibrateTest, FewerBitsDisturbMore) {
+TEST(Calibrate, FewerBitsDisturbMore) {
   for (const MetricReduction reduction :
        {MetricReduction::kRatioOfSums, MetricReduction::kMeanOfRatios}) {
     for (const LayerSensitivity& layer : CalibrateTiny({}, {.reduction = reduction}).layers) {
@@ -83,7 +83,7 @@ TEST(CalibrateTest, FewerBitsDisturbMore) {
   }
 }
 
-TEST(CalibrateTest, ALayersErrorLiesBetweenThoseOfItsHeads) {
+TEST(Calibrate, ALayersErrorLiesBetweenThoseOfItsHeads) {
   const auto expect_between = [](double all, const std::vector<double>& heads) {
     EXPECT_GE(all, *std::min_element(heads.begin(), heads.end()));
     EXPECT_LE(all, *std::max_element(heads.begin(), heads.end()));
@@ -97,7 +97,7 @@ TEST(CalibrateTest, ALayersErrorLiesBetweenThoseOfItsHeads) {
   }
 }
 
-TEST(CalibrateTest, AMeanOfRatiosIsTheMeanOverHeads) {
+TEST(Calibrate, AMeanOfRatiosIsTheMeanOverHeads) {
   // All heads have as many elements, so that their means count alike.
   const auto mean = [](const std::vector<double>& heads) {
     return std::accumulate(heads.begin(), heads.end(), 0.0) / static_cast<double>(heads.size());
@@ -112,7 +112,7 @@ TEST(CalibrateTest, AMeanOfRatiosIsTheMeanOverHeads) {
   }
 }
 
-TEST(CalibrateTest, TheTwoReductionsDiffer) {
+TEST(Calibrate, TheTwoReductionsDiffer) {
   const SensitivityTable sums = CalibrateTiny({}, {});
   const SensitivityTable ratios = CalibrateTiny({}, {.reduction = MetricReduction::kMeanOfRatios});
   for (size_t layer = 0; layer < 3; ++layer) {
@@ -127,13 +127,13 @@ TEST(CalibrateTest, TheTwoReductionsDiffer) {
   }
 }
 
-TEST(CalibrateTest, IsolatedKlOnlyWhenAskedFor) {
+TEST(Calibrate, IsolatedKlOnlyWhenAskedFor) {
   for (const LayerSensitivity& layer : CalibrateTiny({}, {}).layers) {
     for (const PairErrors& errors : layer.errors) EXPECT_EQ(errors.kl, std::nullopt);
   }
 }
 
-TEST(CalibrateTest, IsolatedKlGrowsWithFewerBits) {
+TEST(Calibrate, IsolatedKlGrowsWithFewerBits) {
   for (const LayerSensitivity& layer :
        CalibrateTiny({}, {.screening = ScreeningError::kIsolatedKl}).layers) {
     EXPECT_GT(layer.errors[0].kl.value(), 0);
@@ -143,7 +143,7 @@ TEST(CalibrateTest, IsolatedKlGrowsWithFewerBits) {
   }
 }
 
-TEST(CalibrateTest, IsolatedKlIsTheScoreOfAPlanOfOneLayer) {
+TEST(Calibrate, IsolatedKlIsTheScoreOfAPlanOfOneLayer) {
   TinyRunner tiny({}, ProbeArithmetic::kFloat64);
   const PromptSet prompts = SmallPromptSet();
   const SensitivityTable table =
@@ -155,7 +155,7 @@ TEST(CalibrateTest, IsolatedKlIsTheScoreOfAPlanOfOneLayer) {
   EXPECT_NEAR(table.layers[1].errors[2].kl.value(), score.kl_mean, 1e-6 * score.kl_mean);
 }
 
-TEST(CalibrateTest, KeyBiasNormIsZeroWithoutABias) {
+TEST(Calibrate, KeyBiasNormIsZeroWithoutABias) {
   for (const LayerSensitivity& layer : CalibrateTiny({}, {}).layers)
     EXPECT_EQ(layer.key_bias_norm, 0);
   const TinyModel qwen = {.architecture = "Qwen2ForCausalLM"};
@@ -166,7 +166,7 @@ TEST(CalibrateTest, KeyBiasNormIsZeroWithoutABias) {
   }
 }
 
-TEST(CalibrateTest, AScaledKeyPairIsSeenInItsLayerOnly) {
+TEST(Calibrate, AScaledKeyPairIsSeenInItsLayerOnly) {
   const TinyModel model;
   const SensitivityTable before = CalibrateTiny(model, {});
   const SensitivityTable after = CalibrateTiny(model, {}, [&](const fs::path& directory) {

@@ -35,7 +35,7 @@ std::vector<double> LossesOf(MeasuredModel& runner, std::span<const TokenIds> pr
   return losses;
 }
 
-TEST(ExactCacheTest, ARestoredPassScoresToTheSameBits) {
+TEST(ExactCache, ARestoredPassScoresToTheSameBits) {
   const TemporaryDirectory folder;
   const std::vector<TokenIds> prompts = RandomPrompts(3);
   TinyRunner first;
@@ -47,7 +47,7 @@ TEST(ExactCacheTest, ARestoredPassScoresToTheSameBits) {
   EXPECT_EQ(LossesOf(second.model(), prompts), LossesOf(plain.model(), prompts));
 }
 
-TEST(ExactCacheTest, EveryPartOfTheKeyHasItsOwnFile) {
+TEST(ExactCache, EveryPartOfTheKeyHasItsOwnFile) {
   const auto with = [](std::string ExactCacheKey::*part) {
     ExactCacheKey key = kKey;
     key.*part = "other";
@@ -60,7 +60,7 @@ TEST(ExactCacheTest, EveryPartOfTheKeyHasItsOwnFile) {
   }
 }
 
-TEST(ExactCacheTest, ADamagedEntryIsMadeAnew) {
+TEST(ExactCache, ADamagedEntryIsMadeAnew) {
   const TemporaryDirectory folder;
   const std::vector<TokenIds> prompts = RandomPrompts(2);
   TinyRunner tiny;
@@ -77,7 +77,7 @@ TEST(ExactCacheTest, ADamagedEntryIsMadeAnew) {
 }
 
 // As on a machine that rounds otherwise: the entry is whole, but of other weights.
-TEST(ExactCacheTest, AnEntryThatThisMachineDoesNotReproduceIsMadeAnew) {
+TEST(ExactCache, AnEntryThatThisMachineDoesNotReproduceIsMadeAnew) {
   const TemporaryDirectory folder;
   const std::vector<TokenIds> prompts = RandomPrompts(2);
   TinyModel other;
@@ -89,7 +89,7 @@ TEST(ExactCacheTest, AnEntryThatThisMachineDoesNotReproduceIsMadeAnew) {
   EXPECT_NE(tiny.model().ExactPasses(prompts), first.model().ExactPasses(prompts));
 }
 
-TEST(ExactCacheTest, APassOfAnotherLengthIsRefused) {
+TEST(ExactCache, APassOfAnotherLengthIsRefused) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(2);
   std::vector<ExactPass> passes = tiny.model().ExactPasses(prompts);

@@ -54,7 +54,7 @@ std::vector<int> Named(const Diagnosis& diagnosis) {
   return layers;
 }
 
-TEST(FragileLayersTest, ExactlyTheScaledLayersAreNamed) {
+TEST(FragileLayers, ExactlyTheScaledLayersAreNamed) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const TinyModel model = ModelOfSeed(seed);
     Random random(seed);
@@ -77,13 +77,13 @@ TEST(FragileLayersTest, ExactlyTheScaledLayersAreNamed) {
   }
 }
 
-TEST(FragileLayersTest, NoLayerIsNamedWithoutScaling) {
+TEST(FragileLayers, NoLayerIsNamedWithoutScaling) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     EXPECT_THAT(DiagnoseTiny(ModelOfSeed(seed), NinePairs()).fragile, IsEmpty()) << "seed " << seed;
   }
 }
 
-TEST(FragileLayersTest, ScalesPerChannelHoldLargeChannels) {
+TEST(FragileLayers, ScalesPerChannelHoldLargeChannels) {
   const TinyModel model = ModelOfSeed(1);
   const auto scale = [&](const std::filesystem::path& directory) {
     ScaleKeyPair(model, {.layer = 4, .kv_head = 0, .rotary_pair = 3}, directory);

@@ -23,7 +23,7 @@ PlanScore ScoreAlone(ModelEvaluator& evaluator, const PrecisionPlan& plan) {
   return evaluator.Evaluate(std::span(&plan, 1)).front();
 }
 
-TEST(ModelEvaluatorTest, TheExactPlanLosesNothing) {
+TEST(ModelEvaluator, TheExactPlanLosesNothing) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(3);
   ModelEvaluator evaluator(tiny.model(), prompts);
@@ -36,7 +36,7 @@ TEST(ModelEvaluatorTest, TheExactPlanLosesNothing) {
   EXPECT_GT(exact.nll, 0);
 }
 
-TEST(ModelEvaluatorTest, ExactLayersOfAMixedPlanLoseNothing) {
+TEST(ModelEvaluator, ExactLayersOfAMixedPlanLoseNothing) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(4);
   ModelEvaluator evaluator(tiny.model(), prompts);
@@ -52,7 +52,7 @@ TEST(ModelEvaluatorTest, ExactLayersOfAMixedPlanLoseNothing) {
   }
 }
 
-TEST(ModelEvaluatorTest, FiguresAgreeWithEachOther) {
+TEST(ModelEvaluator, FiguresAgreeWithEachOther) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(4);
   ModelEvaluator evaluator(tiny.model(), prompts);
@@ -86,7 +86,7 @@ TEST(ModelEvaluatorTest, FiguresAgreeWithEachOther) {
   }
 }
 
-TEST(ModelEvaluatorTest, AScoreDoesNotDependOnItsCompany) {
+TEST(ModelEvaluator, AScoreDoesNotDependOnItsCompany) {
   // In float64, because a rounding difference that moves one value over a quantization step is no
   // longer small.
   TinyRunner tiny({}, ProbeArithmetic::kFloat64);
@@ -111,13 +111,13 @@ TEST(ModelEvaluatorTest, AScoreDoesNotDependOnItsCompany) {
   EXPECT_EQ(together.front().kl_mean, together.back().kl_mean);
 }
 
-TEST(ModelEvaluatorTest, NoPlansHaveNoScores) {
+TEST(ModelEvaluator, NoPlansHaveNoScores) {
   TinyRunner tiny;
   const std::vector<TokenIds> prompts = RandomPrompts(1);
   EXPECT_THAT(ModelEvaluator(tiny.model(), prompts).Evaluate({}), IsEmpty());
 }
 
-TEST(ModelEvaluatorTest, WithoutPromptsThereIsNothingToScore) {
+TEST(ModelEvaluator, WithoutPromptsThereIsNothingToScore) {
   TinyRunner tiny;
   ModelEvaluator evaluator(tiny.model(), {});
   EXPECT_THAT(
@@ -125,7 +125,7 @@ TEST(ModelEvaluatorTest, WithoutPromptsThereIsNothingToScore) {
       ThrowsMessage<Error>(HasSubstr("scoring plans: found no prompts, expected at least 1")));
 }
 
-TEST(ModelEvaluatorTest, FewerBitsLoseMoreOnATrainedModel) {
+TEST(ModelEvaluator, FewerBitsLoseMoreOnATrainedModel) {
   const fs::path model = fs::path(KVTUNE_SHARED_DATA_DIR) / "models" / "stories260K";
   if (!fs::exists(model)) GTEST_SKIP() << "no trained model in " << model;
   const TemporaryDirectory directory;
@@ -152,7 +152,7 @@ TEST(ModelEvaluatorTest, FewerBitsLoseMoreOnATrainedModel) {
   EXPECT_LT(scores[0].nll, 4);
 }
 
-TEST(ModelEvaluatorTest, RangesOfPromptsAreThoseOfTheWhole) {
+TEST(ModelEvaluator, RangesOfPromptsAreThoseOfTheWhole) {
   TinyRunner tiny({}, ProbeArithmetic::kFloat64);
   const std::vector<TokenIds> prompts = RandomPrompts(5);
   ModelEvaluator evaluator(tiny.model(), prompts);

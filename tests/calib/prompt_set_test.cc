@@ -31,15 +31,15 @@ using ::testing::UnorderedElementsAreArray;
 
 const fs::path kBundled = fs::path(KVTUNE_SOURCE_DIR) / "calib_data";
 
-class PromptSetTest : public ::testing::Test {
+class PromptSets : public ::testing::Test {
  protected:
-  PromptSetTest() {
+  PromptSets() {
     ::unsetenv("KVTUNE_DATA_DIR");
     config_.vocab_size = 640;
     config_.max_position_embeddings = 2048;
   }
 
-  ~PromptSetTest() override { ::unsetenv("KVTUNE_DATA_DIR"); }
+  ~PromptSets() override { ::unsetenv("KVTUNE_DATA_DIR"); }
 
   fs::path Write(const std::string& name, std::string_view content) const {
     WriteFileAtomically(directory_ / name, content);
@@ -73,14 +73,14 @@ class PromptSetTest : public ::testing::Test {
   TemporaryDirectory directory_;
 };
 
-TEST_F(PromptSetTest, TakesAllPromptsUnlessTold) {
+TEST_F(PromptSets, TakesAllPromptsUnlessTold) {
   const PromptSet set = Load({.files = {WriteTens()}});
   EXPECT_THAT(set.prompts, SizeIs(10));
   EXPECT_EQ(set.token_count, 100);
   EXPECT_THAT(set.sources, ElementsAre((directory() / "tens.jsonl").string()));
 }
 
-TEST_F(PromptSetTest, MaxPromptsChoosesSome) {
+TEST_F(PromptSets, MaxPromptsChoosesSome) {
   const fs::path file = WriteTens();
   const PromptSet three = Load({.files = {file}, .max_prompts = 3});
   EXPECT_THAT(three.prompts, SizeIs(3));
@@ -91,7 +91,7 @@ TEST_F(PromptSetTest, MaxPromptsChoosesSome) {
   EXPECT_THAT(Load({.files = {file}, .max_prompts = 99}).prompts, SizeIs(10));
 }
 
-TEST_F(PromptSetTest, MaxTokensCutsTheLastPrompt) {
+TEST_F(PromptSets, MaxTokensCutsTheLastPrompt) {
   const fs::path file = WriteTens();
   const PromptSet cut = Load({.files = {file}, .max_tokens = 25});
   EXPECT_THAT(cut.prompts, ElementsAre(SizeIs(10), SizeIs(10), SizeIs(5)));
@@ -106,7 +106,7 @@ TEST_F(PromptSetTest, MaxTokensCutsTheLastPrompt) {
                                              "--max-prompts 0 and --max-tokens 1")));
 }
 
-TEST_F(PromptSetTest, TheSeedIsTheOrder) {
+TEST_F(PromptSets, TheSeedIsTheOrder) {
   const fs::path file = WriteTens();
   const PromptSet one = Load({.files = {file}}, 1);
   const PromptSet again = Load({.files = {file}}, 1);
@@ -118,7 +118,7 @@ TEST_F(PromptSetTest, TheSeedIsTheOrder) {
   EXPECT_THAT(other.prompts, UnorderedElementsAreArray(one.prompts));
 }
 
-TEST_F(PromptSetTest, TheHashDependsOnTheIdsOnly) {
+TEST_F(PromptSets, TheHashDependsOnTheIdsOnly) {
   const auto hash_of = [&](const std::vector<fs::path>& files) {
     return Load({.files = files}).hash;
   };
@@ -141,7 +141,7 @@ TEST_F(PromptSetTest, TheHashDependsOnTheIdsOnly) {
             hash_of({Write("g.jsonl", "{\"input_ids\": [" + ids + "]}")}));
 }
 
-TEST_F(PromptSetTest, PromptsThatTheModelCannotReadAreRefusedWithTheirLine) {
+TEST_F(PromptSets, PromptsThatTheModelCannotReadAreRefusedWithTheirLine) {
   config_.max_position_embeddings = 4;
   EXPECT_THAT(
       Loading({.files = {Write("p.jsonl",
@@ -162,7 +162,7 @@ TEST_F(PromptSetTest, PromptsThatTheModelCannotReadAreRefusedWithTheirLine) {
       ThrowsMessage<Error>(HasSubstr("line 1: found a prompt of 0 tokens, expected at least 2")));
 }
 
-TEST_F(PromptSetTest, LongPromptsAreCutWhenAskedFor) {
+TEST_F(PromptSets, LongPromptsAreCutWhenAskedFor) {
   config_.max_position_embeddings = 4;
   const PromptSet set = Load({.files = {WriteTens()}, .long_prompts = LongPrompts::kCut});
   EXPECT_THAT(set.prompts, SizeIs(10));
@@ -170,13 +170,13 @@ TEST_F(PromptSetTest, LongPromptsAreCutWhenAskedFor) {
   EXPECT_EQ(set.token_count, 40);
 }
 
-TEST_F(PromptSetTest, BundledPromptsAreCutToTheContext) {
+TEST_F(PromptSets, BundledPromptsAreCutToTheContext) {
   config_.max_position_embeddings = 64;
   const PromptSet set = Load({});
   EXPECT_THAT(set.prompts, Each(SizeIs(Le(64))));
 }
 
-TEST_F(PromptSetTest, CountAndHashSeeTheChosenPromptsOnly) {
+TEST_F(PromptSets, CountAndHashSeeTheChosenPromptsOnly) {
   const fs::path file = WriteTens();
   PromptSet set = Load({.files = {file}});
   set.prompts.resize(3);
@@ -186,7 +186,7 @@ TEST_F(PromptSetTest, CountAndHashSeeTheChosenPromptsOnly) {
   EXPECT_EQ(set.token_count, three.token_count);
 }
 
-TEST_F(PromptSetTest, PlainTextIsCutIntoWindows) {
+TEST_F(PromptSets, PlainTextIsCutIntoWindows) {
   // The demo model's tokenizer, with a token in front of every text and one behind it.
   Json json = ReadJsonFile(kBundled / "demo_model" / "tokenizer.json");
   const Json special = {{"SpecialToken", {{"id", "x"}, {"type_id", 0}}}};
@@ -225,11 +225,11 @@ TEST_F(PromptSetTest, PlainTextIsCutIntoWindows) {
   }
 }
 
-TEST_F(PromptSetTest, AShortTextIsOnePrompt) {
+TEST_F(PromptSets, AShortTextIsOnePrompt) {
   EXPECT_THAT(Load({.files = {Write("p.txt", "Mia owns 3 pens.")}}).prompts, SizeIs(1));
 }
 
-TEST_F(PromptSetTest, AVocabularyThatTheEmbeddingDoesNotHoldIsRefused) {
+TEST_F(PromptSets, AVocabularyThatTheEmbeddingDoesNotHoldIsRefused) {
   config_.vocab_size = 600;
   EXPECT_THAT(Loading({.files = {Write("p.txt", "some text")}}),
               ThrowsMessage<Error>(
@@ -237,7 +237,7 @@ TEST_F(PromptSetTest, AVocabularyThatTheEmbeddingDoesNotHoldIsRefused) {
                         HasSubstr("expected at most the 600 that the model's embedding has"))));
 }
 
-TEST_F(PromptSetTest, OnlyTextsNeedATokenizer) {
+TEST_F(PromptSets, OnlyTextsNeedATokenizer) {
   const auto load_without_tokenizer = [&](const fs::path& file) {
     return LoadPromptSet({.files = {file}}, BundledSet::kCalibration, 0, directory(), config_);
   };
@@ -246,12 +246,12 @@ TEST_F(PromptSetTest, OnlyTextsNeedATokenizer) {
               ThrowsMessage<Error>(HasSubstr((directory() / "tokenizer.json").string())));
 }
 
-TEST_F(PromptSetTest, TextsThatAreNotUtf8NameTheirFile) {
+TEST_F(PromptSets, TextsThatAreNotUtf8NameTheirFile) {
   EXPECT_THAT(Loading({.files = {Write("p.txt", "ab\xff")}}),
               ThrowsMessage<Error>(AllOf(HasSubstr("p.txt: "), HasSubstr("UTF-8"))));
 }
 
-TEST_F(PromptSetTest, BundledPromptsAreLookedForInTheDataDirectoryFirst) {
+TEST_F(PromptSets, BundledPromptsAreLookedForInTheDataDirectoryFirst) {
   Write("calibration.jsonl", "{\"input_ids\": [7, 8, 9]}");
   ::setenv("KVTUNE_DATA_DIR", directory().c_str(), 1);
   EXPECT_EQ(BundledPromptFile(BundledSet::kCalibration), directory() / "calibration.jsonl");
@@ -262,7 +262,7 @@ TEST_F(PromptSetTest, BundledPromptsAreLookedForInTheDataDirectoryFirst) {
   EXPECT_THAT(set.sources, ElementsAre("bundled"));
 }
 
-TEST_F(PromptSetTest, BundledSetsShareNoPrompt) {
+TEST_F(PromptSets, BundledSetsShareNoPrompt) {
   const fs::path model = kBundled / "demo_model";
   const ModelConfig config = ReadModelConfig(model / "config.json");
   const PromptSet calibration =

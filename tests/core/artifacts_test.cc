@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
 
-TEST(ArtifactsTest, OtherSchemaVersionIsRefused) {
+TEST(Artifacts, OtherSchemaVersionIsRefused) {
   const Json json = {{"schema_version", 2}};
   EXPECT_THAT(
       [&] { OpenArtifact(json, "run/front.json"); },
@@ -29,7 +29,7 @@ TEST(ArtifactsTest, OtherSchemaVersionIsRefused) {
               ThrowsMessage<Error>(StrEq("f: found [], expected a JSON object")));
 }
 
-TEST(ArtifactsTest, NumbersThatAreNotFiniteAreNamed) {
+TEST(Artifacts, NumbersThatAreNotFiniteAreNamed) {
   const double inf = std::numeric_limits<double>::infinity();
   const Json json = {{"schema_version", 1}, {"layers", {{{"e_o", 1.0}}, {{"e_o", inf}}}}};
   EXPECT_THAT(
@@ -43,7 +43,7 @@ TEST(ArtifactsTest, NumbersThatAreNotFiniteAreNamed) {
       ThrowsMessage<Error>(StrEq("f[1]: found nan, expected a finite number")));
 }
 
-TEST(ArtifactsTest, MissingFileNamesTheCommandThatWritesIt) {
+TEST(Artifacts, MissingFileNamesTheCommandThatWritesIt) {
   const TemporaryDirectory directory;
   const RunDirectory run(directory.path());
   EXPECT_THAT([&] { ReadArtifact(run.sensitivity(), "kvtune calibrate"); },
@@ -54,7 +54,7 @@ TEST(ArtifactsTest, MissingFileNamesTheCommandThatWritesIt) {
   EXPECT_EQ(ReadArtifact(run.sensitivity(), "kvtune calibrate")["schema_version"], 1);
 }
 
-TEST(ArtifactsTest, PairsAreWrittenWithTheirFormats) {
+TEST(Artifacts, PairsAreWrittenWithTheirFormats) {
   Json json = Json::object();
   WritePairs(json, std::vector{kK8V4, kKiviKV4});
   EXPECT_EQ(json.dump(), R"({"pairs":["K8V4","KV4"],"pair_formats":[{"key":"int8","value":"int4"},)"
@@ -64,7 +64,7 @@ TEST(ArtifactsTest, PairsAreWrittenWithTheirFormats) {
   EXPECT_NO_THROW(fields.RequireNoOthers());
 }
 
-TEST(ArtifactsTest, PairsWithOneLabelCannotBeWrittenTogether) {
+TEST(Artifacts, PairsWithOneLabelCannotBeWrittenTogether) {
   Json json = Json::object();
   EXPECT_THAT(
       [&] {
@@ -74,7 +74,7 @@ TEST(ArtifactsTest, PairsWithOneLabelCannotBeWrittenTogether) {
                                      "kivi_int4/kivi_int4)")));
 }
 
-TEST(ArtifactsTest, PairsAndFormatsMustAgree) {
+TEST(Artifacts, PairsAndFormatsMustAgree) {
   const auto reading = [](const std::string& text) {
     return [text] {
       const Json json = ParseJson(text, "f");
@@ -100,7 +100,7 @@ TEST(ArtifactsTest, PairsAndFormatsMustAgree) {
       ThrowsMessage<Error>(HasSubstr("found the unknown key \"x\"")));
 }
 
-TEST(ArtifactsTest, LabelsMustBeKnownOnceAndNotNone) {
+TEST(Artifacts, LabelsMustBeKnownOnceAndNotNone) {
   const auto reading = [](const std::string& text) {
     return [text] {
       const Json json = ParseJson(text, "f");
@@ -113,12 +113,12 @@ TEST(ArtifactsTest, LabelsMustBeKnownOnceAndNotNone) {
   EXPECT_THAT(reading(R"({"kept": []})"), ThrowsMessage<Error>(HasSubstr("found no pairs")));
 }
 
-TEST(ArtifactsTest, DistinctPairsAreByBitsKeysFirst) {
+TEST(Artifacts, DistinctPairsAreByBitsKeysFirst) {
   EXPECT_THAT(DistinctPairs({kKV2, kK4V8, kKV8, kK8V4, kKV2, kK4V8}),
               ElementsAre(kKV8, kK8V4, kK4V8, kKV2));
 }
 
-TEST(ArtifactsTest, CountsAreNotNegative) {
+TEST(Artifacts, CountsAreNotNegative) {
   const Json json = {{"index", -1}};
   JsonFields fields(json, "f");
   EXPECT_THAT([&] { ReadCount(fields, "index"); },

@@ -27,7 +27,7 @@ CandidateSet SmallSet() {
 
 CandidateSet ReadBack(const Json& json) { return CandidateSetFromJson(json, "candidates.json"); }
 
-TEST(CandidatesTest, RoundTripKeepsEverything) {
+TEST(Candidates, RoundTripKeepsEverything) {
   const Json json = ToJson(SmallSet());
   EXPECT_EQ(json["pairs"], Json({"KV8", "K4V8", "KV4"}));
   EXPECT_EQ(json["layers"].dump(),
@@ -41,7 +41,7 @@ TEST(CandidatesTest, RoundTripKeepsEverything) {
   EXPECT_EQ(read.metric, "e_o");
 }
 
-TEST(CandidatesTest, MistakesNameFieldAndLayer) {
+TEST(Candidates, MistakesNameFieldAndLayer) {
   const auto reading = [](auto edit) {
     Json json = ToJson(SmallSet());
     edit(json);

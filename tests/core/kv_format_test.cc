@@ -12,7 +12,7 @@
 namespace kvtune {
 namespace {
 
-TEST(KvFormatTest, TableIsIndexedByIdAndNamesAreDistinct) {
+TEST(KvFormat, TableIsIndexedByIdAndNamesAreDistinct) {
   for (size_t i = 0; i < Formats().size(); ++i) {
     const auto id = static_cast<KvFormatId>(i);
     EXPECT_EQ(FormatOf(id).id, id);
@@ -25,7 +25,7 @@ TEST(KvFormatTest, TableIsIndexedByIdAndNamesAreDistinct) {
   EXPECT_EQ(FindFormat(""), std::nullopt);
 }
 
-TEST(KvFormatTest, StaticScalesCostNoBitsAndWindowsHoldWholeGroups) {
+TEST(KvFormat, StaticScalesCostNoBitsAndWindowsHoldWholeGroups) {
   for (const KvFormat& format : Formats()) {
     for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
       const QuantLayout& layout = format.layout(side);
@@ -42,7 +42,7 @@ TEST(KvFormatTest, StaticScalesCostNoBitsAndWindowsHoldWholeGroups) {
   }
 }
 
-TEST(KvFormatTest, EffectiveBitsCountScalesAndZeros) {
+TEST(KvFormat, EffectiveBitsCountScalesAndZeros) {
   // 16-bit scale and zero a row: of 128 channels, or of 32 elements.
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kInt4), KvSide::kKey, 128), 4.25);
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kInt8), KvSide::kValue, 64), 8.5);
@@ -52,7 +52,7 @@ TEST(KvFormatTest, EffectiveBitsCountScalesAndZeros) {
 }
 
 // The column "effective bits" of the engines' documentation, head_dim 128.
-TEST(KvFormatTest, EffectiveBitsAreTheEngines) {
+TEST(KvFormat, EffectiveBitsAreTheEngines) {
   const auto bits = [](const char* name) {
     return EffectiveBits(FormatOf(*FindFormat(name)), KvSide::kKey, 128);
   };
@@ -93,7 +93,7 @@ std::string BitsText(const KvFormat& format, int64_t head_dim) {
   return key == value ? key : key + " / " + value;
 }
 
-TEST(KvFormatTest, TableOfTheDocumentIsCurrent) {
+TEST(KvFormat, TableOfTheDocumentIsCurrent) {
   std::istringstream document(ReadFile(KVTUNE_SOURCE_DIR "/docs/targets.md"));
   std::string line;
   while (std::getline(document, line) && line != "<!-- formats: begin -->") {
@@ -112,7 +112,7 @@ TEST(KvFormatTest, TableOfTheDocumentIsCurrent) {
   EXPECT_EQ(found, expected);
 }
 
-TEST(KvFormatTest, HeadsThatDoNotFillABlockAreNotRotated) {
+TEST(KvFormat, HeadsThatDoNotFillABlockAreNotRotated) {
   const KvFormat& q4_0 = FormatOf(KvFormatId::kQ4_0);
   EXPECT_EQ(RotationBlock(q4_0.key_layout, 128), 128);
   EXPECT_EQ(RotationBlock(q4_0.value_layout, 128), 64);
@@ -122,7 +122,7 @@ TEST(KvFormatTest, HeadsThatDoNotFillABlockAreNotRotated) {
   EXPECT_EQ(RotationBlock(FormatOf(KvFormatId::kExllamaInt4).key_layout, 96), 32);
 }
 
-TEST(KvFormatTest, RowsThatDoNotFillAGroupStillHaveAScale) {
+TEST(KvFormat, RowsThatDoNotFillAGroupStillHaveAScale) {
   // 40 channels in groups of 32 are two rows a token.
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kKiviInt4), KvSide::kValue, 40),
                    4 + 2 * 32 / 40.0);

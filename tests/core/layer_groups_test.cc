@@ -25,7 +25,7 @@ LayerGroups SmallGroups() {
 
 LayerGroups ReadBack(const Json& json) { return LayerGroupsFromJson(json, "groups.json"); }
 
-TEST(LayerGroupsTest, RoundTripKeepsEverything) {
+TEST(LayerGroups, RoundTripKeepsEverything) {
   const Json json = ToJson(SmallGroups());
   EXPECT_EQ(
       json["groups"].dump(),
@@ -36,13 +36,13 @@ TEST(LayerGroupsTest, RoundTripKeepsEverything) {
   EXPECT_THAT(read.groups[1].candidates, ElementsAre(kK8V4));
 }
 
-TEST(LayerGroupsTest, FormatsOfTheTargetSurvive) {
+TEST(LayerGroups, FormatsOfTheTargetSurvive) {
   LayerGroups groups = SmallGroups();
   groups.groups[0].candidates = {kKiviKV4};
   EXPECT_THAT(ReadBack(ToJson(groups)).groups[0].candidates, ElementsAre(kKiviKV4));
 }
 
-TEST(LayerGroupsTest, EveryLayerIsInExactlyOneGroup) {
+TEST(LayerGroups, EveryLayerIsInExactlyOneGroup) {
   const auto reading = [](auto edit) {
     Json json = ToJson(SmallGroups());
     edit(json["groups"]);

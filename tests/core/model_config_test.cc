@@ -52,7 +52,7 @@ auto ParsingWith(const Json& changes) {
   return [changes] { ParseWith(changes); };
 }
 
-TEST(ModelConfigTest, ReadsSizesAndDefaults) {
+TEST(ModelConfig, ReadsSizesAndDefaults) {
   const ModelConfig model = ParseModelConfig(SmallConfig(), "config.json");
   EXPECT_EQ(model.architecture, "LlamaForCausalLM");
   EXPECT_EQ(model.layer_count(), 3);
@@ -71,7 +71,7 @@ TEST(ModelConfigTest, ReadsSizesAndDefaults) {
   EXPECT_FALSE(model.tied_embeddings);
 }
 
-TEST(ModelConfigTest, HeadsMayBeWiderThanTheirShareOfTheHiddenSize) {
+TEST(ModelConfig, HeadsMayBeWiderThanTheirShareOfTheHiddenSize) {
   EXPECT_EQ(ParseWith({{"head_dim", 64}}).layers[0].key_head_dim, 64);
   EXPECT_EQ(ParseWith({{"head_dim", 8}, {"hidden_size", 100}}).layers[0].key_head_dim, 8);
   // Without the field every query head has its own keys.
@@ -79,7 +79,7 @@ TEST(ModelConfigTest, HeadsMayBeWiderThanTheirShareOfTheHiddenSize) {
 }
 
 // What the published file of Qwen3-0.6B without head_dim means, and of others.
-TEST(ModelConfigTest, FieldsThatAreLeftOutAreThoseOfTheClass) {
+TEST(ModelConfig, FieldsThatAreLeftOutAreThoseOfTheClass) {
   const auto first_layer = [](const char* architecture, Json changes) {
     changes["architectures"] = {architecture};
     return ParseWith(changes).layers[0];
@@ -102,7 +102,7 @@ TEST(ModelConfigTest, FieldsThatAreLeftOutAreThoseOfTheClass) {
   EXPECT_DOUBLE_EQ(gemma.attention_scale, 1.0 / 16);
 }
 
-TEST(ModelConfigTest, FieldsThatTheClassDoesNotKnowAreIgnored) {
+TEST(ModelConfig, FieldsThatTheClassDoesNotKnowAreIgnored) {
   EXPECT_FALSE(ParseWith({{"architectures", {"Qwen2ForCausalLM"}}, {"mlp_bias", true}}).mlp_bias);
   EXPECT_EQ(ParseWith({{"architectures", {"Gemma2ForCausalLM"}}, {"sliding_window_pattern", 3}})
                 .layers[1]
@@ -111,7 +111,7 @@ TEST(ModelConfigTest, FieldsThatTheClassDoesNotKnowAreIgnored) {
   EXPECT_EQ(ParseWith({{"attn_logit_softcapping", 3.0}}).attention_soft_cap, 0);
 }
 
-TEST(ModelConfigTest, TextModelsOfThoseThatReadImages) {
+TEST(ModelConfig, TextModelsOfThoseThatReadImages) {
   Json text = SmallConfig();
   text.erase("architectures");
   text["model_type"] = "mistral";
@@ -146,14 +146,14 @@ TEST(ModelConfigTest, TextModelsOfThoseThatReadImages) {
                   "config.json: text_config: \"model_type\": found \"chameleon\", expected")));
 }
 
-TEST(ModelConfigTest, ModelTypeHasToAgreeWithTheArchitecture) {
+TEST(ModelConfig, ModelTypeHasToAgreeWithTheArchitecture) {
   EXPECT_THAT(
       ParsingWith({{"model_type", "mistral"}}),
       ThrowsMessage<Error>(HasSubstr("\"model_type\": found \"mistral\", expected \"llama\" as")));
   EXPECT_NO_THROW(ParseWith({{"model_type", "my_llama"}}));
 }
 
-TEST(ModelConfigTest, SizesThatNoModelHasAreRefused) {
+TEST(ModelConfig, SizesThatNoModelHasAreRefused) {
   const int64_t huge = (int64_t{1} << 60) + 2;
   EXPECT_THAT(ParsingWith({{"num_attention_heads", huge}}),
               ThrowsMessage<Error>(HasSubstr("\"num_attention_heads\": found 1152921504606846978, "
@@ -167,13 +167,13 @@ TEST(ModelConfigTest, SizesThatNoModelHasAreRefused) {
 }
 
 // The table of docs/models.md.
-TEST(ModelConfigTest, DocumentListsEveryArchitecture) {
+TEST(ModelConfig, DocumentListsEveryArchitecture) {
   const std::string document = ReadFile(fs::path(KVTUNE_SOURCE_DIR) / "docs" / "models.md");
   EXPECT_NE(document.find(ArchitectureTable()), std::string::npos)
       << "docs/models.md differs from what `oracle_tool architectures` prints";
 }
 
-TEST(ModelConfigTest, BiasesDependOnTheFamily) {
+TEST(ModelConfig, BiasesDependOnTheFamily) {
   const ModelConfig llama = ParseWith({{"attention_bias", true}, {"mlp_bias", true}});
   EXPECT_TRUE(llama.query_key_value_bias && llama.output_bias && llama.mlp_bias);
   const ModelConfig qwen = ParseWith({{"architectures", {"Qwen2ForCausalLM"}},
@@ -185,7 +185,7 @@ TEST(ModelConfigTest, BiasesDependOnTheFamily) {
 
 // As llama.cpp's converter permutes them (convert_hf_to_gguf.py, the classes derived from
 // LlamaModel).
-TEST(ModelConfigTest, GgufFilesOfSomeFamiliesHaveRotaryPairsSideBySide) {
+TEST(ModelConfig, GgufFilesOfSomeFamiliesHaveRotaryPairsSideBySide) {
   for (const char* architecture :
        {"LlamaForCausalLM", "MistralForCausalLM", "SmolLM3ForCausalLM"}) {
     EXPECT_TRUE(ParseWith({{"architectures", {architecture}}}).gguf_rotary_neighbours)
@@ -198,7 +198,7 @@ TEST(ModelConfigTest, GgufFilesOfSomeFamiliesHaveRotaryPairsSideBySide) {
   }
 }
 
-TEST(ModelConfigTest, NullMeansAbsent) {
+TEST(ModelConfig, NullMeansAbsent) {
   Json config = SmallConfig();
   for (const char* key : {"rope_scaling", "rope_theta", "head_dim"}) {
     config[key] = nullptr;
@@ -206,7 +206,7 @@ TEST(ModelConfigTest, NullMeansAbsent) {
   EXPECT_EQ(ParseModelConfig(config, "config.json").layers[0].key_head_dim, 16);
 }
 
-TEST(ModelConfigTest, UnsupportedArchitecturesAreNamed) {
+TEST(ModelConfig, UnsupportedArchitecturesAreNamed) {
   EXPECT_THAT(
       ParsingWith({{"architectures", {"NewForCausalLM"}}}),
       ThrowsMessage<Error>(HasSubstr("config.json: \"architectures\": found NewForCausalLM, "
@@ -219,7 +219,7 @@ TEST(ModelConfigTest, UnsupportedArchitecturesAreNamed) {
               ThrowsMessage<Error>(HasSubstr("\"architectures\": found nothing")));
 }
 
-TEST(ModelConfigTest, KnownArchitecturesAreRefusedWithTheReason) {
+TEST(ModelConfig, KnownArchitecturesAreRefusedWithTheReason) {
   EXPECT_THAT(
       ParsingWith({{"architectures", {"DeepseekV3ForCausalLM"}}}),
       ThrowsMessage<Error>(StrEq(
@@ -229,7 +229,7 @@ TEST(ModelConfigTest, KnownArchitecturesAreRefusedWithTheReason) {
               ThrowsMessage<Error>(HasSubstr("state-space layers have no keys and values")));
 }
 
-TEST(ModelConfigTest, UnsupportedOptionsAreRefused) {
+TEST(ModelConfig, UnsupportedOptionsAreRefused) {
   EXPECT_THAT(ParsingWith({{"hidden_act", "gelu"}}),
               ThrowsMessage<Error>(HasSubstr("\"hidden_act\": found \"gelu\", expected \"silu\" or "
                                              "\"gelu_pytorch_tanh\"")));
@@ -245,7 +245,7 @@ std::vector<int64_t> WindowsWith(Json changes) {
   return windows;
 }
 
-TEST(ModelConfigTest, WindowsOfEveryLayer) {
+TEST(ModelConfig, WindowsMayBeInEveryLayer) {
   const Json mistral = {"MistralForCausalLM"};
   const Json wide = 32768;
   EXPECT_THAT(WindowsWith({{"architectures", mistral}, {"sliding_window", 100}}), Each(100));
@@ -277,7 +277,7 @@ TEST(ModelConfigTest, WindowsOfEveryLayer) {
               ThrowsMessage<Error>(HasSubstr("\"sliding_window\": found 0, expected a positive")));
 }
 
-TEST(ModelConfigTest, WindowsOfSomeLayers) {
+TEST(ModelConfig, WindowsMayBeInSomeLayers) {
   Json qwen = {
       {"architectures", {"Qwen2ForCausalLM"}}, {"sliding_window", 100}, {"max_window_layers", 3}};
   EXPECT_THAT(WindowsWith(qwen), Each(0));
@@ -298,7 +298,7 @@ TEST(ModelConfigTest, WindowsOfSomeLayers) {
       ThrowsMessage<Error>(HasSubstr("found \"linear_attention\", expected \"full_attention\"")));
 }
 
-TEST(ModelConfigTest, LayersWithoutRotation) {
+TEST(ModelConfig, LayersMayBeWithoutRotation) {
   const auto rotated = [](Json changes) {
     changes["architectures"] = {"SmolLM3ForCausalLM"};
     std::vector<bool> layers;
@@ -315,7 +315,7 @@ TEST(ModelConfigTest, LayersWithoutRotation) {
       ThrowsMessage<Error>(HasSubstr("\"no_rope_layers\": found 1 entries, expected 3")));
 }
 
-TEST(ModelConfigTest, SoftCapsAndScales) {
+TEST(ModelConfig, SoftCapsAndScalesAreTheFamilys) {
   const ModelConfig gemma =
       ParseWith({{"architectures", {"Gemma2ForCausalLM"}}, {"query_pre_attn_scalar", 144}});
   EXPECT_EQ(gemma.attention_soft_cap, 50);
@@ -326,7 +326,7 @@ TEST(ModelConfigTest, SoftCapsAndScales) {
   EXPECT_DOUBLE_EQ(ParseWith({}).attention_scale, 0.25);
 }
 
-TEST(ModelConfigTest, Experts) {
+TEST(ModelConfig, ExpertsMayBeInSomeLayers) {
   const Json qwen = {{"architectures", {"Qwen3MoeForCausalLM"}},
                      {"num_experts", 8},
                      {"num_experts_per_tok", 2},
@@ -344,7 +344,7 @@ TEST(ModelConfigTest, Experts) {
               ThrowsMessage<Error>(HasSubstr("found 9, expected no more than the 8 experts")));
 }
 
-TEST(ModelConfigTest, SizesHaveToBePositiveAndToFitEachOther) {
+TEST(ModelConfig, SizesHaveToBePositiveAndToFitEachOther) {
   for (const char* key :
        {"num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size",
         "num_attention_heads", "num_key_value_heads", "max_position_embeddings", "head_dim"}) {
@@ -413,7 +413,7 @@ const std::map<std::string, Published>& SupportedConfigs() {
   return configs;
 }
 
-TEST(ModelConfigTest, PublishedConfigsAreReadRightOrRefusedWithTheReason) {
+TEST(ModelConfig, PublishedConfigsAreReadRightOrRefusedWithTheReason) {
   const fs::path folder = fs::path(KVTUNE_SHARED_DATA_DIR) / "hf_configs";
   if (!fs::exists(folder)) GTEST_SKIP() << "no published configurations in " << folder;
   size_t supported_count = 0;

@@ -23,7 +23,7 @@ PlanScore TwoPrompts() {
   return Summarize(std::move(prompts));
 }
 
-TEST(ObjectiveTest, PromptsSumUpToThePlansLoss) {
+TEST(Objective, PromptsSumUpToThePlansLoss) {
   const PlanScore score = TwoPrompts();
   double sum = 0;
   int64_t tokens = 0;
@@ -35,7 +35,7 @@ TEST(ObjectiveTest, PromptsSumUpToThePlansLoss) {
   EXPECT_EQ(LossOf(score), sum / static_cast<double>(tokens));
 }
 
-TEST(ObjectiveTest, APlanThatRacingStoppedIsJudgedByWhatIsExpected) {
+TEST(Objective, APlanThatRacingStoppedIsJudgedByWhatIsExpected) {
   PlanScore score = TwoPrompts();
   EXPECT_EQ(LossOverAllPrompts(score), 2.5);
   score.expected_loss = 7;
@@ -43,7 +43,7 @@ TEST(ObjectiveTest, APlanThatRacingStoppedIsJudgedByWhatIsExpected) {
   EXPECT_EQ(LossOf(score), 2.5);
 }
 
-TEST(ObjectiveTest, ScoreSetsAreToldApart) {
+TEST(Objective, ScoreSetsAreToldApart) {
   ScoredPlan plan;
   plan.calibration.kl_mean = 1;
   plan.held_out = HeldOutScore{};
@@ -52,14 +52,14 @@ TEST(ObjectiveTest, ScoreSetsAreToldApart) {
   EXPECT_EQ(LossOf(plan, ScoreSet::kHeldOut), 2);
 }
 
-TEST(ObjectiveTest, IsolatedLossesMayBeMissing) {
+TEST(Objective, IsolatedLossesMayBeMissing) {
   PairErrors errors;
   EXPECT_EQ(IsolatedLossOf(errors), std::nullopt);
   errors.kl = 0.25;
   EXPECT_EQ(IsolatedLossOf(errors), 0.25);
 }
 
-TEST(ObjectiveTest, ItsNameIsTheFieldOfFiles) {
+TEST(Objective, ItsNameIsTheFieldOfFiles) {
   const ObjectiveWords& words = Describe(Objective::kMeanKl);
   EXPECT_EQ(words.word, "KL");
   EXPECT_EQ(words.unit, "nats per token");
@@ -68,7 +68,7 @@ TEST(ObjectiveTest, ItsNameIsTheFieldOfFiles) {
   EXPECT_EQ(json.at(std::string(words.name)), LossOf(TwoPrompts()));
 }
 
-TEST(ObjectiveTest, DecadesEndFarBelowRounding) {
+TEST(Objective, DecadesEndFarBelowRounding) {
   EXPECT_EQ(LogLoss(0.1), std::log10(0.1));
   EXPECT_EQ(LogLoss(1e-12), -12);
   EXPECT_EQ(LogLoss(1e-13), -12);

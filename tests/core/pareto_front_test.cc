@@ -35,7 +35,7 @@ ParetoFront SmallFront() {
 
 ParetoFront ReadBack(const Json& json) { return ParetoFrontFromJson(json, "front.json"); }
 
-TEST(ParetoFrontTest, RoundTripIsBitForBit) {
+TEST(ParetoFront, RoundTripIsBitForBit) {
   ParetoFront front = SmallFront();
   front.plans[1].cost.padded_bytes_per_token = 1.0 / 3;
   const std::string text = DumpJson(ToJson(front));
@@ -53,7 +53,7 @@ TEST(ParetoFrontTest, RoundTripIsBitForBit) {
   EXPECT_TRUE(read.reference.plan.is_exact());
 }
 
-TEST(ParetoFrontTest, DoublesOfAllMagnitudesReadBackEqual) {
+TEST(ParetoFront, DoublesOfAllMagnitudesReadBackEqual) {
   Random random(1);
   for (int i = 0; i < 500; ++i) {
     ParetoFront front = SmallFront();
@@ -66,7 +66,7 @@ TEST(ParetoFrontTest, DoublesOfAllMagnitudesReadBackEqual) {
   }
 }
 
-TEST(ParetoFrontTest, FieldsAreTheOnesThatScriptsRead) {
+TEST(ParetoFront, FieldsAreTheOnesThatScriptsRead) {
   const Json json = ToJson(SmallFront());
   std::vector<std::string> keys;
   for (const auto& item : json.items()) keys.push_back(item.key());
@@ -85,14 +85,14 @@ TEST(ParetoFrontTest, FieldsAreTheOnesThatScriptsRead) {
   EXPECT_TRUE(json["plans"][1]["held_out"].contains("kl_mean"));
 }
 
-TEST(ParetoFrontTest, PlanIsReadWithoutTheTarget) {
+TEST(ParetoFront, PlanIsReadWithoutTheTarget) {
   ScoredPlan plan = Scored("p00", {{kKiviKV4, kKiviKV4}});
   const Json json = ToJson(plan);
   EXPECT_EQ(json["spec"], "KV4");
   EXPECT_EQ(ScoredPlanFromJson(JsonFields(json, "plan")).plan, plan.plan);
 }
 
-TEST(ParetoFrontTest, MistakesNameThePlan) {
+TEST(ParetoFront, MistakesNameThePlan) {
   const auto reading = [](auto edit) {
     Json json = ToJson(SmallFront());
     edit(json);
@@ -145,7 +145,7 @@ TEST(ParetoFrontTest, MistakesNameThePlan) {
               ThrowsMessage<Error>(HasSubstr("\"kl_mean\": found null, expected a number")));
 }
 
-TEST(ParetoFrontTest, ScoreThatIsNotANumberIsNotWritten) {
+TEST(ParetoFront, ScoreThatIsNotANumberIsNotWritten) {
   ScoredPlan plan = Scored("p00", {{kKV8, kKV8}});
   plan.calibration.kl_p99 = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(
@@ -154,7 +154,7 @@ TEST(ParetoFrontTest, ScoreThatIsNotANumberIsNotWritten) {
                                  "finite number")));
 }
 
-TEST(ParetoFrontTest, PlansAreFoundByName) {
+TEST(ParetoFront, PlansAreFoundByName) {
   const ParetoFront front = SmallFront();
   EXPECT_EQ(FindPlan(front, "p01"), &front.plans[1]);
   EXPECT_EQ(FindPlan(front, "KV4"), &front.uniform[1]);
@@ -162,7 +162,7 @@ TEST(ParetoFrontTest, PlansAreFoundByName) {
   EXPECT_EQ(FindPlan(front, "p02"), nullptr);
 }
 
-TEST(ParetoFrontTest, SearchSummaryAndIntervalsReadBack) {
+TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
   ParetoFront front = SmallFront();
   front.plans[0].calibration_interval = Interval{0.1, 1.0 / 3};
   front.search = SearchSummary{.algorithm = "moead",

@@ -40,7 +40,7 @@ std::vector<PlanShape> AllShapes() {
           {ShapeKind::kRuns, {kQ8, kQ4, kPlainQ4, kMixedQ4}}};
 }
 
-TEST(PlanShapeTest, AnyPairNamesTheLayerThatIsNotAmongThem) {
+TEST(PlanShape, AnyPairNamesTheLayerThatIsNotAmongThem) {
   const PlanShape tied{ShapeKind::kAnyPair, {kKV8, kKV4}};
   EXPECT_EQ(Reason(tied, {kKV8, kKV4, kKV8}), "allowed");
   EXPECT_EQ(Reason(tied, {kKV8, kK8V4}), "layer 1 takes K8V4, expected one of KV8, KV4");
@@ -48,7 +48,7 @@ TEST(PlanShapeTest, AnyPairNamesTheLayerThatIsNotAmongThem) {
   EXPECT_EQ(Reason({}, {kExactPair, kK2V8}), "allowed");
 }
 
-TEST(PlanShapeTest, OnePairRefusesASecond) {
+TEST(PlanShape, OnePairRefusesASecond) {
   const PlanShape uniform{ShapeKind::kOnePair, {kExactPair, kKV8, kKV4}};
   EXPECT_EQ(Reason(uniform, {kKV4, kKV4}), "allowed");
   EXPECT_EQ(Reason(uniform, {kExactPair, kExactPair}), "allowed");
@@ -58,7 +58,7 @@ TEST(PlanShapeTest, OnePairRefusesASecond) {
               HasSubstr("layer 0 takes exact and layer 1 KV8"));
 }
 
-TEST(PlanShapeTest, ExactLayersMayBeAnywhere) {
+TEST(PlanShape, ExactLayersMayBeAnywhere) {
   const PlanShape shape{ShapeKind::kOnePairAndExact, {kKV8, kKV4}};
   EXPECT_EQ(Reason(shape, {kExactPair, kKV4, kExactPair, kKV4}), "allowed");
   EXPECT_EQ(Reason(shape, {kExactPair, kExactPair}), "allowed");
@@ -67,7 +67,7 @@ TEST(PlanShapeTest, ExactLayersMayBeAnywhere) {
 }
 
 // At most half of the layers at each end: of three layers one.
-TEST(PlanShapeTest, AnEngineKeepsEndsExact) {
+TEST(PlanShape, AnEngineKeepsEndsExact) {
   const PlanShape shape{ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 2};
   EXPECT_EQ(Reason(shape, {kKV8, kKV8, kKV8, kKV8, kKV8}), "allowed");
   EXPECT_EQ(Reason(shape, {kExactPair, kExactPair, kKV4, kExactPair, kExactPair}), "allowed");
@@ -88,7 +88,7 @@ TEST(PlanShapeTest, AnEngineKeepsEndsExact) {
               HasSubstr("; beside KV4 these have the first 2 and the last 2"));
 }
 
-TEST(PlanShapeTest, RunsMayChangeTwice) {
+TEST(PlanShape, RunsMayChangeTwice) {
   const PlanShape shape{ShapeKind::kRuns, NinePairs()};
   EXPECT_EQ(Reason(shape, {kKV8, kKV4, kKV4, kKV2}), "allowed");
   EXPECT_EQ(Reason(shape, {kKV8, kK8V4, kKV4, kK2V8}), "allowed");  // each side on its own
@@ -97,7 +97,7 @@ TEST(PlanShapeTest, RunsMayChangeTwice) {
   EXPECT_THAT(Reason(shape, {kKV8, kK8V4, kKV8, kK8V4}), HasSubstr("the values change"));
 }
 
-TEST(PlanShapeTest, RotationIsASwitchForASide) {
+TEST(PlanShape, RotationIsASwitchForASide) {
   const PlanShape shape{ShapeKind::kRuns, {kQ8, kQ4, kPlainQ4, kMixedQ4}};
   EXPECT_EQ(Reason(shape, {kQ8, kQ4}), "allowed");
   EXPECT_EQ(Reason(shape, {kPlainQ4, kPlainQ4}), "allowed");
@@ -106,7 +106,7 @@ TEST(PlanShapeTest, RotationIsASwitchForASide) {
               HasSubstr("the keys are rotated in some layers only, as ik_q8_0_had and ik_q4_0"));
 }
 
-TEST(PlanShapeTest, FindsRuns) {
+TEST(PlanShape, FindsRuns) {
   const PrecisionPlan plan = PlanOf({kKV8, kK8V4, kKV4, kK4V2, kK2V4});
   const SideRuns keys = *FindRuns(plan, KvSide::kKey);
   EXPECT_EQ(keys, (SideRuns{KvFormatId::kInt8, KvFormatId::kInt4, KvFormatId::kInt2, 2, 1}));
@@ -116,7 +116,7 @@ TEST(PlanShapeTest, FindsRuns) {
   EXPECT_EQ(FindRuns(PlanOf({kKV8}), KvSide::kKey)->first_count, 0u);
 }
 
-TEST(PlanShapeTest, NearestByHand) {
+TEST(PlanShape, NearestAgreesWithExamplesByHand) {
   EXPECT_THAT(Nearest({ShapeKind::kAnyPair, {kKV8, kKV4, kKV2}}, {kExactPair, kK8V4, kK4V2, kKV2}),
               ElementsAre(kKV8, kKV8, kKV4, kKV2));  // ties go to more bits
   EXPECT_THAT(Nearest({ShapeKind::kOnePair, {kKV8, kKV4}}, {kKV8, kKV4, kKV4}),
@@ -130,7 +130,7 @@ TEST(PlanShapeTest, NearestByHand) {
               ElementsAre(kQ8, kQ4, kQ4));
 }
 
-TEST(PlanShapeTest, NearestIsAllowedAndAllowedPlansStay) {
+TEST(PlanShape, NearestIsAllowedAndAllowedPlansStay) {
   Random random(3);
   const std::vector<PrecisionPair> wanted = {kExactPair, kKV8, kK8V4,    kKV4,    kKV2,
                                              kQ8,        kQ4,  kPlainQ4, kMixedQ4};
@@ -152,7 +152,7 @@ TEST(PlanShapeTest, NearestIsAllowedAndAllowedPlansStay) {
 }
 
 // Against every allowed plan of three layers.
-TEST(PlanShapeTest, NothingAllowedIsNearer) {
+TEST(PlanShape, NothingAllowedIsNearer) {
   const std::vector<PrecisionPair> pairs = {kExactPair, kKV8, kK8V4, kKV4, kK4V2, kKV2};
   std::vector<PrecisionPlan> all;
   for (const PrecisionPair a : pairs) {

@@ -14,7 +14,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-TEST(PrecisionPlanTest, LabelsJoinEqualBits) {
+TEST(PrecisionPlan, LabelsJoinEqualBits) {
   EXPECT_EQ(PairLabel(kKV8), "KV8");
   EXPECT_EQ(PairLabel(kK8V4), "K8V4");
   EXPECT_EQ(PairLabel(kKiviKV4), "KV4");
@@ -27,7 +27,7 @@ TEST(PrecisionPlanTest, LabelsJoinEqualBits) {
       ThrowsMessage<Error>(HasSubstr("found \"KV3\", expected one of KV8, KV4, exact")));
 }
 
-TEST(PrecisionPlanTest, FormatsWithoutANumberAreLabelledByName) {
+TEST(PrecisionPlan, FormatsWithoutANumberAreLabelledByName) {
   using enum KvFormatId;
   EXPECT_EQ(PairLabel({kQ8_0, kQ4_0}), "q8_0/q4_0");
   EXPECT_EQ(PairLabel({kFp8E4m3, kFp8E4m3}), "fp8_e4m3");
@@ -47,7 +47,7 @@ constexpr PrecisionPair kNamedPair{KvFormatId::kMxfp4, KvFormatId::kNvfp4};
 constexpr PairName kTestNames[] = {{kNamedPair, "both_in_four"}};
 const PairNames kNamesOfTheTest(kTestNames);
 
-TEST(PrecisionPlanTest, PairsWithAWordOfTheEngine) {
+TEST(PrecisionPlan, PairsWithAWordOfTheEngine) {
   using enum KvFormatId;
   const PrecisionPlan plan{{kNamedPair, kExactPair, {kNvfp4, kMxfp4}}};
   EXPECT_EQ(PlanSpec(plan), "both_in_four;1:exact;2:nvfp4/mxfp4");
@@ -55,13 +55,13 @@ TEST(PrecisionPlanTest, PairsWithAWordOfTheEngine) {
   EXPECT_EQ(ParsePlanSpec("mxfp4/nvfp4", 1, {}).layers[0], kNamedPair);
 }
 
-TEST(PrecisionPlanTest, SpecIsTheCommonestPairAndOverrides) {
+TEST(PrecisionPlan, SpecIsTheCommonestPairAndOverrides) {
   EXPECT_EQ(PlanSpec({{kKV8, kKV4, kKV4, kK8V4, kK8V4, kKV4}}), "KV4;0:KV8;3-4:K8V4");
   EXPECT_EQ(PlanSpec({{kKV8, kKV4}}), "KV8;1:KV4");
   EXPECT_EQ(PlanSpec(PrecisionPlan::Uniform(kExactPair, 3)), "exact");
 }
 
-TEST(PrecisionPlanTest, SpecReadsBack) {
+TEST(PrecisionPlan, SpecReadsBack) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     Random random(seed);
     PrecisionPlan plan;
@@ -70,13 +70,13 @@ TEST(PrecisionPlanTest, SpecReadsBack) {
   }
 }
 
-TEST(PrecisionPlanTest, LaterOverridesWinAndFormatsMayBeNamed) {
+TEST(PrecisionPlan, LaterOverridesWinAndFormatsMayBeNamed) {
   EXPECT_THAT(ParsePlanSpec("KV4;0-2:KV8;1:int8/int2", 4, NinePairs()).layers,
               ElementsAre(kKV8, kK8V2, kKV8, kKV4));
   EXPECT_THAT(ParsePlanSpec("kivi_int4", 1, NinePairs()).layers, ElementsAre(kKiviKV4));
 }
 
-TEST(PrecisionPlanTest, MistakesNameTheOffendingPart) {
+TEST(PrecisionPlan, MistakesNameTheOffendingPart) {
   const auto reading = [](const char* spec) {
     return [spec] { ParsePlanSpec(spec, 4, NinePairs()); };
   };

@@ -19,7 +19,7 @@ using ::testing::ThrowsMessage;
 
 Provenance ReadBack(const Json& json) { return ProvenanceFromJson(JsonFields(json, "run")); }
 
-TEST(ProvenanceTest, RoundTripKeepsEveryField) {
+TEST(Provenance, RoundTripKeepsEveryField) {
   const Provenance run = TestRun(28);
   const Json json = ToJson(run);
   const Provenance read = ReadBack(ParseJson(DumpJson(json), "text"));
@@ -29,7 +29,7 @@ TEST(ProvenanceTest, RoundTripKeepsEveryField) {
   EXPECT_THAT(read.prompts, ElementsAre("prompts.jsonl"));
 }
 
-TEST(ProvenanceTest, LayersOfOneShapeShareAnEntry) {
+TEST(Provenance, LayersOfOneShapeShareAnEntry) {
   Provenance run = TestRun(8);
   EXPECT_EQ(ToJson(run)["layer_shapes"], Json::parse(R"([{"layers": "0-7", "kv_heads": 2,
       "key_head_dim": 64, "value_head_dim": 64, "window_tokens": 0}])"));
@@ -43,7 +43,7 @@ TEST(ProvenanceTest, LayersOfOneShapeShareAnEntry) {
   EXPECT_EQ(ReadBack(json).layers, run.layers);
 }
 
-TEST(ProvenanceTest, EveryLayerNeedsOneShape) {
+TEST(Provenance, EveryLayerNeedsOneShape) {
   const auto error = [](const char* first, const char* second) -> std::string {
     Json json = ToJson(TestRun(4));
     json["layer_shapes"].push_back(json["layer_shapes"][0]);
@@ -64,7 +64,7 @@ TEST(ProvenanceTest, EveryLayerNeedsOneShape) {
   }
 }
 
-TEST(ProvenanceTest, ShapesAreSizes) {
+TEST(Provenance, ShapesAreSizes) {
   for (const char* key : {"kv_heads", "key_head_dim", "value_head_dim"}) {
     Json json = ToJson(TestRun(2));
     json["layer_shapes"][0][key] = 0;
@@ -78,7 +78,7 @@ TEST(ProvenanceTest, ShapesAreSizes) {
 }
 
 // Version 0.1.0 kept the heads of the first layer.
-TEST(ProvenanceTest, RunsOfEarlierVersionsAreOfOneShape) {
+TEST(Provenance, RunsOfEarlierVersionsAreOfOneShape) {
   Json json = ToJson(TestRun(3));
   json.erase("layer_shapes");
   EXPECT_THAT([&] { ReadBack(json); },
@@ -88,7 +88,7 @@ TEST(ProvenanceTest, RunsOfEarlierVersionsAreOfOneShape) {
   EXPECT_EQ(ReadBack(json).layers, TestRun(3).layers);
 }
 
-TEST(ProvenanceTest, UnknownAndMissingKeysAreRefused) {
+TEST(Provenance, UnknownAndMissingKeysAreRefused) {
   Json json = ToJson(TestRun(1));
   json["sed"] = 1;
   EXPECT_THAT([&] { ReadBack(json); },
@@ -102,11 +102,11 @@ TEST(ProvenanceTest, UnknownAndMissingKeysAreRefused) {
                   StrEq("run: \"seed\": found -1, expected an integer from 0 to 2^64 - 1")));
 }
 
-TEST(ProvenanceTest, EqualRunsDoNotDiffer) {
+TEST(Provenance, EqualRunsDoNotDiffer) {
   EXPECT_THAT(Differences(TestRun(2), TestRun(2)), IsEmpty());
 }
 
-TEST(ProvenanceTest, HashesDecideNotPaths) {
+TEST(Provenance, HashesDecideNotPaths) {
   Provenance moved = TestRun(2);
   moved.model = "/elsewhere/small";
   moved.prompts = {"/elsewhere/prompts.jsonl"};
@@ -117,7 +117,7 @@ TEST(ProvenanceTest, HashesDecideNotPaths) {
                           "(models/small) there, expected xxh3:3 (/elsewhere/small)"));
 }
 
-TEST(ProvenanceTest, EveryDifferenceNamesItsOption) {
+TEST(Provenance, EveryDifferenceNamesItsOption) {
   Provenance other = TestRun(2);
   other.version = "0.2.0";
   other.prompts_hash = "xxh3:4";

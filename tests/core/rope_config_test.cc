@@ -39,7 +39,7 @@ Json LongRope() {
   return {{"rope_type", "longrope"}, {"short_factor", {1, 2, 3, 4}}, {"long_factor", {5, 6, 7, 8}}};
 }
 
-TEST(RopeConfigTest, BothSpellingsOfTheRotaryFields) {
+TEST(RopeConfig, BothSpellingsOfTheFieldsAreRead) {
   EXPECT_EQ(Read({{"rope_theta", 500000}}).theta, 500000);
   EXPECT_EQ(Read({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}}).theta,
             1e6);
@@ -67,7 +67,7 @@ TEST(RopeConfigTest, BothSpellingsOfTheRotaryFields) {
 }
 
 // As transformers: all of rope_parameters gives way, its base too.
-TEST(RopeConfigTest, RopeScalingTakesThePlaceOfRopeParameters) {
+TEST(RopeConfig, RopeScalingTakesThePlaceOfRopeParameters) {
   Json config = {{"rope_scaling", Llama3Rope()},
                  {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}}};
   EXPECT_EQ(Read(config).type, RopeType::kLlama3);
@@ -81,7 +81,7 @@ TEST(RopeConfigTest, RopeScalingTakesThePlaceOfRopeParameters) {
   EXPECT_EQ(Read(config).theta, 1e6);
 }
 
-TEST(RopeConfigTest, TypesOfSomeFamiliesOnly) {
+TEST(RopeConfig, TypesOfSomeFamiliesOnly) {
   const Json sections = {{"rope_scaling", {{"type", "mrope"}, {"mrope_section", {1, 1, 2}}}}};
   const Json alpha = {{"rope_scaling", {{"type", "dynamic"}, {"alpha", 16.0}, {"factor", 1.0}}}};
   RopeContext context = kContext;
@@ -92,7 +92,7 @@ TEST(RopeConfigTest, TypesOfSomeFamiliesOnly) {
   EXPECT_THROW(Read(alpha), Error);
 }
 
-TEST(RopeConfigTest, DefaultsAreTheFamilys) {
+TEST(RopeConfig, DefaultsAreTheFamilys) {
   const RopeConfig rope =
       Read({{"other", 1}}, {.default_theta = 5e5, .head_dim = 8, .max_position_embeddings = 64});
   EXPECT_EQ(rope.theta, 5e5);
@@ -100,7 +100,7 @@ TEST(RopeConfigTest, DefaultsAreTheFamilys) {
   EXPECT_EQ(rope.attention_factor, 1);
 }
 
-TEST(RopeConfigTest, LinearAndDynamic) {
+TEST(RopeConfig, LinearScalesAndDynamicChangesNothing) {
   const RopeConfig linear = Read({{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}});
   EXPECT_EQ(linear.type, RopeType::kLinear);
   EXPECT_EQ(linear.factor, 2);
@@ -110,7 +110,7 @@ TEST(RopeConfigTest, LinearAndDynamic) {
               ThrowsMessage<Error>(HasSubstr("\"type\": found \"dynamic\", expected")));
 }
 
-TEST(RopeConfigTest, Yarn) {
+TEST(RopeConfig, YarnDerivesWhatIsLeftOut) {
   const RopeConfig rope = Read({{"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}}}});
   EXPECT_EQ(rope.type, RopeType::kYarn);
   EXPECT_EQ(rope.original_max_position_embeddings, 64);
@@ -128,7 +128,7 @@ TEST(RopeConfigTest, Yarn) {
   EXPECT_DOUBLE_EQ(other.attention_factor, (0.2 * std::log(2.0) + 1) / (0.1 * std::log(2.0) + 1));
 }
 
-TEST(RopeConfigTest, LongRopeTakesTheModelsOriginalContext) {
+TEST(RopeConfig, LongRopeTakesTheModelsOriginalContext) {
   const RopeConfig rope =
       Read({{"rope_scaling", LongRope()}, {"original_max_position_embeddings", 16}});
   EXPECT_EQ(rope.type, RopeType::kLongRope);
@@ -143,7 +143,7 @@ TEST(RopeConfigTest, LongRopeTakesTheModelsOriginalContext) {
                   HasSubstr("\"long_factor\": found 2 numbers, expected 4, half the rotated")));
 }
 
-TEST(RopeConfigTest, PartialRotation) {
+TEST(RopeConfig, PartialRotationMustFitTheHead) {
   EXPECT_EQ(Read({{"partial_rotary_factor", 0.75}}).rotary_dim, 6);
   EXPECT_EQ(Read({{"rope_parameters", {{"partial_rotary_factor", 0.5}}}}).rotary_dim, 4);
   EXPECT_THAT(Reading({{"partial_rotary_factor", 0.4}}),
@@ -157,7 +157,7 @@ TEST(RopeConfigTest, PartialRotation) {
           HasSubstr("\"partial_rotary_factor\": found 0.5, expected 1 for this architecture")));
 }
 
-TEST(RopeConfigTest, SlidingLayersWithABaseOfTheirOwn) {
+TEST(RopeConfig, SlidingLayersMayHaveABaseOfTheirOwn) {
   const auto read = [](const Json& config) {
     JsonFields fields(config, "config.json");
     return ReadLayerTypeRopes(fields,
@@ -182,7 +182,7 @@ TEST(RopeConfigTest, SlidingLayersWithABaseOfTheirOwn) {
               ThrowsMessage<Error>(HasSubstr("found parameters by layer type, expected one set")));
 }
 
-TEST(RopeConfigTest, UnknownTypesAndImpossibleParametersAreRefused) {
+TEST(RopeConfig, UnknownTypesAndImpossibleParametersAreRefused) {
   EXPECT_THAT(
       Reading({{"rope_scaling", {{"type", "spiral"}, {"factor", 2.0}}}}),
       ThrowsMessage<Error>(HasSubstr("config.json: rope_scaling: \"type\": found \"spiral\", "

@@ -28,7 +28,7 @@ SensitivityTable ReadBack(const Json& json) {
   return SensitivityTableFromJson(json, "sensitivity.json");
 }
 
-TEST(SensitivityTest, LayersMayHaveHeadsOfTheirOwn) {
+TEST(Sensitivity, LayersMayHaveHeadsOfTheirOwn) {
   Random random(1);
   SensitivityTable table = RandomTable(random, 3);
   table.run.layers[1].kv_heads = 1;
@@ -42,7 +42,7 @@ TEST(SensitivityTest, LayersMayHaveHeadsOfTheirOwn) {
               ThrowsMessage<Error>(HasSubstr("found 1 numbers, expected 2, one per KV head")));
 }
 
-TEST(SensitivityTest, RoundTripIsBitForBit) {
+TEST(Sensitivity, RoundTripIsBitForBit) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Random random(seed);
     const SensitivityTable table = RandomTable(random, 3);
@@ -72,7 +72,7 @@ TEST(SensitivityTest, RoundTripIsBitForBit) {
   }
 }
 
-TEST(SensitivityTest, FieldsAreTheOnesThatScriptsRead) {
+TEST(Sensitivity, FieldsAreTheOnesThatScriptsRead) {
   const Json json = ToJson(TableOf({kKV8, kK8V4}, {{.1, .2}}));
   EXPECT_EQ(json["schema_version"], 1);
   EXPECT_EQ(json["run"]["target"], "kvtuner");
@@ -82,7 +82,7 @@ TEST(SensitivityTest, FieldsAreTheOnesThatScriptsRead) {
             R"({"e_k":0.0,"e_v":0.0,"e_a":0.0,"e_o":0.2,"bits":6.0})");
 }
 
-TEST(SensitivityTest, IsolatedKlIsOptional) {
+TEST(Sensitivity, IsolatedKlIsOptional) {
   SensitivityTable table = TableOf({kKV8, kKV4}, {{.1, .2}});
   table.layers[0].errors[1].kl = 0.5;
   const SensitivityTable read = ReadBack(ToJson(table));
@@ -90,7 +90,7 @@ TEST(SensitivityTest, IsolatedKlIsOptional) {
   EXPECT_EQ(read.layers[0].errors[1].kl, 0.5);
 }
 
-TEST(SensitivityTest, TablesOfEarlierVersionsHaveNoMedianErrors) {
+TEST(Sensitivity, TablesOfEarlierVersionsHaveNoMedianErrors) {
   Json json = RandomJson(1);
   for (Json& layer : json["layers"]) {
     for (Json& heads : layer["per_head"]) heads.erase("e_k_median");
@@ -100,7 +100,7 @@ TEST(SensitivityTest, TablesOfEarlierVersionsHaveNoMedianErrors) {
   EXPECT_THAT(read.layers[0].errors[0].head_e_k, SizeIs(2));
 }
 
-TEST(SensitivityTest, MistakesNameFieldAndLayer) {
+TEST(Sensitivity, MistakesNameFieldAndLayer) {
   const auto reading = [](auto edit) {
     Json json = RandomJson(1);
     edit(json);
@@ -134,7 +134,7 @@ TEST(SensitivityTest, MistakesNameFieldAndLayer) {
               ThrowsMessage<Error>(HasSubstr("found the unknown key \"note\"")));
 }
 
-TEST(SensitivityTest, TableThatIsNotANumberIsNotWritten) {
+TEST(Sensitivity, TableThatIsNotANumberIsNotWritten) {
   SensitivityTable table = TableOf({kKV8}, {{std::numeric_limits<double>::quiet_NaN()}});
   EXPECT_THAT(
       [&] { ToJson(table); },
@@ -142,7 +142,7 @@ TEST(SensitivityTest, TableThatIsNotANumberIsNotWritten) {
                                      "found nan")));
 }
 
-TEST(SensitivityTest, LayerWithoutAllPairsIsNotWritten) {
+TEST(Sensitivity, LayerWithoutAllPairsIsNotWritten) {
   SensitivityTable table = TableOf({kKV8, kKV4}, {{.1, .2}});
   table.layers[0].errors.pop_back();
   EXPECT_THAT([&] { ToJson(table); },

@@ -29,7 +29,7 @@ Baseline TestBaseline(const std::string& name) {
           .measured = EvenMeasurement({0.1F, 0.2F, 0.3F})};
 }
 
-TEST(BaselineTest, OneFileServesSeveralConfigs) {
+TEST(Baseline, OneFileServesSeveralConfigs) {
   const TemporaryDirectory folder;
   const auto file = folder / "new";
   WriteBaseline(file / "b.json", TestBaseline("a"));
@@ -45,7 +45,7 @@ TEST(BaselineTest, OneFileServesSeveralConfigs) {
               ThrowsMessage<Error>(HasSubstr("found only b, a, expected one of c")));
 }
 
-TEST(BaselineTest, RefusesFilesThatAreNone) {
+TEST(Baseline, RefusesFilesThatAreNone) {
   const TemporaryDirectory folder;
   const auto file = folder / "b.json";
   const auto read = [&] { ReadBaselines(file); };
@@ -73,7 +73,7 @@ TEST(BaselineTest, RefusesFilesThatAreNone) {
   EXPECT_THAT(read, ThrowsMessage<Error>(HasSubstr("found none, expected one at least")));
 }
 
-TEST(BaselineTest, RefusesOtherInputsWithBothValues) {
+TEST(Baseline, RefusesOtherInputsWithBothValues) {
   const Baseline baseline = TestBaseline("a");
   const auto comparing = [&](auto change, ModelChange model = ModelChange::kRefuse) {
     Provenance now = baseline.run;
@@ -99,7 +99,7 @@ TEST(BaselineTest, RefusesOtherInputsWithBothValues) {
               ThrowsMessage<Error>(HasSubstr("context: found")));
 }
 
-TEST(BaselineTest, SaysWhatChanged) {
+TEST(Baseline, SaysWhatChanged) {
   const Baseline before = TestBaseline("a");
   EXPECT_THAT(ChangesOf(before, before), IsEmpty());
   Baseline after = before;

@@ -12,7 +12,7 @@ constexpr PrecisionPair kKv8{KvFormatId::kInt8, KvFormatId::kInt8};
 constexpr PrecisionPair kKv4{KvFormatId::kInt4, KvFormatId::kInt4};
 constexpr PrecisionPair kKv2{KvFormatId::kInt2, KvFormatId::kInt2};
 
-TEST(BlameTest, ReplacesWhatDiffersAndWhatIsQuantized) {
+TEST(Blame, ReplacesWhatDiffersAndWhatIsQuantized) {
   const PrecisionPlan plan{{kKv2, kKv4, kExactPair}};
   const std::vector<Replacement> replacements = ReplacementsOf(plan, {{kKv8, kKv4, kKv4}});
   ASSERT_EQ(replacements.size(), 4u);
@@ -24,7 +24,7 @@ TEST(BlameTest, ReplacesWhatDiffersAndWhatIsQuantized) {
   EXPECT_EQ(replacements[3].toward, Toward::kExact);
 }
 
-TEST(BlameTest, TheLargestDropTowardsTheBaselineIsNamed) {
+TEST(Blame, TheLargestDropTowardsTheBaselineIsNamed) {
   const PrecisionPlan plan{{kKv2, kKv2}};
   const std::vector<Replacement> replacements = ReplacementsOf(plan, {{kKv8, kKv4}});
   // Exact layer 1 drops more, but layer 0 is what changed most.
@@ -40,7 +40,7 @@ TEST(BlameTest, TheLargestDropTowardsTheBaselineIsNamed) {
   EXPECT_NEAR(blame->replaced, 0.2, 1e-7);
 }
 
-TEST(BlameTest, AnUnchangedPlanIsExplainedByTheLayerThatLosesMost) {
+TEST(Blame, AnUnchangedPlanIsExplainedByTheLayerThatLosesMost) {
   const PrecisionPlan plan{{kKv2, kKv4}};
   const std::vector<Replacement> replacements = ReplacementsOf(plan, plan);
   const std::vector<Measurement> measured = {EvenMeasurement({0.9F}), EvenMeasurement({0.3F})};
@@ -51,7 +51,7 @@ TEST(BlameTest, AnUnchangedPlanIsExplainedByTheLayerThatLosesMost) {
   EXPECT_EQ(blame->toward, Toward::kExact);
 }
 
-TEST(BlameTest, NothingIsNamedWhereNothingHelps) {
+TEST(Blame, NothingIsNamedWhereNothingHelps) {
   const PrecisionPlan plan{{kKv2}};
   const std::vector<Measurement> measured = {EvenMeasurement({1.1F})};
   EXPECT_FALSE(BestExplanation(plan, EvenMeasurement({1.0F}), ReplacementsOf(plan, plan), measured,

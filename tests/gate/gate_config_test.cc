@@ -29,7 +29,7 @@ auto ReadingWith(const std::string& pointer, const Json& value) {
   return [json] { Read(json); };
 }
 
-TEST(GateConfigTest, PathsAreRelativeToTheFile) {
+TEST(GateConfig, PathsAreRelativeToTheFile) {
   const GateConfig config = Read(ValidConfig());
   EXPECT_EQ(config.model, "model");
   EXPECT_EQ(config.prompts.files.at(0), "configs/p.jsonl");
@@ -40,7 +40,7 @@ TEST(GateConfigTest, PathsAreRelativeToTheFile) {
   EXPECT_TRUE(Read(bundled).prompts.files.empty());
 }
 
-TEST(GateConfigTest, RoundTrip) {
+TEST(GateConfig, ReadsBack) {
   Json json = ValidConfig();
   json["limits"]["relative"] = {{"kl_mean", 0.1}};
   json["tolerance"] = {{"top1_agreement", 0.01}};
@@ -53,7 +53,7 @@ TEST(GateConfigTest, RoundTrip) {
   EXPECT_EQ(written["tolerance"], json["tolerance"]);
 }
 
-TEST(GateConfigTest, RefusesWhatIsMistyped) {
+TEST(GateConfig, RefusesWhatIsMistyped) {
   EXPECT_THAT(
       ReadingWith("/extra", 1),
       ThrowsMessage<Error>(HasSubstr("configs/demo.json: found the unknown key \"extra\"")));
@@ -87,19 +87,19 @@ TEST(GateConfigTest, RefusesWhatIsMistyped) {
       ThrowsMessage<Error>(HasSubstr("\"plan\": found nothing, expected a string")));
 }
 
-TEST(GateConfigTest, RefusesLimitsThatContradictEachOther) {
+TEST(GateConfig, RefusesLimitsThatContradictEachOther) {
   EXPECT_THAT(ReadingWith("/limits/kl_p999", 0.4),
               ThrowsMessage<Error>(HasSubstr("limits: found kl_p999 0.4 below kl_mean 0.5")));
   EXPECT_NO_THROW(ReadingWith("/limits/kl_p999", 0.5)());
 }
 
-TEST(GateConfigTest, TheSchemaInTheDocumentsIsTheReaders) {
+TEST(GateConfig, TheSchemaInTheDocumentsIsTheReaders) {
   EXPECT_EQ(ReadFile(fs::path(KVTUNE_SOURCE_DIR) / "docs" / "gate_config.schema.json"),
             DumpJson(GateConfigSchema()))
       << "kvtune check --schema > docs/gate_config.schema.json";
 }
 
-TEST(GateConfigTest, TheShippedConfigsAreRead) {
+TEST(GateConfig, TheShippedConfigsAreRead) {
   int count = 0;
   for (const fs::directory_entry& entry :
        fs::directory_iterator(fs::path(KVTUNE_SOURCE_DIR) / "configs")) {

@@ -19,7 +19,7 @@ using ::testing::ThrowsMessage;
 
 Measurement ReadBack(const Json& json) { return MeasurementFromJson(JsonFields(json, "measured")); }
 
-TEST(MeasurementTest, SumsAndKeepsTheLargest) {
+TEST(Measurement, SumsAndKeepsTheLargest) {
   const PromptScore prompt = WithTailOnly({.tokens = 3,
                                            .kl_sum = 3.5,
                                            .nll_sum = 1.25,
@@ -38,7 +38,7 @@ TEST(MeasurementTest, SumsAndKeepsTheLargest) {
 }
 
 // The tails alone give what all tokens would, whichever prompts are drawn.
-TEST(MeasurementTest, PercentileOfTheTailsIsThatOfAllTokens) {
+TEST(Measurement, PercentileOfTheTailsIsThatOfAllTokens) {
   Random random(5);
   std::vector<std::vector<float>> token_kl;
   std::vector<int64_t> tokens;
@@ -62,12 +62,12 @@ TEST(MeasurementTest, PercentileOfTheTailsIsThatOfAllTokens) {
   }
 }
 
-TEST(MeasurementTest, RoundTrip) {
+TEST(Measurement, ReadsBack) {
   const Json json = ToJson(EvenMeasurement({0.1F, 0.2F}));
   EXPECT_EQ(ToJson(ReadBack(json)), json);
 }
 
-TEST(MeasurementTest, RefusesWhatCannotBe) {
+TEST(Measurement, RefusesWhatCannotBe) {
   const auto with = [](const char* key, const Json& value) {
     Json json = ToJson(EvenMeasurement({0.1F}));
     json["prompts"][0][key] = value;

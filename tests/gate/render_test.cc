@@ -56,7 +56,7 @@ GateResult NotJudged() {
           .notes = {}};
 }
 
-TEST(GateResultTest, AFailureIsOneLineWithAllThatMatters) {
+TEST(GateResult, AFailureIsOneLineWithAllThatMatters) {
   EXPECT_EQ(Sentence(Failed()),
             "kl_mean 0.25 -> 0.5, change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: "
             "with KV8 as in the "
@@ -64,7 +64,7 @@ TEST(GateResultTest, AFailureIsOneLineWithAllThatMatters) {
   EXPECT_EQ(Sentence(Passed()), "the same as the baseline");
 }
 
-TEST(GateResultTest, ABrokenLimitIsNamedWithTheChange) {
+TEST(GateResult, ABrokenLimitIsNamedWithTheChange) {
   GateResult result = Failed();
   result.blame.reset();
   result.metrics[0].limit = 0.3;
@@ -75,7 +75,7 @@ TEST(GateResultTest, ABrokenLimitIsNamedWithTheChange) {
   EXPECT_EQ(Sentence(result), "kl_mean 0.5 -> 0.5, limit 0.3");
 }
 
-TEST(GateResultTest, AFailedGateDecidesOverOneThatWasNotJudged) {
+TEST(GateResult, AFailedGateDecidesOverOneThatWasNotJudged) {
   const std::vector<GateResult> all = {Passed(), NotJudged(), Failed()};
   EXPECT_EQ(ExitCodeOf(all), ExitCode::kGateFailed);
   EXPECT_EQ(ExitCodeOf(std::span(all).first(2)), ExitCode::kError);
@@ -83,14 +83,14 @@ TEST(GateResultTest, AFailedGateDecidesOverOneThatWasNotJudged) {
   EXPECT_EQ(ExitCodeOf({}), ExitCode::kError);
 }
 
-TEST(RenderTest, Table) {
+TEST(GateReport, TableHasALineForEveryConfig) {
   const std::vector<GateResult> all = {Passed(), NotJudged()};
   const std::string table = GateTable(all, 0);
   EXPECT_THAT(table, HasSubstr("good    kl_mean    0.25   0.25"));
   EXPECT_THAT(table, HasSubstr("unread: not judged: c.json: 100% \"gone\"\n"));
 }
 
-TEST(RenderTest, Junit) {
+TEST(GateReport, JunitCountsAndEscapes) {
   const std::vector<GateResult> all = {Passed(), Failed(), NotJudged()};
   const std::string xml = GateJunit(all);
   EXPECT_THAT(
@@ -102,14 +102,14 @@ TEST(RenderTest, Junit) {
               HasSubstr("<error message=\"c.json: 100% &quot;gone&quot;\" type=\"not-judged\">"));
 }
 
-TEST(RenderTest, Markdown) {
+TEST(GateReport, MarkdownCountsThePlansThatHold) {
   const std::vector<GateResult> all = {Passed(), Failed()};
   const std::string text = GateMarkdown(all);
   EXPECT_THAT(text, StartsWith("### kvtune: 1 of 2 plans hold\n"));
   EXPECT_THAT(text, HasSubstr("| `bad\\|<&>` | failed | kl_mean"));
 }
 
-TEST(RenderTest, Annotations) {
+TEST(GateReport, AnnotationsNameWhatFailedOnly) {
   const std::vector<GateResult> all = {Passed(), Failed(), NotJudged()};
   const std::string text = GateAnnotations(all);
   EXPECT_THAT(text, Not(HasSubstr("good")));
@@ -119,7 +119,7 @@ TEST(RenderTest, Annotations) {
   EXPECT_THAT(text, HasSubstr("::c.json: 100%25 \"gone\"\n"));
 }
 
-TEST(RenderTest, JsonSaysTheExitCode) {
+TEST(GateReport, JsonSaysTheExitCode) {
   const std::vector<GateResult> all = {Failed()};
   const Json json = ToJson(all);
   EXPECT_EQ(json["passed"], false);

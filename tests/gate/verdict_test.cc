@@ -20,7 +20,7 @@ std::vector<float> Plus(const std::vector<float>& values, const std::vector<floa
   return sums;
 }
 
-TEST(VerdictTest, IdenticalNumbersAreTheSame) {
+TEST(Verdict, IdenticalNumbersAreTheSame) {
   for (const MetricVerdict& verdict :
        Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), {})) {
     EXPECT_EQ(verdict.outcome, Outcome::kSame) << MetricName(verdict.metric);
@@ -30,7 +30,7 @@ TEST(VerdictTest, IdenticalNumbersAreTheSame) {
 
 // Prompts differ eightfold, so that two independent intervals of the mean would overlap; the paired
 // one does not.
-TEST(VerdictTest, ASmallChangeOfEveryPromptIsWorse) {
+TEST(Verdict, ASmallChangeOfEveryPromptIsWorse) {
   const std::vector<float> after = Plus(kBefore, {0.02F, 0.025F, 0.02F, 0.03F, 0.02F, 0.02F});
   const MetricVerdict kl =
       Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
@@ -44,7 +44,7 @@ TEST(VerdictTest, ASmallChangeOfEveryPromptIsWorse) {
   EXPECT_EQ(back.outcome, Outcome::kBetter);
 }
 
-TEST(VerdictTest, TheSameMeanChangeOfFewPromptsIsExplained) {
+TEST(Verdict, TheSameMeanChangeOfFewPromptsIsExplained) {
   const std::vector<float> after = Plus(kBefore, {0.235F, -0.02F, -0.02F, -0.02F, -0.02F, -0.02F});
   const MetricVerdict kl =
       Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), {}), Metric::kKlMean);
@@ -54,7 +54,7 @@ TEST(VerdictTest, TheSameMeanChangeOfFewPromptsIsExplained) {
 }
 
 // Every prompt by the same amount: the interval has no width, and decides nonetheless.
-TEST(VerdictTest, WithoutVarianceTheToleranceDecides) {
+TEST(Verdict, WithoutVarianceTheToleranceDecides) {
   const auto outcome = [](float change, double tolerance) {
     const std::vector<float> before(6, 0.5F);
     const std::vector<float> after(6, 0.5F + change);
@@ -69,7 +69,7 @@ TEST(VerdictTest, WithoutVarianceTheToleranceDecides) {
   EXPECT_EQ(outcome(-0.25F, 0.24), Outcome::kBetter);
 }
 
-TEST(VerdictTest, TopOneAgreementIsWorseWhenItFalls) {
+TEST(Verdict, TopOneAgreementIsWorseWhenItFalls) {
   Measurement after = EvenMeasurement(kBefore);
   for (PromptScore& prompt : after.prompts) prompt.top1_matches = 8;
   EXPECT_EQ(Of(Judge(EvenMeasurement(kBefore), after, {}), Metric::kTop1Agreement).outcome,
@@ -78,13 +78,13 @@ TEST(VerdictTest, TopOneAgreementIsWorseWhenItFalls) {
             Outcome::kBetter);
 }
 
-TEST(VerdictTest, OneByteMoreIsWorse) {
+TEST(Verdict, OneByteMoreIsWorse) {
   const auto verdicts = Judge(EvenMeasurement(kBefore, 100), EvenMeasurement(kBefore, 101), {});
   EXPECT_EQ(Of(verdicts, Metric::kBytesPerToken).outcome, Outcome::kWorse);
   EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kSame);
 }
 
-TEST(VerdictTest, LimitsHoldWhateverTheBaselineWas) {
+TEST(Verdict, LimitsHoldWhateverTheBaselineWas) {
   VerdictOptions options;
   options.limits.absolute[Metric::kKlMean] = 0.1;
   options.limits.absolute[Metric::kTop1Agreement] = 0.95;
@@ -95,7 +95,7 @@ TEST(VerdictTest, LimitsHoldWhateverTheBaselineWas) {
   EXPECT_EQ(Of(verdicts, Metric::kBytesPerToken).outcome, Outcome::kSame);  // at the limit
 }
 
-TEST(VerdictTest, OtherTypesCompareTheMeanAlone) {
+TEST(Verdict, OtherTypesCompareTheMeanAlone) {
   const std::vector<float> after = Plus(kBefore, std::vector<float>(6, 0.05F));
   VerdictOptions options;
   options.types = TypeComparison::kOther;
@@ -109,7 +109,7 @@ TEST(VerdictTest, OtherTypesCompareTheMeanAlone) {
   EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kWorse);
 }
 
-TEST(VerdictTest, ALimitBrokenInAnotherTypeIsNotClear) {
+TEST(Verdict, ALimitBrokenInAnotherTypeIsNotClear) {
   const std::vector<float> after = Plus(kBefore, std::vector<float>(6, 0.05F));
   VerdictOptions options;
   options.types = TypeComparison::kOther;
@@ -133,7 +133,7 @@ TEST(VerdictTest, ALimitBrokenInAnotherTypeIsNotClear) {
   EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kOverLimit);
 }
 
-TEST(VerdictTest, SameSeedSameInterval) {
+TEST(Verdict, SameSeedGivesTheSameInterval) {
   const std::vector<float> after = Plus(kBefore, {0.1F, -0.02F, 0.05F, 0, 0.01F, 0.2F});
   const auto interval = [&](uint64_t seed) {
     VerdictOptions options;

@@ -58,9 +58,9 @@ void Shard(const fs::path& from, const fs::path& to, size_t shard_count) {
   WriteJsonFileAtomically(to / kIndex, index);
 }
 
-class CheckpointTest : public ::testing::Test {
+class CheckpointFolder : public ::testing::Test {
  protected:
-  CheckpointTest() {
+  CheckpointFolder() {
     WriteTinyCheckpoint({.layers = 1,
                          .hidden = 8,
                          .intermediate = 8,
@@ -99,7 +99,7 @@ class CheckpointTest : public ::testing::Test {
   TemporaryDirectory directory_;
 };
 
-TEST_F(CheckpointTest, SingleFile) {
+TEST_F(CheckpointFolder, ASingleFileIsRead) {
   const Checkpoint checkpoint(single());
   EXPECT_EQ(checkpoint.directory(), single());
   EXPECT_EQ(checkpoint.config().layer_count(), 1);
@@ -110,7 +110,7 @@ TEST_F(CheckpointTest, SingleFile) {
   EXPECT_EQ(checkpoint.Get(kNorm, {8}).bytes.size(), 32u);
 }
 
-TEST_F(CheckpointTest, ShardsHoldTheSameTensors) {
+TEST_F(CheckpointFolder, ShardsHoldTheSameTensors) {
   const Checkpoint one(single()), many(sharded());
   EXPECT_EQ(many.shard_count(), 3u);
   for (const NamedTensor& tensor : ReadTensors(single() / "model.safetensors")) {
@@ -121,12 +121,12 @@ TEST_F(CheckpointTest, ShardsHoldTheSameTensors) {
   }
 }
 
-TEST_F(CheckpointTest, AnIndexWinsOverASingleFile) {
+TEST_F(CheckpointFolder, AnIndexWinsOverASingleFile) {
   fs::copy_file(single() / "model.safetensors", sharded() / "model.safetensors");
   EXPECT_EQ(Checkpoint(sharded()).shard_count(), 3u);
 }
 
-TEST_F(CheckpointTest, MissingFilesAreNamed) {
+TEST_F(CheckpointFolder, MissingFilesAreNamed) {
   EXPECT_THAT(Opening("/nowhere/model"),
               ThrowsMessage<Error>(HasSubstr(
                   "opening the model /nowhere/model: found nothing, expected a Hugging Face "
@@ -146,7 +146,7 @@ TEST_F(CheckpointTest, MissingFilesAreNamed) {
               ThrowsMessage<Error>(HasSubstr("single: found no config.json, expected one")));
 }
 
-TEST_F(CheckpointTest, TheIndexStaysInItsDirectory) {
+TEST_F(CheckpointFolder, TheIndexStaysInItsDirectory) {
   for (const char* outside :
        {"../single/model.safetensors", "/etc/passwd", "sub/model.safetensors", "..", ""}) {
     EXPECT_THAT(OpeningWithIndex([&](Json& index) { index["weight_map"][kNorm] = outside; }),
@@ -157,7 +157,7 @@ TEST_F(CheckpointTest, TheIndexStaysInItsDirectory) {
   }
 }
 
-TEST_F(CheckpointTest, TheIndexHasToBeTrue) {
+TEST_F(CheckpointFolder, TheIndexHasToBeTrue) {
   const std::string right = ReadJsonFile(sharded() / kIndex)["weight_map"][kNorm];
   const std::string wrong = right == ShardName(0) ? ShardName(1) : ShardName(0);
   EXPECT_THAT(ReadingWithIndex([&](Json& index) { index["weight_map"][kNorm] = wrong; }, kNorm),
@@ -173,7 +173,7 @@ TEST_F(CheckpointTest, TheIndexHasToBeTrue) {
               ThrowsMessage<Error>(AllOf(HasSubstr(kIndex), HasSubstr("not valid JSON"))));
 }
 
-TEST_F(CheckpointTest, ShardsAreOpenedWhenATensorIsAskedFor) {
+TEST_F(CheckpointFolder, ShardsAreOpenedWhenATensorIsAskedFor) {
   const auto weight_map = ReadJsonFile(sharded() / kIndex)["weight_map"];
   const std::string broken = weight_map[kNorm];
   WriteFileAtomically(sharded() / broken, "");
@@ -189,7 +189,7 @@ TEST_F(CheckpointTest, ShardsAreOpenedWhenATensorIsAskedFor) {
   }
 }
 
-TEST_F(CheckpointTest, ATensorOfTwoShardsIsRefused) {
+TEST_F(CheckpointFolder, ATensorOfTwoShardsIsRefused) {
   const Json weight_map = ReadJsonFile(sharded() / kIndex)["weight_map"];
   const std::string right = weight_map[kNorm],
                     other = right == ShardName(0) ? ShardName(1) : ShardName(0);
@@ -202,7 +202,7 @@ TEST_F(CheckpointTest, ATensorOfTwoShardsIsRefused) {
                                              " too, expected it in " + right + " alone")));
 }
 
-TEST_F(CheckpointTest, TheIndexNamesATensorOnce) {
+TEST_F(CheckpointFolder, TheIndexNamesATensorOnce) {
   std::string index = ReadFile(sharded() / kIndex);
   const std::string entry = "\"model.norm.weight\":";
   index.replace(index.find(entry), entry.size(), entry + " \"model-0.safetensors\", " + entry);
@@ -211,7 +211,7 @@ TEST_F(CheckpointTest, TheIndexNamesATensorOnce) {
               ThrowsMessage<Error>(HasSubstr("found the key \"model.norm.weight\" twice")));
 }
 
-TEST_F(CheckpointTest, MissingAndMisshapenTensorsAreNamed) {
+TEST_F(CheckpointFolder, MissingAndMisshapenTensorsAreNamed) {
   const Checkpoint checkpoint(single());
   EXPECT_THAT(
       [&] {
@@ -227,11 +227,11 @@ TEST_F(CheckpointTest, MissingAndMisshapenTensorsAreNamed) {
           HasSubstr("single: tensor model.norm.weight: found the shape [8], expected [2, 4]")));
 }
 
-TEST_F(CheckpointTest, ContentHashIgnoresTheSharding) {
+TEST_F(CheckpointFolder, ContentHashIgnoresTheSharding) {
   EXPECT_EQ(Checkpoint(single()).ContentHash(), Checkpoint(sharded()).ContentHash());
 }
 
-TEST_F(CheckpointTest, ContentHashSeesEveryBitOfTheWeights) {
+TEST_F(CheckpointFolder, ContentHashSeesEveryBitOfTheWeights) {
   const std::string before = Checkpoint(single()).ContentHash();
   const fs::path weights = single() / "model.safetensors";
   std::fstream file(weights, std::ios::in | std::ios::out | std::ios::binary);
@@ -243,7 +243,7 @@ TEST_F(CheckpointTest, ContentHashSeesEveryBitOfTheWeights) {
   EXPECT_NE(Checkpoint(single()).ContentHash(), before);
 }
 
-TEST_F(CheckpointTest, ContentHashSeesNamesShapesAndConfiguration) {
+TEST_F(CheckpointFolder, ContentHashSeesNamesShapesAndConfiguration) {
   const std::string before = Checkpoint(single()).ContentHash();
   const fs::path weights = single() / "model.safetensors";
   const std::vector<NamedTensor> tensors = ReadTensors(weights);
@@ -266,7 +266,7 @@ TEST_F(CheckpointTest, ContentHashSeesNamesShapesAndConfiguration) {
   EXPECT_NE(Checkpoint(single()).ContentHash(), before);
 }
 
-TEST_F(CheckpointTest, ContentHashIgnoresWhatNothingIsComputedFrom) {
+TEST_F(CheckpointFolder, ContentHashIgnoresWhatNothingIsComputedFrom) {
   const std::string before = Checkpoint(single()).ContentHash();
   WriteFileAtomically(single() / "tokenizer.json", "{}");
   Json config = ReadJsonFile(single() / "config.json");
@@ -277,7 +277,7 @@ TEST_F(CheckpointTest, ContentHashIgnoresWhatNothingIsComputedFrom) {
   EXPECT_EQ(Checkpoint(single()).ContentHash(), before);
 }
 
-TEST_F(CheckpointTest, ContentHashCoversTypesThatTheRunnerDoesNotRead) {
+TEST_F(CheckpointFolder, ContentHashCoversTypesThatTheRunnerDoesNotRead) {
   std::vector<NamedTensor> tensors = ReadTensors(single() / "model.safetensors");
   tensors.push_back({"model.position_ids", "I64", {1}, "12345678"});
   WriteTensors(single() / "model.safetensors", tensors);
@@ -287,7 +287,7 @@ TEST_F(CheckpointTest, ContentHashCoversTypesThatTheRunnerDoesNotRead) {
   EXPECT_NE(Checkpoint(single()).ContentHash(), before);
 }
 
-TEST(ModelNameTest, IsTheDirectorysOwnName) {
+TEST(ModelName, IsTheDirectorysOwnName) {
   EXPECT_EQ(ModelName("/models/llama-3-8b/"), "llama-3-8b");
   EXPECT_EQ(ModelName("models/llama-3-8b"), "llama-3-8b");
   EXPECT_EQ(ModelName("/models/llama-3-8b/."), "llama-3-8b");

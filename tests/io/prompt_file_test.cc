@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::ThrowsMessage;
 
-class PromptFileTest : public ::testing::Test {
+class PromptFiles : public ::testing::Test {
  protected:
   std::vector<RawPrompt> Read(const std::string& name, std::string_view content) const {
     WriteFileAtomically(directory_ / name, content);
@@ -33,7 +33,7 @@ class PromptFileTest : public ::testing::Test {
   TemporaryDirectory directory_;
 };
 
-TEST_F(PromptFileTest, ReadsTextsAndTokenIds) {
+TEST_F(PromptFiles, ReadsTextsAndTokenIds) {
   const auto prompts = Read("p.jsonl", R"({"text": "first\nline", "kind": "chat"}
 {"input_ids": [3, 1, 2147483647], "text": "ids win"}
 {"text": ""})");
@@ -46,14 +46,14 @@ TEST_F(PromptFileTest, ReadsTextsAndTokenIds) {
   EXPECT_EQ(prompts[2].text, "");
 }
 
-TEST_F(PromptFileTest, BlankLinesAreSkippedButCounted) {
+TEST_F(PromptFiles, BlankLinesAreSkippedButCounted) {
   const auto prompts = Read("p.jsonl", "\n{\"text\": \"a\"}\r\n  \t\r\n\n{\"text\": \"b\"}\n");
   ASSERT_THAT(prompts, SizeIs(2));
   EXPECT_THAT(prompts[0].where, EndsWith("line 2"));
   EXPECT_THAT(prompts[1].where, EndsWith("line 5"));
 }
 
-TEST_F(PromptFileTest, AnyOtherFileIsOneDocument) {
+TEST_F(PromptFiles, AnyOtherFileIsOneDocument) {
   const auto prompts = Read("p.txt", "two\nlines, {\"text\": 1}\n");
   ASSERT_THAT(prompts, SizeIs(1));
   EXPECT_EQ(prompts[0].text, "two\nlines, {\"text\": 1}\n");
@@ -61,7 +61,7 @@ TEST_F(PromptFileTest, AnyOtherFileIsOneDocument) {
   EXPECT_TRUE(prompts[0].is_document);
 }
 
-TEST_F(PromptFileTest, LinesWithoutAPromptNameWhatTheyHave) {
+TEST_F(PromptFiles, LinesWithoutAPromptNameWhatTheyHave) {
   EXPECT_THAT(
       Reading("p.jsonl", "{\"text\": \"a\"}\n{\"question\": \"b\", \"answer\": \"c\"}"),
       ThrowsMessage<Error>(HasSubstr(
@@ -70,7 +70,7 @@ TEST_F(PromptFileTest, LinesWithoutAPromptNameWhatTheyHave) {
               ThrowsMessage<Error>(HasSubstr("line 1: found no keys, expected \"text\"")));
 }
 
-TEST_F(PromptFileTest, ChatsAreRefusedWithTheCommandThatRendersThem) {
+TEST_F(PromptFiles, ChatsAreRefusedWithTheCommandThatRendersThem) {
   EXPECT_THAT(Reading("p.jsonl", R"({"messages": [{"role": "user", "content": "hi"}]})"),
               ThrowsMessage<Error>(
                   AllOf(HasSubstr("p.jsonl, line 1: \"messages\": found a chat, expected \"text\""),
@@ -78,7 +78,7 @@ TEST_F(PromptFileTest, ChatsAreRefusedWithTheCommandThatRendersThem) {
                         EndsWith("/p.jsonl --out p.text.jsonl"))));
 }
 
-TEST_F(PromptFileTest, MistakesNameTheirLine) {
+TEST_F(PromptFiles, MistakesNameTheirLine) {
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \"b\""),
               ThrowsMessage<Error>(HasSubstr("p.jsonl, line 3: not valid JSON at line 1")));
   EXPECT_THAT(Reading("p.jsonl", "[1, 2]"),
@@ -91,7 +91,7 @@ TEST_F(PromptFileTest, MistakesNameTheirLine) {
               ThrowsMessage<Error>(HasSubstr("line 1: not valid JSON")));
 }
 
-TEST_F(PromptFileTest, TokenIdsHaveToBeIds) {
+TEST_F(PromptFiles, TokenIdsHaveToBeIds) {
   EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": [1, -2]}"),
               ThrowsMessage<Error>(HasSubstr("\"input_ids\": found -2, expected token ids")));
   EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": [2147483648]}"),
@@ -102,7 +102,7 @@ TEST_F(PromptFileTest, TokenIdsHaveToBeIds) {
               ThrowsMessage<Error>(HasSubstr("found \"1 2\", expected an array of integers")));
 }
 
-TEST_F(PromptFileTest, FilesWithoutPromptsAreRefused) {
+TEST_F(PromptFiles, FilesWithoutPromptsAreRefused) {
   for (const char* content : {"", "\n", " \t\r\n \n"}) {
     EXPECT_THAT(Reading("p.jsonl", content),
                 ThrowsMessage<Error>(

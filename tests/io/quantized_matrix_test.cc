@@ -27,9 +27,9 @@ std::string BytesOf(const std::vector<T>& values) {
 const std::string kHalf = BytesOf<uint16_t>({0x3800});  // 0.5 as F16
 
 // A checkpoint of the tensors of one module "m".
-class QuantizedMatrixTest : public ::testing::Test {
+class QuantizedMatrices : public ::testing::Test {
  protected:
-  QuantizedMatrixTest() { WriteTinyCheckpoint({.layers = 1}, directory_.path()); }
+  QuantizedMatrices() { WriteTinyCheckpoint({.layers = 1}, directory_.path()); }
 
   Checkpoint Write(const Json& settings, const std::vector<NamedTensor>& tensors) const {
     Json config = ReadJsonFile(directory_ / "config.json");
@@ -73,7 +73,7 @@ class QuantizedMatrixTest : public ::testing::Test {
 };
 
 // The table of the format (OCP 8-bit floating point, E4M3): every byte against its own reading.
-TEST_F(QuantizedMatrixTest, EveryFloat8Value) {
+TEST_F(QuantizedMatrices, EveryFloat8ValueIsDecoded) {
   std::string bytes;
   for (int i = 0; i < 256; ++i) bytes += static_cast<char>(i);
   const auto values = Dequantized(fp8_,
@@ -94,7 +94,7 @@ TEST_F(QuantizedMatrixTest, EveryFloat8Value) {
   for (size_t i = 1; i < 0x7F; ++i) EXPECT_GT(values[i], values[i - 1]) << i;
 }
 
-TEST_F(QuantizedMatrixTest, TheLastBlocksMayBeCut) {
+TEST_F(QuantizedMatrices, TheLastBlocksMayBeCut) {
   Json settings = fp8_;
   settings["weight_block_size"] = {2, 2};
   const auto values =
@@ -105,7 +105,7 @@ TEST_F(QuantizedMatrixTest, TheLastBlocksMayBeCut) {
   EXPECT_THAT(values, ElementsAre(1, 1, 2, 1, 1, 2, 3, 3, 4));
 }
 
-TEST_F(QuantizedMatrixTest, ScalesByOutputInEveryType) {
+TEST_F(QuantizedMatrices, ScalesByOutputMayHaveEveryType) {
   const NamedTensor weight = {"m.weight", "F8_E4M3", {2, 2}, std::string(4, 0x38)};
   const std::vector<NamedTensor> scales = {
       {"m.weight_scale", "F32", {2}, BytesOf<float>({0.5f, 2.0f})},
@@ -118,7 +118,7 @@ TEST_F(QuantizedMatrixTest, ScalesByOutputInEveryType) {
   }
 }
 
-TEST_F(QuantizedMatrixTest, AwqOrdersOutputsWithinAWord) {
+TEST_F(QuantizedMatrices, AwqOrdersOutputsWithinAWord) {
   // From the lowest bits on: outputs 0 2 4 6 1 3 5 7. Output i holds the value i.
   const auto values = Dequantized(
       awq_,
@@ -129,7 +129,7 @@ TEST_F(QuantizedMatrixTest, AwqOrdersOutputsWithinAWord) {
   EXPECT_THAT(values, ElementsAre(-0.5f, 0, 0.5f, 1, 1.5f, 2, 2.5f, 3));
 }
 
-TEST_F(QuantizedMatrixTest, GptqPacksInputsAndStoresZeroPointsLessOne) {
+TEST_F(QuantizedMatrices, GptqPacksInputsAndStoresZeroPointsLessOne) {
   std::vector<float> scales(16, 1.0f);
   std::fill(scales.begin() + 8, scales.end(), 10.0f);  // of the second group
   std::vector<NamedTensor> tensors = {
@@ -156,7 +156,7 @@ TEST_F(QuantizedMatrixTest, GptqPacksInputsAndStoresZeroPointsLessOne) {
       ThrowsMessage<Error>(HasSubstr("tensor m.g_idx: found the group 2, expected 0 to 1")));
 }
 
-TEST_F(QuantizedMatrixTest, Mxfp4OfExperts) {
+TEST_F(QuantizedMatrices, Mxfp4ExpertsAreDecoded) {
   const Json settings = {{"quant_method", "mxfp4"}};
   // Two experts of one row: every code in order, lower halves first, then in reverse.
   std::string blocks;
@@ -190,7 +190,7 @@ TEST_F(QuantizedMatrixTest, Mxfp4OfExperts) {
   EXPECT_THAT(FindQuantizedExperts(Write(settings, tensors), "m.down", 2, 1, 32), IsNull());
 }
 
-TEST_F(QuantizedMatrixTest, FloatsAreLeftToTheCheckpoint) {
+TEST_F(QuantizedMatrices, FloatsAreLeftToTheCheckpoint) {
   const std::vector<NamedTensor> tensors = {{"m.weight", "F32", {1, 1}, "1234"}};
   for (const Json& settings : {fp8_, awq_, gptq_}) {
     const Checkpoint checkpoint = Write(settings, tensors);
@@ -199,7 +199,7 @@ TEST_F(QuantizedMatrixTest, FloatsAreLeftToTheCheckpoint) {
   }
 }
 
-TEST_F(QuantizedMatrixTest, IgnoredModulesHaveToBeFloats) {
+TEST_F(QuantizedMatrices, IgnoredModulesHaveToBeFloats) {
   Json settings = fp8_;
   settings["modules_to_not_convert"] = {"m"};
   const Checkpoint checkpoint = Write(settings, {{"m.weight", "F8_E4M3", {1, 1}, "1"}});
@@ -212,7 +212,7 @@ TEST_F(QuantizedMatrixTest, IgnoredModulesHaveToBeFloats) {
           HasSubstr("m.weight: found the type F8_E4M3, expected F32, F16 or BF16")));
 }
 
-TEST_F(QuantizedMatrixTest, MissingAndMisshapenPartsAreNamed) {
+TEST_F(QuantizedMatrices, MissingAndMisshapenPartsAreNamed) {
   EXPECT_THAT(Finding(awq_, {}),
               ThrowsMessage<Error>(
                   HasSubstr("found neither the tensor m.qweight nor m.weight, expected one")));

@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::ThrowsMessage;
 
-class SafetensorsTest : public ::testing::Test {
+class SafetensorsFiles : public ::testing::Test {
  protected:
   std::filesystem::path path() const { return directory_ / "weights.safetensors"; }
 
@@ -41,7 +41,7 @@ std::string BytesOf(const std::vector<float>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
 }
 
-TEST_F(SafetensorsTest, GivesShapesTypesAndBytes) {
+TEST_F(SafetensorsFiles, GivesShapesTypesAndBytes) {
   WriteTensors(path(), {{"matrix", "F32", {2, 3}, BytesOf({1, 2, 3, 4, 5, 6})},
                         {"half", "F16", {2}, "abcd"},
                         {"scalar", "BF16", {}, "xy"}});
@@ -66,12 +66,12 @@ TEST_F(SafetensorsTest, GivesShapesTypesAndBytes) {
   EXPECT_EQ(file.Get("scalar").bytes.size(), 2u);
 }
 
-TEST_F(SafetensorsTest, AFileOfNoTensorsIsValid) {
+TEST_F(SafetensorsFiles, AFileOfNoTensorsIsValid) {
   WriteSafetensors(path(), "{}", "");
   EXPECT_THAT(SafetensorsFile(path()).names(), IsEmpty());
 }
 
-TEST_F(SafetensorsTest, EmptyTensorsOverlapNothing) {
+TEST_F(SafetensorsFiles, EmptyTensorsOverlapNothing) {
   // Whatever their names, empty tensors may begin where a neighbour begins or ends.
   WriteTensors(
       path(),
@@ -81,13 +81,13 @@ TEST_F(SafetensorsTest, EmptyTensorsOverlapNothing) {
   EXPECT_THAT(file.Get("a_empty").bytes, IsEmpty());
 }
 
-TEST_F(SafetensorsTest, HeadersMayBePaddedWithBlanks) {
+TEST_F(SafetensorsFiles, HeadersMayBePaddedWithBlanks) {
   WriteSafetensors(path(), R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}     )",
                    "1234");
   EXPECT_TRUE(SafetensorsFile(path()).Has("x"));
 }
 
-TEST_F(SafetensorsTest, FilesThatAreTooShortSaySo) {
+TEST_F(SafetensorsFiles, FilesThatAreTooShortSaySo) {
   EXPECT_THAT(
       [] { SafetensorsFile file("/nowhere/weights.safetensors"); },
       ThrowsMessage<Error>(HasSubstr("opening /nowhere/weights.safetensors: No such file")));
@@ -100,7 +100,7 @@ TEST_F(SafetensorsTest, FilesThatAreTooShortSaySo) {
   EXPECT_THAT(Opening(), ThrowsMessage<Error>(HasSubstr("found 7 bytes")));
 }
 
-TEST_F(SafetensorsTest, HeaderLengthsHaveToBeTrue) {
+TEST_F(SafetensorsFiles, HeaderLengthsHaveToBeTrue) {
   const auto with_length = [&](uint64_t length) {
     WriteFileAtomically(path(),
                         std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + "{}");
@@ -117,7 +117,7 @@ TEST_F(SafetensorsTest, HeaderLengthsHaveToBeTrue) {
   EXPECT_THAT(with_length(0), ThrowsMessage<Error>(HasSubstr("not valid JSON")));
 }
 
-TEST_F(SafetensorsTest, HeadersHaveToBeObjectsOfTensors) {
+TEST_F(SafetensorsFiles, HeadersHaveToBeObjectsOfTensors) {
   EXPECT_THAT(OpeningWith("{\"x\": ", 0),
               ThrowsMessage<Error>(AllOf(HasSubstr("weights.safetensors (safetensors header)"),
                                          HasSubstr("not valid JSON at line 1"))));
@@ -136,13 +136,13 @@ TEST_F(SafetensorsTest, HeadersHaveToBeObjectsOfTensors) {
               ThrowsMessage<Error>(HasSubstr("found the key \"x\" twice")));
 }
 
-TEST_F(SafetensorsTest, UnknownTypesAreRefused) {
+TEST_F(SafetensorsFiles, UnknownTypesAreRefused) {
   EXPECT_THAT(
       OpeningWith(R"({"x":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 4),
       ThrowsMessage<Error>(HasSubstr(": x: \"dtype\": found F31, expected a safetensors type")));
 }
 
-TEST_F(SafetensorsTest, TypesThatAreNotReadAreRefusedOnlyWhenAskedFor) {
+TEST_F(SafetensorsFiles, TypesThatAreNotReadAreRefusedOnlyWhenAskedFor) {
   WriteTensors(path(), {{"ids", "I64", {1}, "12345678"},
                         {"float8", "F8_E8M0", {3}, "123"},
                         {"float4", "F4", {2, 2}, "12"},
@@ -163,7 +163,7 @@ TEST_F(SafetensorsTest, TypesThatAreNotReadAreRefusedOnlyWhenAskedFor) {
               ThrowsMessage<Error>(HasSubstr("found no tensor weight")));
 }
 
-TEST_F(SafetensorsTest, OffsetsHaveToLieWithinTheData) {
+TEST_F(SafetensorsFiles, OffsetsHaveToLieWithinTheData) {
   const auto with_offsets = [&](const std::string& offsets) {
     return OpeningWith(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":)" + offsets + "}}", 8);
   };
@@ -183,7 +183,7 @@ TEST_F(SafetensorsTest, OffsetsHaveToLieWithinTheData) {
               ThrowsMessage<Error>(HasSubstr("expected an array of integers")));
 }
 
-TEST_F(SafetensorsTest, BytesHaveToMatchTheShape) {
+TEST_F(SafetensorsFiles, BytesHaveToMatchTheShape) {
   EXPECT_THAT(OpeningWith(R"({"x":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,8]}})", 8),
               ThrowsMessage<Error>(
                   HasSubstr("\"data_offsets\": found 8 bytes, expected 12 for BF16 [2, 3]")));
@@ -191,7 +191,7 @@ TEST_F(SafetensorsTest, BytesHaveToMatchTheShape) {
               ThrowsMessage<Error>(HasSubstr("\"shape\": found [3], expected whole bytes of F4")));
 }
 
-TEST_F(SafetensorsTest, ShapesWhoseProductOverflowsAreRefused) {
+TEST_F(SafetensorsFiles, ShapesWhoseProductOverflowsAreRefused) {
   const auto with_shape = [&](const std::string& shape) {
     return OpeningWith(R"({"x":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[0,4]}})", 4);
   };
@@ -205,7 +205,7 @@ TEST_F(SafetensorsTest, ShapesWhoseProductOverflowsAreRefused) {
               ThrowsMessage<Error>(HasSubstr("found [-1], expected sizes whose product fits")));
 }
 
-TEST_F(SafetensorsTest, OverlappingTensorsAreRefused) {
+TEST_F(SafetensorsFiles, OverlappingTensorsAreRefused) {
   EXPECT_THAT(OpeningWith(R"({"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]},
                               "a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
                           12),
@@ -217,7 +217,7 @@ TEST_F(SafetensorsTest, OverlappingTensorsAreRefused) {
               ThrowsMessage<Error>(HasSubstr("found the tensors a and b overlapping")));
 }
 
-TEST_F(SafetensorsTest, EveryByteHasToBelongToATensor) {
+TEST_F(SafetensorsFiles, EveryByteHasToBelongToATensor) {
   constexpr std::string_view kHeader = R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   EXPECT_THAT(
       OpeningWith(kHeader, 9),
@@ -231,7 +231,7 @@ TEST_F(SafetensorsTest, EveryByteHasToBelongToATensor) {
       ThrowsMessage<Error>(HasSubstr("found 6 bytes of data, expected 4 as its header says")));
 }
 
-TEST_F(SafetensorsTest, ADamagedFileIsReadOrRefusedButNeverMore) {
+TEST_F(SafetensorsFiles, ADamagedFileIsReadOrRefusedButNeverMore) {
   WriteTensors(path(), {{"a", "F32", {2, 2}, BytesOf({1, 2, 3, 4})}, {"b", "BF16", {3}, "abcdef"}});
   const std::string whole = ReadFile(path());
   for (size_t size = 0; size < whole.size(); ++size) {

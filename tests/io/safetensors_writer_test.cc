@@ -15,7 +15,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-TEST(SafetensorsWriterTest, ReadsBack) {
+TEST(SafetensorsWriter, ReadsBack) {
   const TemporaryDirectory directory;
   const std::filesystem::path path = directory / "scales.safetensors";
   const std::vector<Float32Tensor> tensors = {{"b", {}, {0.25f}}, {"a", {2, 1}, {3.0f, -4.5f}}};
@@ -36,7 +36,7 @@ TEST(SafetensorsWriterTest, ReadsBack) {
   EXPECT_EQ((file.Get("b").bytes.data() - file.bytes().data()) % 8, 0);
 }
 
-TEST(SafetensorsWriterTest, AFolderThatIsNotThereIsAnError) {
+TEST(SafetensorsWriter, AFolderThatIsNotThereIsAnError) {
   const TemporaryDirectory directory;
   EXPECT_THROW(WriteSafetensors(directory / "no" / "scales.safetensors", {}), Error);
 }

@@ -32,7 +32,7 @@ Json CompressedTensors(const std::string& layout, const Json& weights) {
           {"ignore", {"lm_head"}}};
 }
 
-TEST(WeightFormatTest, Float8InBlocksOrWithOneScale) {
+TEST(WeightFormat, Float8HasBlocksOrOneScale) {
   const WeightFormat blocks = Parse({{"quant_method", "fp8"},
                                      {"fmt", "e4m3"},
                                      {"weight_block_size", {128, 64}},
@@ -58,7 +58,7 @@ TEST(WeightFormatTest, Float8InBlocksOrWithOneScale) {
             WeightCoding::kFloat);
 }
 
-TEST(WeightFormatTest, AwqAndGptqInBothSpellings) {
+TEST(WeightFormat, AwqAndGptqAreReadInBothSpellings) {
   for (const Json& settings :
        {Json{{"quant_method", "awq"}, {"bits", 4}, {"group_size", 128}, {"version", "gemm"}},
         Json{{"quant_method", "awq"}, {"w_bit", 4}, {"q_group_size", 128}}}) {
@@ -73,7 +73,7 @@ TEST(WeightFormatTest, AwqAndGptqInBothSpellings) {
   EXPECT_EQ(Parse(second).zero_offset, 0);
 }
 
-TEST(WeightFormatTest, CompressedTensorsSchemes) {
+TEST(WeightFormat, CompressedTensorsSchemesAreRead) {
   const WeightFormat channel = Parse(CompressedTensors(
       "float-quantized",
       {{"num_bits", 8}, {"type", "float"}, {"strategy", "channel"}, {"symmetric", true}}));
@@ -95,7 +95,7 @@ TEST(WeightFormatTest, CompressedTensorsSchemes) {
   EXPECT_FALSE(packed.symmetric);
 }
 
-TEST(WeightFormatTest, UnknownMethodsBitsAndOptionsAreNamed) {
+TEST(WeightFormat, UnknownMethodsBitsAndOptionsAreNamed) {
   EXPECT_THAT(Parsing({{"quant_method", "bitsandbytes"}}),
               ThrowsMessage<Error>(StrEq("config.json: q: \"quant_method\": found "
                                          "\"bitsandbytes\", expected awq, compressed-tensors, "
@@ -134,7 +134,7 @@ TEST(WeightFormatTest, UnknownMethodsBitsAndOptionsAreNamed) {
               ThrowsMessage<Error>(HasSubstr("\"quant_method\": found nothing")));
 }
 
-TEST(WeightFormatTest, UnknownCompressedTensorsSchemesAreNamed) {
+TEST(WeightFormat, UnknownCompressedTensorsSchemesAreNamed) {
   const Json weights = {{"num_bits", 8}, {"type", "float"}, {"strategy", "channel"}};
   EXPECT_THAT(Parsing(CompressedTensors("nvfp4-pack-quantized", weights)),
               ThrowsMessage<Error>(HasSubstr(
@@ -165,7 +165,7 @@ TEST(WeightFormatTest, UnknownCompressedTensorsSchemesAreNamed) {
               ThrowsMessage<Error>(HasSubstr("found \"sparse-24-bitmask\", expected \"dense\"")));
 }
 
-TEST(WeightFormatTest, ModulesAreIgnoredByWholePartsOfTheirNames) {
+TEST(WeightFormat, ModulesAreIgnoredByWholePartsOfTheirNames) {
   const auto ignores = [](const char* pattern, const char* module) {
     WeightFormat format;
     format.ignored = {pattern};
@@ -186,7 +186,7 @@ TEST(WeightFormatTest, ModulesAreIgnoredByWholePartsOfTheirNames) {
       ThrowsMessage<Error>(HasSubstr("found the expression \"re:(\", expected one that compiles")));
 }
 
-TEST(WeightFormatTest, ComesFromConfigOrFromModelOptsFile) {
+TEST(WeightFormat, ComesFromConfigOrFromModelOptsFile) {
   const TemporaryDirectory directory;
   WriteJsonFileAtomically(directory / "config.json", {{"quantization_config", nullptr}});
   EXPECT_EQ(Describe(ReadWeightFormat(directory.path())), "float");

@@ -18,7 +18,7 @@ std::vector<float> RandomValues(size_t count, uint64_t seed) {
   return values;
 }
 
-TEST(FakeQuantizeRows, SmallestExampleByHand) {
+TEST(FakeQuantizeRows, AgreesWithTheSmallestExampleByHand) {
   // 2 bits: levels -2..1, scale = 3 / 3 = 1, zero = round(0 / 1) + 2 = 2, x^ = q + 2.
   const std::vector<float> row = {0, 0.4f, 0.5f, 1.5f, 2.6f, 3};
   std::vector<float> out(row.size());

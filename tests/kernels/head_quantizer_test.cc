@@ -22,7 +22,7 @@ std::vector<float> RandomValues(size_t count, uint64_t seed) {
   return values;
 }
 
-TEST(HeadArithmeticTest, FollowsTheFormatsLayout) {
+TEST(HeadArithmetic, FollowsTheFormatsLayout) {
   const HeadArithmetic q4 = HeadArithmeticOf(FormatOf(KvFormatId::kQ4_0), KvSide::kValue, 192);
   EXPECT_EQ(q4.numerics, Numerics::kGgmlQ4_0);
   EXPECT_EQ(q4.bits, 4);
@@ -37,7 +37,7 @@ TEST(HeadArithmeticTest, FollowsTheFormatsLayout) {
   EXPECT_EQ(HeadArithmeticOf(FormatOf(KvFormatId::kInt4), KvSide::kKey, 80).group, 80);
 }
 
-TEST(HeadArithmeticTest, TurboquantKeysBringTheirLevels) {
+TEST(HeadArithmetic, TurboquantKeysBringTheirLevels) {
   const HeadArithmetic key =
       HeadArithmeticOf(FormatOf(KvFormatId::kTurboquantKey3), KvSide::kKey, 64);
   const std::vector<float>& levels = LloydMaxLevels(64, 3);
@@ -45,7 +45,7 @@ TEST(HeadArithmeticTest, TurboquantKeysBringTheirLevels) {
   EXPECT_EQ(key.levels[8], 0);
 }
 
-TEST(HeadArithmeticTest, SignedRotationOfAHeadThatIsTooLargeIsRefused) {
+TEST(HeadArithmetic, SignedRotationOfAHeadThatIsTooLargeIsRefused) {
   const KvFormat& format = FormatOf(KvFormatId::kInt4PerTokenHead);
   EXPECT_EQ(HeadArithmeticOf(format, KvSide::kKey, 512).rotation_block, 512);
   try {

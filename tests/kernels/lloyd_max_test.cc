@@ -12,7 +12,7 @@ namespace {
 
 // J. Max, Quantizing for Minimum Distortion, IRE Trans. Inf. Theory 6 (1960), table I: of
 // variance 1. vLLM's trapezoidal rule has the outermost level a little nearer to 0.
-TEST(LloydMaxTest, LevelsAreThoseOfTheLiterature) {
+TEST(LloydMax, LevelsAreThoseOfTheLiterature) {
   const std::vector<double> of_8 = {0.2451, 0.7560, 1.344, 2.152};
   const std::vector<double> of_16 = {0.1284, 0.3881, 0.6568, 0.9424, 1.256, 1.618, 2.069, 2.733};
   for (const int64_t head_dim : {16, 64, 128, 256}) {
@@ -31,7 +31,7 @@ TEST(LloydMaxTest, LevelsAreThoseOfTheLiterature) {
   EXPECT_NEAR(static_cast<double>(LloydMaxLevels(1, 1)[1]), 0.79788, 1e-3);
 }
 
-TEST(LloydMaxTest, LevelsRise) {
+TEST(LloydMax, LevelsRise) {
   for (int bits = 1; bits <= 8; ++bits) {
     const std::vector<float>& levels = LloydMaxLevels(64, bits);
     ASSERT_EQ(levels.size(), size_t{1} << bits);
@@ -39,7 +39,7 @@ TEST(LloydMaxTest, LevelsRise) {
   }
 }
 
-TEST(LloydMaxTest, EveryThreadReadsTheSameLevels) {
+TEST(LloydMax, EveryThreadReadsTheSameLevels) {
   std::vector<const std::vector<float>*> seen(8);
   std::vector<std::thread> threads;
   for (size_t i = 0; i < seen.size(); ++i)

@@ -70,7 +70,7 @@ TEST(ParallelLoop, ThrowsTheErrorAfterAllHaveStopped) {
   }
 }
 
-TEST(OperatorsOnOneThreadTest, EndsWithItsScope) {
+TEST(OperatorsOnOneThread, EndsWithItsScope) {
   const int before = omp_get_max_threads();
   omp_set_num_threads(3);
   {

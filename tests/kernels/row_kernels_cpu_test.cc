@@ -107,7 +107,7 @@ Values SourceRows() {
   return source;
 }
 
-TEST(RmsNormHeadsTest, TouchesItsHeadsOnly) {
+TEST(RmsNormHeads, TouchesItsHeadsOnly) {
   const Values before = SourceRows(), weight = {1, 1, 1, 2};
   Values after = before;
   RmsNormHeads(after.data(), kHeads, weight.data(), 0);
@@ -126,7 +126,7 @@ TEST(RmsNormHeadsTest, TouchesItsHeadsOnly) {
   }
 }
 
-TEST(GatherHeadsTest, PutsTokensOfAHeadTogether) {
+TEST(GatherHeads, PutsTokensOfAHeadTogether) {
   const Values source = SourceRows();
   Values out(2 * 2 * 3 * 4);
   GatherHeads(source.data(), kHeads, 2, out.data());
@@ -141,7 +141,7 @@ TEST(GatherHeadsTest, PutsTokensOfAHeadTogether) {
   }
 }
 
-TEST(GatherHeadsTest, RotaryEmbeddingTurnsPairsOfTheFirstChannels) {
+TEST(GatherHeads, RotaryEmbeddingTurnsPairsOfTheFirstChannels) {
   const Values source = SourceRows();
   // Token 0 is not turned, token 1 by a quarter, token 2 by a half; channels 2 and 3 never.
   const Values cos = {1, 0, -1}, sin = {0, 1, 0};
@@ -184,7 +184,7 @@ void ExpectSoftmax(const Values& scores, const ScoreLayout& layout) {
   }
 }
 
-TEST(CausalSoftmaxRowsTest, SeesOnlyThePastItsWindowAndItsSink) {
+TEST(CausalSoftmaxRows, SeesOnlyThePastItsWindowAndItsSink) {
   const Values sinks = {1, -2};
   for (const int64_t window : {0, 1, 3}) {
     for (const float* head_sinks : {static_cast<const float*>(nullptr), sinks.data()}) {
@@ -194,7 +194,7 @@ TEST(CausalSoftmaxRowsTest, SeesOnlyThePastItsWindowAndItsSink) {
   ExpectSoftmax(RandomValues(8 * 70 * 70, 6), {8, 70, 70, 1, 0, 1, nullptr});  // several threads
 }
 
-TEST(CausalSoftmaxRowsTest, SurvivesLargeScores) {
+TEST(CausalSoftmaxRows, SurvivesLargeScores) {
   Values scores = {1e4f, -1e4f, 1e4f};
   CausalSoftmaxRows(scores.data(), {1, 1, 3, 3, 0, 1, nullptr});
   EXPECT_EQ(scores[0], 0.5f);

@@ -28,7 +28,7 @@ std::vector<float> RoundTrip(std::vector<float> row, Numerics numerics, int bits
 
 using Values = std::vector<float>;
 
-TEST(RowQuantizers, ByHand) {
+TEST(RowQuantizers, AgreeWithExamplesByHand) {
   // Largest 7: scale 1, levels -8..7, halves to even.
   EXPECT_EQ(RoundTrip({-7, 0.5f, 1.5f, 7}, Numerics::kKvtunerSymmetric, 4), (Values{-7, 0, 2, 7}));
   // Scale 1; the cast to int8 truncates.
@@ -67,7 +67,7 @@ TEST(RowQuantizers, ByHand) {
   EXPECT_EQ(RoundTrip({900, 17}, Numerics::kFp8E4m3, 8, 2), (Values{896, 16}));
 }
 
-TEST(RowQuantizers, TurboquantKeyByHand) {
+TEST(RowQuantizers, TurboquantKeyAgreesWithExamplesByHand) {
   const float levels[] = {-0.5f, 0.5f};
   Values row = {0.1f, 0, -0.1f, 0.9f};
   // The middle of the levels goes up. Their length is 1, so that the correction leaves it.

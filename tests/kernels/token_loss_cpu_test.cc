@@ -54,7 +54,7 @@ TEST(TokenLoss, EqualLogitsLoseExactlyNothing) {
   EXPECT_TRUE(loss.same_top1);
 }
 
-TEST(TokenLoss, SmallestExampleByHand) {
+TEST(TokenLoss, AgreesWithTheSmallestExampleByHand) {
   // p = (1/2, 1/2), q = (1/4, 3/4): KL = ln 2 - ln(3) / 2, and -log q of token 0 is ln 4.
   const std::vector<float> reference = {0, 0}, plan = {0, std::log(3.0f)};
   const TokenLoss loss = LossAgainst(reference, plan.data(), 2, 0);

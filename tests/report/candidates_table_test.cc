@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(CandidatesTableTest, SaysWhatDominatesEveryDroppedPair) {
+TEST(CandidatesTable, SaysWhatDominatesEveryDroppedPair) {
   CandidateSet candidates;
   candidates.metric = "e_o";
   candidates.bits = "effective";
@@ -25,7 +25,7 @@ TEST(CandidatesTableTest, SaysWhatDominatesEveryDroppedPair) {
       "no more error.\n");
 }
 
-TEST(CandidatesTableTest, GroupsNameTheirLayersAsRanges) {
+TEST(CandidatesTable, GroupsNameTheirLayersAsRanges) {
   LayerGroups groups;
   groups.groups = {{.layers = {0, 1, 2, 5}, .candidates = {kKV8, kKV4}},
                    {.layers = {3, 4}, .candidates = {kKV8, kKV4, kKV2}}};
@@ -36,7 +36,7 @@ TEST(CandidatesTableTest, GroupsNameTheirLayersAsRanges) {
             "2 groups, 6 plans.\n");
 }
 
-TEST(CandidatesTableTest, SensitivityHasAColumnAPair) {
+TEST(CandidatesTable, SensitivityHasAColumnAPair) {
   SensitivityTable table;
   table.pairs = {kKV8, kKV4};
   LayerSensitivity layer;

@@ -27,7 +27,7 @@ FragileLayer Fragile(size_t index, KvFormatId needed) {
                      FragilityCause::kKeyBias}};
 }
 
-TEST(DiagnosisTextTest, SentenceNamesLayersByNeed) {
+TEST(DiagnosisText, SentenceNamesLayersByNeed) {
   Diagnosis diagnosis = SafeDiagnosis();
   diagnosis.fragile = {Fragile(0, KvFormatId::kInt8), Fragile(27, KvFormatId::kInt8)};
   EXPECT_EQ(DiagnosisSentence(diagnosis),
@@ -42,13 +42,13 @@ TEST(DiagnosisTextTest, SentenceNamesLayersByNeed) {
             "int4 keys are not safe in every layer (attention output error up to 0.300).\n");
 }
 
-TEST(DiagnosisTextTest, SaysThatNothingStandsOut) {
+TEST(DiagnosisText, SaysThatNothingStandsOut) {
   EXPECT_EQ(DiagnosisText(SafeDiagnosis(), 0),
             "No layer stands out; int4 keys are safe (attention output error up to 0.072).\n");
   EXPECT_EQ(DiagnosisText({}, 0), "");
 }
 
-TEST(DiagnosisTextTest, ARowForEveryFragileLayerAndOneForTheOthers) {
+TEST(DiagnosisText, ARowForEveryFragileLayerAndOneForTheOthers) {
   Diagnosis diagnosis = SafeDiagnosis();
   diagnosis.fragile = {Fragile(3, KvFormatId::kInt8)};
   EXPECT_EQ(DiagnosisText(diagnosis, 0),

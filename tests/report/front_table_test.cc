@@ -35,7 +35,7 @@ void AddHeldOut(ScoredPlan& plan, double kl) {
   plan.held_out->score.kl_mean = kl;
 }
 
-TEST(FrontTableTest, ComparesAtEqualOrFewerBytes) {
+TEST(FrontTable, ComparesAtEqualOrFewerBytes) {
   const ParetoFront front = SmallFront();
   const std::vector<UniformComparison> comparisons = CompareWithUniform(front);
   ASSERT_EQ(comparisons.size(), 2u);
@@ -44,7 +44,7 @@ TEST(FrontTableTest, ComparesAtEqualOrFewerBytes) {
   EXPECT_EQ(comparisons[1].beaten_by, nullptr);
 }
 
-TEST(FrontTableTest, PagePaddingIsSaidWhereThereIsSome) {
+TEST(FrontTable, PagePaddingIsSaidWhereThereIsSome) {
   ParetoFront front = SmallFront();
   front.run.target = "vllm";
   EXPECT_EQ(PaddingSentence(front), "");
@@ -68,13 +68,13 @@ TEST(FrontTableTest, PagePaddingIsSaidWhereThereIsSome) {
             "500 bytes per token, not 400.\n");
 }
 
-TEST(FrontTableTest, MorePlansWithMoreBytesDoNotBeat) {
+TEST(FrontTable, MorePlansWithMoreBytesDoNotBeat) {
   ParetoFront front = SmallFront();
   front.plans[0].cost.bytes_per_token = 421;
   EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
 }
 
-TEST(FrontTableTest, PlansCloserThanTheNoiseFloorAreTies) {
+TEST(FrontTable, PlansCloserThanTheNoiseFloorAreTies) {
   ParetoFront front = SmallFront();
   front.plans.insert(front.plans.begin(), PlanOf("p9", "KV8", 800, 0.004));
   EXPECT_EQ(SmallestTie(front, front.plans[0]), nullptr);  // no floor is known
@@ -93,7 +93,7 @@ TEST(FrontTableTest, PlansCloserThanTheNoiseFloorAreTies) {
   EXPECT_EQ(TieSentence(front), "");
 }
 
-TEST(FrontTableTest, AUniformPlanIsNotBeatenByLessThanTheNoiseFloor) {
+TEST(FrontTable, AUniformPlanIsNotBeatenByLessThanTheNoiseFloor) {
   ParetoFront front = SmallFront();  // 0.04 against 0.01
   front.run.noise_floor = 0.029;
   EXPECT_NE(CompareWithUniform(front)[0].beaten_by, nullptr);
@@ -101,19 +101,19 @@ TEST(FrontTableTest, AUniformPlanIsNotBeatenByLessThanTheNoiseFloor) {
   EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
 }
 
-TEST(FrontTableTest, SentenceCountsAndMeasures) {
+TEST(FrontTable, SentenceCountsAndMeasures) {
   EXPECT_EQ(UniformSentence(SmallFront()),
             "Layer-wise plans beat 1 of 2 uniform plans at equal or fewer bytes: the KL of the "
             "uniform plan is 4 times as high.\n");
 }
 
-TEST(FrontTableTest, SentenceSaysWhenTheFrontBeatsNone) {
+TEST(FrontTable, SentenceSaysWhenTheFrontBeatsNone) {
   ParetoFront front = SmallFront();
   front.plans = {front.plans[1]};
   EXPECT_THAT(UniformSentence(front), HasSubstr("beats any of the 2 uniform plans"));
 }
 
-TEST(FrontTableTest, HeldOutScoresDecideWhereAllHaveThem) {
+TEST(FrontTable, HeldOutScoresDecideWhereAllHaveThem) {
   ParetoFront front = SmallFront();
   AddHeldOut(front.plans[0], 0.08);  // worse than KV4 on prompts that it was not chosen on
   AddHeldOut(front.plans[1], 0.5);
@@ -124,7 +124,7 @@ TEST(FrontTableTest, HeldOutScoresDecideWhereAllHaveThem) {
   EXPECT_THAT(UniformSentence(front), HasSubstr("(by held-out KL)"));
 }
 
-TEST(FrontTableTest, TableListsEveryPlanOnce) {
+TEST(FrontTable, TableListsEveryPlanOnce) {
   const std::string table = FrontTable(SmallFront(), 0);
   EXPECT_THAT(table, HasSubstr("\nKV4   uniform < p00 "));
   EXPECT_THAT(table, HasSubstr("\np00 "));
@@ -133,13 +133,13 @@ TEST(FrontTableTest, TableListsEveryPlanOnce) {
   EXPECT_LT(table.find("\nKV4 "), table.find("\np00 "));
 }
 
-TEST(FrontTableTest, UniformPlansOfTheFrontDoNotCountAsFound) {
+TEST(FrontTable, UniformPlansOfTheFrontDoNotCountAsFound) {
   ParetoFront front = SmallFront();
   front.plans[0].plan = front.plans[1].plan;
   EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
 }
 
-TEST(FrontTableTest, NarrowTerminalsGetFewerColumns) {
+TEST(FrontTable, NarrowTerminalsGetFewerColumns) {
   ParetoFront front = SmallFront();
   for (ScoredPlan& plan : front.plans) AddHeldOut(plan, 0.02);
   for (ScoredPlan& plan : front.uniform) AddHeldOut(plan, 0.02);
@@ -150,14 +150,14 @@ TEST(FrontTableTest, NarrowTerminalsGetFewerColumns) {
   EXPECT_LT(narrow.find('\n'), 81u);
 }
 
-TEST(FrontTableTest, HeldOutColumnOnlyWhereThereIsOne) {
+TEST(FrontTable, HeldOutColumnOnlyWhereThereIsOne) {
   ParetoFront front = SmallFront();
   EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("held-out")));
   AddHeldOut(front.plans[0], 0.02);
   EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04]"));
 }
 
-TEST(FrontTableTest, HeldOutLossThatLeavesTheCalibrationIntervalIsMarked) {
+TEST(FrontTable, HeldOutLossThatLeavesTheCalibrationIntervalIsMarked) {
   ParetoFront front = SmallFront();
   AddHeldOut(front.plans[0], 0.02);
   front.plans[0].calibration_interval = Interval{0.01, 0.02};
@@ -166,7 +166,7 @@ TEST(FrontTableTest, HeldOutLossThatLeavesTheCalibrationIntervalIsMarked) {
   EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04] !"));
 }
 
-TEST(FrontTableTest, SearchSentencesSayWhatWasDone) {
+TEST(FrontTable, SearchSentencesSayWhatWasDone) {
   ParetoFront front = SmallFront();
   EXPECT_EQ(SearchSentences(front), "");
   front.search = SearchSummary{.algorithm = "nsga2",

@@ -5,7 +5,7 @@
 namespace kvtune {
 namespace {
 
-TEST(TextTableTest, AlignsColumns) {
+TEST(TextTable, AlignsColumns) {
   TextTable table({{"plan", Align::kLeft}, {"bytes", Align::kRight}, {"layers", Align::kLeft}});
   table.AddRow({"p00", "2176", "KV8"});
   table.AddRow({"exact", "8", "exact"});
@@ -15,13 +15,13 @@ TEST(TextTableTest, AlignsColumns) {
             "exact      8  exact\n");
 }
 
-TEST(TextTableTest, LastColumnMayBeRightAligned) {
+TEST(TextTable, LastColumnMayBeRightAligned) {
   TextTable table({{"layer", Align::kRight}, {"KV8", Align::kRight}});
   table.AddRow({"0", "0.0123"});
   EXPECT_EQ(table.Render(0), "layer     KV8\n    0  0.0123\n");
 }
 
-TEST(TextTableTest, WrapsTheLastColumnBelowItself) {
+TEST(TextTable, WrapsTheLastColumnBelowItself) {
   TextTable table({{"plan", Align::kLeft}, {"layers", Align::kLeft}});
   table.AddRow({"p00", "KV4;0:KV8;26-27:K8V4;30:KV2"});
   EXPECT_EQ(table.Render(22),
@@ -31,13 +31,13 @@ TEST(TextTableTest, WrapsTheLastColumnBelowItself) {
             "      30:KV2\n");
 }
 
-TEST(TextTableTest, DoesNotWrapWhereNothingWouldFit) {
+TEST(TextTable, DoesNotWrapWhereNothingWouldFit) {
   TextTable table({{"plan", Align::kLeft}, {"layers", Align::kLeft}});
   table.AddRow({"p00", "KV4;0:KV8;26-27:K8V4"});
   EXPECT_EQ(table.Render(10), "plan  layers\np00   KV4;0:KV8;26-27:K8V4\n");
 }
 
-TEST(TextTableTest, CountsCodePoints) {
+TEST(TextTable, CountsCodePoints) {
   EXPECT_EQ(DisplayWidth("KL"), 2u);
   EXPECT_EQ(DisplayWidth("Übergröße"), 9u);
   EXPECT_EQ(DisplayWidth("e\u0301"), 1u);

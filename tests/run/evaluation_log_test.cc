@@ -66,7 +66,7 @@ std::string FrontText(const SearchResult& result) {
   return DumpJson(ToJson(front));
 }
 
-TEST(EvaluationLogTest, ScoresReadBackBitForBit) {
+TEST(EvaluationLog, ScoresReadBackBitForBit) {
   const TemporaryDirectory directory;
   const auto path = directory / "evaluations.jsonl";
   FakeEvaluator fake({1.0 / 3, 0.1});
@@ -94,7 +94,7 @@ TEST(EvaluationLogTest, ScoresReadBackBitForBit) {
   }
 }
 
-TEST(EvaluationLogTest, NoFileIsAnEmptyLog) {
+TEST(EvaluationLog, NoFileIsAnEmptyLog) {
   const TemporaryDirectory directory;
   EXPECT_THAT(ReadEvaluationLog(directory / "none.jsonl", 2).evaluations, IsEmpty());
   const EvaluationLog log(directory / "none.jsonl", 2);
@@ -102,7 +102,7 @@ TEST(EvaluationLogTest, NoFileIsAnEmptyLog) {
   EXPECT_FALSE(std::filesystem::exists(directory / "none.jsonl"));
 }
 
-TEST(EvaluationLogTest, BatchesGoOnWhereTheyStopped) {
+TEST(EvaluationLog, BatchesGoOnWhereTheyStopped) {
   const TemporaryDirectory directory;
   const auto path = directory / "evaluations.jsonl";
   FakeEvaluator fake({1, 1});
@@ -113,7 +113,7 @@ TEST(EvaluationLogTest, BatchesGoOnWhereTheyStopped) {
   EXPECT_EQ(ReadEvaluationLog(path, 2).batch_count, 3);
 }
 
-TEST(EvaluationLogTest, CutAnywhereKeepsWholeBatchesOnly) {
+TEST(EvaluationLog, CutAnywhereKeepsWholeBatchesOnly) {
   const TemporaryDirectory directory;
   const auto path = directory / "evaluations.jsonl";
   FakeEvaluator fake({1, 1});
@@ -140,7 +140,7 @@ TEST(EvaluationLogTest, CutAnywhereKeepsWholeBatchesOnly) {
   }
 }
 
-TEST(EvaluationLogTest, InterruptedSearchGivesTheSameFrontAndTheSameLog) {
+TEST(EvaluationLog, InterruptedSearchGivesTheSameFrontAndTheSameLog) {
   const TemporaryDirectory directory;
   const auto path = directory / "evaluations.jsonl";
   LoggedSearch whole(path);
@@ -163,7 +163,7 @@ TEST(EvaluationLogTest, InterruptedSearchGivesTheSameFrontAndTheSameLog) {
   }
 }
 
-TEST(EvaluationLogTest, StoppedSearchIsContinued) {
+TEST(EvaluationLog, StoppedSearchIsContinued) {
   const TemporaryDirectory directory;
   const std::string expected =
       FrontText(LoggedSearch(directory / "whole.jsonl").Run(SmallSearch()));
@@ -179,9 +179,9 @@ TEST(EvaluationLogTest, StoppedSearchIsContinued) {
   EXPECT_EQ(ReadFile(directory / "parts.jsonl"), ReadFile(directory / "whole.jsonl"));
 }
 
-class DamagedLogTest : public ::testing::Test {
+class DamagedLog : public ::testing::Test {
  protected:
-  DamagedLogTest() : path_(directory_ / "evaluations.jsonl") {
+  DamagedLog() : path_(directory_ / "evaluations.jsonl") {
     FakeEvaluator fake({1, 1});
     for (const PrecisionPair pair : {kKV8, kKV4, kKV2}) {
       const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(pair, 2)};
@@ -202,7 +202,7 @@ class DamagedLogTest : public ::testing::Test {
   std::string text_;
 };
 
-TEST_F(DamagedLogTest, CorruptLineInTheMiddleNamesItsNumber) {
+TEST_F(DamagedLog, CorruptLineInTheMiddleNamesItsNumber) {
   std::string damaged = text_;
   damaged[LineStart(2) + 60] ^= 1;
   Write(damaged);
@@ -212,7 +212,7 @@ TEST_F(DamagedLogTest, CorruptLineInTheMiddleNamesItsNumber) {
                                          "expected one as kvtune wrote it")));
 }
 
-TEST_F(DamagedLogTest, CorruptLastLineIsLeftOutAndCutOff) {
+TEST_F(DamagedLog, CorruptLastLineIsLeftOutAndCutOff) {
   std::string damaged = text_;
   damaged[LineStart(3) + 60] ^= 1;
   Write(damaged);
@@ -220,14 +220,14 @@ TEST_F(DamagedLogTest, CorruptLastLineIsLeftOutAndCutOff) {
   EXPECT_EQ(ReadFile(path_), text_.substr(0, LineStart(3)));
 }
 
-TEST_F(DamagedLogTest, LineThatIsGoneIsMissed) {
+TEST_F(DamagedLog, LineThatIsGoneIsMissed) {
   Write(text_.substr(0, LineStart(2)) + text_.substr(LineStart(3)));
   EXPECT_THAT(
       [&] { ReadEvaluationLog(path_, 2); },
       ThrowsMessage<Error>(HasSubstr("line 2: found batch 2 of 1 plans, expected batch 1")));
 }
 
-TEST_F(DamagedLogTest, LogOfAnotherModelIsRefused) {
+TEST_F(DamagedLog, LogOfAnotherModelIsRefused) {
   EXPECT_THAT([&] { ReadEvaluationLog(path_, 3); },
               ThrowsMessage<Error>(HasSubstr("line 1: \"layers\": found 2 layers, expected 3")));
 }

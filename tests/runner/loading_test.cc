@@ -57,7 +57,7 @@ struct Copy {
   TemporaryDirectory directory;
 };
 
-TEST(LoadingTest, AStoredHeadComesBeforeATiedOne) {
+TEST(Loading, AStoredHeadComesBeforeATiedOne) {
   const TemporaryDirectory untied;
   WriteTinyCheckpoint({.tied = false}, untied.path());
   const std::vector<float> expected = LogitsOf(untied.path());
@@ -83,7 +83,7 @@ TEST(LoadingTest, AStoredHeadComesBeforeATiedOne) {
   EXPECT_EQ(LogitsOf(head_alone.directory.path()), tied);
 }
 
-TEST(LoadingTest, NamesOfOtherPlaces) {
+TEST(Loading, NamesOfOtherPlaces) {
   const TemporaryDirectory plain;
   WriteTinyCheckpoint({.tied = false}, plain.path());
   const std::vector<float> expected = LogitsOf(plain.path());
@@ -107,7 +107,7 @@ TEST(LoadingTest, NamesOfOtherPlaces) {
 }
 
 // Rotary tables are as long as the prompts: of this context they would take 64 GB.
-TEST(LoadingTest, AContextThatNoPromptFillsCostsNothing) {
+TEST(Loading, AContextThatNoPromptFillsCostsNothing) {
   const TemporaryDirectory narrow, wide;
   WriteTinyCheckpoint({}, narrow.path());
   WriteTinyCheckpoint({.context = 1'000'000'000}, wide.path());

@@ -79,7 +79,7 @@ struct DecodingCase {
 
 class ParallelEqualsDecoding : public ::testing::TestWithParam<DecodingCase> {};
 
-TEST_P(ParallelEqualsDecoding, OnEveryPosition) {
+TEST_P(ParallelEqualsDecoding, HoldsAtEveryPosition) {
   const DecodingCase& test_case = GetParam();
   const Tiny tiny(test_case.model);
   const auto runner = tiny.Runner(test_case.prefill, kFloat64);

@@ -23,7 +23,7 @@ const LayerLosses kLosses = {{kKV8, kKV4, kKV2}, {{1, 3, 9}, {2, 4, 5}, {1, 4, 2
 
 // The group of two layers saves 128 bytes for a loss of 5 on its first step, the other one 64
 // for 2.
-TEST(AdditivePlansTest, GreedyTakesTheCheapestStepFirst) {
+TEST(AdditivePlans, GreedyTakesTheCheapestStepFirst) {
   const Genome genome(TwoGroups());
   const std::vector<PrecisionPlan> plans = GreedyPlans(genome, kLosses, FakeCost);
   ASSERT_THAT(plans, SizeIs(4));
@@ -33,7 +33,7 @@ TEST(AdditivePlansTest, GreedyTakesTheCheapestStepFirst) {
   EXPECT_THAT(plans[3].layers, ElementsAre(kKV2, kKV4, kKV2));
 }
 
-TEST(AdditivePlansTest, AdditiveFrontIsTheEnumeratedOne) {
+TEST(AdditivePlans, AdditiveFrontIsTheEnumeratedOne) {
   const Genome genome(TwoGroups());
   std::vector<PrecisionPlan> all;
   std::vector<Objectives> objectives;
@@ -60,7 +60,7 @@ std::vector<PrecisionPlan> Enumerated(const Genome& genome, const LayerLosses& l
   return front;
 }
 
-TEST(AdditivePlansTest, FrontOfEveryShapeIsTheEnumeratedOne) {
+TEST(AdditivePlans, FrontOfEveryShapeIsTheEnumeratedOne) {
   // What a layer loses is what its keys and its values do.
   LayerLosses losses = {{kKV8, kK8V4, kK4V8, kKV4}, {}};
   for (const double weight : {1.0, 7.0, 3.0}) {
@@ -82,7 +82,7 @@ TEST(AdditivePlansTest, FrontOfEveryShapeIsTheEnumeratedOne) {
   }
 }
 
-TEST(AdditivePlansTest, SensitivitiesAreTheTablesErrors) {
+TEST(AdditivePlans, SensitivitiesAreTheTablesErrors) {
   const LayerLosses losses = SensitivityLosses(TableOf({kKV8, kKV4}, {{1, 2}, {3, 4}}));
   EXPECT_THAT(losses.losses, ElementsAre(ElementsAre(1, 2), ElementsAre(3, 4)));
 }

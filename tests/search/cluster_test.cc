@@ -35,22 +35,22 @@ CandidateSet Keeping(const SensitivityTable& table,
   return candidates;
 }
 
-TEST(DbscanTest, ChainsOfNeighboursAreOneClusterAndLonelyPointsNoise) {
+TEST(Dbscan, ChainsOfNeighboursAreOneClusterAndLonelyPointsNoise) {
   const std::vector<std::vector<double>> points = {{0.0}, {5.0}, {0.9}, {1.8}, {9.0}, {5.5}};
   EXPECT_THAT(Dbscan(points, 1.0, 2), ElementsAre(0, 1, 0, 0, kNoise, 1));
 }
 
-TEST(DbscanTest, BorderPointIsReachedButDoesNotExtend) {
+TEST(Dbscan, BorderPointIsReachedButDoesNotExtend) {
   // With 3 samples only 1.0 is a core point; 0.0 and 2.0 are on its border, 3.0 is beyond it.
   const std::vector<std::vector<double>> points = {{0.0}, {1.0}, {2.0}, {3.1}};
   EXPECT_THAT(Dbscan(points, 1.0, 3), ElementsAre(0, 0, 0, kNoise));
 }
 
-TEST(DbscanTest, DistanceEqualToTheRadiusIsNear) {
+TEST(Dbscan, DistanceEqualToTheRadiusIsNear) {
   EXPECT_THAT(Dbscan(std::vector<std::vector<double>>{{0, 0}, {3, 4}}, 5.0, 2), ElementsAre(0, 0));
 }
 
-TEST(ClusterTest, LayersWithTheSameCandidatesAndNearErrorsShareAGroup) {
+TEST(Cluster, LayersWithTheSameCandidatesAndNearErrorsShareAGroup) {
   const SensitivityTable table =
       TableOf({kKV8, kKV4}, {{.01, .20}, {.01, .50}, {.01, .21}, {.01, .51}, {.01, .90}});
   const std::vector<PrecisionPair> both = {kKV8, kKV4};
@@ -60,20 +60,20 @@ TEST(ClusterTest, LayersWithTheSameCandidatesAndNearErrorsShareAGroup) {
   EXPECT_EQ(groups.run.layer_count(), 5);
 }
 
-TEST(ClusterTest, DifferentCandidatesAreNeverMixed) {
+TEST(Cluster, DifferentCandidatesAreNeverMixed) {
   const SensitivityTable table = TableOf({kKV8, kKV4}, {{.01, .2}, {.01, .2}, {.01, .2}});
   const LayerGroups groups =
       Cluster(Keeping(table, {{kKV8, kKV4}, {kKV8}, {kKV8, kKV4}}), table, {});
   EXPECT_THAT(LayersOf(groups), ElementsAre(Layers{0, 2}, Layers{1}));
 }
 
-TEST(ClusterTest, ErrorsOfDroppedPairsDoNotSeparateLayers) {
+TEST(Cluster, ErrorsOfDroppedPairsDoNotSeparateLayers) {
   const SensitivityTable table = TableOf({kKV8, kKV2}, {{.01, .2}, {.01, .9}});
   const LayerGroups groups = Cluster(Keeping(table, {{kKV8}, {kKV8}}), table, {});
   EXPECT_THAT(LayersOf(groups), ElementsAre(Layers{0, 1}));
 }
 
-TEST(ClusterTest, NoClusterIsOneGroupALayer) {
+TEST(Cluster, NoClusterIsOneGroupALayer) {
   const SensitivityTable table = TableOf({kKV8}, {{.1}, {.1}});
   ClusterOptions options;
   options.no_cluster = true;
@@ -81,7 +81,7 @@ TEST(ClusterTest, NoClusterIsOneGroupALayer) {
               ElementsAre(Layers{0}, Layers{1}));
 }
 
-TEST(ClusterTest, CapMergesTheClosestGroupsOfEqualCandidatesFirst) {
+TEST(Cluster, CapMergesTheClosestGroupsOfEqualCandidatesFirst) {
   // Layer 3 is nearest to layer 2 in errors, but keeps other pairs.
   const SensitivityTable table =
       TableOf({kKV8, kKV4, kKV2}, {{.01, .1, .9}, {.01, .3, .9}, {.01, .8, .9}, {.01, .8, .9}});
@@ -100,7 +100,7 @@ TEST(ClusterTest, CapMergesTheClosestGroupsOfEqualCandidatesFirst) {
   EXPECT_EQ(one.groups[0].candidates, two);
 }
 
-TEST(ClusterTest, CapWithNothingInCommonIsAnError) {
+TEST(Cluster, CapWithNothingInCommonIsAnError) {
   const SensitivityTable table = TableOf({kKV8, kKV4}, {{.1, .2}, {.1, .2}});
   ClusterOptions options;
   options.max_groups = 1;
@@ -112,7 +112,7 @@ TEST(ClusterTest, CapWithNothingInCommonIsAnError) {
                                  "expected to reach at most 1 groups")));
 }
 
-TEST(ClusterTest, CandidatesOfAnotherTableAreRefused) {
+TEST(Cluster, CandidatesOfAnotherTableAreRefused) {
   const SensitivityTable table = TableOf({kKV8}, {{.1}, {.1}});
   EXPECT_THAT([&] { Cluster(Keeping(table, {{kKV8}}), table, {}); },
               ThrowsMessage<Error>(HasSubstr("found candidates of 1 layers, expected 2")));
@@ -123,7 +123,7 @@ TEST(ClusterTest, CandidatesOfAnotherTableAreRefused) {
       ThrowsMessage<Error>(HasSubstr("found the candidate KV4")));
 }
 
-TEST(ClusterTest, OptionsOutOfRangeAreRefused) {
+TEST(Cluster, OptionsOutOfRangeAreRefused) {
   const SensitivityTable table = TableOf({kKV8}, {{.1}});
   const CandidateSet candidates = Keeping(table, {{kKV8}});
   ClusterOptions options;
@@ -140,7 +140,7 @@ TEST(ClusterTest, OptionsOutOfRangeAreRefused) {
               ThrowsMessage<Error>(HasSubstr("found a cap of -1 groups")));
 }
 
-TEST(ClusterTest, GroupsPartitionTheLayersWithCandidatesOfAllMembers) {
+TEST(Cluster, GroupsPartitionTheLayersWithCandidatesOfAllMembers) {
   for (uint64_t seed = 0; seed < 30; ++seed) {
     Random random(seed);
     const SensitivityTable table = RandomTable(random, 12);

@@ -45,7 +45,7 @@ std::vector<size_t> Named(const Diagnosis& diagnosis) {
   return layers;
 }
 
-TEST(DiagnoseTest, NamesLayerNeedAndCauses) {
+TEST(Diagnose, NamesLayerNeedAndCauses) {
   std::vector<LayerKeys> layers(5, kOrdinary);
   layers[0] = {{0.9, 0.5, 0.03}, {1, 0.9, 0.05}, 30, 600};
   layers[3] = {{0.9, 0.4, 0.07}, {1, 0.9, 0.2}, 2, 21};
@@ -67,7 +67,7 @@ TEST(DiagnoseTest, NamesLayerNeedAndCauses) {
               ElementsAre(FragilityCause::kKeyError, FragilityCause::kOutputError));
 }
 
-TEST(DiagnoseTest, LayersThatAreAlikeAreNotNamed) {
+TEST(Diagnose, LayersThatAreAlikeAreNotNamed) {
   std::vector<LayerKeys> layers(8, kOrdinary);
   for (size_t i = 0; i < layers.size(); ++i) {
     const double factor = 1 + 0.1 * static_cast<double>(i);  // at most 1.7
@@ -77,7 +77,7 @@ TEST(DiagnoseTest, LayersThatAreAlikeAreNotNamed) {
   EXPECT_THAT(Diagnose(TableOfKeys(layers)).fragile, IsEmpty());
 }
 
-TEST(DiagnoseTest, WidelySpreadLayersHaveNoOutliers) {
+TEST(Diagnose, WidelySpreadLayersHaveNoOutliers) {
   std::vector<LayerKeys> layers;
   for (const double factor : {0.25, 0.5, 1.0, 2.0, 3.5}) {
     layers.push_back({{0.5, 0.05 * factor, 0.01}, {0.6, 0.1 * factor, 0.006}});
@@ -85,7 +85,7 @@ TEST(DiagnoseTest, WidelySpreadLayersHaveNoOutliers) {
   EXPECT_THAT(Diagnose(TableOfKeys(layers)).fragile, IsEmpty());
 }
 
-TEST(DiagnoseTest, LargeChannelsThatCostNothingAreNotNamed) {
+TEST(Diagnose, LargeChannelsThatCostNothingAreNotNamed) {
   std::vector<LayerKeys> layers(5, kOrdinary);
   layers[2].outlier_ratio = 100;
   layers[2].bias_norm = 1000;
@@ -95,7 +95,7 @@ TEST(DiagnoseTest, LargeChannelsThatCostNothingAreNotNamed) {
   EXPECT_THAT(Diagnose(TableOfKeys(layers)).fragile, IsEmpty());
 }
 
-TEST(DiagnoseTest, AnOutputErrorAloneIsEnough) {
+TEST(Diagnose, AnOutputErrorAloneIsEnough) {
   std::vector<LayerKeys> layers(5, kOrdinary);
   layers[2].output_error = {0.9, 0.3, 0.02};
   const Diagnosis diagnosis = Diagnose(TableOfKeys(layers));
@@ -103,13 +103,13 @@ TEST(DiagnoseTest, AnOutputErrorAloneIsEnough) {
   EXPECT_THAT(diagnosis.fragile[0].causes, ElementsAre(FragilityCause::kOutputError));
 }
 
-TEST(DiagnoseTest, HalfOfTheLayersCanBeNamed) {
+TEST(Diagnose, HalfOfTheLayersCanBeNamed) {
   std::vector<LayerKeys> layers(6, kOrdinary);
   for (const size_t i : {1, 2, 5}) layers[i] = {{0.9, 0.5, 0.03}, {1, 0.9, 0.05}};
   EXPECT_THAT(Named(Diagnose(TableOfKeys(layers))), ElementsAre(1, 2, 5));
 }
 
-TEST(DiagnoseTest, TheSafeFormatIsTheCheapestThatTheTypicalLayerBears) {
+TEST(Diagnose, TheSafeFormatIsTheCheapestThatTheTypicalLayerBears) {
   const std::vector<LayerKeys> coarse(3, {{0.2, 0.06, 0.006}, {0.6, 0.1, 0.006}});
   EXPECT_EQ(Diagnose(TableOfKeys(coarse)).safe_key, KvFormatId::kInt2);
   const std::vector<LayerKeys> hopeless(3, {{0.9, 0.8, 0.7}, {0.6, 0.1, 0.006}});
@@ -118,20 +118,20 @@ TEST(DiagnoseTest, TheSafeFormatIsTheCheapestThatTheTypicalLayerBears) {
   EXPECT_FALSE(diagnosis.is_safe);
 }
 
-TEST(DiagnoseTest, MeasuresKeysWithTheBestValues) {
+TEST(Diagnose, MeasuresKeysWithTheBestValues) {
   SensitivityTable table = TableOf({kKV4, kK4V8}, {{0.3, 0.1}});
   table.layers[0].errors[0].e_v = 0.1;
   table.layers[0].errors[1].e_v = 0.01;
   EXPECT_EQ(Diagnose(table).ordinary_output_error, 0.1);
 }
 
-TEST(DiagnoseTest, ExactKeysNeedNoDiagnosis) {
+TEST(Diagnose, ExactKeysNeedNoDiagnosis) {
   const Diagnosis diagnosis = Diagnose(TableOf({kExactPair}, {{0}, {0}}));
   EXPECT_EQ(diagnosis.safe_key, std::nullopt);
   EXPECT_THAT(diagnosis.fragile, IsEmpty());
 }
 
-TEST(DiagnoseTest, AnyTableGivesFiniteNumbersAndAscendingLayers) {
+TEST(Diagnose, AnyTableGivesFiniteNumbersAndAscendingLayers) {
   for (uint64_t seed = 0; seed < 100; ++seed) {
     Random random(seed);
     const SensitivityTable table = RandomTable(random, 1 + seed % 12);
@@ -146,7 +146,7 @@ TEST(DiagnoseTest, AnyTableGivesFiniteNumbersAndAscendingLayers) {
   }
 }
 
-TEST(DiagnoseTest, JsonHasWhatTheStructHas) {
+TEST(Diagnose, JsonHasWhatTheStructHas) {
   std::vector<LayerKeys> layers(3, kOrdinary);
   layers[1] = {{0.9, 0.5, 0.03}, {1, 0.9, 0.05}, 30, 600};
   Json json = ToJson(Diagnose(TableOfKeys(layers)));

@@ -22,7 +22,7 @@ const PrecisionPlan kPlan8 = PrecisionPlan::Uniform(kKV8, 2);
 const PrecisionPlan kPlan4 = PrecisionPlan::Uniform(kKV4, 2);
 const PrecisionPlan kPlan2 = PrecisionPlan::Uniform(kKV2, 2);
 
-TEST(EvaluationCacheTest, OnlyUnknownPlansReachTheEvaluatorAsOneBatch) {
+TEST(EvaluationCache, OnlyUnknownPlansReachTheEvaluatorAsOneBatch) {
   FakeEvaluator fake({1, 2});
   EvaluationCache cache(fake);
   cache.Evaluate(std::vector{kPlan8});
@@ -37,7 +37,7 @@ TEST(EvaluationCacheTest, OnlyUnknownPlansReachTheEvaluatorAsOneBatch) {
   EXPECT_THAT(cache.plans(), ElementsAre(kPlan8, kPlan4, kPlan2));
 }
 
-TEST(EvaluationCacheTest, InsertedScoresCountOnceTheyAreAskedFor) {
+TEST(EvaluationCache, InsertedScoresCountOnceTheyAreAskedFor) {
   FakeEvaluator fake({1, 2});
   EvaluationCache cache(fake);
   cache.Insert(kPlan4, fake.ScoreOf(kPlan4));
@@ -50,7 +50,7 @@ TEST(EvaluationCacheTest, InsertedScoresCountOnceTheyAreAskedFor) {
   EXPECT_EQ(cache.CountNew(std::vector{kPlan4}), 0);
 }
 
-TEST(EvaluationCacheTest, NewScoresAreHandedOnInOrder) {
+TEST(EvaluationCache, NewScoresAreHandedOnInOrder) {
   FakeEvaluator fake({1, 2});
   std::vector<PrecisionPlan> handed;
   EvaluationCache cache(
@@ -64,7 +64,7 @@ TEST(EvaluationCacheTest, NewScoresAreHandedOnInOrder) {
   EXPECT_THAT(handed, ElementsAre(kPlan2, kPlan4));
 }
 
-TEST(EvaluationCacheTest, LossThatIsNotANumberNamesThePlan) {
+TEST(EvaluationCache, LossThatIsNotANumberNamesThePlan) {
   FakeEvaluator fake({1, std::numeric_limits<double>::infinity()});
   int handed = 0;
   EvaluationCache cache(fake, [&](auto, auto) { ++handed; });

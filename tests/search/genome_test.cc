@@ -21,7 +21,7 @@ LayerGroups SmallGroups() {
   return groups;
 }
 
-TEST(GenomeTest, GroupsWithOneCandidateHaveNoGene) {
+TEST(Genome, GroupsWithOneCandidateHaveNoGene) {
   const Genome genome(SmallGroups());
   EXPECT_EQ(genome.layer_count(), 4u);
   EXPECT_THAT(genome.choices(), ElementsAre(3, 2));
@@ -29,7 +29,7 @@ TEST(GenomeTest, GroupsWithOneCandidateHaveNoGene) {
   EXPECT_THAT(genome.Decode(Genes{2, 1}).layers, ElementsAre(kKV2, kKV8, kKV2, kK4V2));
 }
 
-TEST(GenomeTest, NoChoiceAtAllIsOnePlan) {
+TEST(Genome, NoChoiceAtAllIsOnePlan) {
   LayerGroups groups;
   groups.groups = {{{0}, {kKV8}}, {{1}, {kKV4}}};
   const Genome genome(groups);
@@ -39,13 +39,13 @@ TEST(GenomeTest, NoChoiceAtAllIsOnePlan) {
   EXPECT_THAT(genome.Project(PrecisionPlan::Uniform(kKV2, 2)), IsEmpty());
 }
 
-TEST(GenomeTest, SpaceSizeSaturates) {
+TEST(Genome, SpaceSizeSaturates) {
   LayerGroups groups;
   for (size_t i = 0; i < 80; ++i) groups.groups.push_back({{i}, {kKV8, kKV4}});
   EXPECT_EQ(Genome(groups).space_size(), INT64_MAX);
 }
 
-TEST(GenomeTest, NextVisitsEveryPlanOnce) {
+TEST(Genome, NextVisitsEveryPlanOnce) {
   const Genome genome(SmallGroups());
   std::vector<Genes> seen;
   Genes genes(genome.gene_count(), 0);
@@ -56,7 +56,7 @@ TEST(GenomeTest, NextVisitsEveryPlanOnce) {
                                 Genes{2, 1}));
 }
 
-TEST(GenomeTest, ProjectionTakesTheNearestBits) {
+TEST(Genome, ProjectionTakesTheNearestBits) {
   const Genome genome(SmallGroups());
   EXPECT_THAT(genome.Project(PrecisionPlan::Uniform(kKV8, 4)), ElementsAre(0, 0));
   EXPECT_THAT(genome.Project(PrecisionPlan::Uniform(kKV4, 4)), ElementsAre(1, 1));
@@ -65,7 +65,7 @@ TEST(GenomeTest, ProjectionTakesTheNearestBits) {
   EXPECT_EQ(genome.Project({{kKV8, kKV8, kKV2, kKV8}})[0], 1);
 }
 
-TEST(GenomeTest, EqualBitsPreferTheSameFormats) {
+TEST(Genome, EqualBitsPreferTheSameFormats) {
   LayerGroups groups;
   groups.groups = {{{0}, {kKiviKV4, kKV4}}};
   const Genome genome(groups);
@@ -73,7 +73,7 @@ TEST(GenomeTest, EqualBitsPreferTheSameFormats) {
   EXPECT_THAT(genome.Project(PrecisionPlan::Uniform(kKiviKV4, 1)), ElementsAre(0));
 }
 
-TEST(GenomeTest, PlansOfTheSpaceKeepTheirGenes) {
+TEST(Genome, PlansOfTheSpaceKeepTheirGenes) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     Random random(seed);
     LayerGroups groups;
@@ -97,7 +97,7 @@ TEST(GenomeTest, PlansOfTheSpaceKeepTheirGenes) {
   }
 }
 
-TEST(GenomeShapeTest, ExactLayersJoinTheCandidates) {
+TEST(GenomeShape, ExactLayersJoinTheCandidates) {
   std::vector<PrecisionPair> pairs = NinePairs();
   pairs.insert(pairs.begin(), kExactPair);
   const Genome genome(SmallGroups(), {ShapeKind::kAnyPair, pairs});
@@ -106,13 +106,13 @@ TEST(GenomeShapeTest, ExactLayersJoinTheCandidates) {
   EXPECT_THAT(genome.Decode(Genes{3, 1, 0}).layers, ElementsAre(kKV2, kKV8, kKV2, kExactPair));
 }
 
-TEST(GenomeShapeTest, OnePairIsOneGene) {
+TEST(GenomeShape, OnePairIsOneGene) {
   const Genome genome(SmallGroups(), {ShapeKind::kOnePair, {kExactPair, kKV8, kK8V4, kK8V2, kKV4}});
   EXPECT_THAT(genome.choices(), ElementsAre(3));  // K8V2 was pruned everywhere
   EXPECT_THAT(genome.Decode(Genes{1}).layers, ElementsAre(kK8V4, kK8V4, kK8V4, kK8V4));
 }
 
-TEST(GenomeShapeTest, ExactGroupsAreHonoured) {
+TEST(GenomeShape, ExactGroupsAreHonoured) {
   const Genome genome(SmallGroups(), {ShapeKind::kOnePairAndExact, {kKV8, kKV4}});
   EXPECT_THAT(genome.choices(), ElementsAre(2, 2, 2, 2));
   EXPECT_EQ(genome.leading_genes(), 1u);
@@ -121,7 +121,7 @@ TEST(GenomeShapeTest, ExactGroupsAreHonoured) {
   EXPECT_THAT(genome.Project({{kExactPair, kKV4, kExactPair, kKV2}}), ElementsAre(1, 0, 1, 1));
 }
 
-TEST(GenomeShapeTest, EndsStayExactWhateverTheirGroupSays) {
+TEST(GenomeShape, EndsStayExactWhateverTheirGroupSays) {
   const Genome genome(SmallGroups(), {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 1});
   EXPECT_THAT(genome.Decode(Genes{0, 1, 1, 1}).layers, ElementsAre(kKV8, kKV8, kKV8, kKV8));
   EXPECT_THAT(genome.Decode(Genes{1, 1, 1, 1}).layers,
@@ -129,7 +129,7 @@ TEST(GenomeShapeTest, EndsStayExactWhateverTheirGroupSays) {
   EXPECT_THAT(genome.Project({{kExactPair, kKV4, kKV4, kExactPair}}), ElementsAre(1, 1, 1, 1));
 }
 
-TEST(GenomeShapeTest, RunsAreFormatsAndCounts) {
+TEST(GenomeShape, RunsAreFormatsAndCounts) {
   LayerGroups groups;
   groups.groups = {{{0, 1, 2, 3}, {kKV8, kK4V8}}};  // one value format: no genes
   const Genome genome(groups, {ShapeKind::kRuns, {kKV8, kK4V8}});
@@ -139,7 +139,7 @@ TEST(GenomeShapeTest, RunsAreFormatsAndCounts) {
   EXPECT_THAT(genome.Decode(Genes{1, 1, 0, 3, 4}).layers, ElementsAre(kK4V8, kK4V8, kK4V8, kKV8));
 }
 
-TEST(GenomeShapeTest, DecodesOnlyAllowedPlansAndProjectsThemOntoThemselves) {
+TEST(GenomeShape, DecodesOnlyAllowedPlansAndProjectsThemOntoThemselves) {
   std::vector<PrecisionPair> nine_and_exact = NinePairs();
   nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
   const std::vector<PlanShape> shapes = {

@@ -30,7 +30,7 @@ std::vector<PrecisionPlan> Propose(const std::vector<double>& weights,
                              TrueLosses(weights), FakeCost, scored.space(), count);
 }
 
-TEST(GroupedProposalsTest, PlanBehindTheFrontIsProposedOnlyWhereThePredictionMayBeWrong) {
+TEST(GroupedProposals, PlanBehindTheFrontIsProposedOnlyWhereThePredictionMayBeWrong) {
   // Both mixed plans have the same bytes. At a tenth of the loss nothing but the surrogate's front
   // is worth a score; 0.04 decades behind it a plan may be the better one.
   const PrecisionPlan spares_first{{kKV8, kKV4}}, spares_second{{kKV4, kKV8}};
@@ -38,11 +38,11 @@ TEST(GroupedProposalsTest, PlanBehindTheFrontIsProposedOnlyWhereThePredictionMay
   EXPECT_THAT(Propose({1.1, 1}, {kKV8, kKV4}, 4), ElementsAre(spares_first, spares_second));
 }
 
-TEST(GroupedProposalsTest, NothingIsLeftOfASpaceThatIsScored) {
+TEST(GroupedProposals, NothingIsLeftOfASpaceThatIsScored) {
   EXPECT_THAT(Propose({1}, {kKV8, kKV4, kKV2}, 4), IsEmpty());
 }
 
-TEST(GroupedProposalsTest, MostPromisingFirst) {
+TEST(GroupedProposals, MostPromisingOnesComeFirst) {
   const std::vector<double> weights = {30, 1, 3, 0.1, 1, 10};
   const std::vector<PrecisionPlan> all = Propose(weights, NinePairs(), 1000);
   ASSERT_GT(all.size(), 20u);
@@ -65,7 +65,7 @@ TEST(GroupedProposalsTest, MostPromisingFirst) {
   for (const PrecisionPlan& plan : all) EXPECT_GE(with(all.front()) * (1 + 1e-3), with(plan));
 }
 
-TEST(GroupedProposalsTest, ScoresEndInTheWholeFront) {
+TEST(GroupedProposals, ScoresEndInTheWholeFront) {
   const std::vector<double> weights = {5, 1, 20};
   const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
   const Genome genome(OneLayerGroups(3, three));
@@ -89,7 +89,7 @@ TEST(GroupedProposalsTest, ScoresEndInTheWholeFront) {
   EXPECT_LT(scored.plans.size(), whole.plans.size());
 }
 
-TEST(GroupedProposalsTest, PlansHaveTheShapeAndItsGroups) {
+TEST(GroupedProposals, PlansHaveTheShapeAndItsGroups) {
   std::vector<PrecisionPair> nine_and_exact = NinePairs();
   nine_and_exact.insert(nine_and_exact.begin(), kExactPair);
   const std::vector<PlanShape> shapes = {

@@ -9,7 +9,7 @@ namespace {
 using ::testing::Each;
 using ::testing::SizeIs;
 
-TEST(Nsga2Test, PopulationIsRoundedUpToWhatPagmoTakes) {
+TEST(Nsga2, PopulationIsRoundedUpToWhatPagmoTakes) {
   EXPECT_EQ(RoundUpPopulation(1), 8);
   EXPECT_EQ(RoundUpPopulation(8), 8);
   EXPECT_EQ(RoundUpPopulation(9), 12);
@@ -47,7 +47,7 @@ std::vector<std::vector<Genes>> Generations(const Nsga2Options& options, int cou
   return asked;
 }
 
-TEST(Nsga2Test, GenerationIsOneCallOfGenesInRange) {
+TEST(Nsga2, GenerationIsOneCallOfGenesInRange) {
   Nsga2Options options;
   options.mutation_probability = 0.5;
   const auto generations = Generations(options, 6);
@@ -64,7 +64,7 @@ TEST(Nsga2Test, GenerationIsOneCallOfGenesInRange) {
   }
 }
 
-TEST(Nsga2Test, SameSeedBreedsTheSameGenerations) {
+TEST(Nsga2, SameSeedBreedsTheSameGenerations) {
   Nsga2Options options;
   options.seed = 5;
   const auto first = Generations(options, 5);
@@ -73,7 +73,7 @@ TEST(Nsga2Test, SameSeedBreedsTheSameGenerations) {
   EXPECT_NE(Generations(options, 5), first);
 }
 
-TEST(Nsga2Test, ScorerThatStopsEndsTheEvolution) {
+TEST(Nsga2, ScorerThatStopsEndsTheEvolution) {
   int calls = 0;
   Nsga2 nsga2(kChoices, kFirst, Score(kFirst),
               [&](std::span<const Genes> generation) {
@@ -84,7 +84,7 @@ TEST(Nsga2Test, ScorerThatStopsEndsTheEvolution) {
   EXPECT_FALSE(nsga2.Evolve());
 }
 
-TEST(Nsga2Test, ErrorsOfTheScorerPassThrough) {
+TEST(Nsga2, ErrorsOfTheScorerPassThrough) {
   Nsga2 nsga2(kChoices, kFirst, Score(kFirst),
               [](std::span<const Genes>) -> std::vector<Objectives> {
                 throw std::runtime_error("device lost");

@@ -13,29 +13,29 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-TEST(ParetoTest, DominanceNeedsOneStrictlyBetterObjective) {
+TEST(Pareto, DominanceNeedsOneStrictlyBetterObjective) {
   EXPECT_TRUE(Dominates({1, 1}, {1, 2}));
   EXPECT_TRUE(Dominates({1, 1}, {2, 1}));
   EXPECT_FALSE(Dominates({1, 1}, {1, 1}));
   EXPECT_FALSE(Dominates({1, 2}, {2, 1}));
 }
 
-TEST(ParetoTest, NonDominatedIsByAscendingBytes) {
+TEST(Pareto, NonDominatedIsByAscendingBytes) {
   const std::vector<Objectives> points = {{1, 8}, {4, 2}, {2, 8}, {2, 4}, {5, 2}};
   EXPECT_THAT(NonDominated(points), ElementsAre(1, 3, 0));
 }
 
-TEST(ParetoTest, OfEqualPointsTheFirstStays) {
+TEST(Pareto, OfEqualPointsTheFirstStays) {
   const std::vector<Objectives> points = {{2, 2}, {1, 3}, {2, 2}, {1, 3}};
   EXPECT_THAT(NonDominated(points), ElementsAre(0, 1));
 }
 
-TEST(ParetoTest, NoPointsHaveNoFront) {
+TEST(Pareto, NoPointsHaveNoFront) {
   EXPECT_THAT(NonDominated({}), IsEmpty());
   EXPECT_EQ(Hypervolume({}, {1, 1}), 0);
 }
 
-TEST(ParetoTest, FrontIsExactlyThePointsThatNothingDominates) {
+TEST(Pareto, FrontIsExactlyThePointsThatNothingDominates) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     Random random(seed);
     std::vector<Objectives> points;
@@ -60,18 +60,18 @@ TEST(ParetoTest, FrontIsExactlyThePointsThatNothingDominates) {
   }
 }
 
-TEST(ParetoTest, HypervolumeIsTheAreaOfTheStaircase) {
+TEST(Pareto, HypervolumeIsTheAreaOfTheStaircase) {
   // 3x1 beside 2x2, the dominated point adds nothing.
   const std::vector<Objectives> points = {{1, 3}, {2, 1}, {3, 3}};
   EXPECT_DOUBLE_EQ(Hypervolume(points, {4, 4}), 3 * 1 + 2 * 2);
 }
 
-TEST(ParetoTest, PointsBeyondTheReferenceHaveNoArea) {
+TEST(Pareto, PointsBeyondTheReferenceHaveNoArea) {
   const std::vector<Objectives> points = {{5, 1}, {1, 5}, {4, 1}, {2, 2}};
   EXPECT_DOUBLE_EQ(Hypervolume(points, {4, 4}), 4);
 }
 
-TEST(ParetoTest, GainIsTheAreaThatAPointAdds) {
+TEST(Pareto, GainIsTheAreaThatAPointAdds) {
   const std::vector<Objectives> front = {{2, 1}, {1, 3}};
   EXPECT_DOUBLE_EQ(HypervolumeGain({}, {1, 3}, {4, 4}), 3 * 1);
   EXPECT_DOUBLE_EQ(HypervolumeGain(front, {1, 2}, {4, 4}), 1);
@@ -82,7 +82,7 @@ TEST(ParetoTest, GainIsTheAreaThatAPointAdds) {
   EXPECT_EQ(HypervolumeGain(front, {4, 0}, {4, 4}), 0);
 }
 
-TEST(ParetoTest, GainIsTheDifferenceOfPagmosHypervolumes) {
+TEST(Pareto, GainIsTheDifferenceOfPagmosHypervolumes) {
   const Objectives reference = {10, 10};
   for (uint64_t seed = 0; seed < 50; ++seed) {
     Random random(seed);
@@ -101,7 +101,7 @@ TEST(ParetoTest, GainIsTheDifferenceOfPagmosHypervolumes) {
   }
 }
 
-TEST(ParetoTest, LossesMayBeNegative) {
+TEST(Pareto, LossesMayBeNegative) {
   const std::vector<Objectives> points = {{-6, 100}};
   EXPECT_DOUBLE_EQ(Hypervolume(points, {-1, 300}), 5 * 200);
 }

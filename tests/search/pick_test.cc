@@ -52,7 +52,7 @@ ParetoFront HeldOutFront() {
   return front;
 }
 
-TEST(PickTest, CheapestPlanWithinTheLoss) {
+TEST(Pick, TakesTheCheapestPlanWithinTheLoss) {
   PickConstraints constraints;
   constraints.max_loss = 0.05;
   const PickedPlan picked = PickPlan(SmallFront(), constraints);
@@ -62,7 +62,7 @@ TEST(PickTest, CheapestPlanWithinTheLoss) {
             "the cheapest of 4 plans with a calibration loss of at most 0.05 nats per token");
 }
 
-TEST(PickTest, LimitsThemselvesAreAllowed) {
+TEST(Pick, LimitsThemselvesAreAllowed) {
   PickConstraints constraints;
   constraints.max_loss = 0.1;
   EXPECT_EQ(PickPlan(SmallFront(), constraints).plan.name, "p02");
@@ -71,7 +71,7 @@ TEST(PickTest, LimitsThemselvesAreAllowed) {
   EXPECT_EQ(PickPlan(SmallFront(), constraints).plan.name, "p01");
 }
 
-TEST(PickTest, BestPlanWithinTheBytes) {
+TEST(Pick, TakesTheBestPlanWithinTheBytes) {
   PickConstraints constraints;
   constraints.max_bytes = 500;
   const PickedPlan picked = PickPlan(SmallFront(), constraints);
@@ -79,13 +79,13 @@ TEST(PickTest, BestPlanWithinTheBytes) {
   EXPECT_EQ(picked.reason, "the best of 4 plans with at most 500 bytes per token");
 }
 
-TEST(PickTest, BestPlanWithinTheBits) {
+TEST(Pick, TakesTheBestPlanWithinTheBits) {
   PickConstraints constraints;
   constraints.max_bits = 7.5;
   EXPECT_EQ(PickPlan(SmallFront(), constraints).plan.name, "p01");
 }
 
-TEST(PickTest, AllConstraintsMustHold) {
+TEST(Pick, AllConstraintsMustHold) {
   PickConstraints constraints;
   constraints.max_loss = 0.5;
   constraints.max_bits = 6;
@@ -99,14 +99,14 @@ TEST(PickTest, AllConstraintsMustHold) {
           "nats per token at 6 effective bits and 600 bytes per token")));
 }
 
-TEST(PickTest, NearestMissOfTheSizeIsTheSmallestPlan) {
+TEST(Pick, NearestMissOfTheSizeIsTheSmallestPlan) {
   PickConstraints constraints;
   constraints.max_bytes = 100;
   EXPECT_THAT([&] { PickPlan(SmallFront(), constraints); },
               ThrowsMessage<Error>(HasSubstr("the nearest is p03 with a calibration loss of 1")));
 }
 
-TEST(PickTest, HeldOutScoresDecideWhenAllPlansHaveThem) {
+TEST(Pick, HeldOutScoresDecideWhenAllPlansHaveThem) {
   PickConstraints constraints;
   constraints.max_loss = 0.1;
   const PickedPlan picked = PickPlan(HeldOutFront(), constraints);
@@ -118,7 +118,7 @@ TEST(PickTest, HeldOutScoresDecideWhenAllPlansHaveThem) {
   EXPECT_EQ(PickPlan(front, constraints).plan.name, "p02");
 }
 
-TEST(PickTest, LosslessIsWithinTheIntervalOfUniformEightBits) {
+TEST(Pick, LosslessIsWithinTheIntervalOfUniformEightBits) {
   PickConstraints constraints;
   constraints.lossless = true;
   const PickedPlan picked = PickPlan(HeldOutFront(), constraints);
@@ -127,7 +127,7 @@ TEST(PickTest, LosslessIsWithinTheIntervalOfUniformEightBits) {
               HasSubstr("a held-out loss of at most 0.016 nats per token (lossless)"));
 }
 
-TEST(PickTest, LosslessAndALossMeanTheStricterOne) {
+TEST(Pick, LosslessAndALossMeanTheStricterOne) {
   PickConstraints constraints;
   constraints.lossless = true;
   constraints.max_loss = 0.012;
@@ -136,7 +136,7 @@ TEST(PickTest, LosslessAndALossMeanTheStricterOne) {
   EXPECT_EQ(PickPlan(HeldOutFront(), constraints).plan.name, "p01");
 }
 
-TEST(PickTest, LosslessKnowsTheEightBitFormatsOfOtherTargets) {
+TEST(Pick, LosslessKnowsTheEightBitFormatsOfOtherTargets) {
   ParetoFront front = HeldOutFront();
   front.uniform[1].plan = PrecisionPlan::Uniform({KvFormatId::kKiviInt8, KvFormatId::kKiviInt8}, 2);
   PickConstraints constraints;
@@ -144,7 +144,7 @@ TEST(PickTest, LosslessKnowsTheEightBitFormatsOfOtherTargets) {
   EXPECT_EQ(PickPlan(front, constraints).plan.name, "p01");
 }
 
-TEST(PickTest, LosslessSaysWhatIsMissing) {
+TEST(Pick, LosslessSaysWhatIsMissing) {
   PickConstraints constraints;
   constraints.lossless = true;
   ParetoFront front = HeldOutFront();
@@ -159,7 +159,7 @@ TEST(PickTest, LosslessSaysWhatIsMissing) {
               ThrowsMessage<Error>(HasSubstr("found no uniform 8-bit plan")));
 }
 
-TEST(PickTest, NoConstraintIsAMistake) {
+TEST(Pick, NoConstraintIsAMistake) {
   try {
     PickPlan(SmallFront(), {});
     FAIL();
@@ -169,14 +169,14 @@ TEST(PickTest, NoConstraintIsAMistake) {
   }
 }
 
-TEST(PickTest, LimitMustBeANumber) {
+TEST(Pick, LimitMustBeANumber) {
   PickConstraints constraints;
   constraints.max_loss = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT([&] { PickPlan(SmallFront(), constraints); },
               ThrowsMessage<Error>(HasSubstr("found the limit nan")));
 }
 
-TEST(PickTest, EmptyFrontHasNoPlans) {
+TEST(Pick, EmptyFrontHasNoPlans) {
   ParetoFront front = SmallFront();
   front.plans.clear();
   PickConstraints constraints;

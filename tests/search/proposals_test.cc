@@ -15,7 +15,7 @@ std::vector<Proposal> ThreeProposals() {
 
 double ByLoss(const Objectives& predicted) { return predicted.loss; }
 
-TEST(TakeBestTest, TakesTheFirstOfTheLargestAndKeepsTheOthersInOrder) {
+TEST(TakeBest, TakesTheFirstOfTheLargestAndKeepsTheOthersInOrder) {
   std::vector<Proposal> proposals = ThreeProposals();
   const std::optional<Proposal> best = TakeBest(proposals, 0, ByLoss);
   ASSERT_TRUE(best);
@@ -25,7 +25,7 @@ TEST(TakeBestTest, TakesTheFirstOfTheLargestAndKeepsTheOthersInOrder) {
   EXPECT_EQ(proposals[1].plan, PrecisionPlan::Uniform(kKV2, 1));
 }
 
-TEST(TakeBestTest, NothingAboveTheLeastIsNothingTaken) {
+TEST(TakeBest, NothingAboveTheLeastIsNothingTaken) {
   std::vector<Proposal> proposals = ThreeProposals();
   EXPECT_FALSE(TakeBest(proposals, 3, ByLoss));
   EXPECT_EQ(proposals.size(), 3u);

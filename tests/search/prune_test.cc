@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
 
-TEST(PruneTest, KeepsTheFrontMostBitsFirst) {
+TEST(Prune, KeepsTheFrontMostBitsFirst) {
   // K8V4 and K4V8 both have 6 bits; keys matter more, so K4V8 is needless, and so is K2V8 beside
   // KV4.
   const SensitivityTable table =
@@ -35,17 +35,17 @@ TEST(PruneTest, KeepsTheFrontMostBitsFirst) {
   EXPECT_EQ(candidates.bits, "effective");
 }
 
-TEST(PruneTest, EqualErrorWithMoreBitsIsNeedless) {
+TEST(Prune, EqualErrorWithMoreBitsIsNeedless) {
   const SensitivityTable table = TableOf({kKV8, kKV4}, {{.2, .2}});
   EXPECT_THAT(Prune(table, {}).layers[0].kept, ElementsAre(kKV4));
 }
 
-TEST(PruneTest, EqualPairsBothStay) {
+TEST(Prune, EqualPairsBothStay) {
   const SensitivityTable table = TableOf({kK8V4, kK4V8}, {{.2, .2}});
   EXPECT_THAT(Prune(table, {}).layers[0].kept, ElementsAre(kK8V4, kK4V8));
 }
 
-TEST(PruneTest, EpsilonKeepsNearTies) {
+TEST(Prune, EpsilonKeepsNearTies) {
   const SensitivityTable table = TableOf({kK8V4, kK4V8}, {{.19, .20}});
   EXPECT_THAT(Prune(table, {}).layers[0].kept, ElementsAre(kK8V4));
   PruneOptions options;
@@ -53,7 +53,7 @@ TEST(PruneTest, EpsilonKeepsNearTies) {
   EXPECT_THAT(Prune(table, options).layers[0].kept, ElementsAre(kK8V4, kK4V8));
 }
 
-TEST(PruneTest, FloorBringsBackTheSmallestErrors) {
+TEST(Prune, FloorBringsBackTheSmallestErrors) {
   const SensitivityTable table = TableOf({kKV8, kK8V4, kKV4, kKV2}, {{.3, .25, .2, .1}});
   PruneOptions options;
   options.min_pairs = 3;
@@ -65,7 +65,7 @@ TEST(PruneTest, FloorBringsBackTheSmallestErrors) {
   EXPECT_THAT(Prune(table, options).layers[0].dropped, IsEmpty());
 }
 
-TEST(PruneTest, BitsMayBeThePapersOrTheTargets) {
+TEST(Prune, BitsMayBeThePapersOrTheTargets) {
   SensitivityTable table = TableOf({kK8V4, kK4V8}, {{.1, .2}});
   table.layers[0].errors[0].bits = 6.5;  // this target stores keys at 8 bits less tightly
   EXPECT_THAT(Prune(table, {}).layers[0].kept, ElementsAre(kK8V4, kK4V8));
@@ -76,7 +76,7 @@ TEST(PruneTest, BitsMayBeThePapersOrTheTargets) {
   EXPECT_EQ(candidates.bits, "nominal");
 }
 
-TEST(PruneTest, IsolatedKlDecidesWhenAsked) {
+TEST(Prune, IsolatedKlDecidesWhenAsked) {
   SensitivityTable table = TableOf({kK8V4, kK4V8}, {{.1, .2}});
   table.layers[0].errors[0].kl = 0.02;
   table.layers[0].errors[1].kl = 0.01;
@@ -87,7 +87,7 @@ TEST(PruneTest, IsolatedKlDecidesWhenAsked) {
   EXPECT_EQ(candidates.metric, "kl");
 }
 
-TEST(PruneTest, MissingKlNamesLayerAndPair) {
+TEST(Prune, MissingKlNamesLayerAndPair) {
   SensitivityTable table = TableOf({kKV8, kKV4}, {{.1, .2}, {.1, .2}});
   for (PairErrors& errors : table.layers[0].errors) errors.kl = 0.1;
   table.layers[1].errors[0].kl = 0.1;
@@ -99,7 +99,7 @@ TEST(PruneTest, MissingKlNamesLayerAndPair) {
                                  "a table made with `kvtune calibrate --sensitivity kl`")));
 }
 
-TEST(PruneTest, OptionsOutOfRangeAreRefused) {
+TEST(Prune, OptionsOutOfRangeAreRefused) {
   const SensitivityTable table = TableOf({kKV8}, {{.1}});
   PruneOptions options;
   options.epsilon = 1;
@@ -110,7 +110,7 @@ TEST(PruneTest, OptionsOutOfRangeAreRefused) {
   EXPECT_THAT([&] { Prune(table, options); }, ThrowsMessage<Error>(HasSubstr("floor of 0 pairs")));
 }
 
-TEST(PruneTest, CheapestAndBestAlwaysStayAndEveryDropIsJustified) {
+TEST(Prune, CheapestAndBestAlwaysStayAndEveryDropIsJustified) {
   for (uint64_t seed = 0; seed < 40; ++seed) {
     Random random(seed);
     const SensitivityTable table = RandomTable(random, 4);

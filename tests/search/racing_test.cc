@@ -12,14 +12,14 @@ namespace {
 
 using ::testing::ElementsAre;
 
-TEST(RacingTest, RoundsDoubleUpToAllPrompts) {
+TEST(Racing, RoundsDoubleUpToAllPrompts) {
   EXPECT_THAT(RacingRounds(3), ElementsAre(3));
   EXPECT_THAT(RacingRounds(8), ElementsAre(8));
   EXPECT_THAT(RacingRounds(20), ElementsAre(8, 16, 20));
   EXPECT_THAT(RacingRounds(160), ElementsAre(20, 40, 80, 160));
 }
 
-TEST(RacingTest, ClearlyWorseNeedsMoreThanChance) {
+TEST(Racing, ClearlyWorseNeedsMoreThanChance) {
   const std::vector<double> rival = {1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<double> twice, mixed;
   for (size_t i = 0; i < rival.size(); ++i) {
@@ -37,13 +37,13 @@ TEST(RacingTest, ClearlyWorseNeedsMoreThanChance) {
 // By hand: means 3 and 2, e = (1/3 - 1/2, 5/3 - 3/2), sum of squares 1/18, n = 2 of 4 prompts:
 // standard error sqrt(1/2 * 1/18 / 2) = 0.118, ln 1.5 = 0.405, ratio 3.44. Student's t with one
 // degree of freedom: tan(pi (q - 1/2)) is 3.44 at q = 0.910.
-TEST(RacingTest, TestIsTheOneThatIsStated) {
+TEST(Racing, TestIsTheOneThatIsStated) {
   const std::vector<double> plan = {1, 5}, rival = {1, 3};
   EXPECT_TRUE(ClearlyWorse(plan, rival, 4, {.confidence = 0.909}));
   EXPECT_FALSE(ClearlyWorse(plan, rival, 4, {.confidence = 0.911}));
 }
 
-TEST(RacingTest, WorsePlansStopAndTheBestIsScoredOnAllPrompts) {
+TEST(Racing, WorsePlansStopAndTheBestIsScoredOnAllPrompts) {
   FakeEvaluator fake({1, 1}, 0, 64);
   EvaluationCache cache(fake);
   const std::vector<PrecisionPlan> plans = {
@@ -61,7 +61,7 @@ TEST(RacingTest, WorsePlansStopAndTheBestIsScoredOnAllPrompts) {
   EXPECT_EQ(fake.prompt_scores(), 3 * 64u + 8u);
 }
 
-TEST(RacingTest, KnownPlansAreRivalsAndCostNothing) {
+TEST(Racing, KnownPlansAreRivalsAndCostNothing) {
   FakeEvaluator fake({1, 1}, 0, 64);
   EvaluationCache cache(fake);
   const PrecisionPlan good{{kKV4, kKV4}}, bad{{kKV8, kKV2}};

@@ -24,7 +24,7 @@ ScoredByFake UniformSpace() {
   return space;
 }
 
-TEST(ProposePlansTest, ProposesNewPlansOnceEach) {
+TEST(ProposePlans, ProposesNewPlansOnceEach) {
   const ScoredByFake space = UniformSpace();
   std::vector<PrecisionPlan> proposals =
       ProposePlans(TrueLosses(kWeights), FakeCost, space.space(), 20);
@@ -34,7 +34,7 @@ TEST(ProposePlansTest, ProposesNewPlansOnceEach) {
   EXPECT_EQ(std::unique(proposals.begin(), proposals.end()), proposals.end());
 }
 
-TEST(ProposePlansTest, PredictionsThatHoldAllReachTheFront) {
+TEST(ProposePlans, PredictionsThatHoldAllReachTheFront) {
   // With the true losses whatever is promised is kept.
   ScoredByFake space = UniformSpace();
   const std::vector<PrecisionPlan> proposals =
@@ -46,7 +46,7 @@ TEST(ProposePlansTest, PredictionsThatHoldAllReachTheFront) {
   }
 }
 
-TEST(ProposePlansTest, WidestGapIsFilledFirst) {
+TEST(ProposePlans, WidestGapIsFilledFirst) {
   // The front of the true losses, but for a stretch in the middle.
   ScoredByFake space(kWeights);
   const LayerLosses losses = TrueLosses(kWeights);
@@ -61,14 +61,14 @@ TEST(ProposePlansTest, WidestGapIsFilledFirst) {
   EXPECT_LT(FakeCost(proposals[0]).bytes_per_token, FakeCost(front[end]).bytes_per_token);
 }
 
-TEST(ProposePlansTest, NothingIsLeftOnceTheWholeFrontIsScored) {
+TEST(ProposePlans, NothingIsLeftOnceTheWholeFrontIsScored) {
   ScoredByFake space(kWeights);
   const LayerLosses losses = TrueLosses(kWeights);
   for (const PrecisionPlan& plan : SurrogateFront(losses, FakeCost)) space.Add(plan);
   EXPECT_THAT(ProposePlans(losses, FakeCost, space.space(), 10), IsEmpty());
 }
 
-TEST(ProposePlansTest, MovesFindASwapWhereTheSurrogateIsWrongOverall) {
+TEST(ProposePlans, MovesFindASwapWhereTheSurrogateIsWrongOverall) {
   // The surrogate overrates all losses so much that nothing on its own front seems worth a try;
   // moves around the scored plans do not depend on its scale.
   const std::vector<double> weights = {1, 1, 100};

@@ -62,7 +62,7 @@ std::vector<std::string> Names(const std::vector<ScoredPlan>& plans) {
   return names;
 }
 
-TEST(SearchTest, TwoLayersAreEnumeratedAndTheFrontIsKnown) {
+TEST(Search, TwoLayersAreEnumeratedAndTheFrontIsKnown) {
   // Layer 0 matters ten times as much: of the mixed plans only the one that spares it is worth its
   // bytes.
   FakeEvaluator fake({10, 1});
@@ -83,7 +83,7 @@ TEST(SearchTest, TwoLayersAreEnumeratedAndTheFrontIsKnown) {
   EXPECT_EQ(cache.distinct_plans(), 5);
 }
 
-TEST(SearchTest, ExactAndUniformPlansComeFirstInOneBatch) {
+TEST(Search, ExactAndUniformPlansComeFirstInOneBatch) {
   FakeEvaluator fake(RandomWeights(6, 1));
   EvaluationCache cache(fake);
   const std::vector<PrecisionPair> nine = NinePairs();
@@ -98,7 +98,7 @@ TEST(SearchTest, ExactAndUniformPlansComeFirstInOneBatch) {
   }
 }
 
-TEST(SearchTest, FrontHoldsNoPlanThatAnyScoredPlanDominates) {
+TEST(Search, FrontHoldsNoPlanThatAnyScoredPlanDominates) {
   for (uint64_t seed = 0; seed < 6; ++seed) {
     FakeEvaluator fake(RandomWeights(8, seed), 5);
     EvaluationCache cache(fake);
@@ -121,7 +121,7 @@ TEST(SearchTest, FrontHoldsNoPlanThatAnyScoredPlanDominates) {
   }
 }
 
-TEST(SearchTest, SameSeedGivesTheSameResult) {
+TEST(Search, SameSeedGivesTheSameResult) {
   const auto search = [](uint64_t seed) {
     FakeEvaluator fake(RandomWeights(8, 3), 5);
     EvaluationCache cache(fake);
@@ -135,7 +135,7 @@ TEST(SearchTest, SameSeedGivesTheSameResult) {
   EXPECT_NE(search(1), search(2));
 }
 
-TEST(SearchTest, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
+TEST(Search, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
   const std::vector<PrecisionPair> three = {kKV8, kKV4, kKV2};
   for (uint64_t seed = 0; seed < 4; ++seed) {
     const auto hypervolume = [&](int64_t enumerate_up_to) {
@@ -153,7 +153,7 @@ TEST(SearchTest, Nsga2ReachesMostOfTheEnumeratedHypervolume) {
   }
 }
 
-TEST(SearchTest, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
+TEST(Search, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
   // Both know the same isolated losses, each off by up to a factor of two, which joint scores tell.
   // On average: a plan for a round may be spent where nothing is.
   double sum_of_ratios = 0;
@@ -189,7 +189,7 @@ TEST(SearchTest, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
   EXPECT_GT(sum_of_ratios / kSeeds, 1.001);
 }
 
-TEST(SearchTest, HalfOfTheGenerationsAreProposalsAndTheOthersDependOnTheSeed) {
+TEST(Search, HalfOfTheGenerationsAreProposalsAndTheOthersDependOnTheSeed) {
   const auto batches = [](int generations, uint64_t seed) {
     const std::vector<double> weights = RandomWeights(8, 3);
     FakeEvaluator fake(weights, 5), scout(weights, 5);
@@ -215,7 +215,7 @@ TEST(SearchTest, HalfOfTheGenerationsAreProposalsAndTheOthersDependOnTheSeed) {
   }
 }
 
-TEST(SearchTest, DefaultBudgetScoresAHundredToAHundredAndEightyPlans) {
+TEST(Search, DefaultBudgetScoresAHundredToAHundredAndEightyPlans) {
   for (const size_t groups : {8, 12, 16}) {
     FakeEvaluator fake(RandomWeights(groups, groups), 2);
     EvaluationCache cache(fake);
@@ -228,7 +228,7 @@ TEST(SearchTest, DefaultBudgetScoresAHundredToAHundredAndEightyPlans) {
   }
 }
 
-TEST(SearchTest, ReportsGrowAndEndWithTheFront) {
+TEST(Search, ReportsGrowAndEndWithTheFront) {
   FakeEvaluator fake(RandomWeights(8, 3), 5);
   EvaluationCache cache(fake);
   std::vector<GenerationReport> reports;
@@ -251,7 +251,7 @@ TEST(SearchTest, ReportsGrowAndEndWithTheFront) {
   EXPECT_EQ(result.summary.stop_reason, "7 generations are done");
 }
 
-TEST(SearchTest, LimitOfEvaluationsIsNeverExceeded) {
+TEST(Search, LimitOfEvaluationsIsNeverExceeded) {
   for (const int64_t limit : {10, 11, 33, 34, 50, 80}) {
     FakeEvaluator fake(RandomWeights(8, 3), 5);
     EvaluationCache cache(fake);
@@ -267,7 +267,7 @@ TEST(SearchTest, LimitOfEvaluationsIsNeverExceeded) {
   }
 }
 
-TEST(SearchTest, LimitUnderTheUniformPlansIsRefused) {
+TEST(Search, LimitUnderTheUniformPlansIsRefused) {
   FakeEvaluator fake({1, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
@@ -279,7 +279,7 @@ TEST(SearchTest, LimitUnderTheUniformPlansIsRefused) {
   EXPECT_TRUE(fake.batches().empty());
 }
 
-TEST(SearchTest, WholeSpaceIsScoredOnlyWhenItFitsTheLimit) {
+TEST(Search, WholeSpaceIsScoredOnlyWhenItFitsTheLimit) {
   FakeEvaluator fake({3, 2, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
@@ -290,7 +290,7 @@ TEST(SearchTest, WholeSpaceIsScoredOnlyWhenItFitsTheLimit) {
   EXPECT_LE(cache.distinct_plans(), 25);
 }
 
-TEST(SearchTest, StopIsAskedBetweenGenerationsAndKeepsWhatIsScored) {
+TEST(Search, StopIsAskedBetweenGenerationsAndKeepsWhatIsScored) {
   FakeEvaluator fake(RandomWeights(8, 3));
   EvaluationCache cache(fake);
   SearchOptions options;
@@ -305,7 +305,7 @@ TEST(SearchTest, StopIsAskedBetweenGenerationsAndKeepsWhatIsScored) {
   EXPECT_FALSE(result.front.empty());
 }
 
-TEST(SearchTest, EnumerationCanBeStoppedToo) {
+TEST(Search, EnumerationCanBeStoppedToo) {
   FakeEvaluator fake({4, 3, 2, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
@@ -320,7 +320,7 @@ TEST(SearchTest, EnumerationCanBeStoppedToo) {
   EXPECT_EQ(result.summary.stop_reason, "stopped after 40 of 81 plans of the grouped space");
 }
 
-TEST(SearchTest, StopAfterTheUniformPlans) {
+TEST(Search, StopsAfterTheUniformPlans) {
   FakeEvaluator fake({1, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
@@ -333,7 +333,7 @@ TEST(SearchTest, StopAfterTheUniformPlans) {
   EXPECT_THAT(result.uniform, SizeIs(9));
 }
 
-TEST(SearchTest, GroupsWithoutAChoiceAreOnePlan) {
+TEST(Search, GroupsWithoutAChoiceAreOnePlan) {
   LayerGroups groups;
   groups.groups = {{{0}, {kKV8}}, {{1}, {kKV4}}};
   FakeEvaluator fake({10, 1});
@@ -347,7 +347,7 @@ TEST(SearchTest, GroupsWithoutAChoiceAreOnePlan) {
   EXPECT_THAT(result.front[1].plan.layers, ElementsAre(kKV8, kKV4));
 }
 
-TEST(SearchTest, SeedPlansEnterTheFirstGeneration) {
+TEST(Search, SeedPlansEnterTheFirstGeneration) {
   FakeEvaluator fake(RandomWeights(8, 3));
   EvaluationCache cache(fake);
   PrecisionPlan seed = PrecisionPlan::Uniform(kKV4, 8);
@@ -361,7 +361,7 @@ TEST(SearchTest, SeedPlansEnterTheFirstGeneration) {
   EXPECT_EQ(fake.batches()[1][0], seed);
 }
 
-TEST(SearchTest, PlansOfEqualLossAndBytesAreListedOnce) {
+TEST(Search, PlansOfEqualLossAndBytesAreListedOnce) {
   FakeEvaluator fake({1, 1, 1});  // which layer has more bits makes no difference
   EvaluationCache cache(fake);
   const std::vector<PrecisionPair> two = {kKV8, kKV4};
@@ -369,7 +369,7 @@ TEST(SearchTest, PlansOfEqualLossAndBytesAreListedOnce) {
   EXPECT_THAT(result.front, SizeIs(4));
 }
 
-TEST(SearchTest, PlanAsLargeAsTheExactOneIsNotWorthIt) {
+TEST(Search, PlanAsLargeAsTheExactOneIsNotWorthIt) {
   FakeEvaluator fake({1});
   EvaluationCache cache(fake);
   const auto flat_cost = [](const PrecisionPlan&) { return PlanCost{8, 8, 100}; };
@@ -379,7 +379,7 @@ TEST(SearchTest, PlanAsLargeAsTheExactOneIsNotWorthIt) {
   EXPECT_TRUE(Search(problem, cache, {}).front.empty());
 }
 
-TEST(SearchTest, GroupsOfAnotherModelAreRefused) {
+TEST(Search, GroupsOfAnotherModelAreRefused) {
   FakeEvaluator fake({1, 1, 1});
   EvaluationCache cache(fake);
   EXPECT_THAT([&] { Search(Problem(OneLayerGroups(2, kFive), NinePairs()), cache, {}); },
@@ -387,7 +387,7 @@ TEST(SearchTest, GroupsOfAnotherModelAreRefused) {
                   StrEq("searching: found groups of 2 layers, expected 3 as the model has")));
 }
 
-TEST(SearchTest, OptionsOutOfRangeAreRefused) {
+TEST(Search, OptionsOutOfRangeAreRefused) {
   const auto message = [](const SearchOptions& options) -> std::string {
     FakeEvaluator fake({1});
     EvaluationCache cache(fake);
@@ -454,7 +454,7 @@ Refined SearchHidden(const SearchOptions& options, SearchHooks hooks = {}) {
   return refined;
 }
 
-TEST(RefinementSearchTest, FindsPlansThatTheGroupsCannotExpress) {
+TEST(SearchWithRefinement, FindsPlansThatTheGroupsCannotExpress) {
   SearchOptions grouped_only;
   grouped_only.refinement_evaluations = 0;
   const Refined grouped = SearchHidden(grouped_only);
@@ -477,11 +477,11 @@ TEST(RefinementSearchTest, FindsPlansThatTheGroupsCannotExpress) {
   }
 }
 
-TEST(RefinementSearchTest, SameSeedGivesTheSameBatches) {
+TEST(SearchWithRefinement, SameSeedGivesTheSameBatches) {
   EXPECT_EQ(SearchHidden({}).batches, SearchHidden({}).batches);
 }
 
-TEST(RefinementSearchTest, BudgetsAreHardCaps) {
+TEST(SearchWithRefinement, BudgetsAreHardCaps) {
   SearchOptions grouped_only;
   grouped_only.refinement_evaluations = 0;
   const int64_t grouped = SearchHidden(grouped_only).distinct_plans;
@@ -501,7 +501,7 @@ TEST(RefinementSearchTest, BudgetsAreHardCaps) {
   }
 }
 
-TEST(RefinementSearchTest, SmallLimitLeavesAThirdForTheRefinement) {
+TEST(SearchWithRefinement, SmallLimitLeavesAThirdForTheRefinement) {
   SearchOptions options;
   options.max_evaluations = 40;  // 10 of them exact and uniform
   options.enumerate_up_to = 0;
@@ -516,7 +516,7 @@ TEST(RefinementSearchTest, SmallLimitLeavesAThirdForTheRefinement) {
   EXPECT_EQ(refined.result.summary.stop_reason, "the limit of 40 evaluations is reached");
 }
 
-TEST(RefinementSearchTest, RoundsAreReportedAfterTheGenerations) {
+TEST(SearchWithRefinement, RoundsAreReportedAfterTheGenerations) {
   const Refined refined = SearchHidden({});
   const std::vector<GenerationReport>& reports = refined.result.summary.generations;
   EXPECT_EQ(reports.front().stage, SearchStage::kUniformPlans);
@@ -532,7 +532,7 @@ TEST(RefinementSearchTest, RoundsAreReportedAfterTheGenerations) {
               HasSubstr("the grouped space of 16 plans is scored whole, then "));
 }
 
-TEST(RefinementSearchTest, CanBeStoppedBetweenRounds) {
+TEST(SearchWithRefinement, CanBeStoppedBetweenRounds) {
   SearchHooks hooks;
   int asked = 0;
   hooks.should_stop = [&] {
@@ -543,7 +543,7 @@ TEST(RefinementSearchTest, CanBeStoppedBetweenRounds) {
   EXPECT_EQ(refined.result.summary.stop_reason, "stopped after round 1 of the refinement");
 }
 
-TEST(RefinementSearchTest, EndsByItselfWhenNothingImproves) {
+TEST(SearchWithRefinement, EndsByItselfWhenNothingImproves) {
   // One layer: the uniform plans are the whole space.
   FakeEvaluator fake({1});
   EvaluationCache cache(fake);
@@ -558,7 +558,7 @@ TEST(RefinementSearchTest, EndsByItselfWhenNothingImproves) {
   EXPECT_EQ(cache.distinct_plans(), 10);
 }
 
-TEST(RefinementSearchTest, LossesOfAnotherModelAreRefused) {
+TEST(SearchWithRefinement, LossesOfAnotherModelAreRefused) {
   const auto message = [](LayerLosses losses) -> std::string {
     FakeEvaluator fake({1, 1});
     EvaluationCache cache(fake);
@@ -580,9 +580,9 @@ TEST(RefinementSearchTest, LossesOfAnotherModelAreRefused) {
 
 // Whatever searches: no plan of a front is dominated by a scored one, every uniform plan is scored
 // on all prompts, and the summary counts what was done.
-class EveryAlgorithmTest : public ::testing::TestWithParam<Algorithm> {};
+class EveryAlgorithm : public ::testing::TestWithParam<Algorithm> {};
 
-TEST_P(EveryAlgorithmTest, FrontsAreUndominatedAndUniformPlansScored) {
+TEST_P(EveryAlgorithm, FrontsAreUndominatedAndUniformPlansScored) {
   for (uint64_t seed = 0; seed < 6; ++seed) {
     const size_t layers = 3 + seed % 4;
     FakeEvaluator fake(RandomWeights(layers, seed), static_cast<double>(seed), 40);
@@ -620,7 +620,7 @@ TEST_P(EveryAlgorithmTest, FrontsAreUndominatedAndUniformPlansScored) {
   }
 }
 
-TEST_P(EveryAlgorithmTest, SameSeedGivesTheSameBatches) {
+TEST_P(EveryAlgorithm, SameSeedGivesTheSameBatches) {
   const auto batches = [] {
     FakeEvaluator fake(RandomWeights(6, 3), 2);
     EvaluationCache cache(fake);
@@ -641,14 +641,14 @@ TEST_P(EveryAlgorithmTest, SameSeedGivesTheSameBatches) {
   EXPECT_EQ(batches(), batches());
 }
 
-INSTANTIATE_TEST_SUITE_P(Algorithms, EveryAlgorithmTest,
+INSTANTIATE_TEST_SUITE_P(Algorithms, EveryAlgorithm,
                          ::testing::Values(Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom,
                                            Algorithm::kGreedy, Algorithm::kIlp),
                          [](const auto& of) {
                            return std::string(WordOf(kAlgorithmWords, of.param));
                          });
 
-TEST(ExactSearchTest, ScoresTheWholeSpaceOnAllPromptsOrRefuses) {
+TEST(ExactSearch, ScoresTheWholeSpaceOnAllPromptsOrRefuses) {
   FakeEvaluator fake(RandomWeights(4, 1), 0, 40);
   EvaluationCache cache(fake);
   SearchOptions options;
@@ -666,7 +666,7 @@ TEST(ExactSearchTest, ScoresTheWholeSpaceOnAllPromptsOrRefuses) {
                                      "expected at most 624")));
 }
 
-TEST(StopSearchTest, StallingAndTimeEndTheSearch) {
+TEST(StoppedSearch, StallingAndTimeEndTheSearch) {
   FakeEvaluator fake({1, 1, 1});
   EvaluationCache cache(fake);
   SearchOptions options;
@@ -705,7 +705,7 @@ std::vector<PrecisionPair> QuantizedPairs(const PlanShape& shape) {
   return pairs;
 }
 
-TEST(ShapeTest, OnlyPlansOfTheShapeAreScored) {
+TEST(SearchOfAShape, OnlyPlansOfTheShapeAreScored) {
   for (const PlanShape& shape : AllShapes()) {
     for (const Algorithm algorithm : {Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom,
                                       Algorithm::kGreedy, Algorithm::kIlp}) {
@@ -742,7 +742,7 @@ TEST(ShapeTest, OnlyPlansOfTheShapeAreScored) {
 }
 
 // One layer is far more fragile than the others: two formats cannot help, an exact layer can.
-TEST(ShapeTest, AFragileLayerStaysExactWhereItMay) {
+TEST(SearchOfAShape, AFragileLayerStaysExactWhereItMay) {
   FakeEvaluator fake({1, 1, 1000, 1, 1});
   EvaluationCache cache(fake);
   SearchProblem problem = Problem(OneLayerGroups(5, {kKV8, kKV4}), {kKV8, kKV4});
@@ -757,7 +757,7 @@ TEST(ShapeTest, AFragileLayerStaysExactWhereItMay) {
 }
 
 // The engine takes the ends of KV4 from the plan anyhow.
-TEST(ShapeTest, UniformPlansAreAsTheEngineRunsThem) {
+TEST(SearchOfAShape, UniformPlansAreAsTheEngineRunsThem) {
   FakeEvaluator fake(RandomWeights(5, 3), 2);
   EvaluationCache cache(fake);
   SearchProblem problem = Problem(OneLayerGroups(5, {kKV8, kKV4}), {kKV8, kKV4});
@@ -770,7 +770,7 @@ TEST(ShapeTest, UniformPlansAreAsTheEngineRunsThem) {
 }
 
 // Where the surrogate is right (losses add up), its front over runs is the one of all plans.
-TEST(ShapeTest, FragileEndsGetRunsOfTheirOwn) {
+TEST(SearchOfAShape, FragileEndsGetRunsOfTheirOwn) {
   FakeEvaluator fake({100, 100, 1, 1, 1, 1, 1, 100});
   EvaluationCache cache(fake);
   const std::vector<PrecisionPair> four = {kKV8, kK8V4, kK4V8, kKV4};

@@ -57,7 +57,7 @@ PlanCost UnevenCost(const PrecisionPlan& plan) {
   return cost;
 }
 
-TEST(SurrogateTest, FrontIsThatOfAllPlans) {
+TEST(Surrogate, FrontIsThatOfAllPlans) {
   Random random(1);
   for (int instance = 0; instance < 20; ++instance) {
     const LayerLosses losses = RandomLosses(random, 4, {kKV8, kK8V4, kKV4, kK4V2, kK2V4, kKV2});
@@ -82,7 +82,7 @@ TEST(SurrogateTest, FrontIsThatOfAllPlans) {
   }
 }
 
-TEST(SurrogateTest, FrontOfEightyLayersIsQuick) {
+TEST(Surrogate, FrontOfEightyLayersIsQuick) {
   Random random(2);
   const LayerLosses losses = RandomLosses(random, 80, NinePairs());
   const std::vector<PrecisionPlan> front = SurrogateFront(losses, FakeCost);
@@ -96,7 +96,7 @@ TEST(SurrogateTest, FrontOfEightyLayersIsQuick) {
   }
 }
 
-TEST(SurrogateTest, MeasuresWhatTheTableLacks) {
+TEST(Surrogate, MeasuresWhatTheTableLacks) {
   SensitivityTable table = TableOf({kKV8, kKV4}, {{0, 0}, {0, 0}, {0, 0}});
   table.layers[1].errors[0].kl = 0.25;
   table.layers[1].errors[1].kl = 0;
@@ -113,13 +113,13 @@ TEST(SurrogateTest, MeasuresWhatTheTableLacks) {
   EXPECT_THAT(scout.batches()[0][1].layers, ElementsAre(kKV4, kExactPair, kExactPair));
 }
 
-TEST(SurrogateTest, ExactLayersLoseNothing) {
+TEST(Surrogate, ExactLayersLoseNothing) {
   const LayerLosses losses = {{kKV8, kKV4}, {{1, 2}, {10, 20}}};
   EXPECT_EQ(PredictLoss(losses, {{kKV4, kExactPair}}), 2);
   EXPECT_EQ(PredictLoss(losses, {{kKV4, kKV8}}), 12);
 }
 
-TEST(SurrogateTest, FitRecoversAdditiveLossesFromJointScores) {
+TEST(Surrogate, FitRecoversAdditiveLossesFromJointScores) {
   Random random(3);
   const LayerLosses truth = RandomLosses(random, 6, {kKV8, kKV4, kKV2});
   LayerLosses prior = truth;
@@ -147,7 +147,7 @@ TEST(SurrogateTest, FitRecoversAdditiveLossesFromJointScores) {
   EXPECT_LT(worst_error(fitted), 0.1);
 }
 
-TEST(SurrogateTest, FitWithoutScoresIsThePrior) {
+TEST(Surrogate, FitWithoutScoresIsThePrior) {
   Random random(5);
   const LayerLosses prior = RandomLosses(random, 3, NinePairs());
   const LayerLosses fitted = FitLayerLosses(prior, {}, {});
@@ -158,7 +158,7 @@ TEST(SurrogateTest, FitWithoutScoresIsThePrior) {
   }
 }
 
-TEST(SurrogateTest, FitStaysFiniteAndPositiveWhenLossesSaturate) {
+TEST(Surrogate, FitStaysFiniteAndPositiveWhenLossesSaturate) {
   // Any two of the layers at 2 bits lose as much as all of them.
   const LayerLosses prior = {{kKV8, kKV2}, {{1e-6, 0.4}, {1e-6, 0.4}, {1e-9, 0.4}}};
   const std::vector<PrecisionPlan> plans = {
@@ -172,7 +172,7 @@ TEST(SurrogateTest, FitStaysFiniteAndPositiveWhenLossesSaturate) {
   }
 }
 
-TEST(SurrogateTest, ThinningKeepsTheEndsAndSpreadsOverBytes) {
+TEST(Surrogate, ThinningKeepsTheEndsAndSpreadsOverBytes) {
   std::vector<PrecisionPlan> plans;
   for (const PrecisionPair pair : {kKV2, kK4V2, kKV4, kK8V2, kK8V4, kKV8}) {
     plans.push_back({{pair}});  // nominal bits 2, 3, 4, 5, 6, 8

@@ -18,7 +18,7 @@ PrecisionPlan UniformOf(const char* label, const char* target) {
 
 const Target& Kvtuner() { return FindTarget("kvtuner"); }
 
-TEST(CostTest, ExactPlanStoresSixteenBits) {
+TEST(TargetCost, ExactPlanStoresSixteenBits) {
   const PlanCost cost =
       CostOf(Kvtuner(), PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 16);
@@ -26,20 +26,20 @@ TEST(CostTest, ExactPlanStoresSixteenBits) {
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * 2);
 }
 
-TEST(CostTest, PerTokenCountsScaleAndZeroOfEveryRow) {
+TEST(TargetCost, PerTokenCountsScaleAndZeroOfEveryRow) {
   const PlanCost cost = CostOf(Kvtuner(), UniformOf("KV4", "kvtuner"), SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 4);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 4.25);  // 32 bits over 128 elements
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * 4.25 / 8);
 }
 
-TEST(CostTest, PerTokenDoesNotDependOnTheContext) {
+TEST(TargetCost, PerTokenDoesNotDependOnTheContext) {
   const PrecisionPlan plan = UniformOf("K8V2", "kvtuner");
   EXPECT_DOUBLE_EQ(CostOf(Kvtuner(), plan, SmallModel(), 1).bytes_per_token,
                    CostOf(Kvtuner(), plan, SmallModel(), 1 << 20).bytes_per_token);
 }
 
-TEST(CostTest, BothSidesCount) {
+TEST(TargetCost, BothSidesCount) {
   const PlanCost cost = CostOf(Kvtuner(), UniformOf("K8V2", "kvtuner"), SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 5);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 5.25);
@@ -47,7 +47,7 @@ TEST(CostTest, BothSidesCount) {
 
 // slot_size_aligned of TurboQuantConfig, in bits: 98 key and 98 value bytes and so on, over 256
 // elements.
-TEST(CostTest, TurboquantIsItsSlot) {
+TEST(TargetCost, TurboquantIsItsSlot) {
   const std::pair<const char*, double> slots[] = {{"turboquant_k8v4", 128 + 68},
                                                   {"turboquant_4bit_nc", 66 + 68},
                                                   {"turboquant_k3v4_nc", 50 + 68},
@@ -60,7 +60,7 @@ TEST(CostTest, TurboquantIsItsSlot) {
   }
 }
 
-TEST(CostTest, LayersAreAveraged) {
+TEST(TargetCost, LayersAreAveraged) {
   const PrecisionPlan plan = ParsePlanSpec("KV4;0:KV8", 2, FindTarget("kvtuner").pairs);
   const PlanCost cost = CostOf(Kvtuner(), plan, SmallModel(), 8192);
   EXPECT_DOUBLE_EQ(cost.nominal_bits, 6);
@@ -68,14 +68,14 @@ TEST(CostTest, LayersAreAveraged) {
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 256 * (8.25 + 4.25) / 8);
 }
 
-TEST(CostTest, ResidualWindowStaysExact) {
+TEST(TargetCost, ResidualWindowStaysExact) {
   const PrecisionPlan plan = UniformOf("KV4", "kvtuner-kivi");
   const PlanCost cost = CostOf(Kvtuner(), plan, SmallModel(), 64);
   EXPECT_DOUBLE_EQ(cost.effective_bits, 5);  // without the window: 32 bits over 32 elements
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, 2 * 2 * 256 * (32 * 16 + 32 * 5) / 64.0 / 8);
 }
 
-TEST(CostTest, ContextInsideTheWindowIsExact) {
+TEST(TargetCost, ContextInsideTheWindowIsExact) {
   const PrecisionPlan plan = UniformOf("KV2", "kvtuner-kivi");
   const double exact =
       CostOf(Kvtuner(), PrecisionPlan::Uniform(kExactPair, 2), SmallModel(), 20).bytes_per_token;
@@ -84,7 +84,7 @@ TEST(CostTest, ContextInsideTheWindowIsExact) {
   EXPECT_LT(CostOf(Kvtuner(), plan, SmallModel(), 33).bytes_per_token, exact);
 }
 
-TEST(CostTest, SlidingLayersHoldNoMoreThanTheirWindow) {
+TEST(TargetCost, SlidingLayersHoldNoMoreThanTheirWindow) {
   ModelConfig model = SmallModel();
   model.layers[1].window_tokens = 1024;
   const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, 2);
@@ -100,7 +100,7 @@ TEST(CostTest, SlidingLayersHoldNoMoreThanTheirWindow) {
   EXPECT_DOUBLE_EQ(kivi.effective_bits, 5);
 }
 
-TEST(CostTest, LayersAndSidesWeighByTheirWidth) {
+TEST(TargetCost, LayersAndSidesWeighByTheirWidth) {
   ModelConfig model = SmallModel();
   model.layers[0] = {.kv_heads = 1, .key_head_dim = 64, .value_head_dim = 32};
   const PlanCost cost = CostOf(Kvtuner(), UniformOf("K8V4", "kvtuner"), model, 8192);

@@ -28,7 +28,7 @@ std::string ErrorOf(std::string_view text) {
   }
 }
 
-TEST(EngineSettingsTest, EveryFormThatPeopleKeepASettingIn) {
+TEST(EngineSettings, EveryFormThatPeopleKeepASettingIn) {
   for (const char* text : {
            "--kv-cache-dtype fp8",
            "vllm serve m --kv_cache_dtype=fp8 --port 1",
@@ -53,7 +53,7 @@ TEST(EngineSettingsTest, EveryFormThatPeopleKeepASettingIn) {
   }
 }
 
-TEST(EngineSettingsTest, VariablesOfAnEnvironment) {
+TEST(EngineSettings, VariablesOfAnEnvironment) {
   for (const char* text : {
            "OLLAMA_KV_CACHE_TYPE=q8_0 ollama serve",
            "export OLLAMA_KV_CACHE_TYPE=\"q8_0\"",
@@ -70,7 +70,7 @@ TEST(EngineSettingsTest, VariablesOfAnEnvironment) {
   }
 }
 
-TEST(EngineSettingsTest, ListsAndWordsUpToTheNextOption) {
+TEST(EngineSettings, ListsAndWordsUpToTheNextOption) {
   for (const char* text : {"--kv-cache-dtype 0 1 --port 2", "--kv-cache-dtype \"0\" '1' | tee log",
                            "kv-cache-dtype: [\"0\", 1]", "f(kv_cache_dtype=[\"0\", 1])",
                            "f(kv_cache_dtype=('0', '1'))"}) {
@@ -80,7 +80,7 @@ TEST(EngineSettingsTest, ListsAndWordsUpToTheNextOption) {
   EXPECT_THAT(WordsOf("a"), IsEmpty());
 }
 
-TEST(EngineSettingsTest, CommentsSetNothing) {
+TEST(EngineSettings, CommentsSetNothing) {
   for (const char* text : {
            "# vllm serve m --kv-cache-dtype fp8",
            "vllm serve m  # --kv-cache-dtype fp8",
@@ -95,7 +95,7 @@ TEST(EngineSettingsTest, CommentsSetNothing) {
   EXPECT_EQ(WordOf("# kv_cache_dtype='int8'\nf(a=\"#\", kv_cache_dtype='fp8')"), "fp8");
 }
 
-TEST(EngineSettingsTest, OtherNamesAreOtherSettings) {
+TEST(EngineSettings, OtherNamesAreOtherSettings) {
   for (const char* text :
        {"--kv-cache-dtype-skip-layers 0", "--draft-kv-cache-dtype fp8", "kv_cache_dtype",
         "kv cache dtype fp8", "if kv_cache_dtype == 'fp8'", "my_kv_cache_dtype=fp8",
@@ -104,7 +104,7 @@ TEST(EngineSettingsTest, OtherNamesAreOtherSettings) {
   }
 }
 
-TEST(EngineSettingsTest, ErrorsNameTheSettingAsWritten) {
+TEST(EngineSettings, ErrorsNameTheSettingAsWritten) {
   EXPECT_EQ(ErrorOf("--kv_cache_dtype a --kv-cache-dtype b"),
             "text: --kv-cache-dtype: found twice, expected once");
   EXPECT_EQ(ErrorOf("--kv-cache-dtype --port 1"),
@@ -115,7 +115,7 @@ TEST(EngineSettingsTest, ErrorsNameTheSettingAsWritten) {
   EXPECT_EQ(WordOf("prompt: it's\nkv_cache_dtype: fp8"), "fp8");  // no quote of a shell
 }
 
-TEST(EngineSettingsTest, Switches) {
+TEST(EngineSettings, Switches) {
   const auto is_on = [](std::string_view text) {
     return EngineSettings(text, "text").IsOn({"a-b"});
   };

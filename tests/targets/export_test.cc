@@ -45,7 +45,7 @@ std::string ImportError(std::string_view content) {
   return "no error";
 }
 
-TEST(ExportTest, KvtunerYamlHoldsOneEntryALayer) {
+TEST(Export, KvtunerYamlHoldsOneEntryALayer) {
   const std::string yaml = Export("KV4;0:K8V4", "kvtuner", "kvtuner");
   EXPECT_THAT(yaml, HasSubstr("\n"
                               "0:\n  nbits_key: 8\n  nbits_value: 4\n"
@@ -54,12 +54,12 @@ TEST(ExportTest, KvtunerYamlHoldsOneEntryALayer) {
   EXPECT_THAT(yaml, AllOf(StartsWith("# Plan p07: KV4;0:K8V4\n"), HasSubstr("q_group_size=-1")));
 }
 
-TEST(ExportTest, KiviYamlNamesItsSettings) {
+TEST(Export, KiviYamlNamesItsSettings) {
   EXPECT_THAT(Export("KV4", "kvtuner-kivi", "kvtuner"),
               HasSubstr("axis_key=1, axis_value=0, q_group_size=32, residual_length=32"));
 }
 
-TEST(ExportTest, EveryFormatReadsBack) {
+TEST(Export, EveryFormatReadsBack) {
   for (const char* target : {"kvtuner", "kvtuner-kivi"}) {
     for (const char* format : {"kvtuner", "json"}) {
       const PrecisionPlan plan = PlanOf("K4V2;0:KV8;2:K8V2", target).plan;
@@ -69,12 +69,12 @@ TEST(ExportTest, EveryFormatReadsBack) {
   }
 }
 
-TEST(ExportTest, JsonHoldsExactLayers) {
+TEST(Export, JsonHoldsExactLayers) {
   const PrecisionPlan plan = PlanOf("KV4;0:exact", "kvtuner").plan;
   EXPECT_EQ(Import(Export("KV4;0:exact", "kvtuner", "json"), "kvtuner"), plan);
 }
 
-TEST(ExportTest, KvtunerYamlRefusesExactLayers) {
+TEST(Export, KvtunerYamlRefusesExactLayers) {
   try {
     Export("KV4;1:exact", "kvtuner", "kvtuner");
     FAIL() << "expected an error";
@@ -84,7 +84,7 @@ TEST(ExportTest, KvtunerYamlRefusesExactLayers) {
   }
 }
 
-TEST(ExportTest, UnknownFormatIsAUsageError) {
+TEST(Export, UnknownFormatIsAUsageError) {
   try {
     Export("KV4", "kvtuner", "vllm");
     FAIL() << "expected an error";
@@ -94,7 +94,7 @@ TEST(ExportTest, UnknownFormatIsAUsageError) {
   }
 }
 
-TEST(ImportTest, YamlMayBeInAnyOrderAndFlowStyle) {
+TEST(Import, YamlMayBeInAnyOrderAndFlowStyle) {
   EXPECT_EQ(PlanSpec(Import("2: {nbits_value: 2, nbits_key: 4}\n"
                             "0: {nbits_key: 8, nbits_value: 8}\n"
                             "1: {nbits_key: 4, nbits_value: 2}\n",
@@ -102,7 +102,7 @@ TEST(ImportTest, YamlMayBeInAnyOrderAndFlowStyle) {
             "K4V2;0:KV8");
 }
 
-TEST(ImportTest, YamlErrorsNameLineAndLayer) {
+TEST(Import, YamlErrorsNameLineAndLayer) {
   EXPECT_THAT(
       ImportError("0:\n  nbits_key: 3\n  nbits_value: 4\n"),
       HasSubstr("plan file, line 2: layer 0: nbits_key: found \"3\", expected one of 8, 4"));
@@ -116,7 +116,7 @@ TEST(ImportTest, YamlErrorsNameLineAndLayer) {
   EXPECT_THAT(ImportError("nbits_key"), HasSubstr("found no mapping"));
 }
 
-TEST(ImportTest, JsonAcceptsSpecOrLayers) {
+TEST(Import, JsonAcceptsSpecOrLayers) {
   EXPECT_EQ(PlanSpec(Import(R"({"spec": "KV4;0:KV8"})", "kvtuner")), "KV4;0:KV8");
   EXPECT_EQ(PlanSpec(Import(R"({"layers": [{"key": "int8", "value": "int8"},
                                             {"key": "int4", "value": "int4"},
@@ -125,7 +125,7 @@ TEST(ImportTest, JsonAcceptsSpecOrLayers) {
             "KV4;0:KV8");
 }
 
-TEST(ImportTest, JsonErrorsNameTheField) {
+TEST(Import, JsonErrorsNameTheField) {
   EXPECT_THAT(ImportError(R"({"layers": []})"),
               HasSubstr("found 0 layers, expected the model's 3"));
   EXPECT_THAT(ImportError(R"({"spec": "KV4", "colour": 1})"), HasSubstr("unknown key \"colour\""));
@@ -138,7 +138,7 @@ TEST(ImportTest, JsonErrorsNameTheField) {
   EXPECT_THAT(ImportError("{\n  \"spec\": \n}"), HasSubstr("line 3"));
 }
 
-TEST(ImportTest, JsonSpecAndLayersMustAgree) {
+TEST(Import, JsonSpecAndLayersMustAgree) {
   EXPECT_THAT(ImportError(R"({"spec": "KV8", "layers": [{"key": "int4", "value": "int4"},
                               {"key": "int4", "value": "int4"},
                               {"key": "int4", "value": "int4"}]})"),

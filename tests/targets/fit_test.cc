@@ -39,7 +39,7 @@ std::string Refusal(const char* pair, const ModelConfig& model) {
   }
 }
 
-TEST(FitTest, TurboquantNeedsFullAttentionAndHeadsOfAPowerOfTwo) {
+TEST(TargetFit, TurboquantNeedsFullAttentionAndHeadsOfAPowerOfTwo) {
   EXPECT_EQ(Refusal("turboquant_4bit_nc", ModelOf(128)), "fits");
   EXPECT_THAT(Refusal("turboquant_4bit_nc", ModelOf(96)),
               HasSubstr("layer 0: found a head_dim of 96, expected a power of two for tq_k4"));
@@ -64,7 +64,7 @@ TEST(FitTest, TurboquantNeedsFullAttentionAndHeadsOfAPowerOfTwo) {
 }
 
 // A run keeps its layers' shapes, so an export needs no model.
-TEST(FitTest, LayersOfARunAreThoseOfItsModel) {
+TEST(TargetFit, LayersOfARunAreThoseOfItsModel) {
   ModelConfig model = ModelOf(96);
   model.layers[1].window_tokens = 1024;
   Provenance run;
@@ -85,18 +85,18 @@ TEST(FitTest, LayersOfARunAreThoseOfItsModel) {
   }
 }
 
-TEST(FitTest, KiviRowsMayEndInAShorterGroup) {
+TEST(TargetFit, KiviRowsMayEndInAShorterGroup) {
   EXPECT_EQ(TargetFor(FindTarget("kvtuner-kivi"), ModelOf(80)).pairs,
             FindTarget("kvtuner-kivi").pairs);
 }
 
-TEST(FitTest, HeadsOf128FitEveryTarget) {
+TEST(TargetFit, HeadsOf128FitEveryTarget) {
   for (const Target& target : Targets()) {
     EXPECT_EQ(TargetFor(target, ModelOf(128)).pairs, target.pairs) << target.name;
   }
 }
 
-TEST(FitTest, BlocksHaveToFitTheHeads) {
+TEST(TargetFit, BlocksHaveToFitTheHeads) {
   // 80 channels: five blocks of 16, not a multiple of 32, no power of two.
   EXPECT_THAT([] { TargetFor(FindTarget("llama.cpp"), ModelOf(80)); },
               ThrowsMessage<Error>(HasSubstr(
@@ -109,7 +109,7 @@ TEST(FitTest, BlocksHaveToFitTheHeads) {
   EXPECT_EQ(TargetFor(FindTarget("kvtuner"), ModelOf(80)).pairs, FindTarget("kvtuner").pairs);
 }
 
-TEST(FitTest, WindowsThatAnEngineKeepsExactAreRefused) {
+TEST(TargetFit, WindowsThatAnEngineKeepsExactAreRefused) {
   ModelConfig model = ModelOf(128);
   model.layers[1].window_tokens = 1024;
   EXPECT_THAT([&] { TargetFor(FindTarget("exllamav3"), model); },
@@ -118,7 +118,7 @@ TEST(FitTest, WindowsThatAnEngineKeepsExactAreRefused) {
                   "sliding window, which exllamav3 does not quantize")));
 }
 
-TEST(FitTest, PaddingCostsWhereLayersSlideAndPagesAreOfOneSize) {
+TEST(TargetFit, PaddingCostsWhereLayersSlideAndPagesAreOfOneSize) {
   ModelConfig model = ModelOf(128, 2);
   const Target& vllm = FindTarget("vllm");
   const PrecisionPlan plan = ParsePlanSpec("fp8_e4m3;1:exact", 2, vllm.shape.pairs);

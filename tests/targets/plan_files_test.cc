@@ -31,7 +31,7 @@ std::string ImportError(std::string_view content, std::string_view target) {
   }
 }
 
-TEST(PlanFilesTest, Vllm) {
+TEST(PlanFiles, Vllm) {
   const std::pair<const char*, const char*> files[] = {
       {"vllm serve m --kv_cache_dtype fp8 --kv_cache_dtype_skip_layers 0 1\n",
        "exact;2-3:fp8_e4m3"},
@@ -63,7 +63,7 @@ TEST(PlanFilesTest, Vllm) {
               HasSubstr("ends without a closing quote"));
 }
 
-TEST(PlanFilesTest, VllmScalesThatTheEngineCalculatesAreNotOne) {
+TEST(PlanFiles, VllmScalesThatTheEngineCalculatesAreNotOne) {
   for (const char* content : {"vllm serve m --kv-cache-dtype fp8 --calculate-kv-scales\n",
                               "kv_cache_dtype: fp8\ncalculate_kv_scales: true\n",
                               "{\"kv_cache_dtype\": \"fp8\", \"calculate_kv_scales\": true}"}) {
@@ -75,7 +75,7 @@ TEST(PlanFilesTest, VllmScalesThatTheEngineCalculatesAreNotOne) {
             "fp8_e4m3");
 }
 
-TEST(PlanFilesTest, VllmNamesLayersByTheirKind) {
+TEST(PlanFiles, VllmNamesLayersByTheirKind) {
   const char* line =
       "vllm serve m --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers sliding_window 3\n";
   const Target hybrid = Fitted("vllm", {512, 0, 512, 0});
@@ -85,7 +85,7 @@ TEST(PlanFilesTest, VllmNamesLayersByTheirKind) {
   EXPECT_THAT(ImportError(line, "vllm"), HasSubstr("found sliding_window, expected indices"));
 }
 
-TEST(PlanFilesTest, Lmdeploy) {
+TEST(PlanFiles, Lmdeploy) {
   const std::pair<const char*, const char*> files[] = {
       {"lmdeploy serve api_server m --backend pytorch --quant-policy fp8\n", "fp8_e4m3"},
       {"lmdeploy serve api_server m --backend pytorch --quant-policy fp8_e5m2\n", "fp8_e5m2"},
@@ -109,7 +109,7 @@ TEST(PlanFilesTest, Lmdeploy) {
   EXPECT_THAT(ImportError("f(quant_policy=policy)", "lmdeploy"), HasSubstr("found \"policy\""));
 }
 
-TEST(PlanFilesTest, LlamaCpp) {
+TEST(PlanFiles, LlamaCpp) {
   const std::pair<const char*, const char*> files[] = {
       {"LLAMA_ARG_CACHE_TYPE_K=q8_0 LLAMA_ARG_CACHE_TYPE_V=q8_0 llama-server -m m.gguf\n", "q8_0"},
       {"OLLAMA_KV_CACHE_TYPE=q8_0 ollama serve\n", "q8_0"},
@@ -136,7 +136,7 @@ TEST(PlanFilesTest, LlamaCpp) {
   EXPECT_EQ(Import("llama-server --cache-type-k q8_0 -khad", "ik_llama.cpp"), "q8_0_had/exact");
 }
 
-TEST(PlanFilesTest, TensorrtLlm) {
+TEST(PlanFiles, TensorrtLlm) {
   EXPECT_EQ(Import("trtllm-serve m --kv_cache_dtype fp8 --port 8000\n", "tensorrt-llm"),
             "fp8_e4m3_calibrated");
   EXPECT_EQ(Import("kv_cache_config:\n  dtype: auto\n", "tensorrt-llm"), "exact");
@@ -147,14 +147,14 @@ TEST(PlanFilesTest, TensorrtLlm) {
               HasSubstr("found \"auto\""));
 }
 
-TEST(PlanFilesTest, Sglang) {
+TEST(PlanFiles, Sglang) {
   EXPECT_EQ(
       Import("python -m sglang.launch_server --model m --kv-cache-dtype fp8_e5m2 &", "sglang"),
       "fp8_e5m2");
   EXPECT_EQ(Import("kv-cache-dtype: bfloat16\n", "sglang"), "exact");
 }
 
-TEST(PlanFilesTest, CommentedListsAreNotRead) {
+TEST(PlanFiles, CommentedListsAreNotRead) {
   const std::string live = "KV_BITS = [(8, 4), (8, 4), (8, 4), (8, 4)]\nCacheLayer_quant\n";
   EXPECT_EQ(Import("# KV_BITS = [(2, 2), (2, 2), (2, 2), (2, 2)]\n" + live, "exllamav3"), "K8V4");
   EXPECT_THAT(ImportError(live + live, "exllamav3"), HasSubstr("KV_BITS: found twice"));
@@ -163,7 +163,7 @@ TEST(PlanFilesTest, CommentedListsAreNotRead) {
   EXPECT_EQ(Import("--kv-cache-dtype fp8  # not # scales: calibrated\n", "vllm"), "fp8_e4m3");
 }
 
-TEST(PlanFilesTest, ARefusalSaysWhatIsExpected) {
+TEST(PlanFiles, ARefusalSaysWhatIsExpected) {
   EXPECT_EQ(
       ImportError("hello world", "vllm"),
       "plan file: found no word about the KV cache, expected a plan for the target vllm: vllm "
@@ -200,7 +200,7 @@ std::string DrawText(Random& random) {
   return text;
 }
 
-TEST(PlanFilesTest, TextsWithoutAWordAboutTheCacheAreNoPlans) {
+TEST(PlanFiles, TextsWithoutAWordAboutTheCacheAreNoPlans) {
   Random random(7);
   std::vector<std::string> texts = {"",
                                     "\n",
@@ -235,7 +235,7 @@ TEST(PlanFilesTest, TextsWithoutAWordAboutTheCacheAreNoPlans) {
 
 // A file that is cut, or in which bytes are others, is read or refused; it is never a fault of
 // ours.
-TEST(PlanFilesTest, DamagedFilesAreReadOrRefused) {
+TEST(PlanFiles, DamagedFilesAreReadOrRefused) {
   Random random(11);
   ParetoFront front;
   for (const Target& target : Targets()) {

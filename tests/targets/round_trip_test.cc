@@ -54,7 +54,7 @@ PrecisionPlan DrawPlan(const std::vector<PrecisionPair>& pairs, size_t layers, R
 
 // Of 1 to 12 layers, as the search could find them, and as near to anything as the format can
 // express.
-TEST(RoundTripTest, EveryFormatOfEveryTargetReadsBack) {
+TEST(RoundTrip, EveryFormatOfEveryTargetReadsBack) {
   Random random(5);
   for (const Target& target : Targets()) {
     for (const ExportSummary& format : target.exports) {
@@ -83,7 +83,7 @@ TEST(RoundTripTest, EveryFormatOfEveryTargetReadsBack) {
   }
 }
 
-TEST(RoundTripTest, PlansThatTheSearchTriesAreExpressible) {
+TEST(RoundTrip, PlansThatTheSearchTriesAreExpressible) {
   for (const Target& target : Targets()) {
     for (const PrecisionPair pair : target.pairs) {
       EXPECT_FALSE(FindMisfit(target.shape.Uniform(pair, 3), target, target.exports.front().name))
@@ -92,7 +92,7 @@ TEST(RoundTripTest, PlansThatTheSearchTriesAreExpressible) {
   }
 }
 
-TEST(RoundTripTest, Vllm) {
+TEST(RoundTrip, VllmPlansReadBack) {
   EXPECT_EQ(Export("fp8_e4m3;0-1:exact", "vllm", 28),
             "--kv-cache-dtype fp8_e4m3 --kv-cache-dtype-skip-layers 0 1\n");
   EXPECT_EQ(Export("int4_per_token_head;0:exact;1:exact;27:exact", "vllm", 28),
@@ -114,7 +114,7 @@ TEST(RoundTripTest, Vllm) {
 }
 
 // The first and the last two layers are exact whether the list says so or not.
-TEST(RoundTripTest, VllmTurboquant) {
+TEST(RoundTrip, VllmTurboquantPlansReadBack) {
   EXPECT_EQ(Export("turboquant_4bit_nc;0-1:exact;3:exact;6-7:exact", "vllm", 8),
             "--kv-cache-dtype turboquant_4bit_nc --kv-cache-dtype-skip-layers 0 1 3 6 7\n");
   EXPECT_THAT(Export(Parse("exact;1:turboquant_k3v4_nc", "vllm", 3), "vllm", "vllm-json"),
@@ -141,7 +141,7 @@ TEST(RoundTripTest, VllmTurboquant) {
                Error);
 }
 
-TEST(RoundTripTest, VllmHasOneFormat) {
+TEST(RoundTrip, VllmHasOneFormat) {
   const PrecisionPlan plan = Parse("fp8_e4m3;0:exact;3:int4_per_token_head", "vllm", 4);
   const std::optional<Misfit> misfit = FindMisfit(plan, FindTarget("vllm"), "vllm");
   ASSERT_TRUE(misfit);
@@ -150,7 +150,7 @@ TEST(RoundTripTest, VllmHasOneFormat) {
   EXPECT_THROW(Export(plan, "vllm", "vllm"), Error);
 }
 
-TEST(RoundTripTest, Modelopt) {
+TEST(RoundTrip, ModeloptPlansReadBack) {
   const std::string spec =
       "fp8_e4m3_calibrated;1:fp8_e4m3_calibrated/nvfp4_calibrated;2:exact;3:nvfp4_calibrated";
   const std::string config = Export(spec, "modelopt");
@@ -166,7 +166,7 @@ TEST(RoundTripTest, Modelopt) {
       HasSubstr("\"kv_cache_schema_version\": found 2, expected 1"));
 }
 
-TEST(RoundTripTest, TensorrtLlm) {
+TEST(RoundTrip, TensorrtLlmPlansReadBack) {
   EXPECT_THAT(Export("nvfp4_calibrated;0-3:fp8_e4m3_calibrated", "tensorrt-llm", 36),
               HasSubstr("\nkv_cache_config:\n  dtype: \"0-3:fp8,4-35:nvfp4\"\n"));
   EXPECT_THAT(Export("fp8_e4m3_calibrated", "tensorrt-llm"), HasSubstr("\n  dtype: \"fp8\"\n"));
@@ -181,7 +181,7 @@ TEST(RoundTripTest, TensorrtLlm) {
   EXPECT_THAT(error("0-2:fp8,3:nvfp4,"), HasSubstr("found the layer \"\""));
 }
 
-TEST(RoundTripTest, Sglang) {
+TEST(RoundTrip, SglangPlansReadBack) {
   EXPECT_EQ(Export("fp8_e4m3", "sglang"), "--kv-cache-dtype fp8_e4m3\n");
   EXPECT_EQ(Export("fp4_e2m1", "sglang"), "--kv-cache-dtype fp4_mx_block16\n");
   EXPECT_EQ(Import("--kv-cache-dtype fp4_e2m1", "sglang"), "fp4_e2m1");
@@ -191,7 +191,7 @@ TEST(RoundTripTest, Sglang) {
               HasSubstr("found 1 layers, expected 4"));
 }
 
-TEST(RoundTripTest, Lmdeploy) {
+TEST(RoundTrip, LmdeployPlansReadBack) {
   EXPECT_EQ(Export("KV4", "lmdeploy"), "--quant-policy 4\n");
   EXPECT_EQ(Export("fp8_e4m3", "lmdeploy"), "--quant-policy 16\n");
   EXPECT_EQ(Export("fp8_e5m2", "lmdeploy"), "--quant-policy 17\n");
@@ -200,7 +200,7 @@ TEST(RoundTripTest, Lmdeploy) {
               HasSubstr("found \"5\", expected one of 0, 4, 8, 16, 17, none, int4"));
 }
 
-TEST(RoundTripTest, LlamaCpp) {
+TEST(RoundTrip, LlamaCppPlansReadBack) {
   EXPECT_EQ(Export("q8_0/q4_0", "llama.cpp"), "-fa on -ctk q8_0 -ctv q4_0\n");
   EXPECT_EQ(Import("llama-server -m m.gguf --cache-type-k q5_1", "llama.cpp"), "q5_1/exact");
   EXPECT_THAT(ImportError("-ctk q3_0", "llama.cpp"),
@@ -211,7 +211,7 @@ TEST(RoundTripTest, LlamaCpp) {
               HasSubstr("--target ik_llama.cpp"));
 }
 
-TEST(RoundTripTest, IkLlamaCpp) {
+TEST(RoundTrip, IkLlamaCppPlansReadBack) {
   const PrecisionPlan plan =
       Parse("ik_q4_0_had/ik_q5_1;0-1:ik_q8_0_had/ik_q5_1;7:ik_q6_0_had/ik_q8_0", "ik_llama.cpp", 8);
   EXPECT_EQ(
@@ -219,7 +219,7 @@ TEST(RoundTripTest, IkLlamaCpp) {
       "-fa on -ctk q4_0 -ctk-first q8_0,2 -ctk-last q6_0,1 -khad -ctv q8_0 -ctv-first q5_1,7\n");
 }
 
-TEST(RoundTripTest, MlxOptiq) {
+TEST(RoundTrip, MlxOptiqPlansReadBack) {
   EXPECT_EQ(Export("KV4;1:KV8", "mlx-optiq", 2),
             "[{\"layer_idx\":0,\"bits\":4,\"group_size\":64}, "
             "{\"layer_idx\":1,\"bits\":8,\"group_size\":64}]\n");
@@ -239,7 +239,7 @@ TEST(RoundTripTest, MlxOptiq) {
       HasSubstr("found layer 0 twice"));
 }
 
-TEST(RoundTripTest, PythonSnippets) {
+TEST(RoundTrip, PythonSnippetsReadBack) {
   EXPECT_THAT(Export("K8V4;1:exact", "hf", 3),
               HasSubstr("KV_BITS = [\n    (8, 4), (16, 16), (8, 4),\n]\n"));
   EXPECT_THAT(Export("K4V2", "hf-quanto"), HasSubstr("class QuantizedLayer(QuantoQuantizedLayer)"));
@@ -253,7 +253,7 @@ TEST(RoundTripTest, PythonSnippets) {
               HasSubstr("found 2 numbers, expected 8"));
 }
 
-TEST(RoundTripTest, PublishedPresetsReadAsPythonToo) {
+TEST(RoundTrip, PublishedPresetsReadAsPythonToo) {
   EXPECT_EQ(Import("per_layer_config = {0: {'nbits_key': 8, 'nbits_value': 4}, 1: {'nbits_key': 4, "
                    "'nbits_value': 4}}",
                    "kvtuner", 2),

@@ -17,31 +17,31 @@ Commands Split(std::string_view text) {
   return shell.commands;
 }
 
-TEST(ShellWordsTest, WordsEndAtBlanks) {
+TEST(ShellWords, WordsEndAtBlanks) {
   EXPECT_EQ(Split("vllm serve\tm  --port 1\r\n"),
             (Commands{{"vllm", "serve", "m", "--port", "1"}}));
   EXPECT_THAT(Split(" \n\t\n"), IsEmpty());
 }
 
-TEST(ShellWordsTest, QuotesGroupAndVanish) {
+TEST(ShellWords, QuotesGroupAndVanish) {
   EXPECT_EQ(Split(R"(a "b c" 'd "e' f"g"'h' "" '')"),
             (Commands{{"a", "b c", "d \"e", "fgh", "", ""}}));
   EXPECT_EQ(Split(R"(a\ b "c\"d\\e\n\$f" 'g\h' \#i)"),
             (Commands{{"a b", "c\"d\\e\\n$f", "g\\h", "#i"}}));
 }
 
-TEST(ShellWordsTest, LinesContinueBehindABackslash) {
+TEST(ShellWords, LinesContinueBehindABackslash) {
   EXPECT_EQ(Split("a \\\n  b\\\nc \\\r\n d \"e\\\nf\""), (Commands{{"a", "bc", "d", "ef"}}));
   EXPECT_EQ(Split("a\nb"), (Commands{{"a"}, {"b"}}));
 }
 
-TEST(ShellWordsTest, OperatorsSeparateCommands) {
+TEST(ShellWords, OperatorsSeparateCommands) {
   EXPECT_EQ(Split("a&&b || c;d | e & f\n(g h)"),
             (Commands{{"a"}, {"b"}, {"c"}, {"d"}, {"e"}, {"f"}, {"g", "h"}}));
   EXPECT_EQ(Split("a '&&' \"|\" \\;"), (Commands{{"a", "&&", "|", ";"}}));
 }
 
-TEST(ShellWordsTest, RedirectionsVanish) {
+TEST(ShellWords, RedirectionsVanish) {
   EXPECT_EQ(Split("a b > log.txt 2>&1 &"), (Commands{{"a", "b"}}));
   EXPECT_EQ(Split("a >>log 2>/dev/null b < in"), (Commands{{"a", "b"}}));
   EXPECT_EQ(Split("a &> log b; c"), (Commands{{"a", "b"}, {"c"}}));
@@ -49,16 +49,16 @@ TEST(ShellWordsTest, RedirectionsVanish) {
   EXPECT_EQ(Split("a '2'>log"), (Commands{{"a", "2"}}));
 }
 
-TEST(ShellWordsTest, CommentsBeginWhereAWordDoes) {
+TEST(ShellWords, CommentsBeginWhereAWordDoes) {
   EXPECT_EQ(Split("# a\nb #c 'd\ne#f \\\n# g"), (Commands{{"b"}, {"e#f"}}));
 }
 
-TEST(ShellWordsTest, ExpansionsStayAsWritten) {
+TEST(ShellWords, ExpansionsStayAsWritten) {
   EXPECT_EQ(Split("a $B ${C:-d} $(e f) `g h` *"),
             (Commands{{"a", "$B", "${C:-d}", "$(e f)", "`g h`", "*"}}));
 }
 
-TEST(ShellWordsTest, WhatEndsTooEarlyIsNamed) {
+TEST(ShellWords, WhatEndsTooEarlyIsNamed) {
   EXPECT_EQ(SplitShell("a 'b").missing, "a closing quote");
   EXPECT_EQ(SplitShell("a \"b\\\"").missing, "a closing quote");
   EXPECT_EQ(SplitShell("a `b").missing, "a closing quote");

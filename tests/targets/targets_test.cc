@@ -28,7 +28,7 @@ KvFormatId ForeignFormat(const Target& target) {
   return target.name.starts_with("kvtuner") ? KvFormatId::kQ4_0 : KvFormatId::kInt2;
 }
 
-TEST(TargetsTest, ListsKvtunerFirst) {
+TEST(Targets, ListsKvtunerFirst) {
   ASSERT_GE(Targets().size(), 2u);
   EXPECT_EQ(Targets()[0].name, "kvtuner");
   EXPECT_EQ(Targets()[1].name, "kvtuner-kivi");
@@ -91,7 +91,7 @@ std::set<std::string_view> FormatNamesOf(const Target& target, KvSide side) {
   return names;
 }
 
-TEST(TargetsTest, EveryTargetDescribesItself) {
+TEST(Targets, EveryTargetDescribesItself) {
   ASSERT_EQ(Targets().size(), ExpectedTargets().size());
   std::set<std::string_view> descriptions;
   for (size_t i = 0; i < Targets().size(); ++i) {
@@ -125,7 +125,7 @@ TEST(TargetsTest, EveryTargetDescribesItself) {
   }
 }
 
-TEST(TargetsTest, ThePairsThatAreSearchedAreOfTheShape) {
+TEST(Targets, ThePairsThatAreSearchedAreOfTheShape) {
   for (const Target& target : Targets()) {
     for (const PrecisionPair pair : target.pairs) {
       EXPECT_TRUE(target.shape.has(pair)) << target.name << ", " << PairLabel(pair);
@@ -133,14 +133,14 @@ TEST(TargetsTest, ThePairsThatAreSearchedAreOfTheShape) {
   }
 }
 
-TEST(TargetsTest, KvtunerHasAllNinePairs) {
+TEST(Targets, KvtunerHasAllNinePairs) {
   for (const char* name : {"kvtuner", "kvtuner-kivi"}) {
     EXPECT_THAT(Labels(FindTarget(name)),
                 ElementsAre("KV8", "K8V4", "K8V2", "K4V8", "KV4", "K4V2", "K2V8", "K2V4", "KV2"));
   }
 }
 
-TEST(TargetsTest, ModesUseTheirOwnFormats) {
+TEST(Targets, ModesUseTheirOwnFormats) {
   EXPECT_THAT(FormatsOf(FindTarget("kvtuner"), KvSide::kKey),
               ElementsAre(KvFormatId::kInt8, KvFormatId::kInt4, KvFormatId::kInt2));
   EXPECT_THAT(FormatsOf(FindTarget("kvtuner-kivi"), KvSide::kValue),
@@ -148,7 +148,7 @@ TEST(TargetsTest, ModesUseTheirOwnFormats) {
 }
 
 // Whoever reads a file with these labels need not know the engine.
-TEST(TargetsTest, VllmNamesItsPairs) {
+TEST(Targets, VllmNamesItsPairs) {
   using enum KvFormatId;
   const PrecisionPlan plan{{{kTurboquantKey4, kTurboquantValue4},
                             kExactPair,
@@ -163,7 +163,7 @@ TEST(TargetsTest, VllmNamesItsPairs) {
   EXPECT_EQ(ParsePlanSpec("tq_k4/tq_v4", 1, {}).layers[0], plan.layers[0]);
 }
 
-TEST(TargetsTest, UnknownTargetIsAUsageError) {
+TEST(Targets, UnknownTargetIsAUsageError) {
   try {
     FindTarget("kvtunr");
     FAIL() << "expected an error";
@@ -173,7 +173,7 @@ TEST(TargetsTest, UnknownTargetIsAUsageError) {
   }
 }
 
-TEST(TargetsTest, FormatsOfAnotherTargetAreRefused) {
+TEST(Targets, FormatsOfAnotherTargetAreRefused) {
   const Target& target = FindTarget("kvtuner");
   const PrecisionPlan plan = ParsePlanSpec("KV4;1:kivi_int4", 2, target.pairs);
   try {
@@ -186,7 +186,7 @@ TEST(TargetsTest, FormatsOfAnotherTargetAreRefused) {
 
 // Also where the engine itself has no exact layers beside quantized ones: such a plan can be
 // scored, though not exported.
-TEST(TargetsTest, ExactLayersCanBeScored) {
+TEST(Targets, ExactLayersCanBeScored) {
   for (const Target& target : Targets()) {
     SCOPED_TRACE(target.name);
     const PrecisionPair coarsest = target.pairs.back();

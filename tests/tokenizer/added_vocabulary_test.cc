@@ -34,7 +34,7 @@ TEST(AddedVocabulary, TokensOfTheVocabularyKeepTheirIds) {
   EXPECT_THAT(Ids(text, "abc<x>"), ElementsAre(5, 2, 8));
 }
 
-TEST(AddedVocabulary, Strips) {
+TEST(AddedVocabulary, TokensStripTheSpaceBesideThem) {
   TokenizerText text;
   text.vocab = R"({"a": 0, " ": 1})";
   text.merges = "[]";
@@ -44,7 +44,7 @@ TEST(AddedVocabulary, Strips) {
   EXPECT_THAT(Ids(text, "<r> <l>"), ElementsAre(3, 2));
 }
 
-TEST(AddedVocabulary, SingleWord) {
+TEST(AddedVocabulary, SingleWordsAreNotFoundInsideOthers) {
   TokenizerText text;
   text.vocab = R"({"a": 0, "h": 1, "i": 2, ".": 3, "é": 4})";
   text.merges = "[]";
@@ -83,7 +83,7 @@ TEST(AddedVocabulary, PrependSchemeFirstLooksAtTheWholeInput) {
   EXPECT_THAT(Ids(text, "<x>ab"), ElementsAre(8, 5));
 }
 
-TEST(AddedVocabulary, Errors) {
+TEST(AddedVocabulary, MistakesNameTheEntry) {
   const auto error = [](const TokenizerText& text) { return ErrorOf([&] { text.Make(); }); };
   TokenizerText text;
   text.added_tokens = "[" + Added(8, "<x>") + ", " + Added(10, "<y>") + "]";

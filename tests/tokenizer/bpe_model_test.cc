@@ -25,7 +25,7 @@ TEST(BpeModel, MergesByRankThenFromTheLeft) {
   EXPECT_THAT(Ids(text, "aaaab"), ElementsAre(1, 1, 2));
 }
 
-TEST(BpeModel, MergesAsStringsAndAsPairs) {
+TEST(BpeModel, MergesAreReadAsStringsAndAsPairs) {
   TokenizerText text;
   text.merges = R"(["#version: 0.2", "a b", "ab c"])";
   EXPECT_THAT(Ids(text, "abc"), ElementsAre(6));
@@ -42,7 +42,7 @@ TEST(BpeModel, LaterOfEqualMergesCounts) {
   EXPECT_THAT(Ids(text, "abc"), ElementsAre(0, 4));
 }
 
-TEST(BpeModel, UnknownCharacters) {
+TEST(BpeModel, UnknownCharactersMayBeFused) {
   TokenizerText text;
   text.vocab = R"({"<unk>": 0, "a": 1})";
   text.merges = "[]";
@@ -52,7 +52,7 @@ TEST(BpeModel, UnknownCharacters) {
   EXPECT_THAT(Ids(text, "axyax"), ElementsAre(1, 0, 1, 0));
 }
 
-TEST(BpeModel, ByteFallback) {
+TEST(BpeModel, ByteFallbackTakesAllBytesOrNone) {
   TokenizerText text;
   text.vocab = R"({"<unk>": 0, "a": 1, "<0xC3>": 2, "<0xA9>": 3})";
   text.merges = "[]";
@@ -140,7 +140,7 @@ TEST(BpeModel, AgreesWithTheDefinitionOnRandomMerges) {
   }
 }
 
-TEST(BpeModel, Errors) {
+TEST(BpeModel, MistakesNameTheField) {
   const auto error = [](const TokenizerText& text) { return ErrorOf([&] { text.Make(); }); };
   TokenizerText text;
   text.merges = R"(["a x"])";

@@ -25,14 +25,14 @@ TEST(Decoder, ByteLevelJoinsBytesOfSeveralTokens) {
   EXPECT_THAT(Decoded(config, {"âĤ", "a", "©"}), ElementsAre("\uFFFDa\uFFFD"));
 }
 
-TEST(Decoder, ByteFallback) {
+TEST(Decoder, ByteFallbackJoinsBytesOrReplacesThem) {
   const std::string config = R"({"type": "ByteFallback"})";
   EXPECT_THAT(Decoded(config, {"a", "<0xC3>", "<0xa9>", "b"}), ElementsAre("a", "é", "b"));
   EXPECT_THAT(Decoded(config, {"<0xC3>", "<0x41>", "<0xGG>"}),
               ElementsAre("\uFFFD", "\uFFFD", "<0xGG>"));
 }
 
-TEST(Decoder, FuseReplaceStrip) {
+TEST(Decoder, FuseReplaceAndStripChangeTokens) {
   EXPECT_THAT(Decoded(R"({"type": "Fuse"})", {"a", "b"}), ElementsAre("ab"));
   EXPECT_THAT(
       Decoded(R"({"type": "Replace", "pattern": {"String": "▁"}, "content": " "})", {"▁a▁", "b"}),
@@ -50,7 +50,7 @@ TEST(Decoder, MetaspaceDropsTheMarksOfTheFirstToken) {
               ElementsAre(" a", " b"));
 }
 
-TEST(Decoder, LlamaSequence) {
+TEST(Decoder, SequenceOfLlamaDecodesText) {
   EXPECT_THAT(Decoded(R"({"type": "Sequence", "decoders": [
       {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
       {"type": "ByteFallback"}, {"type": "Fuse"},
@@ -59,7 +59,7 @@ TEST(Decoder, LlamaSequence) {
               ElementsAre(" a\n b"));
 }
 
-TEST(Decoder, Errors) {
+TEST(Decoder, MistakesNameThePart) {
   const auto error = [](const std::string& config) {
     return ErrorOf([&] { Decoded(config, {}); });
   };

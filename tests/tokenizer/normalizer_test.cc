@@ -16,7 +16,7 @@ std::string Normalized(const std::string& config, const std::string& text) {
   return Normalize(config, text).text;
 }
 
-TEST(Normalizer, UnicodeForms) {
+TEST(Normalizer, UnicodeFormsComposeAndDecompose) {
   const std::string text = "e\u0301 \u212B \uFB01";  // e + acute, angstrom sign, fi ligature
   EXPECT_EQ(Normalized(R"({"type": "NFC"})", text), "\u00E9 \u00C5 \uFB01");
   EXPECT_EQ(Normalized(R"({"type": "NFD"})", text), "e\u0301 A\u030A \uFB01");
@@ -38,7 +38,7 @@ TEST(Normalizer, PrependSkipsEmptyText) {
   EXPECT_EQ(Normalized(R"({"type": "Prepend", "prepend": "_"})", ""), "");
 }
 
-TEST(Normalizer, ReplaceStringAndRegex) {
+TEST(Normalizer, ReplaceTakesAStringOrARegex) {
   EXPECT_EQ(
       Normalized(R"({"type": "Replace", "pattern": {"String": "a."}, "content": "-"})", "a.ab"),
       "-ab");
@@ -51,7 +51,7 @@ TEST(Normalizer, ReplaceStringAndRegex) {
             "");
 }
 
-TEST(Normalizer, SmallOnes) {
+TEST(Normalizer, LowercaseStripAndOthersChangeText) {
   EXPECT_EQ(Normalized(R"({"type": "Lowercase"})", "AÉΣ\u0130"), "aéσi\u0307");
   EXPECT_EQ(
       Normalized(R"({"type": "Strip", "strip_left": true, "strip_right": true})", " \u3000a b\t"),

@@ -24,7 +24,7 @@ TEST(PostProcessor, TemplateAddsOrOmits) {
   EXPECT_THAT(Processed(kTemplate, SpecialTokens::kOmit), ElementsAre(1, 2));
 }
 
-TEST(PostProcessor, ByteLevelAndSequence) {
+TEST(PostProcessor, ByteLevelAddsNothingAlsoInASequence) {
   const std::string byte_level =
       R"({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
           "use_regex": true})";
@@ -44,7 +44,7 @@ TEST(PostProcessor, BertAndRobertaPutATokenOnEitherSide) {
   }
 }
 
-TEST(PostProcessor, Errors) {
+TEST(PostProcessor, MistakesNameThePart) {
   const auto error = [](const std::string& config) {
     return ErrorOf([&] { Processed(config, SpecialTokens::kAdd); });
   };

@@ -26,7 +26,7 @@ std::vector<std::string> Split(const std::string& behavior, const std::string& t
                text);
 }
 
-TEST(PreTokenizer, SplitBehaviors) {
+TEST(PreTokenizer, SplitHasFiveBehaviors) {
   const std::string text = "the-final--countdown";
   EXPECT_THAT(Split("Removed", text), ElementsAre("the", "final", "countdown"));
   EXPECT_THAT(Split("Isolated", text), ElementsAre("the", "-", "final", "-", "-", "countdown"));
@@ -35,19 +35,19 @@ TEST(PreTokenizer, SplitBehaviors) {
   EXPECT_THAT(Split("Contiguous", text), ElementsAre("the", "-", "final", "--", "countdown"));
 }
 
-TEST(PreTokenizer, SplitAtTheEdges) {
+TEST(PreTokenizer, SplitHandlesDelimitersAtTheEdges) {
   EXPECT_THAT(Split("Removed", "--"), IsEmpty());
   EXPECT_THAT(Split("MergedWithPrevious", "-a-"), ElementsAre("-", "a-"));
   EXPECT_THAT(Split("MergedWithNext", "-a-"), ElementsAre("-a", "-"));
   EXPECT_THAT(Split("Contiguous", "--a--"), ElementsAre("--", "a", "--"));
 }
 
-TEST(PreTokenizer, SplitInverted) {
+TEST(PreTokenizer, InvertedSplitTakesMatchesForText) {
   EXPECT_THAT(Split("Removed", "a--b", "true"), ElementsAre("-", "-"));
   EXPECT_THAT(Split("MergedWithNext", "a--b", "true"), ElementsAre("a-", "-", "b"));
 }
 
-TEST(PreTokenizer, SplitRegexWithLookahead) {
+TEST(PreTokenizer, SplitKnowsLookahead) {
   const std::string config =
       R"({"type": "Split", "pattern": {"Regex": "\\p{L}+|\\s+(?!\\S)|\\s+"},
           "behavior": "Isolated", "invert": false})";
@@ -71,7 +71,7 @@ TEST(PreTokenizer, CategoriesAreWidenedWhereverTheyStand) {
   EXPECT_THAT(split(R"(\\\\p)", R"(a\p{N})"), ElementsAre(R"(\p)"));
 }
 
-TEST(PreTokenizer, ByteLevel) {
+TEST(PreTokenizer, ByteLevelSplitsAndMapsBytes) {
   const std::string plain =
       R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true})";
   EXPECT_THAT(Words(plain, "I'm é 42!\n x"), ElementsAre("I", "'m", "ĠÃ©", "Ġ42", "!", "Ċ", "Ġx"));
@@ -82,14 +82,14 @@ TEST(PreTokenizer, ByteLevel) {
   EXPECT_THAT(Words(whole, " a"), ElementsAre("Ġa"));
 }
 
-TEST(PreTokenizer, Digits) {
+TEST(PreTokenizer, DigitsAreCutOutOneByOneOrTogether) {
   EXPECT_THAT(Words(R"({"type": "Digits", "individual_digits": true})", "a12½"),
               ElementsAre("a", "1", "2", "½"));
   EXPECT_THAT(Words(R"({"type": "Digits", "individual_digits": false})", "a12b"),
               ElementsAre("a", "12", "b"));
 }
 
-TEST(PreTokenizer, MetaspaceSchemes) {
+TEST(PreTokenizer, MetaspacePrependsByItsScheme) {
   const auto metaspace = [](const std::string& options, const std::string& text,
                             bool starts_input = true) {
     return Words(R"({"type": "Metaspace", "replacement": "▁")" + options + "}", text, starts_input);
@@ -116,7 +116,7 @@ TEST(PreTokenizer, OnlyTheFirstWordStartsTheInput) {
               ElementsAre("_a", "b"));
 }
 
-TEST(PreTokenizer, CharacterClasses) {
+TEST(PreTokenizer, CharacterClassesAreThoseOfUnicode) {
   EXPECT_THAT(Words(R"({"type": "Punctuation"})", "a,b—c$"),
               ElementsAre("a", ",", "b", "—", "c", "$"));
   EXPECT_THAT(Words(R"({"type": "Punctuation", "behavior": "Contiguous"})", "a..."),

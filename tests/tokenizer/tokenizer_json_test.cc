@@ -46,7 +46,7 @@ TEST(TokenizerJson, DuplicatesAreErrors) {
             "tokenizer.json: model: vocab: found the token \"a\" twice, expected it once");
 }
 
-TEST(TokenizerJson, BadEntries) {
+TEST(TokenizerJson, BadEntriesAreNamed) {
   TokenizerText text;
   text.vocab = R"({"a": "0"})";
   EXPECT_EQ(ErrorIn(text.Json()),
@@ -72,7 +72,7 @@ TEST(TokenizerJson, BadEntries) {
   }
 }
 
-TEST(TokenizerJson, MissingParts) {
+TEST(TokenizerJson, MissingPartsAreNamed) {
   EXPECT_EQ(ErrorIn("{}"), "tokenizer.json: \"model\": found nothing, expected an object");
   EXPECT_EQ(ErrorIn(R"({"model": {"type": "BPE", "merges": []}})"),
             "tokenizer.json: model: \"vocab\": found nothing, expected an object");

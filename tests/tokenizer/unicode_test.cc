@@ -37,7 +37,7 @@ TEST(Unicode, ReplacesMaximalParts) {
   EXPECT_EQ(ReplaceInvalidUtf8("\xc0\xaf"), "\uFFFD\uFFFD");
 }
 
-TEST(Unicode, Properties) {
+TEST(Unicode, PropertiesAreThoseOfTheStandard) {
   EXPECT_TRUE(IsWhitespace(0x3000) && IsWhitespace(0x85) && IsWhitespace('\t'));
   EXPECT_FALSE(IsWhitespace(0x200B) || IsWhitespace(0x180E));
   EXPECT_TRUE(IsNumeric('7') && IsNumeric(0xBD) && IsNumeric(0x2168) && IsNumeric(0x1E4F0));
