@@ -47,7 +47,8 @@ void WriteNewConfig(const std::string& run_and_name, const fs::path& out) {
   }
   const fs::path folder = run_and_name.substr(0, colon);
   const ParetoFront front = ReadFront(folder);
-  const ScoredPlan& plan = RequirePlan(front, run_and_name.substr(colon + 1), folder);
+  const std::string name = run_and_name.substr(colon + 1);
+  const ScoredPlan& plan = RequirePlan(front, name, folder);
   if (!fs::exists(front.run.model)) {
     throw Error(
         fmt::format("writing the config {}: found no model {}, expected it where the run was made",

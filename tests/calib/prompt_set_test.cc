@@ -266,9 +266,9 @@ TEST_F(PromptSets, BundledSetsShareNoPrompt) {
   const fs::path model = kBundled / "demo_model";
   const ModelConfig config = ReadModelConfig(model / "config.json");
   const PromptSet calibration =
-      LoadPromptSet({.max_tokens = 0}, BundledSet::kCalibration, 0, model, config);
+      LoadPromptSet({.files = {}, .max_tokens = 0}, BundledSet::kCalibration, 0, model, config);
   const PromptSet held_out =
-      LoadPromptSet({.max_tokens = 0}, BundledSet::kHeldOut, 0, model, config);
+      LoadPromptSet({.files = {}, .max_tokens = 0}, BundledSet::kHeldOut, 0, model, config);
   std::set<TokenIds> distinct(calibration.prompts.begin(), calibration.prompts.end());
   distinct.insert(held_out.prompts.begin(), held_out.prompts.end());
   EXPECT_EQ(distinct.size(), calibration.prompts.size() + held_out.prompts.size());

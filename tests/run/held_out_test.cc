@@ -75,8 +75,8 @@ TEST(HeldOutScores, AreOfAllPlans) {
     const PlanScore expected = fake.ScoreOf(plan.plan);
     EXPECT_EQ(plan.held_out->score.kl_mean, expected.kl_mean);
     EXPECT_EQ(plan.held_out->score.prompts, 6);
-    EXPECT_LE(plan.held_out->kl_mean_interval.low, expected.kl_mean);
-    EXPECT_GE(plan.held_out->kl_mean_interval.high, expected.kl_mean);
+    EXPECT_LE(plan.held_out->loss_interval.low, expected.kl_mean);
+    EXPECT_GE(plan.held_out->loss_interval.high, expected.kl_mean);
   };
   for (const ScoredPlan& plan : front.plans) expect_score(plan);
   for (const ScoredPlan& plan : front.uniform) expect_score(plan);

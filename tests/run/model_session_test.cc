@@ -113,9 +113,8 @@ TEST(ModelSession, SaysWhatItsResultsDependOn) {
   EXPECT_EQ(run.prefill, "exact");
   EXPECT_EQ(run.seed, 4u);
   EXPECT_EQ(run.context, 1000);
-  EXPECT_EQ(run.layer_count, static_cast<int64_t>(FakeRun::kLayers));
-  EXPECT_EQ(run.kv_heads, 1);
-  EXPECT_EQ(run.head_dim, 16);
+  const LayerShape layer{.kv_heads = 1, .key_head_dim = 16, .value_head_dim = 16};
+  EXPECT_EQ(run.layers, std::vector<LayerShape>(FakeRun::kLayers, layer));
   EXPECT_FALSE(run.noise_floor);
   EXPECT_EQ(fake.loads, 1);
 }

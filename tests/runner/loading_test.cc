@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "lib/runner/model_runner.h"
+#include "lib/runner/model_probe.h"
 #include "tests/io/safetensors_builder.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -20,9 +20,7 @@ const TokenIds kPrompt = {5, 9, 3, 41, 22, 17, 60};
 
 std::vector<float> LogitsOf(const fs::path& model) {
   const Checkpoint checkpoint(model);
-  RunnerOptions options;
-  options.device = "cpu";
-  ModelRunner runner(checkpoint, options);
+  ModelProbe runner(checkpoint, {.device = "cpu"});
   return runner.Logits(kPrompt, PrecisionPlan::Uniform(kExactPair, runner.config().layers.size()));
 }
 

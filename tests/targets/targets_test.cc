@@ -44,22 +44,27 @@ struct ExpectedTarget {
 
 const std::vector<ExpectedTarget>& ExpectedTargets() {
   using Names = std::vector<std::string_view>;
-  static const Names
-      int_formats = {"int8", "int4", "int2"},
-      kivi = {"kivi_int8", "kivi_int4", "kivi_int2"},
-      fp8_nvfp4 = {"fp8_e4m3_calibrated", "nvfp4_calibrated"},
-      sglang = {"fp8_e4m3", "fp8_e5m2", "fp4_e2m1"},
-      lmdeploy = {"lmdeploy_int8", "fp8_e4m3", "fp8_e5m2", "lmdeploy_int4"},
-      llama = {"q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"},
-      ik = {"ik_q8_0_had", "ik_q6_0_had", "ik_q5_1_had",  "ik_q5_0_had",
-            "ik_q4_1_had", "ik_q4_0_had", "ik_iq4_nl_had"},
-      mlx = {"mlx_int8", "mlx_int6", "mlx_int5", "mlx_int4", "mlx_int3", "mlx_int2"},
-      hqq = {"hqq_int8", "hqq_int4", "hqq_int2"}, quanto = {"quanto_int4", "quanto_int2"},
-      exllama = {"exl3_int8", "exl3_int7", "exl3_int6", "exl3_int5",
-                 "exl3_int4", "exl3_int3", "exl3_int2"},
-      vllm = {"fp8_e4m3",           "fp8_e4m3_calibrated", "fp8_e4m3_per_head",   "fp8_e5m2",
-              "fp8_per_token_head", "int8_per_token_head", "int4_per_token_head", "nvfp4",
-              "nvfp4_calibrated"};
+  static const Names int_formats = {"int8", "int4", "int2"},
+                     kivi = {"kivi_int8", "kivi_int4", "kivi_int2"},
+                     fp8_nvfp4 = {"fp8_e4m3_calibrated", "nvfp4_calibrated"},
+                     sglang = {"fp8_e4m3", "fp8_e5m2", "fp4_e2m1"},
+                     lmdeploy = {"lmdeploy_int8", "fp8_e4m3", "fp8_e5m2", "lmdeploy_int4"},
+                     llama = {"q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"},
+                     ik = {"ik_q8_0_had", "ik_q6_0_had", "ik_q5_1_had",  "ik_q5_0_had",
+                           "ik_q4_1_had", "ik_q4_0_had", "ik_iq4_nl_had"},
+                     mlx = {"mlx_int8", "mlx_int6", "mlx_int5", "mlx_int4", "mlx_int3", "mlx_int2"},
+                     hqq = {"hqq_int8", "hqq_int4", "hqq_int2"},
+                     quanto = {"quanto_int4", "quanto_int2"},
+                     exllama = {"exl3_int8", "exl3_int7", "exl3_int6", "exl3_int5",
+                                "exl3_int4", "exl3_int3", "exl3_int2"},
+                     vllm = {"fp8_e4m3",
+                             "fp8_e4m3_calibrated",
+                             "fp8_e5m2",
+                             "fp8_per_token_head",
+                             "int8_per_token_head",
+                             "int4_per_token_head",
+                             "nvfp4",
+                             "nvfp4_calibrated"};
   static const std::vector<ExpectedTarget> expected = [] {
     Names vllm_keys = vllm, vllm_values = vllm;
     vllm_keys.insert(vllm_keys.end(), {"tq_k4", "tq_k3"});
