@@ -90,7 +90,7 @@ std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::pat
       if (!is_calibrated(id)) return;
       scales.push_back({fmt::format("model.layers.{}.self_attn.{}", layer, name),
                         {},
-                        {CalibratedScales(FormatOf(id), side, maxima.side(side)).front()}});
+                        {CalibratedScales(FormatOf(id), maxima.side(side)).front()}});
     };
     add(key, KvSide::kKey, "k_proj.k_scale");
     add(value, KvSide::kValue, "v_proj.v_scale");

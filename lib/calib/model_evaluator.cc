@@ -2,9 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+
+#include "lib/base/log.h"
 #include "lib/base/progress.h"
 
 namespace kvtune {
+namespace {
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
 
 std::vector<std::vector<PromptScore>> ModelEvaluator::ScorePrompts(
     std::span<const PrecisionPlan> plans, PromptRange range) {
@@ -15,6 +25,7 @@ std::vector<std::vector<PromptScore>> ModelEvaluator::ScorePrompts(
     model_.ScorePlans(std::span(&exact, 1), prompts_, nullptr);
     knows_exact_ = true;
   }
+  const auto start = std::chrono::steady_clock::now();
   const size_t count = range.end - range.begin;
   Progress progress(fmt::format("scoring {} plans", plans.size()), static_cast<int64_t>(count),
                     "prompts");
@@ -22,6 +33,8 @@ std::vector<std::vector<PromptScore>> ModelEvaluator::ScorePrompts(
       model_.ScorePlans(plans, prompts_.subspan(range.begin, count),
                         [&](int64_t finished) { progress.Advance(finished); });
   progress.Dismiss();
+  LogDetail(fmt::format("scored {} plans on {} prompts in {:.2f} s", plans.size(), count,
+                        SecondsSince(start)));
   return scores;
 }
 

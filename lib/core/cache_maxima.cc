@@ -8,15 +8,8 @@ float LargestOf(std::span<const float> head_maxima) {
   return *std::max_element(head_maxima.begin(), head_maxima.end());
 }
 
-std::vector<float> CalibratedScales(const KvFormat& format, KvSide side,
-                                    std::span<const float> head_maxima) {
-  const float largest = LargestOf(head_maxima);
-  std::vector<float> scales;
-  for (const float maximum : head_maxima) {
-    const bool is_per_head = format.layout(side).axis == QuantAxis::kPerHead;
-    scales.push_back(CalibratedScale(format, is_per_head ? maximum : largest));
-  }
-  return scales;
+std::vector<float> CalibratedScales(const KvFormat& format, std::span<const float> head_maxima) {
+  return std::vector<float>(head_maxima.size(), CalibratedScale(format, LargestOf(head_maxima)));
 }
 
 }  // namespace kvtune

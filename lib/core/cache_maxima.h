@@ -21,10 +21,9 @@ struct LayerMaxima {
 // The largest of all KV heads.
 float LargestOf(std::span<const float> head_maxima);
 
-// The scales that the format has in a layer with these maxima, one a KV head: all the same where
-// the format has one for the whole side (k_scale or v_scale of a checkpoint). REQUIRES: the
-// format's scales are calibrated, head_maxima is not empty.
-std::vector<float> CalibratedScales(const KvFormat& format, KvSide side,
-                                    std::span<const float> head_maxima);
+// The scales that the format has in a layer with these maxima, one for each KV head. They are all
+// the same: one scale serves the whole side of the layer (k_scale or v_scale of a checkpoint).
+// REQUIRES: the format's scales are calibrated, head_maxima is not empty.
+std::vector<float> CalibratedScales(const KvFormat& format, std::span<const float> head_maxima);
 
 }  // namespace kvtune

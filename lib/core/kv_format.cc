@@ -23,7 +23,6 @@ constexpr QuantLayout kChannels32 = Channels(32);
 constexpr QuantLayout kChannels64 = Channels(64);
 constexpr QuantLayout kRotated32 = Channels(32, {RotationKind::kHadamard, 32, 32});
 constexpr QuantLayout kTensor{QuantAxis::kPerTensor, 0};
-constexpr QuantLayout kWholeHead{QuantAxis::kPerHead, 0};
 // llama.cpp turns as much of a key as it can, and values in blocks of 64.
 constexpr QuantLayout kLlamaKey = Channels(32, {RotationKind::kHadamard, 0, 64});
 constexpr QuantLayout kLlamaValue = Channels(32, {RotationKind::kHadamard, 64, 64});
@@ -89,8 +88,6 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     // vLLM, TensorRT-LLM, SGLang, LMDeploy and checkpoints of ModelOpt.
     Static(Id::kFp8E4m3, "fp8_e4m3", N::kFp8E4m3, kTensor, ScaleKind::kUnit),
     Static(Id::kFp8E4m3Calibrated, "fp8_e4m3_calibrated", N::kFp8E4m3, kTensor,
-           ScaleKind::kCalibrated),
-    Static(Id::kFp8E4m3PerHead, "fp8_e4m3_per_head", N::kFp8E4m3, kWholeHead,
            ScaleKind::kCalibrated),
     Static(Id::kFp8E5m2, "fp8_e5m2", N::kFp8E5m2, kTensor, ScaleKind::kUnit),
     Row(Id::kFp8PerTokenHead, "fp8_per_token_head", 8, N::kVllmFp8, kRow),

@@ -19,7 +19,6 @@ namespace kvtune {
 enum class QuantAxis : uint8_t {
   kPerToken,    // neighbouring channels of one token of one KV head
   kPerChannel,  // neighbouring tokens of one channel of one KV head
-  kPerHead,     // everything that a KV head will ever store: a static scale
   kPerTensor,   // everything that a layer's side will ever store: a static scale
 };
 
@@ -107,7 +106,6 @@ enum class KvFormatId : uint8_t {
   kKiviInt2,
   kFp8E4m3,
   kFp8E4m3Calibrated,
-  kFp8E4m3PerHead,
   kFp8E5m2,
   kFp8PerTokenHead,
   kInt8PerTokenHead,

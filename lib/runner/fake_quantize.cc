@@ -129,7 +129,7 @@ std::vector<float> StaticScales(const KvFormat& format, const LayerSide& side) {
         "quantizing a cache as " + std::string(format.name) +
         ": found no calibrated scales, expected the largest keys and values of an exact pass");
   }
-  return CalibratedScales(format, side.side, side.head_maxima);
+  return CalibratedScales(format, side.head_maxima);
 }
 
 // Channels a0 a1 .. b0 b1 .. as a0 b0 a1 b1 .., and back.

@@ -104,11 +104,6 @@ def whole(x: np.ndarray) -> np.ndarray:
     return np.abs(x).max() / F(448)
 
 
-def of_head(x: np.ndarray) -> np.ndarray:
-    largest = np.abs(x).max(axis=(1, 2), keepdims=True)
-    return np.where(largest == 0, F(1), largest / F(448))
-
-
 def of_row(x: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(x).max(axis=-1, keepdims=True) / F(448), F(1e-6))
 
@@ -142,7 +137,6 @@ def oracles() -> dict[str, Oracle]:
     e4m3, e5m2 = torch.float8_e4m3fn, torch.float8_e5m2
     table["fp8_e4m3"] = Oracle("torch cast", fp8(e4m3, unit))
     table["fp8_e4m3_calibrated"] = Oracle("torch cast", fp8(e4m3, whole))
-    table["fp8_e4m3_per_head"] = Oracle("torch cast", fp8(e4m3, of_head))
     table["fp8_e5m2"] = Oracle("torch cast", fp8(e5m2, unit))
     table["fp8_per_token_head"] = Oracle("vLLM kernel with torch cast", vllm_fp8)
     table["int8_per_token_head"] = Oracle("vLLM kernel, written out", lambda x, _s: formulas.vllm_int8(x))

@@ -60,14 +60,11 @@ TEST(CacheScales, OfSeveralPromptsAreTheLargestOfEach) {
 
 TEST(CacheScales, LargestNumberBecomesTheLargestStored) {
   const KvFormat& tensor = FormatOf(KvFormatId::kFp8E4m3Calibrated);
-  const KvFormat& head = FormatOf(KvFormatId::kFp8E4m3PerHead);
   const KvFormat& block = FormatOf(KvFormatId::kNvfp4Calibrated);
   const std::vector<float> maxima = {448, 896};
-  EXPECT_EQ(CalibratedScales(tensor, KvSide::kKey, maxima), (std::vector<float>{2, 2}));
-  EXPECT_EQ(CalibratedScales(head, KvSide::kKey, maxima), (std::vector<float>{1, 2}));
-  EXPECT_EQ(CalibratedScales(block, KvSide::kValue, std::vector<float>{2688}),
-            (std::vector<float>{1}));
-  EXPECT_EQ(CalibratedScales(tensor, KvSide::kKey, std::vector<float>{0}), (std::vector<float>{1}));
+  EXPECT_EQ(CalibratedScales(tensor, maxima), (std::vector<float>{2, 2}));
+  EXPECT_EQ(CalibratedScales(block, std::vector<float>{2688}), (std::vector<float>{1}));
+  EXPECT_EQ(CalibratedScales(tensor, std::vector<float>{0}), (std::vector<float>{1}));
 }
 
 }  // namespace

@@ -29,9 +29,7 @@ TEST(KvFormat, StaticScalesCostNoBitsAndWindowsHoldWholeGroups) {
   for (const KvFormat& format : Formats()) {
     for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
       const QuantLayout& layout = format.layout(side);
-      const bool is_static =
-          layout.axis == QuantAxis::kPerTensor || layout.axis == QuantAxis::kPerHead;
-      if (is_static) {
+      if (layout.axis == QuantAxis::kPerTensor) {
         EXPECT_NE(format.scale, ScaleKind::kOfRow) << format.name;
         EXPECT_EQ(EffectiveBits(format, side, 128), format.bits) << format.name;
       }

@@ -32,7 +32,7 @@ TEST(FakeQuantize, OnlyFullWindowsAreStored) {
   EXPECT_TRUE(at::equal(FakeQuantize(x, FormatOf(KvFormatId::kExact), {KvSide::kKey}), x));
 }
 
-TEST(FakeQuantize, CalibratedScalesAreOfTheLayerOrOfTheHead) {
+TEST(FakeQuantize, CalibratedScalesAreOfTheLayer) {
   const at::Tensor x = RandomHeads(4, 16);
   const auto with = [&](KvFormatId id, float scale) {
     // fp8_e4m3 has the scale 1.
@@ -40,11 +40,8 @@ TEST(FakeQuantize, CalibratedScalesAreOfTheLayerOrOfTheHead) {
   };
   const at::Tensor tensor =
       FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3Calibrated), {KvSide::kKey, kMaxima});
-  const at::Tensor head =
-      FakeQuantize(x, FormatOf(KvFormatId::kFp8E4m3PerHead), {KvSide::kKey, kMaxima});
   EXPECT_TRUE(at::equal(tensor, with(KvFormatId::kFp8E4m3, 200.0f / 448)));
-  EXPECT_TRUE(at::equal(head.select(1, 2), with(KvFormatId::kFp8E4m3, 100.0f / 448).select(1, 2)));
-  EXPECT_FALSE(at::equal(head, tensor));
+  EXPECT_FALSE(at::equal(tensor, with(KvFormatId::kFp8E4m3, 100.0f / 448)));
 }
 
 TEST(FakeQuantize, CalibratedScalesAreAskedFor) {

@@ -88,10 +88,8 @@ void DumpFakeQuantized(char** arguments) {
     float& maximum = maxima[i / head_elements];
     maximum = std::max(maximum, std::abs(values[i]));
   }
-  if (format.layout(side).axis != QuantAxis::kPerHead) {
-    std::fill(maxima.begin(), maxima.end(), *std::max_element(maxima.begin(), maxima.end()));
-  }
-  for (float& maximum : maxima) maximum = CalibratedScale(format, maximum);
+  const float largest = *std::max_element(maxima.begin(), maxima.end());
+  std::fill(maxima.begin(), maxima.end(), CalibratedScale(format, largest));
   const HeadArithmetic arithmetic = HeadArithmeticOf(format, side, shape.head_dim);
   if (format.layout(side).axis == QuantAxis::kPerChannel) {
     RoundTripColumns(values.data(), shape, arithmetic);
