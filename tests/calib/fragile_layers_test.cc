@@ -30,7 +30,7 @@ Diagnosis DiagnoseTiny(const TinyModel& model, const std::vector<PrecisionPair>&
   prompts.prompts = RandomPrompts(2, model.seed);
   SensitivityTable table = Calibrate(tiny.runner(), prompts, pairs, {});
   table.run = TestRun(model.layers);
-  table.run.head_dim = model.head_dim;
+  table.run.layers = LayerShapesOf(tiny.runner().config());
   return Diagnose(table);
 }
 
