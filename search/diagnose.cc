@@ -91,7 +91,8 @@ std::vector<KeyFormat> KeyFormats(const SensitivityTable& table) {
   }
   std::vector<KeyFormat> formats;
   for (const auto& [id, pair] : best_pair) {
-    KeyFormat format{id, EffectiveBits(FormatOf(id), KvSide::kKey, table.run.layers.front().key_head_dim), {}};
+    KeyFormat format{
+        id, EffectiveBits(FormatOf(id), KvSide::kKey, table.run.layers.front().key_head_dim), {}};
     for (const LayerSensitivity& layer : table.layers) {
       format.layers.push_back(Measure(layer, pair));
     }
