@@ -30,9 +30,7 @@ Diagnosis DiagnoseTiny(const TinyModel& model, const std::vector<PrecisionPair>&
   prompts.prompts = RandomPrompts(2, model.seed);
   SensitivityTable table = Calibrate(tiny.model(), prompts, pairs, {});
   table.run = TestRun(model.layers);
-  for (LayerShape& layer : table.run.layers) {
-    layer.key_head_dim = layer.value_head_dim = model.head_dim;
-  }
+  table.run.layers = LayerShapesOf(tiny.model().config());
   return Diagnose(table);
 }
 
