@@ -25,7 +25,7 @@ int64_t MlpParameters(const ModelConfig& config, const LayerConfig& layer) {
   return experts.count * (expert + router) + shared;
 }
 
-// Of one norm of hidden states.
+// Returns the parameters of one norm of hidden states.
 int64_t NormWidth(const ModelConfig& config) {
   return config.hidden_size * (config.norm_kind == NormKind::kLayerBiased ? 2 : 1);
 }
@@ -75,7 +75,7 @@ int64_t ModelSize::parameters() const {
 }
 
 int64_t ModelSize::streamed_parameters() const {
-  int64_t largest = 0;  // of neighbours
+  int64_t largest = 0;  // parameters of two neighbouring layers
   for (size_t i = 0; i < layers.size(); ++i) {
     largest = std::max(largest, layers[i] + (i + 1 < layers.size() ? layers[i + 1] : 0));
   }

@@ -11,7 +11,8 @@
 namespace kvtune {
 namespace {
 
-// Of all engines. A function, so that it is there before the first constant that adds to it.
+// The named pairs of all engines. This is a function and not a global variable, because the
+// constants that add to it are initialized before main() in no fixed order.
 std::vector<PairName>& NamedPairs() {
   static std::vector<PairName> names;
   return names;
@@ -95,7 +96,7 @@ bool PrecisionPlan::is_exact() const {
 }
 
 size_t PrecisionPlanHash::operator()(const PrecisionPlan& plan) const {
-  size_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  size_t hash = 0xcbf29ce484222325u;  // the hash is FNV-1a
   for (const PrecisionPair pair : plan.layers) {
     hash = (hash ^ static_cast<size_t>(pair.key)) * 0x100000001b3u;
     hash = (hash ^ static_cast<size_t>(pair.value)) * 0x100000001b3u;
