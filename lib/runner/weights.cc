@@ -10,7 +10,7 @@
 namespace kvtune {
 namespace {
 
-// Of the tensors that make up nearly all of a layer.
+// Returns the bytes of the tensors that make up nearly all of a layer.
 int64_t BytesOf(const LayerWeights& weights) {
   size_t bytes = 0;
   for (const at::Tensor* tensor : {&weights.qkv, &weights.output, &weights.gate_up, &weights.down})
@@ -18,12 +18,13 @@ int64_t BytesOf(const LayerWeights& weights) {
   return static_cast<int64_t>(bytes);
 }
 
-// Whether `count` layers like this one fit beside the rest.
+// Whether `count` layers like this one fit into memory beside what is already there.
 bool Fit(const LayerWeights& layer, size_t count, const at::Device& device) {
   return BytesOf(layer) * static_cast<int64_t>(count) <= ResidentLayerBytes(FreeMemory(device));
 }
 
-// A head in the checkpoint is the model's, whatever the config says of tying, as in transformers.
+// A head that is stored in the checkpoint is used even if the config says that head and embedding
+// are tied, as transformers does.
 void LoadEmbeddingAndHead(const Checkpoint& checkpoint, const TensorReader& reader,
                           ModelWeights& weights) {
   const ModelConfig& config = checkpoint.config();
