@@ -82,7 +82,7 @@ class Decoder {
   ModelWeights weights_;
   std::vector<std::unique_ptr<RotaryEmbedding>> rotary_;  // indexed like ModelConfig::ropes
   // How many rows go through an MLP together. It is chosen so that the widest activation stays in
-  // the CPU's cache.
+  // cache.
   int64_t row_chunk_;
 };
 

@@ -35,8 +35,8 @@ struct LayerWeights {
   at::Tensor down;                    // [hidden, intermediate]
   at::Tensor down_bias;               // [hidden]
   NormWeights mlp_output_norm;        // [hidden], before the residual sum
-  // The MLP beside the experts, laid out like gate_up and down of one expert. Its gate is [1,
-  // hidden].
+  // The MLP beside the experts, laid out like gate_up and down of one expert.
+  // shared_gate is [1, hidden].
   at::Tensor shared_gate_up;
   at::Tensor shared_down;
   at::Tensor shared_gate;
