@@ -21,7 +21,7 @@ enum class FragilityCause {
   kKeyBias,      // the norm of its k_proj bias
 };
 
-// "key error", "attention output error", "key outlier channels", "key bias"
+// Returns "key error", "attention output error", "key outlier channels" or "key bias".
 std::string_view CauseName(FragilityCause cause);
 
 // What was measured of the keys of one layer when they are stored in the safe key format of the
@@ -40,7 +40,7 @@ struct FragileLayer {
   // the safe format. It is the exact format when no format of the target is good enough.
   KvFormatId needed_key = KvFormatId::kExact;
   KeyMeasurements measured;
-  std::vector<FragilityCause> causes;  // at least one
+  std::vector<FragilityCause> causes;  // never empty
 };
 
 struct Diagnosis {

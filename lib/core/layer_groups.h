@@ -11,7 +11,7 @@
 namespace kvtune {
 
 struct LayerGroup {
-  std::vector<size_t> layers;             // ascending
+  std::vector<size_t> layers;             // in ascending order
   std::vector<PrecisionPair> candidates;  // most bits first; the same for all layers of the group
 };
 

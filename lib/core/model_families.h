@@ -69,7 +69,7 @@ struct Family {
   NormKind norm_kind = NormKind::kRms;
   QueryKeyNorm query_key_norm = QueryKeyNorm::kNone;
   bool norms_add_one = false;
-  bool scales_embedding = false;  // by sqrt(hidden_size)
+  bool scales_embedding = false;  // the factor is sqrt(hidden_size)
   bool has_sinks = false;
   std::optional<Activation> activation = std::nullopt;  // nullopt: config.json states it
   std::optional<ExpertLayout> experts = std::nullopt;

@@ -96,6 +96,8 @@ ModelSize SizeOf(const ModelConfig& config) {
 int64_t ResidentLayerBytes(int64_t free_bytes) { return free_bytes / 3 * 2; }
 
 WeightPlace PlaceOfWeights(const ModelSize& size, const DeviceDescription& device) {
+  // The runner asks for the free memory when the first layer is already loaded
+  // (lib/runner/weights), so that layer is taken off here too.
   const int64_t left =
       device.free_bytes - device.bytes_per_weight * (size.outside_layers + size.layers.front());
   const int64_t layers = device.bytes_per_weight * (size.parameters() - size.outside_layers);

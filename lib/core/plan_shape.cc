@@ -105,6 +105,7 @@ PlanDistance DistanceOfSide(const SideRuns& runs, const PrecisionPlan& plan, KvS
 
 SideRuns NearestAllowedRuns(const PlanShape& shape, const PrecisionPlan& plan, KvSide side) {
   std::optional<SideRuns> nearest;
+  // A side is rotated in all layers or in none, so each of the two is tried by itself.
   for (const bool rotated : {true, false}) {
     std::vector<KvFormatId> formats = shape.formats(side);
     std::erase_if(formats, [&](KvFormatId id) { return IsRotated(id, side) != rotated; });

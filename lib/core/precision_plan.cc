@@ -11,8 +11,9 @@
 namespace kvtune {
 namespace {
 
-// The named pairs of all engines. This is a function and not a global variable, because the
-// constants that add to it are initialized before main() in no fixed order.
+// The named pairs of all engines. This is a function and not a global variable, because the list
+// has to exist before the first constant adds to it, and these constants are initialized before
+// main() in no fixed order.
 std::vector<PairName>& NamedPairs() {
   static std::vector<PairName> names;
   return names;
@@ -74,6 +75,7 @@ std::string PairLabel(PrecisionPair pair) {
     return key.label == value.label ? fmt::format("KV{}", key.label)
                                     : fmt::format("K{}V{}", key.label, value.label);
   }
+  // Beside a word, a number would not say whose format it is, so the format's full name is taken.
   const auto word = [](const KvFormat& format) {
     return format.has_numeric_label() ? format.name : format.label;
   };

@@ -15,11 +15,11 @@ namespace kvtune {
 // Written into every artifact as "run". It holds no time, host or output path, so that the same
 // inputs give the same bytes. run.json adds the command line.
 struct Provenance {
-  std::string version;               // of kvtune
+  std::string version;               // version of kvtune
   std::string model;                 // the directory, as the user gave it
-  std::string model_hash;            // of the content of configuration and weights
+  std::string model_hash;            // hash of the content of configuration and weights
   std::vector<std::string> prompts;  // files as the user gave them, or "bundled"
-  std::string prompts_hash;          // of the token ids that were used
+  std::string prompts_hash;          // hash of the token ids that were used
   int64_t prompt_count = 0;
   int64_t token_count = 0;
   std::string target;
