@@ -30,7 +30,7 @@ class ActivationStore {
   struct Slot {
     at::Tensor kept;
     std::span<std::byte> spill;  // empty when `kept` holds the tensor
-    std::vector<int64_t> shape;  // of the tensor in `spill`
+    std::vector<int64_t> shape;  // shape of the tensor in `spill`
     at::TensorOptions options;
   };
 

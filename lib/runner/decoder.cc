@@ -77,6 +77,7 @@ at::Tensor PairsSideBySide(const at::Tensor& heads, int64_t rotary_dim) {
 // queries: [sequences, heads, tokens, head_dim], of neighbouring tokens from `first` on
 void GrowQueries(at::Tensor& queries, const ModelConfig& config, int64_t first) {
   const int64_t tokens = queries.size(2);
+  // Within the first period every factor is 1.
   if (first + tokens <= config.query_growth_period) return;
   std::vector<float> factors;
   for (int64_t i = first; i < first + tokens; ++i) {

@@ -45,6 +45,7 @@ void LayerStream::Enter(size_t layer) {
   if (!decoder_.streams()) return;
   std::future<LayerWeights> weights;
   if (next_layer_ == layer) weights = std::exchange(next_, {});
+  // The current layer is removed before another read begins, so no third layer is ever in memory.
   Leave();
   if (!weights.valid()) weights = Read(layer);
   decoder_.PlaceLayer(layer, weights.get());

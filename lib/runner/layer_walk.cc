@@ -85,6 +85,7 @@ void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const Pr
     });
     return;
   }
+  // Beside the prompts that wait, each worker holds the input and the output of a layer.
   const int64_t in_work = 2 * bytes.front() * workers;
   ActivationStore waiting(bytes, std::max<int64_t>(0, max_activation_bytes_ - in_work));
   for (size_t layer = 0; layer < layers; ++layer) {

@@ -19,13 +19,15 @@ struct NormWeights {
 // have one more dimension in front: [experts, ...].
 struct LayerWeights {
   NormWeights input_norm;  // [hidden], before attention
-  at::Tensor qkv;          // [queries + keys + values, hidden], each heads times head_dim
-  at::Tensor qkv_bias;     // [queries + keys + values]
-  at::Tensor query_norm;   // [key_head_dim] or [queries]
-  at::Tensor key_norm;     // [key_head_dim] or [keys]
-  at::Tensor sinks;        // [query_heads]
-  at::Tensor output;       // [hidden, query_heads value_head_dim]
-  at::Tensor output_bias;  // [hidden]
+  // [queries + keys + values, hidden]; each of the three has as many rows as its heads times its
+  // head_dim.
+  at::Tensor qkv;
+  at::Tensor qkv_bias;                // [queries + keys + values]
+  at::Tensor query_norm;              // [key_head_dim] or [queries]
+  at::Tensor key_norm;                // [key_head_dim] or [keys]
+  at::Tensor sinks;                   // [query_heads]
+  at::Tensor output;                  // [hidden, query_heads value_head_dim]
+  at::Tensor output_bias;             // [hidden]
   NormWeights attention_output_norm;  // [hidden], before the residual sum
   NormWeights mlp_norm;               // [hidden], before the MLP
   at::Tensor router;                  // [experts, hidden]

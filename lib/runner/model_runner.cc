@@ -109,6 +109,7 @@ std::vector<std::vector<PromptScore>> ModelRunner::ScorePlans(std::span<const Pr
                                                               const OnProgress& progress) {
   std::vector<std::vector<PromptScore>> scores(plans.size(),
                                                std::vector<PromptScore>(prompts.size()));
+  // The score of an exact plan is that of the reference, so only the other plans have to run.
   std::vector<PrecisionPlan> quantized;
   std::copy_if(plans.begin(), plans.end(), std::back_inserter(quantized),
                [](const PrecisionPlan& plan) { return !plan.is_exact(); });

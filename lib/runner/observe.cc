@@ -178,7 +178,7 @@ class LayerObserver {
   }
 
   struct ValueOfPair {
-    size_t index;  // into pairs
+    size_t index;  // index into the pairs
     KvFormatId value;
   };
 

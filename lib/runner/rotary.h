@@ -47,7 +47,7 @@ class RotaryEmbedding {
   int64_t longest_short_prompt_;
   std::mutex growing_;
   Turns turns_;
-  Turns long_turns_;  // of kLongRope only
+  Turns long_turns_;  // set for kLongRope only
 };
 
 // Rotates channel i against channel i + rotary_dim / 2 and leaves the channels from rotary_dim on

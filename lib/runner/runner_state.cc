@@ -95,6 +95,7 @@ void RunnerState::LearnReferences(std::span<const TokenIds> prompts) {
       reference.score.exact_nll_sum = reference.score.nll_sum;
     });
   } catch (...) {
+    // A prompt whose pass did not finish must not count as known the next time.
     for (const TokenIds& prompt : unknown) references.erase(prompt);
     throw;
   }

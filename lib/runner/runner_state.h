@@ -20,7 +20,7 @@ namespace kvtune {
 // with it. Logits are not kept, because they are as wide as the vocabulary.
 struct Reference {
   at::Tensor hidden;  // [tokens, hidden], after the final norm
-  PromptScore score;  // of the exact model against itself
+  PromptScore score;  // score of the exact model against itself
 };
 
 struct RunnerState {
@@ -47,7 +47,7 @@ struct RunnerState {
 
   ModelOptions options;
   Sharing sharing;
-  int threads;  // 1 on a GPU
+  int threads;  // always 1 on a GPU
   Decoder decoder;
   LayerWalk walk;
   std::map<TokenIds, Reference> references;

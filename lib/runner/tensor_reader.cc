@@ -8,8 +8,8 @@
 namespace kvtune {
 namespace {
 
-constexpr int64_t kRowsPerThread =
-    64;  // the least rows of a quantized matrix that are worth a thread
+// The least number of rows of a quantized matrix that is worth a thread.
+constexpr int64_t kRowsPerThread = 64;
 
 at::ScalarType ScalarTypeOf(TensorType type) {
   switch (type) {

@@ -38,6 +38,7 @@ void LoadEmbeddingAndHead(const Checkpoint& checkpoint, const TensorReader& read
   weights.head = weights.embedding;
   if (config.tied_embeddings && !has_head) return;
   at::Tensor head = reader.Read("lm_head.weight", shape);
+  // A head that equals the embedding shares its memory.
   if (!at::equal(head, weights.embedding)) weights.head = std::move(head);
 }
 
@@ -60,6 +61,7 @@ ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& 
   weights.streamed = mode == WeightMode::kStream;
   for (size_t i = 0; i < weights.layers.size() && !weights.streamed; ++i) {
     weights.layers[i] = LoadLayer(checkpoint, options, i);
+    // The first layer shows how much memory a layer takes.
     if (i == 0 && mode == WeightMode::kAuto) {
       weights.streamed = !Fit(weights.layers[0], weights.layers.size(), options.device());
     }
