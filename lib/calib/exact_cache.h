@@ -12,7 +12,7 @@ namespace kvtune {
 
 // Everything on which the pass depends.
 struct ExactCacheKey {
-  std::string version;  // of kvtune
+  std::string version;  // version of kvtune
   std::string model_hash;
   std::string prompts_hash;
   std::string device;  // "cpu", "cuda:0"

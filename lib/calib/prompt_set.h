@@ -37,7 +37,7 @@ struct PromptOptions {
 struct PromptSet {
   std::vector<TokenIds> prompts;
   std::vector<std::string> sources;  // files as the user gave them, or "bundled"
-  std::string hash;                  // of the token ids
+  std::string hash;                  // hash of the token ids
   int64_t token_count = 0;
   int64_t available_count = 0;  // number of prompts from which they were chosen
 };
