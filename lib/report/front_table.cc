@@ -245,7 +245,7 @@ std::string FrontTable(const ParetoFront& front, size_t width) {
   for (const UniformComparison& comparison : CompareWithUniform(front)) {
     const ScoredPlan& uniform = *comparison.uniform;
     if (std::ranges::find(front.plans, uniform.plan, &ScoredPlan::plan) != front.plans.end()) {
-      continue;  // listed above
+      continue;  // it is listed above
     }
     std::string mark = "uniform";
     if (comparison.beaten_by != nullptr) mark += " < " + comparison.beaten_by->name;
