@@ -1,4 +1,4 @@
-// Calibrated scales of FP8 and NVFP4 caches, from the exact model's keys and values.
+// Calibrated scales of FP8 and NVFP4 caches, computed from the exact model's keys and values.
 #pragma once
 
 #include <span>
@@ -11,9 +11,9 @@ namespace kvtune {
 // Whether any format of the pairs has a calibrated scale.
 bool NeedCalibratedScales(std::span<const PrecisionPair> pairs);
 
-// One exact pass over the calibration prompts, after which the model can score such formats.
-// Always the calibration prompts, also when others are scored: an engine's scales are fixed before
-// it serves.
+// Runs the exact model over the calibration prompts once, after which the model can score formats
+// with calibrated scales. `prompts` are always the calibration prompts, even when other prompts are
+// scored afterwards, because an engine's scales are fixed before it serves.
 void CalibrateScales(MeasuredModel& model, std::span<const TokenIds> prompts);
 
 }  // namespace kvtune

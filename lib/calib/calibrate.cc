@@ -17,13 +17,15 @@ double Ratio(double numerator, double denominator) {
   return denominator > 0 ? numerator / denominator : 0;
 }
 
-// How one reduction reads the sums of a head, or of all heads added up.
+// The errors that one reduction computes from the sums of a head, or from the sums of all heads
+// together.
 struct Errors {
   double e_k, e_v, e_a, e_o;
 };
 
 Errors Reduce(const HeadErrorSums& sums, MetricReduction reduction) {
-  // e_a is an absolute difference of probabilities: it has no denominator to choose.
+  // e_a is an absolute difference of probabilities, so it has no denominator and no reduction to
+  // choose.
   const double e_a = Ratio(sums.a_error, sums.a_count);
   if (reduction == MetricReduction::kRatioOfSums) {
     return {Ratio(sums.k_error, sums.k_total), Ratio(sums.v_error, sums.v_total), e_a,
@@ -39,7 +41,7 @@ HeadErrorSums Total(const std::vector<HeadErrorSums>& heads) {
   return total;
 }
 
-// Mean effective bits of an element of the layer's cache.
+// Returns the mean effective bits of an element of the layer's cache.
 double BitsOfPair(PrecisionPair pair, const LayerConfig& layer) {
   const auto key_width = static_cast<double>(layer.kv_width(KvSide::kKey));
   const auto value_width = static_cast<double>(layer.kv_width(KvSide::kValue));
@@ -48,7 +50,7 @@ double BitsOfPair(PrecisionPair pair, const LayerConfig& layer) {
          (key_width + value_width);
 }
 
-// One number a KV head: the median over its channels of their relative errors.
+// Returns one number for each KV head: the median of the relative errors of its channels.
 std::vector<double> MedianChannelErrors(const std::vector<double>& error,
                                         const std::vector<double>& total, size_t kv_heads) {
   std::vector<double> medians;
@@ -88,8 +90,9 @@ double OutlierRatio(std::vector<double> channel_max) {
   return Ratio(largest, Quantile(channel_max, 0.5));
 }
 
-// A NaN compares as neither larger nor smaller than anything, so that its layer would pass as one
-// without an error. Ratios of elements may overflow and are left to the reduction that uses them.
+// A NaN compares as neither larger nor smaller than anything, so a layer with one would pass as a
+// layer without an error. Sums of element-wise ratios may overflow; they are left to the reduction
+// that uses them.
 void RequireFiniteSums(const LayerObservation& observation, size_t layer) {
   double all = 0;
   for (const PairErrorSums& pair : observation.pairs) {
@@ -105,8 +108,8 @@ void RequireFiniteSums(const LayerObservation& observation, size_t layer) {
                   layer, all));
 }
 
-// Plans that quantize one layer with one pair, layer by layer: in the prefix tree they share the
-// exact layers below.
+// Scores plans that quantize one layer with one pair, layer by layer. The plans of one layer share
+// the exact layers before it in the prefix tree.
 void AddIsolatedKl(MeasuredModel& model, const PromptSet& prompts, SensitivityTable& table) {
   const size_t layer_count = table.layers.size();
   ModelEvaluator evaluator(model, prompts.prompts);

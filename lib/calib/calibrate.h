@@ -1,4 +1,4 @@
-// The calibrate stage: sensitivity of every layer to every precision pair.
+// The calibrate stage, which measures the sensitivity of every layer to every precision pair.
 #pragma once
 
 #include <span>
@@ -10,7 +10,8 @@
 
 namespace kvtune {
 
-// Ratio of sums is what the paper's published figures fit; element-wise ratios explode near zero.
+// How element-wise errors become one number. The ratio of sums is what fits the figures that the
+// paper published; element-wise ratios explode near zero.
 enum class MetricReduction { kRatioOfSums, kMeanOfRatios };
 inline constexpr Word<MetricReduction> kMetricReductionWords[] = {
     {"ratio-of-sums", MetricReduction::kRatioOfSums},
@@ -18,13 +19,13 @@ inline constexpr Word<MetricReduction> kMetricReductionWords[] = {
 
 struct CalibrateOptions {
   MetricReduction reduction = MetricReduction::kRatioOfSums;
-  // With kIsolatedKl the forward KL of the logits with only one layer quantized is measured too,
-  // which takes a pass for every layer and pair.
+  // With kIsolatedKl, calibrate also measures the forward KL of the logits with only one layer
+  // quantized, which takes a pass for every layer and pair.
   ScreeningError screening = ScreeningError::kAttentionOutput;
 };
 
-// One exact pass over the prompts. The table's `run` is left for the caller to fill. Throws Error
-// also for a layer whose errors are not finite numbers.
+// Makes one exact pass over the prompts. The caller has to fill in the `run` of the table. Throws
+// Error, also for a layer whose errors are not finite numbers.
 SensitivityTable Calibrate(MeasuredModel& model, const PromptSet& prompts,
                            std::span<const PrecisionPair> pairs, const CalibrateOptions& options);
 

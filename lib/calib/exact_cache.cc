@@ -30,8 +30,8 @@ Json KeyToJson(const ExactCacheKey& key) {
           {"prefill", key.prefill}};
 }
 
-// One line of JSON, then the hidden states of all prompts one after another. The checksum is over
-// the header without itself and over the hidden states.
+// The file is one line of JSON, followed by the hidden states of all prompts one after another. The
+// checksum covers the hidden states and the header, except the checksum itself.
 std::string ChecksumOf(const Json& key, const Json& prompts, std::string_view hidden) {
   ContentHash hash;
   hash.UpdateField(key.dump());
@@ -56,7 +56,7 @@ void Write(const fs::path& file, const ExactCacheKey& key, std::span<const Exact
   WriteFileAtomically(file, header.dump() + "\n" + hidden);
 }
 
-// Throws Error for anything that Write did not write.
+// Throws Error for anything that Write has not written.
 std::vector<ExactPass> Read(const fs::path& file, const ExactCacheKey& key, size_t prompt_count) {
   const std::string content = ReadFile(file);
   const size_t line_end = content.find('\n');
@@ -86,7 +86,7 @@ std::vector<ExactPass> Read(const fs::path& file, const ExactCacheKey& key, size
   return passes;
 }
 
-// Whether the model has them now.
+// Restores the passes into the model. Returns whether the model has them now.
 bool Restore(const fs::path& file, const ExactCacheKey& key, MeasuredModel& model,
              std::span<const TokenIds> prompts) {
   try {

@@ -1,5 +1,5 @@
-// The exact model's pass over a prompt set, kept in a folder: plans that are scored again and again
-// on one model need it every time, and it costs as much as a plan.
+// Keeps the exact model's pass over a prompt set in a folder. Every scoring of plans on one model
+// needs this pass, and it costs as much as scoring a plan.
 #pragma once
 
 #include <filesystem>
@@ -10,9 +10,9 @@
 
 namespace kvtune {
 
-// All that the pass depends on.
+// Everything on which the pass depends.
 struct ExactCacheKey {
-  std::string version;  // of kvtune
+  std::string version;  // version of kvtune
   std::string model_hash;
   std::string prompts_hash;
   std::string device;  // "cpu", "cuda:0"
@@ -21,19 +21,19 @@ struct ExactCacheKey {
 };
 
 enum class CacheUse {
-  kStored,    // there was none: run and written
-  kUsed,      // restored
-  kReplaced,  // there was one that did not fit: run again and written
+  kStored,    // there was no entry, so the pass was run and its result written
+  kUsed,      // the entry was restored
+  kReplaced,  // the entry did not fit, so the pass was run and its result written
 };
 
-// Gives the model the exact passes of `prompts`, from the cache where it has them. An entry is
-// used only when its checksum is right and the shortest prompt, which is run again, gives the same
-// bits: an entry of another processor or library, whose rounding differs, is replaced. Throws Error
-// when the folder cannot be written.
+// Gives the model the exact passes of `prompts`, from the cache when it has them. An entry is used
+// only when its checksum is right and when the shortest prompt, which is run again, gives the same
+// bits. An entry of another processor or library, whose rounding differs, is therefore replaced.
+// Throws Error when the folder cannot be written.
 CacheUse UseExactCache(const std::filesystem::path& folder, const ExactCacheKey& key,
                        MeasuredModel& model, std::span<const TokenIds> prompts);
 
-// The entry's file.
+// Returns the file of the entry.
 std::filesystem::path ExactCacheFile(const std::filesystem::path& folder, const ExactCacheKey& key);
 
 }  // namespace kvtune

@@ -18,8 +18,8 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 std::vector<std::vector<PromptScore>> ModelEvaluator::ScorePrompts(
     std::span<const PrecisionPlan> plans, PromptRange range) {
-  // The exact model runs over all prompts in one pass, also where only some are asked for now: a
-  // model whose weights are streamed is then read once for it.
+  // The exact model runs over all prompts in one pass, even when only some are asked for now, so
+  // that a model with streamed weights is read only once for it.
   if (!knows_exact_) {
     const PrecisionPlan exact = PrecisionPlan::Uniform(kExactPair, layer_count());
     model_.ScorePlans(std::span(&exact, 1), prompts_, nullptr);

@@ -1,4 +1,4 @@
-// Scores plans by running the model: the PlanEvaluator of every real search.
+// Scores plans by running the model. Every real search uses this PlanEvaluator.
 #pragma once
 
 #include <span>

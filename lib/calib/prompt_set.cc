@@ -45,8 +45,9 @@ bool FitPrompt(TokenIds& ids, const std::string& where, const ModelConfig& confi
   return too_long;
 }
 
-// Windows of at most `size` tokens. What the tokenizer puts around a text it puts around every
-// window; a remainder too short to have a next token is left out, unless it is all.
+// Cuts a text into windows of at most `size` tokens. The tokens that the tokenizer puts around a
+// text are put around every window. A remainder that is too short to have a next token is left out,
+// unless it is the whole text.
 std::vector<TokenIds> Windows(const Tokenizer& tokenizer, const std::string& text, int64_t size) {
   TokenIds whole = tokenizer.Encode(text, SpecialTokens::kAdd);
   if (static_cast<int64_t>(whole.size()) <= size) return {std::move(whole)};
@@ -79,7 +80,8 @@ Tokenizer LoadTokenizer(const fs::path& file, const ModelConfig& config) {
   return tokenizer;
 }
 
-// The chosen prompts in the order of the shuffle, the last one cut where the token budget ends.
+// Returns the chosen prompts in the order of the shuffle. The last one is cut where the token
+// budget ends.
 std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& options,
                              uint64_t seed) {
   Random random(DeriveSeed(seed, SeedPurpose::kPromptShuffle));
@@ -146,7 +148,7 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, ui
 
   const LongPrompts long_prompts = options.files.empty() ? LongPrompts::kCut : options.long_prompts;
   int64_t cut = 0;
-  // Prompts that are token ids already need no tokenizer.
+  // The tokenizer is loaded only when it is needed: prompts that are already token ids need none.
   std::optional<Tokenizer> tokenizer;
   std::vector<TokenIds> all;
   for (const fs::path& file : files) {

@@ -12,7 +12,8 @@
 namespace kvtune {
 namespace {
 
-// Labels are the keys of objects in our files, so two pairs must not share one.
+// Labels are the keys of objects in the files, so two pairs with the same label would overwrite
+// each other.
 void RequireDistinctLabels(std::span<const PrecisionPair> pairs) {
   for (size_t i = 0; i < pairs.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {

@@ -1,5 +1,6 @@
-// One owner for every file name that kvtune writes, their schema version, and the rules that all of
-// them share: numbers are finite, precision pairs are written with their formats.
+// The one place that knows the name of every file that kvtune writes, the schema version of these
+// files, and the rules that all of them share: every number is finite, and every precision pair is
+// written together with the formats that it stands for.
 #pragma once
 
 #include <filesystem>
@@ -12,10 +13,11 @@
 
 namespace kvtune {
 
-// Raised when a field changes its meaning; readers refuse any other number.
+// The version of the files' schema. It is raised when a field changes its meaning, and readers
+// refuse a file with any other version.
 inline constexpr int64_t kSchemaVersion = 1;
 
-// The files of a run directory.
+// The paths of the files in a run directory.
 class RunDirectory {
  public:
   explicit RunDirectory(std::filesystem::path root) : root_(std::move(root)) {}
@@ -27,7 +29,8 @@ class RunDirectory {
   std::filesystem::path candidates() const { return root_ / "candidates.json"; }
   std::filesystem::path groups() const { return root_ / "groups.json"; }
   std::filesystem::path evaluations() const { return root_ / "evaluations.jsonl"; }
-  // Scores of single layers, and on held-out prompts; as evaluations.jsonl.
+  // The scores of plans that quantize a single layer, and the scores on held-out prompts. Both
+  // files are written like evaluations.jsonl.
   std::filesystem::path scouting() const { return root_ / "scouting.jsonl"; }
   std::filesystem::path held_out() const { return root_ / "held_out.jsonl"; }
   std::filesystem::path lock() const { return root_ / "run.lock"; }
@@ -37,38 +40,40 @@ class RunDirectory {
   std::filesystem::path root_;
 };
 
-// Opens an artifact's top object: checks that it is one, that schema_version is ours and that every
-// number is finite. `source` names the file in messages.
+// Opens the top object of an artifact. Checks that it is an object, that its schema_version is
+// kSchemaVersion and that every number is finite. `source` names the file in messages.
 JsonFields OpenArtifact(const Json& json, const std::string& source);
 
-// Reads an artifact file; when it is missing says which command writes it ("kvtune calibrate").
+// Reads an artifact file. When the file is missing, the error says which command writes it:
+// `command`, for example "kvtune calibrate".
 Json ReadArtifact(const std::filesystem::path& path, const std::string& command);
 
-// Throws Error naming the first number that is not finite: JSON has no spelling for it, so it would
-// turn into null. `where` names the document.
+// Throws Error naming the first number that is not finite. JSON has no spelling for such a number,
+// so it would silently be written as null. `where` names the document in the message.
 void RequireFinite(const Json& json, const std::string& where);
 
-// {"key": "int8", "value": "int4"}.
+// Writes the formats of a pair by their names: {"key": "int8", "value": "int4"}.
 Json PairFormatsToJson(PrecisionPair pair);
 PrecisionPair PairFormatsFromJson(JsonFields fields);
 
-// Adds "pairs", the labels, and "pair_formats", what they stand for: a label alone says its formats
-// only together with the target ("KV4" is int4 under one and kivi_int4 under another).
-// Throws Error when two pairs have the same label.
+// Adds two fields: "pairs" holds the labels, "pair_formats" the formats that the labels stand for.
+// Both are needed, because a label means something only together with its target ("KV4" is int4
+// under one target and kivi_int4 under another). Throws Error when two pairs have the same label.
 void WritePairs(Json& object, std::span<const PrecisionPair> pairs);
 std::vector<PrecisionPair> ReadPairs(JsonFields& fields);
 
-// The labels of `pairs` as an array of strings.
+// Returns the labels of `pairs` as an array of strings.
 Json PairLabelsToJson(std::span<const PrecisionPair> pairs);
-// Reads the array of labels `key`, each one of `pairs`. Throws Error when a label is unknown or
-// given twice, or when there is none.
+// Reads the array of labels under `key`; each label must belong to one of `pairs`. Throws Error
+// when a label is unknown or is given twice, or when the array is empty.
 std::vector<PrecisionPair> ReadPairLabels(JsonFields& fields, std::string_view key,
                                           std::span<const PrecisionPair> pairs);
 
-// The distinct pairs, most nominal bits first, keys' bits first among equals.
+// Returns each pair once, sorted by nominal bits with the most bits first; among pairs of equal
+// bits, the one with more key bits comes first.
 std::vector<PrecisionPair> DistinctPairs(std::vector<PrecisionPair> pairs);
 
-// A count or index that must not be negative.
+// Reads a count or an index, which must not be negative.
 size_t ReadCount(JsonFields& fields, std::string_view key);
 
 }  // namespace kvtune

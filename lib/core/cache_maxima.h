@@ -1,5 +1,5 @@
-// The largest keys and values of a model on its calibration prompts: what calibrated scales are
-// made from.
+// The largest magnitudes of a model's keys and values on its calibration prompts. Calibrated scales
+// are computed from them.
 #pragma once
 
 #include <span>
@@ -9,7 +9,7 @@
 
 namespace kvtune {
 
-// Of one layer; max |x| over all tokens and channels of each KV head.
+// The maxima of one layer: for each KV head, max |x| over all tokens and channels.
 struct LayerMaxima {
   std::vector<float> key;
   std::vector<float> value;
@@ -18,12 +18,12 @@ struct LayerMaxima {
   friend bool operator==(const LayerMaxima&, const LayerMaxima&) = default;
 };
 
-// The largest of all KV heads.
+// Returns the largest maximum of all KV heads.
 float LargestOf(std::span<const float> head_maxima);
 
-// The scales that the format has in a layer with these maxima, one for each KV head. They are all
-// the same: one scale serves the whole side of the layer (k_scale or v_scale of a checkpoint).
-// REQUIRES: the format's scales are calibrated, head_maxima is not empty.
+// Returns the scales that the format has in a layer with these maxima, one for each KV head. They
+// are all the same: one scale serves the whole side of the layer (k_scale or v_scale of a
+// checkpoint). REQUIRES: the format's scales are calibrated, head_maxima is not empty.
 std::vector<float> CalibratedScales(const KvFormat& format, std::span<const float> head_maxima);
 
 }  // namespace kvtune

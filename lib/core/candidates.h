@@ -1,4 +1,4 @@
-// What pruning keeps: for every layer, the precision pairs worth searching.
+// The result of pruning: for every layer, the precision pairs that are worth searching.
 #pragma once
 
 #include <string>
@@ -10,8 +10,8 @@
 
 namespace kvtune {
 
-// A pair that pruning dropped and the kept pair that makes it needless: no more bits, no more
-// error.
+// A pair that pruning dropped, and the kept pair that makes it needless because it takes no more
+// bits and has no more error.
 struct DroppedPair {
   PrecisionPair pair;
   PrecisionPair dominated_by;

@@ -23,7 +23,7 @@ constexpr QuantLayout kChannels32 = Channels(32);
 constexpr QuantLayout kChannels64 = Channels(64);
 constexpr QuantLayout kRotated32 = Channels(32, {RotationKind::kHadamard, 32, 32});
 constexpr QuantLayout kTensor{QuantAxis::kPerTensor, 0};
-// llama.cpp turns as much of a key as it can, and values in blocks of 64.
+// llama.cpp rotates as much of a key as a power of two allows, and values in blocks of 64 channels.
 constexpr QuantLayout kLlamaKey = Channels(32, {RotationKind::kHadamard, 0, 64});
 constexpr QuantLayout kLlamaValue = Channels(32, {RotationKind::kHadamard, 64, 64});
 
@@ -49,7 +49,8 @@ constexpr KvFormat Block(Id id, std::string_view name, N numerics, const QuantLa
                          int metadata_bits, ScaleKind scale = ScaleKind::kOfRow) {
   return {id, name, name, 4, numerics, layout, layout, metadata_bits, 0, scale};
 }
-// llama.cpp and its descendants cache keys as the model's GGUF file orders their channels.
+// llama.cpp and its descendants cache keys with their channels in the order of the model's GGUF
+// file.
 constexpr KvFormat Ggml(KvFormat format) {
   format.key_channels = ChannelOrder::kOfGguf;
   return format;
@@ -73,11 +74,11 @@ constexpr KvFormat Exllama(Id id, std::string_view name, std::string_view label,
   return {id, name, label, bits, N::kExllama, kRotated32, kRotated32, kHalf};
 }
 
-// Indexed by KvFormatId.
+// The table is indexed by KvFormatId.
 constexpr std::array kFormats = std::to_array<KvFormat>({
     {Id::kExact, "exact", "16"},
 
-    // KVTuner: its per-token cache, and KIVI.
+    // KVTuner: its own per-token cache, and the KIVI cache.
     Kvtuner(Id::kInt8, "int8", "8", 8),
     Kvtuner(Id::kInt4, "int4", "4", 4),
     Kvtuner(Id::kInt2, "int2", "2", 2),
@@ -85,7 +86,7 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     Kivi(Id::kKiviInt4, "kivi_int4", "4", 4),
     Kivi(Id::kKiviInt2, "kivi_int2", "2", 2),
 
-    // vLLM, TensorRT-LLM, SGLang, LMDeploy and checkpoints of ModelOpt.
+    // FP8 caches of vLLM, TensorRT-LLM, SGLang, LMDeploy and checkpoints of ModelOpt.
     Static(Id::kFp8E4m3, "fp8_e4m3", N::kFp8E4m3, kTensor, ScaleKind::kUnit),
     Static(Id::kFp8E4m3Calibrated, "fp8_e4m3_calibrated", N::kFp8E4m3, kTensor,
            ScaleKind::kCalibrated),
@@ -93,8 +94,8 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     Row(Id::kFp8PerTokenHead, "fp8_per_token_head", 8, N::kVllmFp8, kRow),
     Row(Id::kInt8PerTokenHead, "int8_per_token_head", 8, N::kVllmInt8, kRow),
     Row(Id::kInt4PerTokenHead, "int4_per_token_head", 4, N::kVllmInt4, kSignedRow),
-    // TurboQuant: of keys a norm, of values a scale and a minimum, in half precision. One side
-    // each.
+    // TurboQuant: a key row stores its norm, a value row its scale and its minimum, all in half
+    // precision. Each of these formats is for one side only.
     {Id::kTurboquantKey4, "tq_k4", "tq_k4", 4, N::kTurboquantKey, kRotatedRow, kRotatedRow, kHalf},
     {Id::kTurboquantKey3, "tq_k3", "tq_k3", 3, N::kTurboquantKey, kRotatedRow, kRotatedRow, kHalf},
     {Id::kTurboquantValue4, "tq_v4", "tq_v4", 4, N::kTurboquantValue, kRow, kRow, kTwoHalves},
@@ -107,7 +108,7 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     {Id::kLmdeployInt8, "lmdeploy_int8", "8", 8, N::kLmdeploy, kRow, kRow, kTwoHalves},
     {Id::kLmdeployInt4, "lmdeploy_int4", "4", 4, N::kLmdeploy, kRow, kRow, kTwoHalves},
 
-    // llama.cpp, which rotates heads of a multiple of 64 channels.
+    // llama.cpp, which rotates heads whose size is a multiple of 64 channels.
     Llama(Id::kQ8_0, "q8_0", 8, N::kGgmlQ8_0, kHalf),
     Llama(Id::kQ5_1, "q5_1", 5, N::kGgmlQ5_1, kTwoHalves),
     Llama(Id::kQ5_0, "q5_0", 5, N::kGgmlQ5_0, kHalf),
@@ -115,7 +116,8 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     Llama(Id::kQ4_0, "q4_0", 4, N::kGgmlQ4_0, kHalf),
     Llama(Id::kIq4Nl, "iq4_nl", 4, N::kGgmlIq4Nl, kHalf),
 
-    // ik_llama.cpp: plain (as llama.cpp with its rotation off), and with -khad or -vhad.
+    // ik_llama.cpp: the plain formats (those of llama.cpp with its rotation switched off), and
+    // those with -khad or -vhad.
     Ik(Id::kIkQ8_0, "ik_q8_0", 8, N::kGgmlQ8_0, kHalf),
     Ik(Id::kIkQ6_0, "ik_q6_0", 6, N::kGgmlQ6_0, kHalf),
     Ik(Id::kIkQ5_1, "ik_q5_1", 5, N::kGgmlQ5_1, kTwoHalves),
@@ -131,7 +133,7 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     Ik(Id::kIkQ4_0Had, "ik_q4_0_had", 4, N::kGgmlQ4_0, kHalf, kLlamaKey),
     Ik(Id::kIkIq4NlHad, "ik_iq4_nl_had", 4, N::kGgmlIq4Nl, kHalf, kLlamaKey),
 
-    // MLX: affine, group 64.
+    // MLX: affine quantization in groups of 64 channels.
     Mlx(Id::kMlxInt8, "mlx_int8", "8", 8),
     Mlx(Id::kMlxInt6, "mlx_int6", "6", 6),
     Mlx(Id::kMlxInt5, "mlx_int5", "5", 5),
@@ -139,7 +141,7 @@ constexpr std::array kFormats = std::to_array<KvFormat>({
     Mlx(Id::kMlxInt3, "mlx_int3", "3", 3),
     Mlx(Id::kMlxInt2, "mlx_int2", "2", 2),
 
-    // transformers' quantized cache layers: HQQ with axis 1, quanto with axis 0.
+    // The quantized cache layers of transformers: HQQ with axis 1 and quanto with axis 0.
     Transformers(Id::kHqqInt8, "hqq_int8", "8", 8, N::kHqq),
     Transformers(Id::kHqqInt4, "hqq_int4", "4", 4, N::kHqq),
     Transformers(Id::kHqqInt2, "hqq_int2", "2", 2, N::kHqq),
@@ -197,7 +199,7 @@ float CalibratedScale(const KvFormat& format, float largest) {
   switch (format.numerics) {
     case Numerics::kFp8E5m2:
       return largest / 57344.0f;
-    // The largest E2M1 number times the largest E4M3 scale.
+    // The largest number of NVFP4 is the largest E2M1 number times the largest E4M3 scale.
     case Numerics::kNvfp4:
       return largest / (6.0f * 448.0f);
     default:

@@ -1,10 +1,10 @@
-// The storage formats of keys and values: one table, described as data.
+// The storage formats of keys and values, described as data in one table.
 //
 // A KvFormat says how one side (keys or values) of a layer's cache is stored: by which arithmetic,
-// in how many bits, which elements share a scale, whether the head is rotated first, and how many
-// of the newest tokens stay exact. Every row is a format of a real engine (kv_format.cc names
-// them); the kernels read the row, so a new format with known arithmetic is a new row and nothing
-// else.
+// in how many bits, which elements share a scale, whether each head is rotated first, and how many
+// of the newest tokens stay exact. Every row of the table is a format of a real engine, which
+// kv_format.cc names. The kernels read the row, so a new format whose arithmetic is already known
+// needs a new row and nothing else.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +15,16 @@
 
 namespace kvtune {
 
-// Which elements form a row with one scale (and zero).
+// Says which elements form a row, which is the unit that has one scale (and one zero).
 enum class QuantAxis : uint8_t {
   kPerToken,    // neighbouring channels of one token of one KV head
   kPerChannel,  // neighbouring tokens of one channel of one KV head
-  kPerTensor,   // everything that a layer's side will ever store: a static scale
+  kPerTensor,   // everything that one side of a layer will ever store, with a static scale
 };
 
-// An orthogonal rotation of each head, before quantization; the engine rotates queries (or the
-// attention output) to match, so that only the quantization error changes.
+// An orthogonal rotation that is applied to each head before quantization. The engine rotates the
+// queries (or the attention output) to match, so the rotation changes nothing but the quantization
+// error.
 enum class RotationKind : uint8_t {
   kNone,
   kHadamard,        // Walsh-Hadamard / sqrt(block), natural (Sylvester) order
@@ -32,9 +33,10 @@ enum class RotationKind : uint8_t {
 
 struct Rotation {
   RotationKind kind = RotationKind::kNone;
-  // Channels that are rotated together. 0: the largest power of two that divides head_dim.
+  // The number of channels that are rotated together. 0 stands for the largest power of two that
+  // divides head_dim.
   int block = 0;
-  // The engine leaves the rotation out where head_dim is not a multiple of this.
+  // The engine omits the rotation when head_dim is not a multiple of this number.
   int head_dim_multiple = 1;
 
   friend bool operator==(const Rotation&, const Rotation&) = default;
@@ -42,27 +44,27 @@ struct Rotation {
 
 struct QuantLayout {
   QuantAxis axis = QuantAxis::kPerToken;
-  // Elements in a row. 0: the whole of head_dim (kPerToken), or what the axis says (static scales).
-  // The last row of a token may be shorter; rows along tokens are always full, the rest waits in
-  // the residual window.
+  // The number of elements in a row. 0 stands for all of head_dim (kPerToken), or for everything
+  // that the axis names (static scales). The last row of a token may be shorter. Rows along tokens
+  // (kPerChannel) are always full: the tokens that do not fill a row wait in the residual window.
   int group_size = 0;
   Rotation rotation = {};
 
   friend bool operator==(const QuantLayout&, const QuantLayout&) = default;
 };
 
-// The arithmetic; formulas and sources are in lib/kernels/row_quantizers.h.
+// The arithmetic of a format. lib/kernels/row_quantizers.h has the formulas and their sources.
 enum class Numerics : uint8_t {
   kExact,
   kKvtunerAsymmetric,
   kKvtunerSymmetric,
   kVllmInt8,
   kVllmInt4,
-  kVllmFp8,  // of a token and head
+  kVllmFp8,  // a cast with one scale for each token and head
   kTurboquantKey,
-  kTurboquantValue,  // the same
-  kFp8E4m3,
-  kFp8E5m2,  // a cast, static scale
+  kTurboquantValue,
+  kFp8E4m3,  // a cast with a static scale
+  kFp8E5m2,  // a cast with a static scale
   kNvfp4,
   kMxfp4,
   kSglangFp4,
@@ -80,18 +82,19 @@ enum class Numerics : uint8_t {
   kExllama,
 };
 
-// Where a row's scale comes from.
+// Says where the scale of a row comes from.
 enum class ScaleKind : uint8_t {
-  kOfRow,       // from the row itself, stored with it
-  kUnit,        // 1: the engine's default where no calibrated scale is given
-  kCalibrated,  // from the largest magnitude on the calibration prompts, by layer and side
+  kOfRow,  // computed from the row itself and stored with it
+  kUnit,   // 1, the engine's default when no calibrated scale is given
+  // Computed from the largest magnitude on the calibration prompts, for each layer and side.
+  kCalibrated,
 };
 
-// In which order the channels of a stored key follow each other, which decides what a block of
-// neighbours holds.
+// The order of the channels of a stored key. It matters because neighbouring channels share a
+// block, so the order decides which channels share a scale.
 enum class ChannelOrder : uint8_t {
   kOfCheckpoint,
-  kOfGguf,  // as in the model's GGUF file: see Family::gguf_rotary_neighbours
+  kOfGguf,  // the order of the model's GGUF file; see Family::gguf_rotary_neighbours
 };
 
 enum class KvSide { kKey, kValue };
@@ -162,15 +165,17 @@ enum class KvFormatId : uint8_t {
 
 struct KvFormat {
   KvFormatId id = KvFormatId::kExact;
-  std::string_view name;  // as in plan files, unique over all targets, for example "int4"
-  // As in pair labels: a number ("4" of KV4) where a target's formats are one family of widths,
-  // else the engine's own word for it ("q4_0").
+  // The name in plan files, for example "int4". It is unique over all targets.
+  std::string_view name;
+  // The format's part of a pair label: a number ("4" of KV4) when the formats of a target differ in
+  // nothing but their width, otherwise the engine's own word for the format ("q4_0").
   std::string_view label;
   int bits = 16;  // nominal bits per element
   Numerics numerics = Numerics::kExact;
   QuantLayout key_layout = {};
   QuantLayout value_layout = {};
-  int metadata_bits_per_row = 0;   // scale and zero, as stored; a static scale counts nothing
+  // The bits of scale and zero as they are stored with each row. A static scale counts as 0 bits.
+  int metadata_bits_per_row = 0;
   int residual_window_tokens = 0;  // the newest tokens that stay exact
   ScaleKind scale = ScaleKind::kOfRow;
   ChannelOrder key_channels = ChannelOrder::kOfCheckpoint;
@@ -182,25 +187,27 @@ struct KvFormat {
   }
 };
 
-// All formats, in the order of KvFormatId; the exact one first.
+// Returns all formats in the order of KvFormatId. The exact format is the first.
 std::span<const KvFormat> Formats();
 
 const KvFormat& FormatOf(KvFormatId id);
 
-// nullopt when no format has this name.
+// Returns nullopt when no format has this name.
 std::optional<KvFormatId> FindFormat(std::string_view name);
 
-// "int8, int4, int2, ..." for messages.
+// Returns "int8, int4, int2, ..." for messages.
 std::string FormatNames();
 
-// Channels that the format rotates together in heads of this size; 0: none.
+// Returns how many channels the format rotates together in heads of this size, or 0 when it does
+// not rotate them.
 int64_t RotationBlock(const QuantLayout& layout, int64_t head_dim);
 
-// The static scale of a format with calibrated scales where `largest` is the largest magnitude:
-// what becomes of `largest` is the largest number that the format stores. 1 where everything is 0.
+// Returns the static scale of a format with calibrated scales, where `largest` is the largest
+// magnitude on the calibration prompts. The scale maps `largest` to the largest number that the
+// format can store. It is 1 when `largest` is 0.
 float CalibratedScale(const KvFormat& format, float largest);
 
-// Bits per stored element including scales and zeros, without the residual window.
+// Returns the bits per stored element with scales and zeros, but without the residual window.
 // REQUIRES: head_dim > 0.
 double EffectiveBits(const KvFormat& format, KvSide side, int64_t head_dim);
 

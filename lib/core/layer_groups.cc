@@ -9,8 +9,8 @@
 namespace kvtune {
 namespace {
 
-// Reads one group and enters its layers into `group_of`, which holds the group's number for every
-// layer seen so far and -1 for the others.
+// Reads one group and enters its layers into `group_of`, which holds the number of the group of
+// every layer seen so far, and -1 for the other layers.
 LayerGroup GroupFromJson(JsonFields fields, int64_t number, const std::vector<PrecisionPair>& pairs,
                          std::vector<int64_t>& group_of) {
   LayerGroup group;

@@ -1,4 +1,4 @@
-// Layers that share one choice in the search.
+// Groups of layers: the layers of a group share one choice of precision pair in the search.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@
 namespace kvtune {
 
 struct LayerGroup {
-  std::vector<size_t> layers;             // ascending
-  std::vector<PrecisionPair> candidates;  // most bits first; the same for all its layers
+  std::vector<size_t> layers;             // in ascending order
+  std::vector<PrecisionPair> candidates;  // most bits first; the same for all layers of the group
 };
 
 // Every layer is in exactly one group. Groups are ordered by their first layer.
@@ -22,7 +22,7 @@ struct LayerGroups {
 };
 
 Json ToJson(const LayerGroups& groups);
-// Also refuses a layer that is missing or listed twice.
+// Also throws Error when a layer is missing or is listed twice.
 LayerGroups LayerGroupsFromJson(const Json& json, const std::string& source);
 
 }  // namespace kvtune

@@ -10,7 +10,7 @@
 namespace kvtune {
 namespace {
 
-// "0-4,6-10": the layers that have this shape.
+// Returns the layers that have this shape as ranges, for example "0-4,6-10".
 std::string RangesOf(const LayerShape& shape, std::span<const LayerShape> layers) {
   std::string ranges;
   for (size_t first = 0; first < layers.size(); ++first) {
@@ -38,7 +38,8 @@ int64_t ReadSize(JsonFields& fields, std::string_view key, int64_t smallest) {
   return size;
 }
 
-// Gives the layers of "layers" their shape. REQUIRES: `layers` has an entry for each of the model.
+// Gives its shape to each layer that "layers" lists. REQUIRES: `layers` has one entry for each
+// layer of the model.
 void ReadShape(JsonFields& fields, std::vector<std::optional<LayerShape>>& layers) {
   const std::string ranges = fields.String("layers");
   const LayerShape shape{.kv_heads = ReadSize(fields, "kv_heads", 1),

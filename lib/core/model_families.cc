@@ -17,7 +17,8 @@ constexpr std::array kFamilies = {
     Family{.architecture = "LlamaForCausalLM",
            .config_class = "LlamaConfig",
            .gguf_rotary_neighbours = true},
-    // With layer_types it is Ministral, as newer versions of transformers read it.
+    // With layer_types this is a Ministral model, which is how newer versions of transformers read
+    // it.
     Family{.architecture = "MistralForCausalLM",
            .config_class = "MistralConfig",
            .bias = BiasRule::kNever,
@@ -40,7 +41,8 @@ constexpr std::array kFamilies = {
            .bias = BiasRule::kQueryKeyValue,
            .windows = WindowRule::kFromLayerIfAsked,
            .has_layer_types = true},
-    // Qwen2 with layers for multi-token prediction, which decoding does without.
+    // This is Qwen2 with additional layers for multi-token prediction, which plain decoding does
+    // not use.
     Family{.architecture = "MiMoForCausalLM",
            .config_class = "Qwen2Config",
            .bias = BiasRule::kQueryKeyValue,
@@ -238,7 +240,7 @@ constexpr std::array kWrappers = {
     Wrapper{"SmolVLMForConditionalGeneration", "SmolVLMConfig", "llama"},
 };
 
-// Text models that stand in a wrapper only.
+// Text models that occur only inside a wrapper.
 bool IsInnerModel(const Family& family) { return family.architecture.ends_with("TextModel"); }
 
 }  // namespace

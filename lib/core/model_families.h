@@ -1,4 +1,5 @@
-// The model families that the decoder runs: what each one has that its config.json does not say.
+// The model families that the decoder runs, and for each one the properties that its config.json
+// does not state.
 #pragma once
 
 #include <cstdint>
@@ -11,98 +12,107 @@
 
 namespace kvtune {
 
-// Which layers see a sliding window of config.json's sliding_window.
+// Says which layers see a sliding window, whose size is sliding_window of config.json. A rule that
+// is "by use_sliding_window" applies only when config.json sets that field to true.
 enum class WindowRule {
   kNever,
-  kEveryLayer,         // where sliding_window is given
-  kEveryLayerIfAsked,  // by use_sliding_window
-  kFromLayerIfAsked,   // by use_sliding_window, from max_window_layers on
-  kUnrotatedIfAsked,   // by use_sliding_window, the layers without rotation
-  kAllButEveryNth,     // every Nth layer is full, N = window_period
-  kEvenIfAsked,        // by use_sliding_window, every other layer, up to max_window_layers
+  kEveryLayer,         // every layer, when sliding_window is given
+  kEveryLayerIfAsked,  // every layer, by use_sliding_window
+  kFromLayerIfAsked,   // the layers from max_window_layers on, by use_sliding_window
+  kUnrotatedIfAsked,   // the layers without rotation, by use_sliding_window
+  kAllButEveryNth,     // all layers but every Nth one, where N = window_period
+  kEvenIfAsked,        // every other layer up to max_window_layers, by use_sliding_window
 };
 
-// Which projections of attention have a bias. A field that says so is attention_bias, or use_bias,
-// qkv_bias or use_qkv_bias where the family's class has that one.
+// Says which projections of attention have a bias. "The field" is attention_bias of config.json, or
+// use_bias, qkv_bias or use_qkv_bias when the family's class has one of these.
 enum class BiasRule {
   kNever,
-  kQueryKeyValue,          // always, the output projection never
-  kQueryKeyValueOfConfig,  // where the field says so, the output projection never
-  kOfConfig,               // all four, where the field says so; attention_out_bias of the output
-                           // projection, where the class has it
+  kQueryKeyValue,  // queries, keys and values always, the output projection never
+  // Queries, keys and values when the field says so; the output projection never.
+  kQueryKeyValueOfConfig,
+  // All four when the field says so. For the output projection attention_out_bias decides instead
+  // when the class has it.
+  kOfConfig,
 };
 
-// Layers whose queries and keys do not turn (NoPE).
+// Says which layers leave their queries and keys unrotated (NoPE).
 enum class UnrotatedLayers {
   kNone,
-  kListed,             // no_rope_layers, no_rope_layer_interval
-  kFull,               // those without a window
-  kFullBesideSliding,  // those without a window, where others have one
+  kListed,             // those that no_rope_layers or no_rope_layer_interval name
+  kFull,               // the layers without a window
+  kFullBesideSliding,  // the layers without a window, in a model where others have one
 };
 
-// How layers with a window turn, where not as the others.
+// Says how layers with a window rotate when they differ from the other layers.
 enum class LocalRope {
   kNone,
   kOwnBase,   // by a base of their own, rope_local_base_freq
-  kUnscaled,  // by the same base, without its scaling
+  kUnscaled,  // by the same base, but without its scaling
 };
 
-// A family is one row of the table: a plain Llama-like one has nothing but its names. What a
-// config.json leaves out is not here but in lib/core/class_defaults.h.
+// One model family, which is one row of the table. A family that is just like Llama states nothing
+// but its names. The values that apply when a config.json omits a field are in
+// lib/core/class_defaults.h.
 struct Family {
   std::string_view architecture;
-  std::string_view config_class;  // of transformers, for ClassDefaults
+  std::string_view config_class;  // the class in transformers, for ClassDefaults
   BiasRule bias = BiasRule::kOfConfig;
   WindowRule windows = WindowRule::kNever;
-  int64_t window_period = 0;      // of kAllButEveryNth
-  bool period_in_config = false;  // as sliding_window_pattern, which then comes first
-  // layer_types says which layers have the window, where it is given. Without it the model's code
-  // does not look at that field.
+  int64_t window_period = 0;  // the N of kAllButEveryNth
+  // Whether config.json may give the period as sliding_window_pattern, which then takes precedence.
+  bool period_in_config = false;
+  // Whether layer_types of config.json, when it is given, says which layers have the window. Where
+  // this is false, the model's code in transformers does not look at that field.
   bool has_layer_types = false;
   NormPlacement norms = NormPlacement::kBefore;
   NormKind norm_kind = NormKind::kRms;
   QueryKeyNorm query_key_norm = QueryKeyNorm::kNone;
   bool norms_add_one = false;
-  bool scales_embedding = false;  // by sqrt(hidden_size)
+  bool scales_embedding = false;  // the factor is sqrt(hidden_size)
   bool has_sinks = false;
-  std::optional<Activation> activation = std::nullopt;  // nullopt: config.json says it
+  std::optional<Activation> activation = std::nullopt;  // nullopt: config.json states it
   std::optional<ExpertLayout> experts = std::nullopt;
   MlpLayout mlp = MlpLayout::kGated;
   bool fused_query_key_value = false;
-  // A GGUF file has the two channels of a rotary pair beside each other, where a checkpoint has all
-  // first ones and then all second ones: llama.cpp's convert_hf_to_gguf.py, LlamaModel.permute.
+  // A GGUF file stores the two channels of a rotary pair next to each other, while a checkpoint
+  // stores the first channels of all pairs and then the second channels of all pairs
+  // (LlamaModel.permute in llama.cpp's convert_hf_to_gguf.py). True when this holds for the family.
   bool gguf_rotary_neighbours = false;
-  bool rotary_neighbours = false;  // the checkpoint has them beside each other itself
+  // Whether the checkpoint itself stores the two channels of a pair next to each other.
+  bool rotary_neighbours = false;
   UnrotatedLayers unrotated = UnrotatedLayers::kNone;
-  bool rotates_partially = false;  // partial_rotary_factor
+  bool rotates_partially = false;  // by partial_rotary_factor
   LocalRope local_rope = LocalRope::kNone;
-  bool has_rope_sections = false;  // positions in images; those of text turn as usual
-  bool has_rope_alpha = false;     // the rotary type "dynamic" with "alpha"
+  // Whether the rotation has sections for positions in images. Positions of text rotate as usual.
+  bool has_rope_sections = false;
+  bool has_rope_alpha = false;  // whether the rotary type "dynamic" may come with "alpha"
 };
 
-// nullptr for one that is not supported.
+// Returns nullptr for an architecture that is not supported.
 const Family* FindFamily(std::string_view architecture);
-// The family of a text model by its model_type ("gemma3_text"), as a wrapper's text_config names
-// it.
+// Finds the family of a text model by its model_type ("gemma3_text"), which is how a wrapper's
+// text_config names it. Returns nullptr when no family has it.
 const Family* FindFamilyByModelType(std::string_view model_type);
 
-// A model that also reads images around a text model of one of the families.
+// A model that also reads images and that wraps a text model of one of the families.
 struct Wrapper {
   std::string_view architecture;
-  std::string_view config_class;     // of transformers, for its tie_word_embeddings
-  std::string_view text_model_type;  // where text_config does not name one
+  std::string_view config_class;     // the class in transformers, for its tie_word_embeddings
+  std::string_view text_model_type;  // applies when text_config names none
 };
 
-// nullptr for one that is not supported.
+// Returns nullptr for an architecture that is not supported.
 const Wrapper* FindWrapper(std::string_view architecture);
 
-// "LlamaForCausalLM, MistralForCausalLM, ..." for messages.
+// Returns "LlamaForCausalLM, MistralForCausalLM, ..." for messages.
 std::string FamilyNames();
 
-// Why a known architecture is not supported; empty for one that is not known.
+// Returns why a known architecture is not supported, or an empty string when it is unknown.
 std::string_view ReasonOfRefusal(std::string_view architecture);
 
-// The table of docs/models.md: every architecture name with "read" or the reason of its refusal.
+// Returns the table of docs/models.md: every architecture name with "read" or with the reason why
+// it is refused.
 std::string ArchitectureTable();
 
 }  // namespace kvtune

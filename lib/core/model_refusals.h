@@ -1,4 +1,4 @@
-// Architectures that are known and that kvtune does not run, each with its reason.
+// Architectures that kvtune knows but does not run, each with the reason.
 #pragma once
 
 #include <span>

@@ -25,7 +25,7 @@ int64_t MlpParameters(const ModelConfig& config, const LayerConfig& layer) {
   return experts.count * (expert + router) + shared;
 }
 
-// Of one norm of hidden states.
+// Returns the parameters of one norm of hidden states.
 int64_t NormWidth(const ModelConfig& config) {
   return config.hidden_size * (config.norm_kind == NormKind::kLayerBiased ? 2 : 1);
 }
@@ -75,7 +75,7 @@ int64_t ModelSize::parameters() const {
 }
 
 int64_t ModelSize::streamed_parameters() const {
-  int64_t largest = 0;  // of neighbours
+  int64_t largest = 0;  // parameters of two neighbouring layers
   for (size_t i = 0; i < layers.size(); ++i) {
     largest = std::max(largest, layers[i] + (i + 1 < layers.size() ? layers[i + 1] : 0));
   }
@@ -96,6 +96,8 @@ ModelSize SizeOf(const ModelConfig& config) {
 int64_t ResidentLayerBytes(int64_t free_bytes) { return free_bytes / 3 * 2; }
 
 WeightPlace PlaceOfWeights(const ModelSize& size, const DeviceDescription& device) {
+  // The runner asks for the free memory when the first layer is already loaded
+  // (lib/runner/weights), so that layer is taken off here too.
   const int64_t left =
       device.free_bytes - device.bytes_per_weight * (size.outside_layers + size.layers.front());
   const int64_t layers = device.bytes_per_weight * (size.parameters() - size.outside_layers);

@@ -33,7 +33,8 @@ HeldOutScore HeldOutFromJson(JsonFields fields) {
   return held_out;
 }
 
-// PlanScoreFromJson passes over the interval, which belongs to held-out scores only.
+// PlanScoreFromJson ignores the interval, so a calibration score that has one, which only a
+// held-out score may have, has to be refused here.
 PlanScore CalibrationFromJson(JsonFields fields) {
   if (fields.Has("kl_mean_interval")) {
     fields.Fail("kl_mean_interval",
@@ -65,7 +66,8 @@ void CheckPlan(const ScoredPlan& plan, const Provenance& run, const JsonFields& 
   }
 }
 
-// But for layers that an engine keeps exact beside the pair.
+// Whether all layers have the same pair. Exact layers are ignored, because some engines keep layers
+// exact beside a pair.
 bool HasOnePair(const PrecisionPlan& plan) {
   std::set<PrecisionPair> pairs(plan.layers.begin(), plan.layers.end());
   pairs.erase(kExactPair);
@@ -127,7 +129,7 @@ ScoredPlan ScoredPlanFromJson(JsonFields fields) {
   if (fields.Has("calibration_interval")) {
     plan.calibration_interval = IntervalFromJson(fields, "calibration_interval");
   }
-  fields.Value("held_out");  // must be there, null when nothing was held out
+  fields.Value("held_out");  // required, but null when nothing was held out
   if (fields.Has("held_out")) plan.held_out = HeldOutFromJson(fields.Object("held_out"));
   fields.RequireNoOthers();
   return plan;

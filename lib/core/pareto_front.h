@@ -1,4 +1,4 @@
-// The result of a search: plans with their costs and scores.
+// The result of a search: the plans of the front with their costs and scores.
 #pragma once
 
 #include <functional>
@@ -18,18 +18,18 @@ namespace kvtune {
 struct PlanCost {
   double nominal_bits = 0;     // mean of (key bits + value bits) / 2 over layers
   double effective_bits = 0;   // with scales and zeros, weighted by each layer's width
-  double bytes_per_token = 0;  // of the whole model at the context length of the run
-  // The same where the engine pads the pages of all layers to one size; nullopt where nothing is
-  // padded: another engine, or no sliding windows.
+  double bytes_per_token = 0;  // for the whole model, at the context length of the run
+  // The same when the engine pads the pages of all layers to one size. It is nullopt when nothing
+  // is padded, because the engine does not do this or the model has no sliding windows.
   std::optional<double> padded_bytes_per_token = std::nullopt;
 };
 
-// What a plan costs, from the target and the model's sizes; pure and cheap.
+// Computes what a plan costs from the target and the model's sizes. It is pure and cheap.
 using CostFunction = std::function<PlanCost(const PrecisionPlan&)>;
 
 struct HeldOutScore {
   PlanScore score;
-  Interval loss_interval;  // of its loss (lib/core/objective.h), bootstrap over prompts
+  Interval loss_interval;  // interval of the loss (lib/core/objective.h), bootstrap over prompts
 };
 
 struct ScoredPlan {
@@ -38,38 +38,41 @@ struct ScoredPlan {
   PlanCost cost;
   PlanScore calibration;
   std::optional<HeldOutScore> held_out = std::nullopt;
-  // Of the loss of `calibration`, bootstrap over prompts.
+  // The interval of the loss of `calibration`, by bootstrap over prompts.
   std::optional<Interval> calibration_interval = std::nullopt;
 };
 
 struct ParetoFront {
   Provenance run;
   std::vector<ScoredPlan> plans;    // non-dominated, most bytes first
-  std::vector<ScoredPlan> uniform;  // always scored, on the front or not
+  std::vector<ScoredPlan> uniform;  // always scored, whether on the front or not
   ScoredPlan reference;             // the exact plan
   std::optional<SearchSummary> search = std::nullopt;
 };
 
-// Adds "spec", "layers" and the costs: what a plan is, without its name and scores.
+// Adds "spec", "layers" and the costs, which is everything about a plan but its name and scores.
 void WritePlan(Json& object, const PrecisionPlan& plan, const PlanCost& cost);
 
-// Reads them back. "layers" decides; Error when "spec" says otherwise.
+// What ReadPlan reads back. "layers" decides which plan it is; ReadPlan throws Error when "spec"
+// disagrees.
 struct CostedPlan {
   PrecisionPlan plan;
   PlanCost cost;
 };
 CostedPlan ReadPlan(JsonFields& fields);
 
-// One PLAN of docs/artifacts.md: readable without the target, since "layers" holds format names.
+// Writes one PLAN of docs/artifacts.md. It can be read without the target, because "layers" holds
+// the names of formats.
 Json ToJson(const ScoredPlan& plan);
 ScoredPlan ScoredPlanFromJson(JsonFields fields);
 
 Json ToJson(const ParetoFront& front);
-// Also refuses a name that is given twice, a plan of another layer count, a uniform plan that is
-// not and a reference that is not exact.
+// Also throws Error for a name that is given twice, for a plan with another number of layers, for a
+// uniform plan whose layers differ and for a reference that is not exact.
 ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source);
 
-// Plans, uniform plans or the reference by name; nullptr when there is none.
+// Finds a plan by name among the front, the uniform plans and the reference. Returns nullptr when
+// there is none.
 const ScoredPlan* FindPlan(const ParetoFront& front, std::string_view name);
 
 }  // namespace kvtune

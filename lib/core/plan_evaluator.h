@@ -1,4 +1,4 @@
-// The one interface between search and model: plans in, scores out.
+// The interface between the search and the model: plans go in, scores come out.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +11,16 @@
 
 namespace kvtune {
 
-// Prompts [begin, end) of an evaluator, whose prompts come in an order that was drawn once.
+// The prompts [begin, end) of an evaluator. Their order was drawn at random once, so any range is a
+// random sample.
 struct PromptRange {
   size_t begin = 0;
   size_t end = 0;
 };
 
-// Takes a whole population because the cheap way to score plans is many at once: weights are read
-// once a layer, and plans with a common prefix of layers share its work.
-// Implementations: calib's model evaluator and the tests' fake.
+// Scores plans. It takes a whole population at a time, because scoring many plans together is
+// cheap: the weights of each layer are read once, and plans that agree on their first layers share
+// that work. ModelEvaluator (lib/calib) implements it, and so does a fake in the tests.
 class PlanEvaluator {
  public:
   virtual ~PlanEvaluator() = default;
@@ -27,14 +28,14 @@ class PlanEvaluator {
   virtual size_t layer_count() const = 0;
   virtual size_t prompt_count() const = 0;
 
-  // [plan][prompt of the range]. What a plan scores on a prompt does not depend on which others it
-  // came with, up to floating-point rounding; the exact plan scores a KL of 0.
-  // REQUIRES: every plan has layer_count() layers; the range lies within prompt_count(). Throws
-  // Error.
+  // Returns [plan][prompt of the range]. The score of a plan on a prompt does not depend on the
+  // other plans and prompts of the call, up to floating-point rounding; the exact plan has a KL of
+  // 0. REQUIRES: every plan has layer_count() layers, and the range lies within prompt_count().
+  // Throws Error.
   virtual std::vector<std::vector<PromptScore>> ScorePrompts(std::span<const PrecisionPlan> plans,
                                                              PromptRange range) = 0;
 
-  // One score per plan over all prompts, in order.
+  // Returns one score for each plan, over all prompts, in the order of the plans.
   std::vector<PlanScore> Evaluate(std::span<const PrecisionPlan> plans) {
     std::vector<PlanScore> scores;
     if (plans.empty()) return scores;

@@ -51,6 +51,7 @@ PlanScore PlanScoreFromJson(JsonFields fields) {
   score.top1_agreement = fields.Number("top1_agreement");
   score.nll = fields.Number("nll");
   score.delta_nll = fields.Number("delta_nll");
+  // Only a held-out score has an interval, and pareto_front.cc reads it.
   fields.Ignore("kl_mean_interval");
   fields.RequireNoOthers();
   return score;

@@ -17,7 +17,7 @@ KvFormatId FormatAt(const PrecisionPlan& plan, size_t layer, KvSide side) {
 
 std::string_view WordOf(KvSide side) { return side == KvSide::kKey ? "keys" : "values"; }
 
-// An engine's rotation is a switch for a side as a whole.
+// An engine switches rotation on or off for all layers of a side, so a plan must not mix both.
 bool IsRotated(KvFormatId id, KvSide side) {
   return FormatOf(id).layout(side).rotation.kind != RotationKind::kNone;
 }
@@ -57,7 +57,8 @@ std::optional<std::string> WhyNotRuns(const PrecisionPlan& plan, KvSide side) {
   }
   const SideRuns runs = *FindRuns(plan, side);
   for (const KvFormatId end : {runs.first, runs.last}) {
-    // What the middle is decides for the exact ends too, which a rotation does not change.
+    // The middle decides whether the side is rotated. Exact ends may have either setting, because a
+    // rotation does not change what is stored exactly.
     if (IsRotated(end, side) == IsRotated(runs.middle, side) || FormatOf(end).is_exact()) continue;
     return fmt::format("the {} are rotated in some layers only, as {} and {}, expected all or none",
                        WordOf(side), FormatOf(end).name, FormatOf(runs.middle).name);
@@ -104,6 +105,7 @@ PlanDistance DistanceOfSide(const SideRuns& runs, const PrecisionPlan& plan, KvS
 
 SideRuns NearestAllowedRuns(const PlanShape& shape, const PrecisionPlan& plan, KvSide side) {
   std::optional<SideRuns> nearest;
+  // A side is rotated in all layers or in none, so each of the two is tried by itself.
   for (const bool rotated : {true, false}) {
     std::vector<KvFormatId> formats = shape.formats(side);
     std::erase_if(formats, [&](KvFormatId id) { return IsRotated(id, side) != rotated; });
@@ -245,12 +247,13 @@ PrecisionPlan NearestPlan(const PlanShape& shape, const PrecisionPlan& plan) {
   return nearest;
 }
 
-// Plans of any shape have to be seeds and imports where an engine takes runs only. Where the runs
-// begin and end is tried out, since there are few such pairs of layers; with sums over the first
-// layers each costs no more than a look at every format.
+// Seeds and imported plans have any shape, so they have to be mapped to runs when an engine takes
+// nothing else. Every pair of places where the runs may begin and end is tried, since there are few
+// such pairs; with sums over the first n layers at hand, each one costs no more than a look at
+// every format.
 SideRuns NearestRuns(std::span<const KvFormatId> formats, const PrecisionPlan& plan, KvSide side) {
   const size_t layers = plan.layers.size();
-  // before[f][n]: distance of format f over the first n layers.
+  // before[f][n] is the distance of format f over the first n layers.
   std::vector<std::vector<PlanDistance>> before;
   for (const KvFormatId format : formats) {
     before.emplace_back(1);

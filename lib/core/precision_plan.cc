@@ -11,7 +11,9 @@
 namespace kvtune {
 namespace {
 
-// Of all engines. A function, so that it is there before the first constant that adds to it.
+// The named pairs of all engines. This is a function and not a global variable, because the list
+// has to exist before the first constant adds to it, and these constants are initialized before
+// main() in no fixed order.
 std::vector<PairName>& NamedPairs() {
   static std::vector<PairName> names;
   return names;
@@ -73,6 +75,7 @@ std::string PairLabel(PrecisionPair pair) {
     return key.label == value.label ? fmt::format("KV{}", key.label)
                                     : fmt::format("K{}V{}", key.label, value.label);
   }
+  // Beside a word, a number would not say whose format it is, so the format's full name is taken.
   const auto word = [](const KvFormat& format) {
     return format.has_numeric_label() ? format.name : format.label;
   };
@@ -95,7 +98,7 @@ bool PrecisionPlan::is_exact() const {
 }
 
 size_t PrecisionPlanHash::operator()(const PrecisionPlan& plan) const {
-  size_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  size_t hash = 0xcbf29ce484222325u;  // the hash is FNV-1a
   for (const PrecisionPair pair : plan.layers) {
     hash = (hash ^ static_cast<size_t>(pair.key)) * 0x100000001b3u;
     hash = (hash ^ static_cast<size_t>(pair.value)) * 0x100000001b3u;

@@ -22,27 +22,28 @@ struct PrecisionPair {
 
 inline constexpr PrecisionPair kExactPair{};
 
-// "KV4" when both sides have 4 bits, else "K8V4", where the formats are labelled by numbers; else
-// the format's own label for both sides ("fp8_e4m3") or two ("q8_0/q4_0"). "exact" when both sides
-// are. The engine's word where it has one for the pair only (PairNames).
+// Returns the label of a pair. Formats that are labelled by numbers give "KV4" when both sides have
+// 4 bits, and otherwise "K8V4". Other formats give the format's own label when both sides share it
+// ("fp8_e4m3"), and otherwise both labels ("q8_0/q4_0"). A pair that is exact on both sides is
+// "exact". An engine's word for the pair, if PairNames has one, takes precedence.
 std::string PairLabel(PrecisionPair pair);
 
-// An engine's one word for two formats, for example vLLM's "turboquant_k8v4".
+// The one word that an engine has for a pair of formats, for example vLLM's "turboquant_k8v4".
 struct PairName {
   PrecisionPair pair;
   std::string_view name;
 };
 
-// Makes words of an engine the labels of their pairs. Files hold labels and are read without the
-// engine's name at hand, so a word is the whole program's: the engine's source file defines one
-// such constant beside its formats, which takes effect before main() begins.
+// Makes an engine's words the labels of their pairs. Files hold labels and are read without knowing
+// the engine, so a word holds for the whole program. The engine's source file defines one such
+// constant beside its formats, and that takes effect before main() begins.
 class PairNames {
  public:
-  // REQUIRES: the words outlive the program's last label; no other thread runs yet.
+  // REQUIRES: the words outlive the program's last use of a label, and no other thread runs yet.
   explicit PairNames(std::span<const PairName> names);
 };
 
-// Throws Error when no pair of `pairs` has this label, naming those that exist.
+// Throws Error that names the existing labels when no pair of `pairs` has this label.
 PrecisionPair ParsePairLabel(std::string_view label, std::span<const PrecisionPair> pairs);
 
 struct PrecisionPlan {
@@ -59,13 +60,13 @@ struct PrecisionPlanHash {
   size_t operator()(const PrecisionPlan& plan) const;
 };
 
-// The plan written out: the commonest pair, then overrides by layer, "KV4;0:KV8;26-27:K8V4".
-// Ties for the commonest pair go to the one seen first.
+// Writes out the plan: the most frequent pair first, then overrides by layer, as in
+// "KV4;0:KV8;26-27:K8V4". If two pairs are equally frequent, the one that occurs first is chosen.
 std::string PlanSpec(const PrecisionPlan& plan);
 
-// Reads what PlanSpec writes; later overrides win. A pair is a label of `pairs`, "exact", a format
-// name for both sides ("int4") or two names ("int8/int4").
-// Throws Error (kUsage) naming the offending part and what was expected.
+// Reads what PlanSpec writes; later overrides win. A pair is a label of `pairs`, "exact", one
+// format name for both sides ("int4") or two names ("int8/int4"). Throws Error (kUsage) naming the
+// offending part and what was expected.
 PrecisionPlan ParsePlanSpec(std::string_view spec, size_t layer_count,
                             std::span<const PrecisionPair> pairs);
 

@@ -9,7 +9,7 @@
 namespace kvtune {
 namespace {
 
-// JsonFields reads signed integers; a seed uses all 64 bits.
+// JsonFields reads signed integers, but a seed may use all 64 bits.
 uint64_t ReadSeed(JsonFields& fields) {
   const Json& value = fields.Value("seed");
   if (!value.is_number_unsigned()) {
@@ -81,8 +81,8 @@ Provenance ProvenanceFromJson(JsonFields fields) {
 std::vector<std::string> ScoreDifferences(const Provenance& stored, const Provenance& wanted) {
   std::vector<std::string> differences;
   Compare("kvtune's version", stored.version, wanted.version, differences);
-  // The hashes decide: paths may be spelled otherwise, and sizes and counts follow from the
-  // content.
+  // The hashes decide alone: paths may be spelled in another way, and sizes and counts follow from
+  // the content.
   if (stored.model_hash != wanted.model_hash) {
     differences.push_back(fmt::format("--model: found the content {} ({}) there, expected {} ({})",
                                       stored.model_hash, stored.model, wanted.model_hash,

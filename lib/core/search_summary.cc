@@ -73,7 +73,7 @@ SearchSummary SearchSummaryFromJson(JsonFields fields) {
   summary.distinct_plans = fields.Integer("distinct_plans");
   summary.prompt_scores = fields.Integer("prompt_scores");
   summary.prompt_scores_saved = fields.Integer("prompt_scores_saved");
-  fields.Value("surrogate_hypervolume");  // must be there, null without a surrogate
+  fields.Value("surrogate_hypervolume");  // required, but null without a surrogate
   if (fields.Has("surrogate_hypervolume")) {
     summary.surrogate_hypervolume = fields.Number("surrogate_hypervolume");
   }

@@ -1,4 +1,4 @@
-// How a search went, for people who ask whether to trust its front.
+// A summary of how a search went, for people who ask whether they can trust its front.
 #pragma once
 
 #include <cstdint>
@@ -12,33 +12,35 @@ namespace kvtune {
 
 enum class SearchStage { kUniformPlans, kGroupedSearch, kRefinement };
 
-// One line of a search's progress: after the uniform plans, after every generation of the grouped
-// search and after every round of the refinement.
+// One line of a search's progress. There is one after the uniform plans, one after every generation
+// of the grouped search and one after every round of the refinement.
 struct GenerationReport {
   SearchStage stage = SearchStage::kUniformPlans;
-  int generation = 0;          // of the stage, from 1; 0 for the uniform plans
-  int64_t distinct_plans = 0;  // scored so far
-  int64_t repeated_plans = 0;  // answered from memory
+  int generation = 0;          // number within the stage, from 1; 0 for the uniform plans
+  int64_t distinct_plans = 0;  // number of plans scored so far
+  int64_t repeated_plans = 0;  // number of plans answered from memory
   size_t front_size = 0;
-  // Area dominated by the plans so far in (log10 loss, bytes per token), within the worst uniform
-  // plan and the exact plan's bytes: decades times bytes, higher is better.
+  // The area that the plans so far dominate in (log10 loss, bytes per token), bounded by the worst
+  // uniform plan and the bytes of the exact plan. Its unit is decades times bytes, and higher is
+  // better.
   double hypervolume = 0;
 };
 
 struct SearchSummary {
   std::string algorithm;    // "nsga2", ...
-  bool exhaustive = false;  // the whole grouped space was scored
+  bool exhaustive = false;  // whether the whole grouped space was scored
   std::string stop_reason;  // a clause for people: "8 generations are done"
   int64_t distinct_plans = 0;
   int64_t prompt_scores = 0;        // plans times prompts
-  int64_t prompt_scores_saved = 0;  // by racing
-  // Of the surrogate's exact front over all layer-wise plans, by its fit to all scores, in the
-  // units of GenerationReport: a guess at the best possible. Empty without a surrogate.
+  int64_t prompt_scores_saved = 0;  // plans times prompts that racing did not have to score
+  // The hypervolume, in the units of GenerationReport, of the surrogate's exact front over all
+  // layer-wise plans, after the surrogate was fitted to all scores. It is a guess at the best
+  // possible hypervolume. Empty without a surrogate.
   std::optional<double> surrogate_hypervolume;
   std::vector<GenerationReport> generations = {};
 };
 
-// "search" of front.json (docs/artifacts.md).
+// The "search" object of front.json (docs/artifacts.md).
 Json ToJson(const SearchSummary& summary);
 SearchSummary SearchSummaryFromJson(JsonFields fields);
 

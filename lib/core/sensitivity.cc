@@ -47,7 +47,7 @@ Json LayerToJson(const LayerSensitivity& layer, const std::vector<PrecisionPair>
 
 std::vector<double> ReadHeads(JsonFields& fields, std::string_view key, int64_t kv_heads) {
   std::vector<double> heads = fields.Numbers(key);
-  // Empty where a table was measured without the errors per head.
+  // The list is empty when the table was measured without the errors per head.
   if (!heads.empty() && static_cast<int64_t>(heads.size()) != kv_heads) {
     fields.Fail(
         key, fmt::format("found {} numbers, expected {}, one per KV head", heads.size(), kv_heads));
@@ -71,7 +71,7 @@ PairErrors ErrorsFromJson(JsonFields fields, JsonFields heads, int64_t kv_heads)
   if (fields.Has("kl")) errors.kl = fields.Number("kl");
   fields.RequireNoOthers();
   errors.head_e_k = ReadHeads(heads, "e_k", kv_heads);
-  // Tables of earlier versions have none.
+  // Tables that earlier versions wrote do not have this field.
   if (heads.Has("e_k_median")) errors.head_e_k_median = ReadHeads(heads, "e_k_median", kv_heads);
   errors.head_e_v = ReadHeads(heads, "e_v", kv_heads);
   errors.head_e_o = ReadHeads(heads, "e_o", kv_heads);

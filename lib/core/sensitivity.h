@@ -1,8 +1,9 @@
-// How much each precision pair disturbs each layer's attention, measured layer by layer.
+// The sensitivity table: how much each precision pair disturbs the attention of each layer,
+// measured layer by layer.
 //
-// Errors are isolated: keys, values and queries come from the exact model and only this layer is
-// quantized, so nothing accumulates (KVTuner, section 3.2 and appendix B). They screen pairs and
-// shape groups; they do not rank plans, which only a joint score does.
+// Errors are isolated: keys, values and queries come from the exact model and only one layer is
+// quantized, so nothing accumulates (KVTuner, section 3.2 and appendix B). They serve to screen
+// pairs and to shape groups. They do not rank plans, since only a joint score can do that.
 #pragma once
 
 #include <map>
@@ -18,37 +19,42 @@
 
 namespace kvtune {
 
-// The error that screens pairs: of the attention output (e_o), or the forward KL of the logits with
-// one layer quantized.
+// The error by which pairs are screened: the error of the attention output (e_o), or the forward KL
+// of the logits with one layer quantized.
 enum class ScreeningError { kAttentionOutput, kIsolatedKl };
 inline constexpr Word<ScreeningError> kScreeningErrorWords[] = {
     {"eo", ScreeningError::kAttentionOutput}, {"kl", ScreeningError::kIsolatedKl}};
 
 struct PairErrors {
-  double e_k = 0;   // sum|K-K^| / sum|K|, over the cache as it stands after each prompt
-  double e_v = 0;   // sum|V-V^| / sum|V|
-  double e_a = 0;   // mean |a-a^| over the softmax weights a of all (query, visible key) pairs
-  double e_o = 0;   // sum|o-o^| / sum|o|, o = attention output before the output projection
-  double bits = 0;  // effective bits, the mean of both sides
+  // sum|K-K^| / sum|K|, over the cache as it stands after each prompt.
+  double e_k = 0;
+  double e_v = 0;  // sum|V-V^| / sum|V|
+  // mean |a-a^| over the softmax weights a of all (query, visible key) pairs.
+  double e_a = 0;
+  // sum|o-o^| / sum|o|, where o is the attention output before the output projection.
+  double e_o = 0;
+  double bits = 0;               // effective bits, the mean of both sides
   std::optional<double> kl;      // isolated forward KL of the logits, nats per token
-  std::vector<double> head_e_k;  // the same per KV head
-  // Per KV head: sum|K-K^| / sum|K| of each key channel, the median over channels. A few large
-  // channels that take the resolution of all others show here; in e_k their own size hides it.
+  std::vector<double> head_e_k;  // e_k of each KV head
+  // For each KV head, the median over its key channels of each channel's sum|K-K^| / sum|K|. It
+  // shows the harm when a few large channels take the resolution away from all others; in e_k the
+  // size of these large channels hides it.
   std::vector<double> head_e_k_median;
-  std::vector<double> head_e_v;
-  std::vector<double> head_e_o;  // over the query heads that share the KV head
+  std::vector<double> head_e_v;  // e_v of each KV head
+  std::vector<double> head_e_o;  // e_o of each KV head, over the query heads that share it
 };
 
 struct LayerSensitivity {
   size_t index = 0;
   std::vector<PairErrors> errors;  // in the order of SensitivityTable::pairs
-  // max |K| over a channel, divided by the median over channels, of the channel where it is
-  // largest.
+  // How far the largest key channel stands out: max |K| over the channel, divided by the median of
+  // this maximum over channels.
   double key_outlier_ratio = 0;
-  LayerMaxima maxima;        // of the exact keys and values: calibrated scales are made from them
+  // The maxima of the exact keys and values, from which calibrated scales are computed.
+  LayerMaxima maxima;
   double key_bias_norm = 0;  // L2 norm of the k_proj bias, 0 without one
-  // Per query head: mean over queries of the largest softmax weight, in (0, 1]. Concentrated heads
-  // are robust (KVTuner, lemma 1).
+  // For each query head, the mean over queries of the largest softmax weight, in (0, 1]. Heads with
+  // concentrated attention are robust (KVTuner, lemma 1).
   std::vector<double> attention_concentration;
 };
 
@@ -59,7 +65,7 @@ struct SensitivityTable {
 };
 
 Json ToJson(const SensitivityTable& table);
-// Throws Error naming field and layer. `source` names the file in messages.
+// Throws Error naming the field and the layer. `source` names the file in messages.
 SensitivityTable SensitivityTableFromJson(const Json& json, const std::string& source);
 
 }  // namespace kvtune

@@ -29,7 +29,7 @@ std::string DroppedText(std::span<const DroppedPair> dropped) {
   return text.empty() ? "-" : text;
 }
 
-// "0-3,7" of ascending indices.
+// Writes ascending indices as ranges, for example "0-3,7".
 std::string LayersText(std::span<const size_t> layers) {
   std::string text;
   for (size_t i = 0; i < layers.size();) {

@@ -1,4 +1,4 @@
-// What calibrate, prune and cluster found, layer by layer.
+// Tables of what calibrate, prune and cluster found, layer by layer.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +10,15 @@
 
 namespace kvtune {
 
-// One line a layer: e_o of every pair. `width` as in TextTable::Render.
+// Returns one line for each layer with the e_o of every pair. `width` is as in TextTable::Render.
 std::string SensitivityText(const SensitivityTable& table, size_t width);
 
-// One line a layer: kept pairs, and dropped pairs each with what dominates it.
+// Returns one line for each layer with the kept pairs and the dropped pairs, each dropped pair with
+// the kept pair that dominates it.
 std::string CandidatesText(const CandidateSet& candidates, size_t width);
 
-// One line a group: its layers and their candidates, and the number of plans that are left.
+// Returns one line for each group with its layers and their candidates, and the number of plans
+// that are left to search.
 std::string GroupsText(const LayerGroups& groups, size_t width);
 
 }  // namespace kvtune

@@ -11,7 +11,7 @@
 namespace kvtune {
 namespace {
 
-// "a", "a and b", "a, b and c".
+// Joins the parts as in "a", "a and b" and "a, b and c".
 std::string Listed(std::span<const std::string> parts) {
   std::string text;
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -21,14 +21,14 @@ std::string Listed(std::span<const std::string> parts) {
   return text;
 }
 
-// "Layers 0 and 27", "Layer 3".
+// Returns "Layers 0 and 27" or "Layer 3".
 std::string LayersText(const std::vector<size_t>& layers) {
   std::vector<std::string> numbers;
   for (const size_t layer : layers) numbers.push_back(fmt::format("{}", layer));
   return (layers.size() == 1 ? "Layer " : "Layers ") + Listed(numbers);
 }
 
-// "Layers 0 and 27 need at least int8 keys".
+// Returns, for example, "Layers 0 and 27 need at least int8 keys".
 std::string Needs(const std::vector<size_t>& layers, KvFormatId key) {
   return fmt::format("{} need{} {}{} keys", LayersText(layers), layers.size() == 1 ? "s" : "",
                      FormatOf(key).is_exact() ? "" : "at least ", FormatOf(key).name);
@@ -84,7 +84,8 @@ std::string DiagnosisSentence(const Diagnosis& diagnosis) {
   }
   std::vector<std::string> needs;
   for (const auto& [key, layers] : layers_of_key) needs.push_back(Needs(layers, key));
-  for (size_t i = 1; i < needs.size(); ++i) needs[i][0] = 'l';  // only the sentence begins large
+  // The clauses are joined into one sentence, so only the first begins with a capital letter.
+  for (size_t i = 1; i < needs.size(); ++i) needs[i][0] = 'l';
   return Listed(needs) + "; without them " + verdict;
 }
 

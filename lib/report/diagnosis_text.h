@@ -1,5 +1,5 @@
-// The diagnosis for people: "Layers 0 and 27 need at least int8 keys; without them int4 keys are
-// safe", and the measurements behind it.
+// The diagnosis as text for people, for example "Layers 0 and 27 need at least int8 keys; without
+// them int4 keys are safe", and the measurements behind it.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +9,12 @@
 
 namespace kvtune {
 
-// One sentence that ends in a line break; empty where the target quantizes no keys.
+// Returns one sentence that ends in a line break, or an empty string when the target quantizes no
+// keys.
 std::string DiagnosisSentence(const Diagnosis& diagnosis);
 
-// The sentence and, where there are fragile layers, a row for each. `width` as in
-// TextTable::Render.
+// Returns the sentence and, when there are fragile layers, a table with one row for each of them.
+// `width` is as in TextTable::Render.
 std::string DiagnosisText(const Diagnosis& diagnosis, size_t width);
 
 }  // namespace kvtune

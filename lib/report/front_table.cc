@@ -11,16 +11,17 @@
 namespace kvtune {
 namespace {
 
-// A line of the table: a plan and what is said of it beside its name.
+// A line of the table: a plan and the remark that stands beside its name.
 struct Line {
   const ScoredPlan* plan = nullptr;
   std::string mark;
 };
 
-// How much a table shows; each level leaves out what is needed least.
+// How much a table shows. Each level leaves out the columns that are needed least.
 enum class Detail { kAll, kNoIntervals, kNoTails, kShort };
 
-// One pair in all layers, or in all that the engine does not keep exact beside it.
+// Whether all layers have one pair, or all layers except those that the engine keeps exact beside
+// it.
 bool IsUniform(const PrecisionPlan& plan, const ParetoFront& front) {
   return std::ranges::count(plan.layers, plan.layers.front()) == std::ssize(plan.layers) ||
          std::ranges::count(front.uniform, plan, &ScoredPlan::plan) > 0;
@@ -29,7 +30,8 @@ bool IsUniform(const PrecisionPlan& plan, const ParetoFront& front) {
 std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
   if (!plan.held_out) return "-";
   const HeldOutScore& held_out = *plan.held_out;
-  // Beside the number, where it is read: the calibration loss promised something else.
+  // The mark stands beside the number, where it is read. It says that the held-out loss is outside
+  // the interval that calibration promised.
   const double loss = LossOf(plan, ScoreSet::kHeldOut);
   const std::optional<Interval>& promised = plan.calibration_interval;
   const bool leaves = promised && (loss < promised->low || loss > promised->high);
@@ -78,7 +80,7 @@ TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
   return table;
 }
 
-// The most detailed table that fits.
+// Renders the most detailed table that fits into `width`.
 std::string Render(const std::vector<Line>& lines, size_t width) {
   for (const Detail detail : {Detail::kAll, Detail::kNoIntervals, Detail::kNoTails}) {
     const TextTable table = MakeTable(lines, detail);
@@ -87,7 +89,7 @@ std::string Render(const std::vector<Line>& lines, size_t width) {
   return MakeTable(lines, Detail::kShort).Render(width);
 }
 
-// "1.3 to 12 times" of ascending ratios.
+// Describes ascending ratios, for example "1.3 to 12 times".
 std::string RatioText(std::vector<double> ratios) {
   const auto [low, high] = std::ranges::minmax(ratios);
   if (ratios.size() == 1) return fmt::format("{:.3g} times", low);
@@ -126,7 +128,7 @@ std::string UniformSentence(const ParetoFront& front) {
   const ScoreSet scores = ComparableScores(front);
   const std::string loss =
       fmt::format("{}{}", scores == ScoreSet::kHeldOut ? "held-out " : "", Describe().word);
-  std::vector<double> ratios;  // of losses, where the front's is not 0
+  std::vector<double> ratios;  // ratios of losses, where the front's loss is not 0
   size_t beaten = 0;
   for (const UniformComparison& comparison : CompareWithUniform(front)) {
     if (comparison.beaten_by == nullptr) continue;
@@ -243,7 +245,7 @@ std::string FrontTable(const ParetoFront& front, size_t width) {
   for (const UniformComparison& comparison : CompareWithUniform(front)) {
     const ScoredPlan& uniform = *comparison.uniform;
     if (std::ranges::find(front.plans, uniform.plan, &ScoredPlan::plan) != front.plans.end()) {
-      continue;  // listed above
+      continue;  // it is listed above
     }
     std::string mark = "uniform";
     if (comparison.beaten_by != nullptr) mark += " < " + comparison.beaten_by->name;

@@ -1,4 +1,4 @@
-// Scored plans as a table, and what a front is worth against uniform plans, in a sentence.
+// Scored plans as a table, and sentences that say what a front is worth against uniform plans.
 #pragma once
 
 #include <cstddef>
@@ -12,48 +12,52 @@
 
 namespace kvtune {
 
-// One line a plan: name, bits, bytes per token, loss, 99.9 % KL, top-1 agreement, the held-out loss
-// with its interval where there is one, and the layers. `width` as in TextTable::Render; where it
-// is too small for all, the least needed columns are left out.
+// Returns one line for each plan: name, bits, bytes per token, loss, 99.9 % KL, top-1 agreement,
+// the held-out loss with its interval when there is one, and the layers. `width` is as in
+// TextTable::Render. When it is too small for all columns, the least needed ones are left out.
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
 
-// The front and the uniform plans in one table, most bytes first. Uniform plans are marked; those
-// that a layer-wise plan beats say which one. A front plan with a tie says its name ("= p07").
+// Returns the front and the uniform plans in one table, most bytes first. Uniform plans are marked,
+// and those that a layer-wise plan beats name that plan. A front plan that ties with a smaller one
+// names it ("= p07").
 std::string FrontTable(const ParetoFront& front, size_t width);
 
-// A uniform plan and the layer-wise plan of the front that beats it: the one with the lowest loss
-// among those with less loss, by more than the run's noise floor, at no more bytes; nullptr when
-// nothing beats the uniform plan. Uniform plans that are on the front themselves do not count: to
-// choose one needs no search.
+// A uniform plan and the layer-wise plan of the front that beats it. Among the plans with no more
+// bytes whose loss is lower by more than the run's noise floor, that is the one with the lowest
+// loss; it is nullptr when nothing beats the uniform plan. A uniform plan that is on the front
+// itself never counts as the plan that beats, because choosing it needs no search.
 struct UniformComparison {
   const ScoredPlan* uniform = nullptr;
   const ScoredPlan* beaten_by = nullptr;
 };
 
-// The losses that plans are compared by: held-out where all have them, else calibration.
+// Returns the losses by which plans are compared: held-out losses when all plans have them,
+// otherwise calibration losses.
 ScoreSet ComparableScores(const ParetoFront& front);
 
-// One entry a uniform plan, in their order. REQUIRES: front outlives the result.
+// Returns one entry for each uniform plan, in the order of the uniform plans. REQUIRES: front
+// outlives the result.
 std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
 
-// "Layer-wise plans beat 7 of 9 uniform plans at equal or fewer bytes: ...". Says so when they beat
-// none.
+// Returns "Layer-wise plans beat 7 of 9 uniform plans at equal or fewer bytes: ...". When they beat
+// none, the sentence says so.
 std::string UniformSentence(const ParetoFront& front);
 
-// The plan of the front with the fewest bytes, and fewer than `plan`, whose calibration loss is
-// closer to plan's than the run's noise floor; nullptr when there is none or no floor is known.
+// Among the plans of the front that have fewer bytes than `plan` and whose calibration loss is
+// closer to that of `plan` than the run's noise floor, returns the one with the fewest bytes.
+// Returns nullptr when there is none or when no noise floor is known.
 const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
 
-// What the ties of FrontTable mean; empty without any.
+// Explains the ties that FrontTable shows; empty when there are none.
 std::string TieSentence(const ParetoFront& front);
 
-// What page padding may take away of the plans' savings, `engine` by its target's name; empty where
-// nothing is padded.
+// Says how much of the plans' savings page padding may take away. `engine` is the name of the
+// target. Empty when nothing is padded.
 std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view engine);
 std::string PaddingSentence(const ParetoFront& front);
 
-// How the search went: plans scored, what racing saved, hypervolume by generation and its share of
-// the surrogate's. Empty without a summary.
+// Says how the search went: the plans scored, what racing saved, and the hypervolume by generation
+// and as a share of the surrogate's. Empty when the front has no summary of its search.
 std::string SearchSentences(const ParetoFront& front);
 
 }  // namespace kvtune

@@ -8,8 +8,9 @@
 namespace kvtune {
 namespace {
 
-constexpr size_t kGap = 2;             // spaces between columns
-constexpr size_t kNarrowestWrap = 16;  // a last column below this is not wrapped: unreadable
+constexpr size_t kGap = 2;  // spaces between columns
+// A last column narrower than this is not wrapped, because it would be unreadable.
+constexpr size_t kNarrowestWrap = 16;
 
 std::string Padded(const std::string& text, size_t width, Align align) {
   const size_t used = DisplayWidth(text);
@@ -17,10 +18,11 @@ std::string Padded(const std::string& text, size_t width, Align align) {
   return align == Align::kLeft ? text + padding : padding + text;
 }
 
-// Where a plan's layers or a sentence may go on to the next line: after ';', ',' or a space.
+// Whether a plan's layers or a sentence may continue on the next line after this character: ';',
+// ',' or a space.
 bool IsBreak(char c) { return c == ';' || c == ',' || c == ' '; }
 
-// Cuts `text` into lines of at most `width` columns where it has breaks.
+// Cuts `text` at its breaks into lines of at most `width` columns.
 std::vector<std::string> Wrap(const std::string& text, size_t width) {
   if (width == 0 || DisplayWidth(text) <= width) return {text};
   std::vector<std::string> lines(1);
@@ -38,7 +40,7 @@ std::vector<std::string> Wrap(const std::string& text, size_t width) {
   return lines;
 }
 
-// Where the last column begins.
+// Returns the column of the terminal where the last column begins.
 size_t IndentOfLast(const std::vector<size_t>& widths) {
   size_t indent = 0;
   for (size_t i = 0; i + 1 < widths.size(); ++i) indent += widths[i] + kGap;

@@ -1,12 +1,13 @@
 // Plain-text tables for a terminal or a pipe: aligned columns, no frames.
 //
+// Example:
 //   plan  bits  bytes/token        KL  layers
 //   p00   8.50         2176   1.2e-05  KV8
 //   p01   6.33         1621   8.7e-05  K8V4;0:KV8;
 //                                      7-9:KV8
 //
-// The last column is the one that may grow long: where the width is limited it continues on the
-// next line below itself.
+// Only the last column may grow long. When the width is limited, it continues on the next line
+// below itself.
 #pragma once
 
 #include <cstddef>
@@ -30,26 +31,28 @@ class TextTable {
   // REQUIRES: as many cells as columns.
   void AddRow(std::vector<std::string> cells);
 
-  // Lines that end in '\n', without trailing spaces. `width` is in terminal columns; 0: no limit.
+  // Returns lines that end in '\n', without trailing spaces. `width` is in terminal columns; 0
+  // stands for no limit.
   std::string Render(size_t width) const;
 
-  // Below this width Render gives up: the other columns leave no room for the last one.
+  // Returns the smallest width that Render can keep to. Below it, the other columns leave no room
+  // for the last one, and Render does not wrap it.
   size_t NarrowestWidth() const;
 
  private:
-  // Of every column, headers included.
+  // Returns the width of every column, including its header.
   std::vector<size_t> Widths() const;
 
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };
 
-// Columns of the terminal on stdout; 0 when stdout is a pipe or a file, so that scripts get one
-// line a row.
+// Returns the width of the terminal on stdout in columns. It is 0 when stdout is a pipe or a file,
+// so that scripts get one line for each row.
 size_t TerminalWidth();
 
-// Columns that UTF-8 text takes on a terminal, counting one a code point and none for combining
-// marks. (East Asian wide characters do not occur in our tables.)
+// Returns how many terminal columns a UTF-8 text takes: one for each code point, and none for
+// combining marks. (East Asian wide characters do not occur in kvtune's tables.)
 size_t DisplayWidth(std::string_view utf8);
 
 }  // namespace kvtune

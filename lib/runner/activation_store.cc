@@ -23,6 +23,7 @@ ActivationStore::ActivationStore(std::span<const int64_t> bytes_of_prompt, int64
       offsets[i] = std::exchange(spilled, spilled + RoundUpToPages(bytes_of_prompt[i]));
     }
   }
+  // Every spilled prompt begins at a page of its own, so that evicting its pages leaves the others.
   if (spilled == 0) return;
   file_ = std::make_unique<ScratchFile>(static_cast<size_t>(spilled));
   for (size_t i = 0; i < slots_.size(); ++i) {

@@ -1,4 +1,4 @@
-// Hidden states of many prompts while they wait for their next layer.
+// A store for the hidden states of many prompts while they wait for their next layer.
 #pragma once
 
 #include <cstddef>
@@ -12,25 +12,25 @@
 
 namespace kvtune {
 
-// Keeps one tensor a prompt, in memory up to a limit and beyond it in a memory-mapped temporary
-// file. Different prompts may be put and taken by different threads.
+// Keeps one tensor for each prompt: in memory up to a limit, and beyond it in a memory-mapped
+// temporary file. Different threads may put and take the tensors of different prompts.
 class ActivationStore {
  public:
-  // Prompt i never puts more than bytes_of_prompt[i]. The first prompts that fit `max_bytes`
-  // together stay in memory. Throws Error when there is no room for the file.
+  // `bytes_of_prompt[i]` is the most that prompt i ever puts. The first prompts that together fit
+  // into `max_bytes` stay in memory. Throws Error when there is no room for the file.
   ActivationStore(std::span<const int64_t> bytes_of_prompt, int64_t max_bytes);
 
-  // REQUIRES: nothing is there for this prompt.
+  // REQUIRES: nothing is stored for this prompt.
   void Put(size_t prompt, at::Tensor hidden);
-  // What was put, on its device, and no longer kept.
+  // Returns what was put for this prompt, on its device, and removes it from the store.
   at::Tensor Take(size_t prompt);
   int64_t spilled_bytes() const { return static_cast<int64_t>(file_ ? file_->bytes().size() : 0); }
 
  private:
   struct Slot {
     at::Tensor kept;
-    std::span<std::byte> spill;  // empty: `kept` holds it
-    std::vector<int64_t> shape;  // of what is in `spill`
+    std::span<std::byte> spill;  // empty when `kept` holds the tensor
+    std::vector<int64_t> shape;  // shape of the tensor in `spill`
     at::TensorOptions options;
   };
 

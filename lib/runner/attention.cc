@@ -9,8 +9,9 @@
 namespace kvtune {
 namespace {
 
-// Grouped-query attention as one batched product: the query heads that share a KV head become rows
-// of one matrix. a: [batch, query_heads, rows, k] times b: [batch, kv_heads, k, columns].
+// Computes the products of grouped-query attention as one batched product: the query heads that
+// share a KV head become the rows of one matrix.
+// a: [batch, query_heads, rows, k] times b: [batch, kv_heads, k, columns].
 at::Tensor GroupedProduct(const at::Tensor& a, const at::Tensor& b) {
   const int64_t batch = a.size(0), query_heads = a.size(1), rows = a.size(2);
   const int64_t kv_heads = b.size(1);
@@ -19,8 +20,9 @@ at::Tensor GroupedProduct(const at::Tensor& a, const at::Tensor& b) {
   return at::bmm(left, right).view({batch, query_heads, rows, b.size(3)});
 }
 
-// A view of the block-diagonal part of a block's weights: [batch, heads, window, window, groups] of
-// the block's full groups. weights: [batch, heads, rows, end - first_key].
+// Returns a view of the block-diagonal part of a block's weights, for the full groups of the block:
+// [batch, heads, window, window, groups].
+// weights: [batch, heads, rows, end - first_key].
 at::Tensor DiagonalGroups(const at::Tensor& weights, const QueryBlock& block, int64_t window) {
   const int64_t groups = (block.end - block.begin) / window;
   return weights.narrow(2, 0, groups * window)
@@ -30,14 +32,14 @@ at::Tensor DiagonalGroups(const at::Tensor& weights, const QueryBlock& block, in
       .diagonal(0, 2, 4);              // [batch, heads, window, window, groups]
 }
 
-// The block's own groups as [batch, heads, groups, window, channels]. x: [batch, heads, tokens,
-// channels].
+// Returns the block's own groups as [batch, heads, groups, window, channels].
+// x: [batch, heads, tokens, channels].
 at::Tensor OwnGroups(const at::Tensor& x, const QueryBlock& block, int64_t window) {
   const int64_t groups = (block.end - block.begin) / window;
   return x.narrow(2, block.begin, groups * window).unflatten(2, {groups, window});
 }
 
-// Tokens at the end of a prompt's last block that fill no group.
+// Returns how many tokens at the end of a prompt's last block do not fill a group.
 int64_t UnfinishedTokens(const QueryBlock& block, int64_t window) {
   return (block.end - block.begin) % window;
 }
@@ -48,7 +50,7 @@ at::Tensor ForQueryHeads(const at::Tensor& x, int64_t query_heads) {
   return repeats == 1 ? x : x.repeat_interleave(repeats, 1);
 }
 
-// Replaces the scores of queries against their own group by those against the exact keys.
+// Replaces the scores of queries against their own group by the scores against the exact keys.
 void ReplaceOwnGroupScores(at::Tensor& scores, const at::Tensor& query, const CacheSide& keys,
                            const QueryBlock& block) {
   const int64_t window = keys.window_tokens;
@@ -68,7 +70,8 @@ void ReplaceOwnGroupScores(at::Tensor& scores, const at::Tensor& query, const Ca
   }
 }
 
-// -inf where a query does not see a key: in its future, or before its window.
+// Sets a score to -inf where the query does not see the key, because the key is in the future or
+// before the query's window.
 void Hide(at::Tensor& scores, const QueryBlock& block, int64_t window_tokens) {
   const int64_t rows = block.end - block.begin;
   const at::Tensor hidden =
@@ -78,8 +81,8 @@ void Hide(at::Tensor& scores, const QueryBlock& block, int64_t window_tokens) {
   if (window_tokens > 0) scores.add_(hidden.tril(own - window_tokens));
 }
 
-// Softmax over the last dimension and a sink's logit, whose own weight is left out.
-// scores: [batch, heads, rows, keys]; sinks: [heads] or undefined
+// Returns the softmax over the last dimension together with the sink's logit, without the weight of
+// the sink. scores: [batch, heads, rows, keys]; sinks: [heads] or undefined
 at::Tensor SoftmaxWithSinks(const at::Tensor& scores, const at::Tensor& sinks) {
   if (!sinks.defined()) return at::softmax(scores, -1);
   const at::Tensor column =
@@ -105,7 +108,8 @@ std::vector<QueryBlock> QueryBlocks(int64_t first, int64_t tokens, int64_t align
                                     int64_t window_tokens, int64_t elements_per_weight,
                                     int64_t max_elements) {
   std::vector<QueryBlock> blocks;
-  // A window's worth of queries at a time sees no more than two windows of keys.
+  // When a block has at most one window's worth of queries, they see no more than two windows of
+  // keys.
   const bool windowed = window_tokens > 0 && window_tokens < tokens;
   const int64_t keys = windowed ? std::min(2 * window_tokens, tokens) : tokens;
   int64_t rows =
@@ -149,7 +153,7 @@ at::Tensor AttentionOutput(const at::Tensor& weights, const CacheSide& values,
       weights, values.stored.narrow(2, block.first_key, block.end - block.first_key));
   const int64_t window = values.window_tokens;
   if (window == 0) return output;
-  // Own groups: add what the exact values have over the stored ones.
+  // For the queries' own groups, add the difference between the exact and the stored values.
   const at::Tensor correction =
       ForQueryHeads(values.exact.narrow(2, block.begin, block.end - block.begin) -
                         values.stored.narrow(2, block.begin, block.end - block.begin),
@@ -160,7 +164,7 @@ at::Tensor AttentionOutput(const at::Tensor& weights, const CacheSide& values,
     at::Tensor own_rows = OwnGroups(output, relative, window);
     own_rows.add_(at::matmul(own_weights, OwnGroups(correction, relative, window)));
   }
-  // An unfinished group is stored exactly (FakeQuantize leaves it alone): nothing to correct.
+  // An unfinished group needs no correction: FakeQuantize leaves it alone, so it is stored exactly.
   return output;
 }
 

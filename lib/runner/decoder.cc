@@ -11,17 +11,19 @@
 namespace kvtune {
 namespace {
 
-// Elements of an MLP's widest activation that are alive at a time.
+// The most elements that the widest activation of an MLP may have at a time.
 constexpr int64_t kCpuChunkElements = 1 << 20;
 constexpr int64_t kCudaChunkElements = 1 << 29;
 
-// Of the heads that start at a channel of `projected`: [sequences, tokens, row_width].
+// Returns the layout of `heads` heads that start at `first_channel` of `projected`: [sequences,
+// tokens, row_width].
 HeadLayout LayoutOf(const at::Tensor& projected, int64_t first_channel, int64_t heads,
                     int64_t head_dim) {
   return {projected.size(0), projected.size(1), projected.size(2), first_channel, heads, head_dim};
 }
 
-// In place, on the heads of the layout or on all their channels together.
+// Norms the heads of the layout in place. The width of the weight decides whether each head is
+// normed by itself or all their channels together.
 void NormHeads(at::Tensor& projected, HeadLayout layout, const at::Tensor& weight, double eps) {
   layout.heads = layout.heads * layout.head_dim / weight.size(0);
   layout.head_dim = weight.size(0);
@@ -35,7 +37,8 @@ void NormHeads(at::Tensor& projected, HeadLayout layout, const at::Tensor& weigh
   heads.copy_(RmsNorm(heads, weight, eps));
 }
 
-// -> [sequences, heads, tokens, head_dim], contiguous; not rotated where the angles are undefined.
+// Gathers heads into a contiguous tensor: [sequences, heads, tokens, head_dim]. They are not
+// rotated when the angles are undefined.
 at::Tensor Gather(const at::Tensor& projected, const HeadLayout& layout, const RotaryTables& angles,
                   double scale) {
   if (UsesCpuKernels(projected)) {
@@ -58,8 +61,10 @@ at::Tensor Gather(const at::Tensor& projected, const HeadLayout& layout, const R
   return scale == 1 ? out : out * scale;
 }
 
-// Where channel i is the first of a rotary pair and channel i + rotary_dim / 2 the second: the
-// pairs side by side. heads: [..., head_dim]
+// Reorders the channels of a head. In the input, channel i is the first of a rotary pair and
+// channel i + rotary_dim / 2 is the second; in the output, the two channels of a pair are
+// neighbours.
+// heads: [..., head_dim]
 at::Tensor PairsSideBySide(const at::Tensor& heads, int64_t rotary_dim) {
   const int64_t half = rotary_dim / 2;
   const at::Tensor pairs =
@@ -67,10 +72,12 @@ at::Tensor PairsSideBySide(const at::Tensor& heads, int64_t rotary_dim) {
   return at::cat({pairs, heads.narrow(-1, rotary_dim, heads.size(-1) - rotary_dim)}, -1);
 }
 
-// In place; see ModelConfig::query_growth. queries: [sequences, heads, tokens, head_dim], of
-// neighbouring tokens from `first` on
+// Multiplies queries in place by a factor that grows with their position; see
+// ModelConfig::query_growth.
+// queries: [sequences, heads, tokens, head_dim], of neighbouring tokens from `first` on
 void GrowQueries(at::Tensor& queries, const ModelConfig& config, int64_t first) {
   const int64_t tokens = queries.size(2);
+  // Within the first period every factor is 1.
   if (first + tokens <= config.query_growth_period) return;
   std::vector<float> factors;
   for (int64_t i = first; i < first + tokens; ++i) {
@@ -104,7 +111,7 @@ at::Tensor Decoder::IdsOf(const std::vector<int32_t>& prompt) const {
 
 at::Tensor Decoder::Embed(const at::Tensor& ids) const {
   const at::Tensor embedded = at::embedding(weights_.embedding, ids);
-  // The factor in the weights' type, as transformers rounds it.
+  // The factor is rounded to the type of the weights, as transformers does.
   return config_.embedding_scale == 1 ? embedded
                                       : embedded * at::full({}, config_.embedding_scale, options_);
 }
@@ -120,7 +127,7 @@ at::Tensor Decoder::RotatedHeads(const at::Tensor& projected, const HeadLayout& 
                                  double scale) const {
   const bool norm_follows = config_.query_key_norm == QueryKeyNorm::kPerHeadRotated;
   at::Tensor heads = Gather(projected, layout, angles, norm_follows ? 1 : scale);
-  // As the cache has them: in the order of the checkpoint.
+  // The cache holds the channels in the order of the checkpoint.
   if (config_.rotary_neighbours && angles.cos.defined()) {
     heads = PairsSideBySide(heads, 2 * angles.cos.size(-1));
   }

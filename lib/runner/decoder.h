@@ -1,9 +1,9 @@
-// The decoder stack without its attention: what happens to each token on its own. One decoder for
-// all families: ModelConfig says what a model has, and a norm or bias that it has not is an
-// undefined tensor.
+// The decoder stack without its attention, that is, everything that happens to each token on its
+// own. One decoder serves all families: ModelConfig says what a model has, and a norm or bias that
+// a model lacks is an undefined tensor.
 //
 // Rows of several sequences (the same prompt under several plans) go through a layer's weights in
-// one pass.
+// one pass, so that the weights are read from memory once.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ struct QueryKeyValue {
   at::Tensor query;  // [sequences, query_heads, tokens, key_head_dim], rotated and scaled
   at::Tensor key;    // [sequences, kv_heads, tokens, key_head_dim], rotated
   at::Tensor value;  // [sequences, kv_heads, tokens, value_head_dim]
-  ScoreRule rule;    // of the layer
+  ScoreRule rule;    // the rule of the layer
 };
 
 class Decoder {
@@ -36,14 +36,15 @@ class Decoder {
   const at::TensorOptions& options() const { return options_; }
   double key_bias_norm(size_t layer) const { return weights_.layers[layer].key_bias_norm; }
 
-  // Whether layers have their weights only while a LayerStream keeps them in place.
+  // Whether weights are streamed. Then a layer has its weights only while a LayerStream keeps them
+  // in place.
   bool streams() const { return weights_.streamed; }
   LayerWeights ReadLayer(size_t layer) const { return LoadLayer(checkpoint_, options_, layer); }
   void PlaceLayer(size_t layer, LayerWeights weights) {
     weights_.layers[layer] = std::move(weights);
   }
 
-  // What formats with calibrated scales need; empty until it is set.
+  // Sets what formats with calibrated scales need. It is empty until then.
   void SetCacheMaxima(std::vector<LayerMaxima> maxima) { cache_maxima_ = std::move(maxima); }
   LayerSide SideOfLayer(size_t layer, KvSide side) const {
     return {side,
@@ -51,25 +52,25 @@ class Decoder {
             config_.gguf_rotary_neighbours};
   }
 
-  // On the decoder's device, [tokens] of int64.
+  // Returns the ids as a tensor on the decoder's device: [tokens] of int64.
   at::Tensor IdsOf(const std::vector<int32_t>& prompt) const;
   // ids: [rows] of int64 -> [rows, hidden]
   at::Tensor Embed(const at::Tensor& ids) const;
-  // hidden: [sequences, tokens, hidden], of neighbouring tokens from positions.first on.
+  // hidden: [sequences, tokens, hidden], the states of neighbouring tokens from positions.first on.
   QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,
                                      const Positions& positions) const;
-  // Adds the projected attention and then the MLP to `hidden`, in place.
+  // Adds the projected attention and then the output of the MLP to `hidden`, in place.
   // attention: [rows, query_heads * value_head_dim]
   void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;
   // hidden: [rows, hidden] -> [rows, hidden]
   at::Tensor FinalNorm(const at::Tensor& hidden) const;
-  // normed: output of FinalNorm -> [rows, vocab]
+  // normed: the output of FinalNorm -> [rows, vocab]
   at::Tensor Logits(const at::Tensor& normed) const;
 
  private:
-  // x itself where there is no such norm.
+  // Returns x itself when the model has no such norm.
   at::Tensor Norm(const at::Tensor& x, const NormWeights& weights) const;
-  // Queries or keys of a layer, rotated: [sequences, heads, tokens, head_dim]
+  // Returns the rotated queries or keys of a layer: [sequences, heads, tokens, head_dim]
   at::Tensor RotatedHeads(const at::Tensor& projected, const HeadLayout& layout,
                           const RotaryTables& angles, const at::Tensor& norm, double scale) const;
   at::Tensor Mlp(size_t layer, const at::Tensor& rows) const;
@@ -79,8 +80,10 @@ class Decoder {
   ModelConfig config_;
   at::TensorOptions options_;
   ModelWeights weights_;
-  std::vector<std::unique_ptr<RotaryEmbedding>> rotary_;  // by ModelConfig::ropes
-  int64_t row_chunk_;  // rows that go through an MLP together: its widest activation stays in cache
+  std::vector<std::unique_ptr<RotaryEmbedding>> rotary_;  // indexed like ModelConfig::ropes
+  // How many rows go through an MLP together. It is chosen so that the widest activation stays in
+  // cache.
+  int64_t row_chunk_;
 };
 
 }  // namespace kvtune

@@ -1,4 +1,4 @@
-// The device that a model runs on, for those who do not see libtorch.
+// The device that a model runs on, for code that does not see libtorch.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace kvtune {
 
-// `device` as in ModelOptions. Throws Error for one that is unknown or absent.
+// `device` is named as in ModelOptions. Throws Error for a device that is unknown or absent.
 DeviceDescription DescribeDevice(const std::string& device);
 
 }  // namespace kvtune

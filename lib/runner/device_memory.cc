@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kUnknown = std::numeric_limits<int64_t>::max();
 
-// proc(5): "MemAvailable:   21474836 kB".
+// The line to read has this form (proc(5)): "MemAvailable:   21474836 kB".
 int64_t MachineMemory() {
   std::ifstream file("/proc/meminfo");
   std::string key, unit;
@@ -24,10 +24,11 @@ int64_t MachineMemory() {
 int64_t NumberIn(const std::filesystem::path& path) {
   std::ifstream file(path);
   int64_t number = 0;
-  return file >> number ? number : kUnknown;  // "max": no limit
+  return file >> number ? number : kUnknown;  // the file says "max" when there is no limit
 }
 
-// cgroups(7), version 2: "0::/user.slice/...", whose parents' limits hold too.
+// The line to read has the form "0::/user.slice/..." (cgroups(7), version 2). The limits of the
+// parents of that group hold too.
 int64_t ControlGroupMemory() {
   std::ifstream file("/proc/self/cgroup");
   int64_t free = kUnknown;

@@ -7,8 +7,8 @@
 
 namespace kvtune {
 
-// Bytes that can be taken now: of a GPU's memory, or of the machine's (Linux' MemAvailable, and no
-// more than the limits of the process's control group leave).
+// Returns how many bytes can be taken now from a GPU's memory, or from the machine's memory. The
+// latter is Linux's MemAvailable, but no more than the limits of the process's control group leave.
 int64_t FreeMemory(const at::Device& device);
 
 }  // namespace kvtune

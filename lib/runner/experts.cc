@@ -9,11 +9,12 @@ namespace {
 
 struct Routing {
   at::Tensor expert;  // [rows, per_token] of int64
-  at::Tensor weight;  // [rows, per_token], of the rows' type
+  at::Tensor weight;  // [rows, per_token], of the same type as the rows
 };
 
-// The softmax in float32 or wider, as transformers' MixtralTopKRouter. Of the chosen logits alone,
-// as GptOssTopKRouter takes it, it is the renormalized one.
+// Chooses the experts of each row. The softmax is taken in float32 or wider, as in transformers'
+// MixtralTopKRouter. GptOssTopKRouter takes the softmax of the chosen logits alone, which equals
+// the renormalized softmax here.
 Routing Route(const at::Tensor& rows, const LayerWeights& weights, const ExpertConfig& config) {
   const at::Tensor logits = at::linear(rows, weights.router, weights.router_bias);
   const at::Tensor wide = logits.to(at::promote_types(logits.scalar_type(), at::kFloat));
@@ -32,8 +33,8 @@ at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights,
                       const ModelConfig& config) {
   const Routing routing = Route(rows, weights, config.experts);
   const int64_t per_token = config.experts.per_token;
-  // (row, choice) pairs ordered by expert: one product an expert. A stable sort, so that a row's
-  // sums round the same way whatever its company.
+  // The (row, choice) pairs are ordered by expert, so that each expert needs one product. The sort
+  // is stable, so that the sum of a row rounds the same way whatever other rows are there.
   auto [sorted, order] =
       routing.expert.flatten().sort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
   const at::Tensor counts = at::bincount(sorted, {}, config.experts.count).cpu();

@@ -7,8 +7,8 @@
 
 namespace kvtune {
 
-// Every row goes through the experts that its router logits choose. rows: [rows, hidden] -> same
-// shape
+// Sends every row through the experts that its router logits choose.
+// rows: [rows, hidden] -> the same shape
 at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights,
                       const ModelConfig& config);
 

@@ -14,14 +14,15 @@
 namespace kvtune {
 namespace {
 
-// KVTuner's formula (fake_quantize_cpu.h) over dimension `dim`, operator by operator in x's own
-// type, as KVTuner itself computes it.
+// Applies KVTuner's formula (fake_quantize_cpu.h) over dimension `dim`, operator by operator in the
+// type of x, as KVTuner itself computes it.
 at::Tensor QuantizeAlong(const at::Tensor& x, int64_t dim, int bits) {
   const double q_max = (1 << (bits - 1)) - 1;
   const double q_min = -(1 << (bits - 1));
   const at::Tensor low = at::amin(x, dim, /*keepdim=*/true);
   const at::Tensor high = at::amax(x, dim, /*keepdim=*/true);
-  // A tensor, not a number: CUDA would multiply by a number's reciprocal, which rounds differently.
+  // The divisor is a tensor because CUDA would multiply by the reciprocal of a number, which rounds
+  // differently.
   const at::Tensor steps = at::full({}, q_max - q_min, x.options());
   const at::Tensor scale = at::clamp(high - low, 1e-5).div_(steps);
   const at::Tensor zero = at::round(low / scale).sub_(q_min);
@@ -44,7 +45,8 @@ at::Tensor QuantizePerChannel(const at::Tensor& x, int64_t group, int bits) {
   return QuantizeAlong(groups, -2, bits).flatten(-3, -2);
 }
 
-// KVTuner's integers, which have vector code for float32 and keep other types.
+// Quantizes with KVTuner's integers. Float32 has vector code; other types are computed in their own
+// type.
 at::Tensor QuantizeKvtuner(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis) {
   const int64_t head_dim = x.size(-1), tokens = x.size(-2);
   const int64_t group = arithmetic.group;
@@ -65,7 +67,8 @@ at::Tensor QuantizeKvtuner(const at::Tensor& x, const HeadArithmetic& arithmetic
   return out;
 }
 
-// Any format, in float32 on the CPU; the result has x's type and device.
+// Quantizes and reads back with any format, in float32 on the CPU. The result has the type and
+// device of x.
 at::Tensor RoundTripOnCpu(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
                           std::span<const float> static_scales) {
   const at::Tensor values =
@@ -99,7 +102,7 @@ std::optional<ElementType> ElementTypeOf(at::ScalarType type) {
 }
 #endif
 
-// Undefined where there is no kernel for x's device and type.
+// Returns an undefined tensor when there is no kernel for the device and type of x.
 at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x,
                              [[maybe_unused]] const HeadArithmetic& arithmetic,
                              [[maybe_unused]] QuantAxis axis,
@@ -121,7 +124,7 @@ at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x,
 #endif
 }
 
-// One scale a KV head, or none where rows have their own.
+// Returns one scale for each KV head, or none when the rows have scales of their own.
 std::vector<float> StaticScales(const KvFormat& format, const LayerSide& side) {
   if (format.scale != ScaleKind::kCalibrated) return {};
   if (side.head_maxima.empty()) {
@@ -132,7 +135,8 @@ std::vector<float> StaticScales(const KvFormat& format, const LayerSide& side) {
   return CalibratedScales(format, side.head_maxima);
 }
 
-// Channels a0 a1 .. b0 b1 .. as a0 b0 a1 b1 .., and back.
+// PairsAsNeighbours turns the channel order a0 a1 .. b0 b1 .. into a0 b0 a1 b1 .., and
+// PairsAsHalves turns it back.
 at::Tensor PairsAsNeighbours(const at::Tensor& x) {
   return x.unflatten(-1, {2, x.size(-1) / 2}).transpose(-1, -2).flatten(-2).contiguous();
 }
@@ -150,7 +154,8 @@ at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const Layer
   }
   const QuantLayout& layout = format.layout(side.side);
   const int64_t tokens = x.size(-2);
-  // Tokens are flushed together: in residual windows, and in whole groups along tokens.
+  // Tokens are flushed in groups: a residual window at a time, or a whole group along tokens at a
+  // time.
   const int64_t group_tokens = layout.axis == QuantAxis::kPerChannel ? layout.group_size : 1;
   const int64_t window = std::max<int64_t>(format.residual_window_tokens, group_tokens);
   const int64_t flushed = tokens / window * window;

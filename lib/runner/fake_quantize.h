@@ -8,23 +8,24 @@
 
 namespace kvtune {
 
-// One side of a layer's cache, as far as formats need to know it.
+// One side of a layer's cache, with what formats need to know about it.
 struct LayerSide {
   KvSide side = KvSide::kKey;
-  // The largest magnitude of every KV head, for formats with calibrated scales; ignored by others.
+  // The largest magnitude of every KV head. Only formats with calibrated scales read it.
   std::span<const float> head_maxima = {};
-  // See Family::gguf_rotary_neighbours; for formats with keys in ChannelOrder::kOfGguf.
+  // See Family::gguf_rotary_neighbours. Only formats whose keys are in ChannelOrder::kOfGguf read
+  // it.
   bool gguf_rotary_neighbours = false;
 };
 
-// What the cache returns for `x` once every full group is flushed; tokens that fill no group stay
-// as they are. x: [..., kv_heads, tokens, head_dim], contiguous; same shape, type and device out.
-// The exact format returns x itself.
+// Returns what the cache returns for `x` once every full group is flushed; tokens that fill no
+// group stay as they are. The exact format returns x itself.
+// x: [..., kv_heads, tokens, head_dim], contiguous -> the same shape, type and device
 //
-// KVTuner's integers are computed in x's own type, as KVTuner does; all other formats in float32,
-// as the engines' kernels do, and rounded to x's type once.
+// KVTuner's integers are computed in the type of x, as KVTuner does. All other formats are computed
+// in float32, as the engines' kernels do, and the result is rounded to the type of x once.
 //
-// Throws Error where the format needs head_maxima and there are none.
+// Throws Error when the format needs head_maxima and there are none.
 at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const LayerSide& side);
 
 }  // namespace kvtune

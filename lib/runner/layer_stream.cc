@@ -9,8 +9,8 @@ namespace kvtune {
 LayerStream::LayerStream(Decoder& decoder) : decoder_(decoder) {
   const at::Device device = decoder.options().device();
   if (decoder.streams() && !device.is_cpu()) {
-    // One for all layers: freed blocks are kept by stream, and so the next layer finds those of the
-    // last.
+    // One stream serves all layers, because libtorch keeps freed blocks by stream: the next layer
+    // can reuse the blocks of the last one.
     copies_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
   }
 }
@@ -20,7 +20,7 @@ LayerStream::~LayerStream() { Leave(); }
 std::future<LayerWeights> LayerStream::Read(size_t layer) const {
   return std::async(std::launch::async, [this, layer] {
     const c10::InferenceMode no_gradients;
-    omp_set_num_threads(1);  // of this thread alone: the others compute
+    omp_set_num_threads(1);  // applies to this thread only; the others compute
     if (!copies_) return decoder_.ReadLayer(layer);
     const c10::StreamGuard guard(*copies_);
     LayerWeights weights = decoder_.ReadLayer(layer);
@@ -34,7 +34,7 @@ void LayerStream::Leave() {
   next_ = {};
   next_layer_.reset();
   if (!current_) return;
-  if (copies_) {  // kernels that are queued may still read the layer that goes
+  if (copies_) {  // queued kernels may still read the layer that is removed
     c10::impl::VirtualGuardImpl(copies_->device_type()).getStream(copies_->device()).synchronize();
   }
   decoder_.PlaceLayer(*current_, {});
@@ -45,6 +45,7 @@ void LayerStream::Enter(size_t layer) {
   if (!decoder_.streams()) return;
   std::future<LayerWeights> weights;
   if (next_layer_ == layer) weights = std::exchange(next_, {});
+  // The current layer is removed before another read begins, so no third layer is ever in memory.
   Leave();
   if (!weights.valid()) weights = Read(layer);
   decoder_.PlaceLayer(layer, weights.get());

@@ -12,7 +12,7 @@
 namespace kvtune {
 namespace {
 
-// Longest first, so that threads end at about the same time.
+// Orders the prompts by length, longest first, so that the threads end at about the same time.
 std::vector<size_t> ByLength(std::span<const TokenIds> prompts) {
   std::vector<size_t> order(prompts.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -21,7 +21,8 @@ std::vector<size_t> ByLength(std::span<const TokenIds> prompts) {
   return order;
 }
 
-// Counts steps of prompts through layers and tells how many prompts that makes.
+// Counts the steps of prompts through layers and reports one prompt whenever as many steps are done
+// as there are layers.
 class StepCounter {
  public:
   StepCounter(size_t layers, const MeasuredModel::OnProgress& progress)
@@ -41,14 +42,14 @@ class StepCounter {
 
 }  // namespace
 
-// One prompt per thread needs no barrier between operators: on a machine with other work, threads
-// that wait for each other after every small operator lose most of their time. With so few prompts
-// (or so little memory) that over half of the threads would idle, a prompt's variants are parallel
-// instead.
+// One prompt per thread needs no barrier between operators. On a machine with other work, threads
+// that wait for each other after every small operator lose most of their time. When there are so
+// few prompts (or so little memory) that more than half of the threads would be idle, the variants
+// of one prompt run in parallel instead.
 int LayerWalk::PromptsAtATime(size_t prompts, int64_t largest_bytes) const {
   if (!decoder_.options().device().is_cpu())
-    return 1;  // a GPU's operators are parallel by themselves
-  // A prompt holds a layer's input and output at once.
+    return 1;  // the operators of a GPU are parallel by themselves
+  // A prompt holds the input and the output of a layer at the same time.
   const int64_t fitting = max_activation_bytes_ / std::max<int64_t>(1, 2 * largest_bytes);
   const int64_t workers =
       std::min({static_cast<int64_t>(threads_), static_cast<int64_t>(prompts), fitting});
@@ -61,7 +62,7 @@ void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const Pr
   const ModelConfig& config = decoder_.config();
   const size_t layers = config.layers.size();
   const std::vector<size_t> order = ByLength(prompts);
-  std::vector<int64_t> bytes;  // in that order
+  std::vector<int64_t> bytes;  // in the order of `order`
   for (const size_t prompt : order) {
     bytes.push_back(static_cast<int64_t>(prompts[prompt].size() * std::max<size_t>(variants, 1)) *
                     config.hidden_size *
@@ -77,13 +78,14 @@ void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const Pr
   };
   if (!decoder_.streams()) {
     ParallelLoop(workers, order.size(), [&](size_t i) {
-      const c10::InferenceMode no_gradients;  // belongs to a thread
+      const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
       at::Tensor hidden = steps.begin(order[i]);
       for (size_t layer = 0; layer < layers; ++layer)
         hidden = step(order[i], layer, std::move(hidden));
     });
     return;
   }
+  // Beside the prompts that wait, each worker holds the input and the output of a layer.
   const int64_t in_work = 2 * bytes.front() * workers;
   ActivationStore waiting(bytes, std::max<int64_t>(0, max_activation_bytes_ - in_work));
   for (size_t layer = 0; layer < layers; ++layer) {

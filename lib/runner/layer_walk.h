@@ -1,4 +1,4 @@
-// Takes many prompts through all layers: the outer loops of every kind of pass.
+// Takes many prompts through all layers. These are the outer loops of every kind of pass.
 #pragma once
 
 #include <cstddef>
@@ -12,28 +12,30 @@
 
 namespace kvtune {
 
-// What a pass does with one prompt. Called for different prompts by different threads at once.
+// What a pass does with one prompt. Different threads call these functions for different prompts at
+// once.
 struct PromptSteps {
-  // Hidden states before the first layer, [variants, tokens, hidden].
+  // Returns the hidden states before the first layer: [variants, tokens, hidden].
   std::function<at::Tensor(size_t prompt)> begin;
-  // The same after `layer`; the number of variants may grow.
+  // Returns the hidden states after `layer`. The number of variants may grow.
   std::function<at::Tensor(size_t prompt, size_t layer, at::Tensor hidden)> advance;
-  // After the last layer.
+  // Receives the hidden states after the last layer.
   std::function<void(size_t prompt, at::Tensor hidden)> end;
 };
 
 class LayerWalk {
  public:
-  // `max_activation_bytes`: hidden states to have in memory at a time, of all prompts together.
+  // `max_activation_bytes` limits the hidden states that are in memory at a time, over all prompts.
   LayerWalk(Decoder& decoder, int threads, int64_t max_activation_bytes)
       : decoder_(decoder),
         stream_(decoder),
         threads_(threads),
         max_activation_bytes_(max_activation_bytes) {}
 
-  // Resident weights: prompt by prompt through all layers, one prompt a thread. Streamed weights:
-  // layer by layer, all prompts through each before the next. A prompt's steps are the same either
-  // way, and so are its numbers. `variants`: the most hidden states that a prompt has at a time.
+  // With resident weights, each prompt goes through all layers by itself, one prompt to a thread.
+  // With streamed weights, all prompts go through a layer before the next layer is loaded. A prompt
+  // goes through the same steps either way, so its numbers are the same. `variants` is the most
+  // variants of hidden states that a prompt has at a time.
   void Run(std::span<const TokenIds> prompts, size_t variants, const PromptSteps& steps,
            const MeasuredModel::OnProgress& progress);
 

@@ -7,7 +7,8 @@
 namespace kvtune {
 namespace {
 
-// Several matrices of one input as one, below each other; vectors for `columns` = 0.
+// Reads several matrices that share an input as one matrix, stacked below each other. With
+// `columns` = 0 it reads vectors.
 at::Tensor ReadFused(const TensorReader& reader,
                      const std::vector<std::pair<std::string, int64_t>>& names_and_rows,
                      int64_t columns) {
@@ -18,7 +19,7 @@ at::Tensor ReadFused(const TensorReader& reader,
   return at::cat(parts, 0);
 }
 
-// In float32 or wider: half precision would lose what the weight adds to 1.
+// Norms are kept in float32 or wider, because half precision would lose what the weight adds to 1.
 at::Tensor ReadNorm(const TensorReader& reader, const ModelConfig& config, const std::string& name,
                     int64_t size) {
   const at::Tensor weight = reader.Read(name, {size});
@@ -26,8 +27,9 @@ at::Tensor ReadNorm(const TensorReader& reader, const ModelConfig& config, const
   return weight.to(at::promote_types(weight.scalar_type(), at::kFloat)) + 1;
 }
 
-// Rows of queries, keys and values such that all first channels of a head's rotary pairs come
-// before all second ones, where the checkpoint has each pair beside each other.
+// Returns an order of the rows of queries, keys and values for a checkpoint that stores the two
+// channels of each rotary pair next to each other. In this order, the first channels of all pairs
+// of a head come before all second channels.
 at::Tensor RowsByHalves(const LayerConfig& layer, int64_t query_heads, int64_t rotary_dim) {
   std::vector<int64_t> rows;
   const int64_t width = layer.key_head_dim;
@@ -156,7 +158,7 @@ class LayerLoader {
     }
   }
 
-  // gate_up is the up projection alone.
+  // Without a gate, gate_up holds the up projection alone.
   void LoadPlainMlp(const std::string& up, const std::string& down) {
     const int64_t hidden = config_.hidden_size, width = config_.intermediate_size;
     weights_.gate_up = reader_.Read(up + ".weight", {width, hidden});
@@ -223,7 +225,8 @@ class LayerLoader {
     weights_.shared_gate = reader_.Read(name + "_gate.weight", {1, hidden});
   }
 
-  // In the file a gate channel is followed by its up channel, and matrices map from left to right.
+  // In the file, each gate channel is followed by its up channel, and a matrix W is applied as x W
+  // rather than x W^T. So the channels are separated and the matrices transposed here.
   void LoadStackedExperts() {
     const std::string mlp = layer_ + "mlp.";
     const int64_t count = config_.experts.count;

@@ -7,7 +7,7 @@
 
 namespace kvtune {
 
-// What a norm multiplies with and adds; undefined where the model has none.
+// What a norm multiplies by and what it adds. A tensor the model lacks is undefined.
 struct NormWeights {
   at::Tensor weight;
   at::Tensor bias;
@@ -15,38 +15,42 @@ struct NormWeights {
   bool defined() const { return weight.defined(); }
 };
 
-// Tensors that the model has not are undefined. With experts, gate_up and down and their biases
-// have a dimension more in front: [experts, ...].
+// A tensor the model lacks is undefined. In a layer with experts, gate_up, down and their biases
+// have one more dimension in front: [experts, ...].
 struct LayerWeights {
   NormWeights input_norm;  // [hidden], before attention
-  at::Tensor qkv;          // [queries + keys + values, hidden], each heads times head_dim
-  at::Tensor qkv_bias;     // [queries + keys + values]
-  at::Tensor query_norm;   // [key_head_dim] or [queries]
-  at::Tensor key_norm;     // [key_head_dim] or [keys]
-  at::Tensor sinks;        // [query_heads]
-  at::Tensor output;       // [hidden, query_heads value_head_dim]
-  at::Tensor output_bias;  // [hidden]
-  NormWeights attention_output_norm;  // [hidden], before the sum
+  // [queries + keys + values, hidden]; each of the three has as many rows as its heads times its
+  // head_dim.
+  at::Tensor qkv;
+  at::Tensor qkv_bias;                // [queries + keys + values]
+  at::Tensor query_norm;              // [key_head_dim] or [queries]
+  at::Tensor key_norm;                // [key_head_dim] or [keys]
+  at::Tensor sinks;                   // [query_heads]
+  at::Tensor output;                  // [hidden, query_heads value_head_dim]
+  at::Tensor output_bias;             // [hidden]
+  NormWeights attention_output_norm;  // [hidden], before the residual sum
   NormWeights mlp_norm;               // [hidden], before the MLP
   at::Tensor router;                  // [experts, hidden]
   at::Tensor router_bias;             // [experts]
-  at::Tensor gate_up;                 // [2 intermediate, hidden]: gate, up
+  at::Tensor gate_up;                 // [2 intermediate, hidden], the gate before the up projection
   at::Tensor gate_up_bias;            // [2 intermediate]
   at::Tensor down;                    // [hidden, intermediate]
   at::Tensor down_bias;               // [hidden]
-  NormWeights mlp_output_norm;        // [hidden], before the sum
-  // Of the MLP beside the experts, laid out as gate_up and down of one; its gate: [1, hidden].
+  NormWeights mlp_output_norm;        // [hidden], before the residual sum
+  // The MLP beside the experts, laid out like gate_up and down of one expert.
+  // shared_gate is [1, hidden].
   at::Tensor shared_gate_up;
   at::Tensor shared_down;
   at::Tensor shared_gate;
   double key_bias_norm = 0;  // L2 norm of the key part of qkv_bias
 };
 
-// Reads a layer from the checkpoint by the names that the config's family uses. Throws Error for a
-// missing or misshapen tensor and for one that holds NaN or infinity, naming it.
+// Reads a layer from the checkpoint by the names that the config's family uses. Throws Error naming
+// a tensor that is missing or misshapen or that holds NaN or infinity.
 LayerWeights LoadLayer(const TensorReader& reader, const ModelConfig& config, int64_t index);
 
-// The norm of hidden states `name` ("model.norm"), as the decoder applies it: each [hidden].
+// Reads the norm `name` ("model.norm") of hidden states as the decoder applies it. Both tensors are
+// [hidden].
 NormWeights LoadNorm(const TensorReader& reader, const ModelConfig& config,
                      const std::string& name);
 

@@ -1,5 +1,5 @@
-// A model runner that shows its inside to tests, oracles and benchmarks. The product does not use
-// it.
+// A model runner that shows its intermediate results to tests, oracles and benchmarks. The product
+// does not use it.
 #pragma once
 
 #include <vector>
@@ -9,8 +9,8 @@
 
 namespace kvtune {
 
-// kFloat64 makes it rare that rounding moves a value over a quantization step, so that two orders
-// of computation can be compared.
+// The arithmetic of a probe. In kFloat64, rounding rarely moves a value over a quantization step,
+// so two orders of computation can be compared.
 enum class ProbeArithmetic { kOfOptions, kFloat64 };
 
 struct ProbeOptions {
@@ -18,26 +18,26 @@ struct ProbeOptions {
   Sharing sharing = Sharing::kAttention;
 };
 
-// What the exact model computes in one layer, row-major.
+// What the exact model computes in one layer. All arrays are row-major.
 struct LayerStates {
   std::vector<float> keys;    // [kv_heads, tokens, key_head_dim], normed and rotated as cached
   std::vector<float> values;  // [kv_heads, tokens, value_head_dim]
-  std::vector<float>
-      attention;  // [tokens, query_heads, value_head_dim], before the output projection
+  // [tokens, query_heads, value_head_dim], before the output projection
+  std::vector<float> attention;
 };
 
 class ModelProbe : public ModelRunner {
  public:
-  // As ModelRunner. REQUIRES: checkpoint outlives the probe.
+  // Loads the model as ModelRunner does. REQUIRES: checkpoint outlives the probe.
   ModelProbe(const Checkpoint& checkpoint, const ModelOptions& options,
              const ProbeOptions& probe = {});
 
-  // Logits of all positions under a plan, row-major [tokens, vocab_size].
+  // Returns the logits of all positions under a plan, row-major [tokens, vocab_size].
   std::vector<float> Logits(const TokenIds& prompt, const PrecisionPlan& plan);
-  // One entry a layer, of the exact model.
+  // Returns the states of the exact model, one entry for each layer.
   std::vector<LayerStates> ExactStates(const TokenIds& prompt);
-  // Logits by token-by-token decoding with a cache that stores quantized values: slow, and the
-  // truth that Logits is tested against. REQUIRES: !streams_weights().
+  // Returns the logits from token-by-token decoding with a cache that stores quantized values. It
+  // is slow, and it is the reference that Logits is tested against. REQUIRES: !streams_weights().
   std::vector<float> LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan);
 };
 

@@ -42,7 +42,7 @@ ExactPass PassOf(const Reference& reference) {
   return pass;
 }
 
-// The exact model's score against itself: it loses nothing anywhere.
+// Returns the score of the exact model against itself, which loses nothing at any position.
 PromptScore ScoreOf(const ExactPass& pass) {
   return {.tokens = pass.scored,
           .nll_sum = pass.nll_sum,
@@ -95,7 +95,8 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
     };
     state_->walk.Run(prompts, 1, {begin, advance, [](size_t, const at::Tensor&) {}}, progress);
   });
-  // Added up in the order of the prompts: whichever thread was first, the sums round the same way.
+  // The prompts are added in their own order, not in the order in which threads finish, so that the
+  // sums always round the same way.
   std::vector<LayerObservation> total = nothing;
   for (const std::vector<LayerObservation>& of_prompt : by_prompt) {
     for (size_t layer = 0; layer < total.size(); ++layer) total[layer] += of_prompt[layer];
@@ -108,6 +109,7 @@ std::vector<std::vector<PromptScore>> ModelRunner::ScorePlans(std::span<const Pr
                                                               const OnProgress& progress) {
   std::vector<std::vector<PromptScore>> scores(plans.size(),
                                                std::vector<PromptScore>(prompts.size()));
+  // The score of an exact plan is that of the reference, so only the other plans have to run.
   std::vector<PrecisionPlan> quantized;
   std::copy_if(plans.begin(), plans.end(), std::back_inserter(quantized),
                [](const PrecisionPlan& plan) { return !plan.is_exact(); });

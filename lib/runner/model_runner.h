@@ -1,8 +1,8 @@
 // The model runner: a decoder on a device, with a fake-quantized KV cache.
 //
-// Everything is teacher-forced and parallel over positions, yet equals token-by-token decoding with
-// the quantized cache (docs/algorithm.md, "What a decode step sees"). Only the place that
-// constructs a runner includes this header; everybody else knows MeasuredModel.
+// All scoring is teacher-forced and parallel over positions, yet it equals token-by-token decoding
+// with the quantized cache (docs/algorithm.md, "What a decode step sees"). Only the place that
+// constructs a runner includes this header; all other code uses MeasuredModel.
 #pragma once
 
 #include <memory>
@@ -20,9 +20,9 @@ struct RunnerState;
 
 class ModelRunner : public MeasuredModel {
  public:
-  // Loads the weights to the device. Throws Error: unknown or absent device, missing or misshapen
-  // tensor, NaN or infinite weights; for streamed layers, the first pass does.
-  // REQUIRES: checkpoint outlives the runner.
+  // Loads the weights to the device. Throws Error for an unknown or absent device, for a missing or
+  // misshapen tensor and for weights that are NaN or infinite. Streamed layers are checked in the
+  // first pass instead. REQUIRES: checkpoint outlives the runner.
   ModelRunner(const Checkpoint& checkpoint, const ModelOptions& options);
   ~ModelRunner() override;
   ModelRunner(const ModelRunner&) = delete;

@@ -8,7 +8,7 @@
 namespace kvtune {
 namespace {
 
-// One number a KV head, or a channel of all KV heads: float64 on the CPU.
+// Returns one number for each KV head, or for each channel of all KV heads, as float64 on the CPU.
 std::vector<double> PerHead(const at::Tensor& sums) {
   const at::Tensor values = sums.to(at::kDouble).cpu().contiguous();
   return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
@@ -18,7 +18,8 @@ struct HeadSums {
   std::vector<double> error, total, ratio, ratio_count;
 };
 
-// Sums of |x - x^|, |x| and |x - x^| / |x| over all but the first dimension. x: [kv_heads, ...].
+// Returns the sums of |x - x^|, |x| and |x - x^| / |x| over all dimensions but the first.
+// x: [kv_heads, ...].
 HeadSums CompareHeads(const at::Tensor& x, const at::Tensor& approximation) {
   const at::Tensor wide = x.to(at::kFloat).flatten(1);
   const at::Tensor magnitude = at::abs(wide);
@@ -33,20 +34,22 @@ void AddTo(std::vector<double>& total, const std::vector<double>& part) {
   for (size_t i = 0; i < total.size(); ++i) total[i] += part[i];
 }
 
-// Sum |x| over the tokens of each channel. x: [kv_heads, tokens, head_dim] -> [kv_heads * head_dim]
+// Returns sum |x| over the tokens, for each channel.
+// x: [kv_heads, tokens, head_dim] -> [kv_heads * head_dim]
 std::vector<double> PerChannel(const at::Tensor& x) {
   return PerHead(at::abs(x.to(at::kFloat)).sum(1, false, at::kDouble).flatten());
 }
 
-// The queries of one KV head beside each other: [batch=1, query_heads, rows, n] -> [kv_heads, ...].
+// Groups the query heads by the KV head that they share:
+// [batch=1, query_heads, rows, n] -> [kv_heads, ...].
 at::Tensor ByKvHead(const at::Tensor& x, int64_t kv_heads) {
   return x.squeeze(0).unflatten(0, {kv_heads, x.size(1) / kv_heads});
 }
 
-// One layer of one prompt.
+// Observes one layer on one prompt.
 class LayerObserver {
  public:
-  // Of one sequence.
+  // REQUIRES: qkv holds one sequence.
   LayerObserver(const Decoder& decoder, size_t layer, const QueryKeyValue& qkv,
                 std::span<const PrecisionPair> pairs, LayerObservation& observation)
       : query_(qkv.query),
@@ -111,7 +114,8 @@ class LayerObserver {
     KeepLarger(exact_value_.exact, observation_.maxima.value);
   }
 
-  // Queries before `first_counted` attend exactly in the mode that is measured: they show no error.
+  // With PrefillMode::kExact the queries before `first_counted` attend exactly, so they show no
+  // error and are left out.
   void ObserveBlock(const QueryBlock& block, int64_t first_counted) {
     const int64_t skipped = std::max<int64_t>(0, first_counted - block.begin);
     const int64_t rows = block.end - block.begin - skipped;
@@ -156,7 +160,7 @@ class LayerObserver {
       head_maxima[h] = std::max(head_maxima[h], static_cast<float>(largest[h]));
   }
 
-  // (query, key) pairs of one head that the queries [begin, end) see.
+  // Returns how many (query, key) pairs of one head the queries [begin, end) see.
   int64_t VisiblePairs(int64_t begin, int64_t end) const {
     int64_t pairs = 0;
     for (int64_t query = begin; query < end; ++query) {
@@ -174,7 +178,7 @@ class LayerObserver {
   }
 
   struct ValueOfPair {
-    size_t index;  // into pairs
+    size_t index;  // index into the pairs
     KvFormatId value;
   };
 
@@ -188,8 +192,8 @@ class LayerObserver {
   std::map<KvFormatId, std::vector<ValueOfPair>> pairs_of_key_;
 };
 
-// Advances `hidden` by the exact layer. Returns the attention: [1, tokens, query_heads,
-// value_head_dim].
+// Takes `hidden` through the exact layer. Returns the attention:
+// [1, tokens, query_heads, value_head_dim].
 at::Tensor AddExactAttention(const Decoder& decoder, size_t layer, const QueryKeyValue& qkv,
                              at::Tensor& hidden) {
   const at::Tensor attention = ExactAttention(qkv.query, qkv.key, qkv.value, qkv.rule);

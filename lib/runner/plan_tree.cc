@@ -16,7 +16,8 @@ PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans) {
   tree.leaf_of_plan.assign(plans.size(), 0);
   const size_t layer_count = plans.front().layers.size();
   for (size_t layer = 0; layer < layer_count; ++layer) {
-    // An ordered map gives the children their order: by parent, then key format, then value format.
+    // The map is ordered, so it gives the children the order of PlanTreeLayer: by parent, then key
+    // format, then value format.
     std::map<std::pair<size_t, PrecisionPair>, size_t> children;
     for (size_t i = 0; i < plans.size(); ++i)
       children[{tree.leaf_of_plan[i], plans[i].layers[layer]}] = 0;

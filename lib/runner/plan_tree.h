@@ -1,4 +1,5 @@
-// Plans as a prefix tree over layers: plans that agree on their first layers share that work.
+// A population of plans as a prefix tree over layers. Plans that agree on their first layers share
+// the work of these layers.
 #pragma once
 
 #include <cstddef>
@@ -9,27 +10,27 @@
 
 namespace kvtune {
 
-// One distinct prefix of plans that ends at this layer.
+// One distinct prefix of the plans that ends at this layer.
 struct PlanTreeNode {
-  size_t parent = 0;   // index into the previous layer's nodes (0 = the root, before layer 0)
+  size_t parent = 0;   // index into the previous layer's nodes; 0 (the root) for layer 0
   PrecisionPair pair;  // what this layer stores
 };
 
-// Nodes of one layer, ordered by parent, then by key format, so that neighbours share attention
-// weights.
+// The nodes of one layer, ordered by parent and then by key format, so that the nodes that share
+// attention weights are neighbours.
 using PlanTreeLayer = std::vector<PlanTreeNode>;
 
 struct PlanTree {
   std::vector<PlanTreeLayer> layers;
-  std::vector<size_t> leaf_of_plan;  // index into the last layer's nodes, one per plan
+  std::vector<size_t> leaf_of_plan;  // for each plan, its index into the last layer's nodes
 
-  // Layer passes that the tree needs, against plans times layers without sharing.
+  // Returns how many layer passes the tree needs. Without sharing it would be plans times layers.
   size_t node_count() const;
 };
 
 // REQUIRES: plans is not empty; all plans have the same, non-zero number of layers.
 PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans);
-// The same without any sharing: a chain of its own for every plan.
+// Builds the tree without any sharing: every plan has a chain of its own.
 PlanTree BuildPlanChains(std::span<const PrecisionPlan> plans);
 
 }  // namespace kvtune

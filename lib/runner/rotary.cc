@@ -8,7 +8,7 @@
 namespace kvtune {
 namespace {
 
-// Names and formulas of transformers, modeling_rope_utils.py.
+// The names and formulas below are those of transformers, modeling_rope_utils.py.
 
 std::vector<float> DefaultFrequencies(const RopeConfig& rope) {
   std::vector<float> frequencies;
@@ -19,7 +19,7 @@ std::vector<float> DefaultFrequencies(const RopeConfig& rope) {
   return frequencies;
 }
 
-// _compute_llama3_parameters
+// Follows _compute_llama3_parameters.
 void ScaleLlama3(const RopeConfig& rope, std::vector<float>& frequencies) {
   const auto original_context = static_cast<double>(rope.original_max_position_embeddings);
   const double longest_kept = original_context / rope.high_freq_factor;
@@ -37,11 +37,11 @@ void ScaleLlama3(const RopeConfig& rope, std::vector<float>& frequencies) {
   }
 }
 
-// _compute_yarn_parameters: channels that turn often keep their frequency, those that turn seldom
-// are interpolated, with a ramp between.
+// Follows _compute_yarn_parameters: channels that turn often keep their frequency, those that turn
+// seldom are interpolated, and there is a ramp between them.
 void ScaleYarn(const RopeConfig& rope, std::vector<float>& frequencies) {
   const auto width = static_cast<double>(rope.rotary_dim);
-  // The channel that makes this many turns in the original context.
+  // Returns the channel that makes this many turns within the original context.
   const auto channel_of = [&](double turns) {
     return width *
            std::log(static_cast<double>(rope.original_max_position_embeddings) /
@@ -116,7 +116,8 @@ RotaryTables RotaryEmbedding::Of(const Positions& positions, int64_t tokens) {
   Turns& turns = positions.prompt_tokens > longest_short_prompt_ ? long_turns_ : turns_;
   const int64_t needed = std::max(positions.first + tokens, positions.prompt_tokens);
   if (needed > turns.positions) {
-    // To the double, so that prompts that get longer little by little do not compute it each time.
+    // The tables grow to twice the need, so that prompts that get longer little by little do not
+    // recompute them each time.
     turns.positions = std::max(needed, std::min(2 * needed, max_positions_));
     turns.tables = TablesOf(rope_, turns.frequencies, turns.positions, options_);
   }

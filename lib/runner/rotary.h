@@ -1,4 +1,4 @@
-// Rotary position embedding tables (arXiv 2104.09864), in the half-split layout of Hugging Face
+// Tables for rotary position embedding (arXiv 2104.09864), in the half-split layout of Hugging Face
 // files.
 #pragma once
 
@@ -15,28 +15,29 @@ struct RotaryTables {
   at::Tensor sin;  // [positions, rotary_dim / 2]
 };
 
-// Where some tokens of a prompt are.
+// The position of the tokens to rotate within their prompt.
 struct Positions {
-  int64_t first = 0;
-  int64_t prompt_tokens = 0;  // of the whole prompt
+  int64_t first = 0;          // position of the first token
+  int64_t prompt_tokens = 0;  // number of tokens of the whole prompt
 };
 
 // The tables of one RopeConfig. Angles are computed in float32 as transformers does, then rounded
-// to `options`' type. They are as long as the longest prompt so far: a model may allow millions of
-// positions that no prompt has. Thread-safe.
+// to the type of `options`. The tables grow with the longest prompt so far, because a model may
+// allow millions of positions that no prompt ever has. Thread-safe.
 class RotaryEmbedding {
  public:
-  // Of prompts of up to `max_positions` tokens.
+  // `max_positions` is the most tokens that a prompt may have.
   RotaryEmbedding(const RopeConfig& rope, int64_t max_positions, const at::TensorOptions& options);
 
-  // Of `tokens` tokens from positions.first on. LongRoPE turns a prompt that is longer than the
-  // original context by other frequencies, from its first token on.
+  // Returns the tables for `tokens` tokens from positions.first on. When a prompt is longer than
+  // the original context, LongRoPE rotates all of it, from the first token on, by other
+  // frequencies.
   RotaryTables Of(const Positions& positions, int64_t tokens);
 
  private:
   struct Turns {
     std::vector<float> frequencies;
-    int64_t positions = 0;  // of the tables
+    int64_t positions = 0;  // number of positions in the tables
     RotaryTables tables;
   };
 
@@ -46,12 +47,12 @@ class RotaryEmbedding {
   int64_t longest_short_prompt_;
   std::mutex growing_;
   Turns turns_;
-  Turns long_turns_;  // kLongRope only
+  Turns long_turns_;  // set for kLongRope only
 };
 
-// Rotates channel i against channel i + rotary_dim / 2 and leaves those from rotary_dim on.
-// x: [..., tokens, head_dim]; angles of these tokens. Returns a contiguous tensor of the same
-// shape.
+// Rotates channel i against channel i + rotary_dim / 2 and leaves the channels from rotary_dim on
+// unchanged. `angles` are those of the tokens of x. Returns a contiguous tensor of the same shape.
+// x: [..., tokens, head_dim]
 at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles);
 
 }  // namespace kvtune

@@ -26,15 +26,17 @@ at::ScalarType ResolveType(DataType type, at::Device device) {
   return at::kFloat;
 }
 
-// What OpenMP would use: OMP_NUM_THREADS where it is set, otherwise the cores that this process may
-// run on. Asked once, because every runner sets OpenMP's number.
+// Returns the number of threads that OpenMP would use: OMP_NUM_THREADS when it is set, otherwise
+// the number of cores that this process may run on. It is asked for only once, because every runner
+// changes OpenMP's number.
 int DefaultThreads() {
   static const int threads = omp_get_max_threads();
   return threads;
 }
 
-// Every layer frees and takes the same activations again. By default glibc gives such large blocks
-// back to the kernel each time, and faulting the pages in again shows in a profile.
+// Keeps freed memory in the process. Every layer frees and takes the same activations again; by
+// default glibc gives such large blocks back to the kernel each time, and the cost of faulting the
+// pages in again shows in a profile.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
@@ -59,7 +61,8 @@ int64_t RunnerState::MaxActivationBytes() const {
 
 PlanPass RunnerState::PassOf(const TokenIds& prompt) const {
   PlanPass pass{.sharing = sharing, .threads = threads};
-  // The last exact position predicts exactly; the first decoded one is scored first.
+  // The last of the exact positions still predicts from the exact cache, so scoring begins at the
+  // first decoded position.
   if (options.prefill == PrefillMode::kExact)
     pass.exact_queries = (static_cast<int64_t>(prompt.size()) - 1) / 2;
   return pass;
@@ -92,6 +95,7 @@ void RunnerState::LearnReferences(std::span<const TokenIds> prompts) {
       reference.score.exact_nll_sum = reference.score.nll_sum;
     });
   } catch (...) {
+    // A prompt whose pass did not finish must not count as known the next time.
     for (const TokenIds& prompt : unknown) references.erase(prompt);
     throw;
   }
@@ -112,7 +116,8 @@ std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const Mode
   const int threads = options.threads > 0 ? options.threads : DefaultThreads();
   at::set_num_threads(threads);
   omp_set_num_threads(threads);
-  // Sums of float32 products must not be rounded to tf32: losses of 1e-7 are compared.
+  // TF32 is switched off, because sums of float32 products must not be rounded to it: losses of
+  // 1e-7 are compared.
   at::globalContext().setAllowTF32CuBLAS(false);
   const std::string doing = "loading the model " + checkpoint.directory().string();
   std::unique_ptr<RunnerState> state = WithTorchErrors(doing, [&] {
@@ -121,7 +126,7 @@ std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const Mode
     return std::make_unique<RunnerState>(checkpoint, at::TensorOptions(resolved).device(device),
                                          options, sharing, threads);
   });
-  // Streamed layers come and go as large blocks, which have to go back.
+  // Streamed layers come and go as large blocks, and these have to be given back to the system.
   if (!state->decoder.streams()) KeepFreedMemory();
   return state;
 }

@@ -1,4 +1,4 @@
-// What a model runner holds, and the passes that its public methods are made of.
+// The state of a model runner, and the passes of which its public methods consist.
 #pragma once
 
 #include <functional>
@@ -16,37 +16,38 @@
 
 namespace kvtune {
 
-// The exact model on one prompt, kept because every generation of plans is compared with it. Logits
-// are not kept: they are a vocabulary wide.
+// The exact model's result on one prompt. It is kept because every generation of plans is compared
+// with it. Logits are not kept, because they are as wide as the vocabulary.
 struct Reference {
   at::Tensor hidden;  // [tokens, hidden], after the final norm
-  PromptScore score;  // against itself
+  PromptScore score;  // score of the exact model against itself
 };
 
 struct RunnerState {
-  // `threads`: CPU threads; a GPU's operators are parallel by themselves.
+  // `cpu_threads` applies to a CPU only, because the operators of a GPU are parallel by themselves.
   RunnerState(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options,
               const ModelOptions& model_options, Sharing shared, int cpu_threads);
 
-  // How a plan sees this prompt.
+  // Returns the settings with which a plan is run on this prompt.
   PlanPass PassOf(const TokenIds& prompt) const;
-  // Hidden states before the first layer, [1, tokens, hidden].
+  // Returns the hidden states before the first layer: [1, tokens, hidden].
   at::Tensor Begin(const TokenIds& prompt) const;
 
-  // One walk of the exact model; end(prompt, hidden [1, tokens, hidden]) is called for every
-  // prompt.
+  // Takes the exact model through all layers once. Calls end(prompt, hidden [1, tokens, hidden])
+  // for every prompt.
   void RunExact(std::span<const TokenIds> prompts, const PlanPass& pass,
                 const std::function<void(size_t, at::Tensor)>& end);
-  // Makes sure that ReferenceOf knows these prompts.
+  // Runs the exact model on the prompts that ReferenceOf does not know yet.
   void LearnReferences(std::span<const TokenIds> prompts);
-  // REQUIRES: the prompt was learned.
+  // REQUIRES: LearnReferences was called with the prompt.
   const Reference& ReferenceOf(const TokenIds& prompt) const { return references.at(prompt); }
-  // Scores of each variant of one prompt's final hidden states [variants, tokens, hidden].
+  // Returns the score of each variant of one prompt's final hidden states [variants, tokens,
+  // hidden].
   std::vector<PromptScore> Score(const TokenIds& prompt, const at::Tensor& hidden) const;
 
   ModelOptions options;
   Sharing sharing;
-  int threads;  // 1 on a GPU
+  int threads;  // always 1 on a GPU
   Decoder decoder;
   LayerWalk walk;
   std::map<TokenIds, Reference> references;
@@ -55,8 +56,8 @@ struct RunnerState {
   int64_t MaxActivationBytes() const;
 };
 
-// Sets the process's threads and arithmetic, then loads the weights. `type` undefined: the device's
-// usual one. Throws Error.
+// Sets the threads and the arithmetic of the process, then loads the weights. Without `type` the
+// device's usual type is taken. Throws Error.
 std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const ModelOptions& options,
                                         std::optional<at::ScalarType> type, Sharing sharing);
 

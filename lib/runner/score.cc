@@ -12,8 +12,9 @@
 namespace kvtune {
 namespace {
 
-// Rows of logits to have alive at a time, for the same reasons as MaxWeightElements. On a CPU
-// enough to read the head's weights for, on a GPU as many as there is room for.
+// Returns how many rows of logits should exist at a time. On a CPU, where they should stay in the
+// cache as in MaxWeightElements, there are still enough rows to be worth reading the head's
+// weights; on a GPU there are as many as there is room for.
 int64_t LogitRows(const at::Device& device, int64_t variants, int64_t vocab) {
   constexpr int64_t kCpuElements = 1 << 18, kCpuRows = 64;
   constexpr int64_t kCudaElements = 1 << 29;
@@ -21,7 +22,8 @@ int64_t LogitRows(const at::Device& device, int64_t variants, int64_t vocab) {
                          : std::max<int64_t>(1, kCudaElements / (variants * vocab));
 }
 
-// Keys or values of a layer's parents as the cache returns them, each (parent, format) made once.
+// The keys or values of a layer's parents as the cache returns them. Each (parent, format) is
+// computed once.
 class CacheSides {
  public:
   // exact: [parents, kv_heads, tokens, head_dim]
@@ -36,7 +38,7 @@ class CacheSides {
     return entry->second;
   }
 
-  // Parents come in order, so that what earlier ones needed can go.
+  // Drops what earlier parents needed. Nothing asks for it again, because parents come in order.
   void Forget() { sides_.clear(); }
 
  private:
@@ -45,7 +47,7 @@ class CacheSides {
   std::map<std::pair<size_t, KvFormatId>, CacheSide> sides_;
 };
 
-// The attention of all nodes of one layer: [nodes, tokens, query_heads * value_head_dim].
+// Computes the attention of all nodes of one layer: [nodes, tokens, query_heads * value_head_dim].
 class LayerAttention {
  public:
   LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
@@ -81,8 +83,8 @@ class LayerAttention {
   }
 
  private:
-  // Children of one parent share the attention weights of one key format, computed in the same
-  // blocks.
+  // Children of one parent that have the same key format share its attention weights, provided that
+  // they are computed in the same blocks.
   bool ShareWeights(const PlanTreeNode& a, const PlanTreeNode& b) const {
     return pass_.sharing >= Sharing::kAttention && a.parent == b.parent &&
            a.pair.key == b.pair.key && AlignmentOf(a.pair) == AlignmentOf(b.pair);
@@ -93,14 +95,15 @@ class LayerAttention {
                      FormatOf(pair.value).residual_window_tokens});
   }
 
-  // Children [begin, end) of one parent, one key format and one alignment.
+  // Computes the attention of the children [begin, end), which have the same parent, key format and
+  // alignment.
   void Attend(size_t begin, size_t end, CacheSides& keys, CacheSides& values, int64_t tokens) {
     const size_t parent = nodes_[begin].parent;
     const at::Tensor query = query_.narrow(0, static_cast<int64_t>(parent), 1);
     const CacheSide& key_side = keys.Of(parent, nodes_[begin].pair.key);
     const int64_t alignment = AlignmentOf(nodes_[begin].pair);
-    // Queries of an exact prefill read the exact cache; the first aligned block may begin among
-    // them and is overwritten there.
+    // The queries of an exact prefill read the exact cache. The first aligned block may begin among
+    // these queries; their part of it is overwritten below.
     const int64_t first = pass_.exact_queries / alignment * alignment;
     std::vector<const CacheSide*> value_sides;
     for (size_t child = begin; child < end; ++child)
@@ -124,7 +127,7 @@ class LayerAttention {
   template <typename Work>
   void ForEachBlock(const std::vector<QueryBlock>& blocks, const Work& work) const {
     ParallelLoop(pass_.threads, blocks.size(), [&](size_t i) {
-      const c10::InferenceMode no_gradients;  // belongs to a thread
+      const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
       work(blocks[i]);
     });
   }
@@ -151,15 +154,15 @@ class LayerAttention {
   at::Tensor output_;
 };
 
-// Neighbouring parents with all their children: what goes through a layer in one piece.
+// Neighbouring parents with all their children, which go through a layer in one piece.
 struct ParentBlock {
   size_t first_parent = 0, parents = 0;
   size_t first_node = 0;
-  PlanTreeLayer nodes;  // their parents counted from first_parent
+  PlanTreeLayer nodes;  // their parent indices count from first_parent
 };
 
-// On a CPU a parent alone fills its matrix products and leaves the caches to them; a GPU wants more
-// rows.
+// On a CPU one parent fills the matrix products by itself, and more would crowd it out of the
+// caches. A GPU needs more rows to be busy.
 std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens,
                                   const at::Device& device) {
   constexpr int64_t kCudaRows = 1 << 15;
@@ -181,7 +184,8 @@ std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens,
   return blocks;
 }
 
-// Decoder::AddAttentionAndMlp for one node, in pieces that fill matrix products and fit caches.
+// Does the work of Decoder::AddAttentionAndMlp for one node, in pieces large enough to fill matrix
+// products and small enough to fit into caches.
 void AddByRows(const Decoder& decoder, size_t layer, const at::Tensor& hidden,
                const at::Tensor& attention, int threads) {
   constexpr int64_t kRows = 128;
@@ -195,14 +199,15 @@ void AddByRows(const Decoder& decoder, size_t layer, const at::Tensor& hidden,
   });
 }
 
-// Half the distance between neighbouring numbers, relative to a number.
+// Returns half the distance between neighbouring numbers, relative to the number itself.
 double UnitRoundoff(at::ScalarType type) {
   if (type == at::kBFloat16) return 0x1p-8;
   if (type == at::kHalf) return 0x1p-11;
   return type == at::kFloat ? 0x1p-24 : 0x1p-53;
 }
 
-// Every element one rounding step up or down, by coins that are the same on every device.
+// Moves every element one rounding step up or down. The direction is drawn on the CPU, so it is the
+// same on every device.
 at::Tensor WithRoundingNoise(const at::Tensor& x, uint64_t seed) {
   Random random(seed);
   at::Tensor factor = at::empty(x.sizes(), at::kDouble);
@@ -223,7 +228,7 @@ at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLaye
       at::empty({static_cast<int64_t>(nodes.size()), tokens, hidden.size(2)}, hidden.options());
   const std::vector<ParentBlock> blocks = BlocksOf(nodes, tokens, hidden.device());
   ParallelLoop(pass.threads, blocks.size(), [&](size_t i) {
-    const c10::InferenceMode no_gradients;  // belongs to a thread
+    const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
     const OperatorsOnOneThread same_sums;
     const ParentBlock& block = blocks[i];
     const auto count = static_cast<int64_t>(block.nodes.size());
@@ -273,7 +278,8 @@ std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& h
   const auto tokens = static_cast<int64_t>(prompt.size());
   const at::Device device = decoder.options().device();
   const auto variants = static_cast<size_t>(hidden.size(0));
-  // As in AdvancePlans: on a CPU one variant at a time, on a GPU all.
+  // On a CPU one variant is scored at a time, so that its numbers do not depend on the others; on a
+  // GPU all variants are scored together to keep it busy.
   const size_t variants_at_a_time = device.is_cpu() ? 1 : variants;
   const int64_t rows_at_a_time =
       LogitRows(device, static_cast<int64_t>(variants_at_a_time), decoder.config().vocab_size);

@@ -1,4 +1,4 @@
-// Scoring a population of plans in one walk through the layers.
+// Scores a population of plans in one walk through the layers.
 #pragma once
 
 #include "lib/core/measured_model.h"
@@ -9,21 +9,24 @@
 namespace kvtune {
 
 struct PlanPass {
-  int64_t exact_queries = 0;  // queries at the beginning that attend exactly (PrefillMode::kExact)
+  // The number of queries at the beginning that attend exactly (PrefillMode::kExact).
+  int64_t exact_queries = 0;
   Sharing sharing = Sharing::kAttention;
   bool rounding_noise = false;  // moves every attention output by one rounding step
-  int threads = 1;              // for one prompt, where not all work on a prompt of their own
+  // Threads for the work on one prompt; more than one only when not every thread has its own
+  // prompt.
+  int threads = 1;
 };
 
-// Takes one prompt's hidden states of all nodes of the previous layer through `layer`:
-// [parents, tokens, hidden] -> [nodes, tokens, hidden]. On a CPU a node's numbers depend on its
-// plan and prompt alone, whatever other nodes there are.
+// Takes the hidden states of one prompt, for all nodes of the previous layer, through `layer`:
+// [parents, tokens, hidden] -> [nodes, tokens, hidden]. On a CPU the numbers of a node depend on
+// nothing but its plan and the prompt, whatever other nodes there are.
 at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
                         const at::Tensor& hidden, const PlanPass& pass);
 
-// Scores of each variant of one prompt's final hidden states against the exact model's;
-// exact_nll_sum is left for the caller to fill. hidden: [variants, tokens, hidden], before the
-// final norm; reference: [tokens, hidden], after it. Positions of pass.exact_queries are left out.
+// Returns the score of each variant of one prompt's final hidden states against the exact model's.
+// The caller has to fill in exact_nll_sum. The first pass.exact_queries positions are not scored.
+// hidden: [variants, tokens, hidden], before the final norm; reference: [tokens, hidden], after it.
 std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
                                      const at::Tensor& reference, const TokenIds& prompt,
                                      const PlanPass& pass);

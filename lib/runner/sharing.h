@@ -3,12 +3,13 @@
 
 namespace kvtune {
 
-// What the plans have in common and is computed once; each includes those before it. Less than
-// kAttention is for benchmarks, which show what it saves; the scores are the same.
+// What plans have in common and is computed only once; each level includes the levels before it.
+// The levels below kAttention exist for benchmarks, which show what sharing saves. The scores are
+// the same at every level.
 enum class Sharing {
   kNothing,
   kReferenceLogits,  // the exact model's logits
-  kPrefixes,         // layers up to the first one in which two plans differ
+  kPrefixes,         // the layers before the first one in which two plans differ
   kAttention,        // keys, values and attention weights of equal formats over one prefix
 };
 

@@ -7,8 +7,8 @@
 namespace kvtune {
 namespace {
 
-// One side of one layer's cache as an engine keeps it: flushed tokens as read back, and the newest
-// ones that wait for their group.
+// One side of one layer's cache as an engine keeps it: the flushed tokens as they are read back,
+// and the newest tokens, which wait until their group is full.
 class StepCache {
  public:
   StepCache(const KvFormat& format, const LayerSide& side, int64_t window_tokens)
@@ -32,7 +32,7 @@ class StepCache {
     waiting_.clear();
   }
 
-  // [kv_heads, tokens, head_dim] of the tokens that the layer's window still holds.
+  // Returns [kv_heads, tokens, head_dim] of the tokens that the layer's window still holds.
   at::Tensor Read() const {
     std::vector<at::Tensor> tokens = flushed_;
     tokens.insert(tokens.end(), waiting_.begin(), waiting_.end());

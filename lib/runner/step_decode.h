@@ -1,7 +1,7 @@
 // Token-by-token decoding with a cache that stores quantized values.
 //
-// The plain definition of what kvtune predicts: slow, without blocks, trees or masks. The parallel
-// scorer is tested against it.
+// This is the plain definition of what kvtune predicts: it is slow and has no blocks, trees or
+// masks. The parallel scorer is tested against it.
 #pragma once
 
 #include "lib/core/measured_model.h"
@@ -9,8 +9,8 @@
 
 namespace kvtune {
 
-// Logits of every position, [tokens, vocab]. The first `exact_queries` tokens attend exactly while
-// what they store is quantized like the rest.
+// Returns the logits of every position, [tokens, vocab]. The first `exact_queries` tokens attend
+// exactly, while the keys and values that they store are quantized like all others.
 at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan,
                             const TokenIds& prompt, int64_t exact_queries);
 

@@ -8,7 +8,8 @@
 namespace kvtune {
 namespace {
 
-constexpr int64_t kRowsPerThread = 64;  // of a quantized matrix, at least
+// The least number of rows of a quantized matrix that is worth a thread.
+constexpr int64_t kRowsPerThread = 64;
 
 at::ScalarType ScalarTypeOf(TensorType type) {
   switch (type) {
@@ -42,14 +43,15 @@ at::Tensor Dequantize(const QuantizedMatrix& matrix, int64_t rows, int64_t colum
   return values;
 }
 
-// In the stored type, or float32 where that is no float.
+// Reads a tensor in the type in which it is stored, or in float32 when that type is quantized.
 at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name,
                       const std::vector<int64_t>& shape) {
   if (shape.size() == 2) {
     const auto matrix = FindQuantizedMatrix(checkpoint, name, shape[0], shape[1]);
     if (matrix) return Dequantize(*matrix, shape[0], shape[1]);
   } else if (shape.size() == 3) {
-    // Stored [experts, out, in], where floats are [experts, in, out].
+    // Quantized experts are stored as [experts, out, in], while those of floats are [experts, in,
+    // out].
     const auto experts = FindQuantizedExperts(checkpoint, name, shape[0], shape[2], shape[1]);
     if (experts) {
       return Dequantize(*experts, shape[0] * shape[2], shape[1])

@@ -1,4 +1,4 @@
-// The tensors of a checkpoint on their device, whatever form they are stored in.
+// Reads the tensors of a checkpoint to their device, in whatever form they are stored.
 #pragma once
 
 #include <string>
@@ -11,13 +11,13 @@ namespace kvtune {
 
 class TensorReader {
  public:
-  // Tensors are converted to `options`' type and device. REQUIRES: `checkpoint` outlives the
+  // Tensors are converted to the type and device of `options`. REQUIRES: `checkpoint` outlives the
   // reader.
   TensorReader(const Checkpoint& checkpoint, const at::TensorOptions& options)
       : checkpoint_(checkpoint), options_(options) {}
 
-  // Reads the tensor from the file, each time it is called. Throws Error for a missing or misshapen
-  // tensor and for one that holds NaN or infinity, naming it. Thread-safe.
+  // Reads the tensor from the file, again on each call. Throws Error naming a tensor that is
+  // missing or misshapen or that holds NaN or infinity. Thread-safe.
   at::Tensor Read(const std::string& name, const std::vector<int64_t>& shape) const;
 
  private:

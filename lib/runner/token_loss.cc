@@ -20,9 +20,10 @@ TokenLosses ComputeTokenLosses(const ReferenceLogits& reference, const at::Tenso
                                const at::Tensor& next_tokens) {
   const int64_t plans = logits.size(0), rows = logits.size(1), vocab = logits.size(2);
   if (!logits.device().is_cpu()) {
-    // The same formula by operators (token_loss_cpu.h says why it has this form).
+    // This is the formula of token_loss_cpu.h, which says why it has this form, written with
+    // operators.
     const at::Tensor log_q = at::log_softmax(logits.to(at::kFloat), -1);
-    // Where p is far below q, p is about 0 and exp(-d) must not become infinite beside it.
+    // Where p is far below q, p is about 0, and exp(-d) must not become infinite as its factor.
     const at::Tensor d = (reference.log_p_ - log_q).clamp_min_(-87);
     const at::Tensor near = d * d * (0.5 - d * (1.0 / 6 - d * (1.0 / 24)));
     const at::Tensor terms = at::where(at::abs(d) < 0.03, near, d + at::expm1(-d));

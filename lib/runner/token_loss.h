@@ -1,4 +1,4 @@
-// Losses of many plans' logits against the exact model's, on any device.
+// Computes the losses of many plans' logits against the exact model's, on any device.
 #pragma once
 
 #include <vector>
@@ -8,14 +8,15 @@
 
 namespace kvtune {
 
-// All on the CPU, [plans, rows].
+// The losses of each plan in each row. All tensors are on the CPU, [plans, rows].
 struct TokenLosses {
   at::Tensor kl;         // float32, nats, >= 0
   at::Tensor nll;        // float64, nats
   at::Tensor same_top1;  // bool
 };
 
-// The exact model's logits of some rows, with what all plans that are compared with them need.
+// The exact model's logits of some rows, with everything that is computed from them once and then
+// compared with every plan.
 class ReferenceLogits {
  public:
   explicit ReferenceLogits(const at::Tensor& logits);  // [rows, vocab]
@@ -24,12 +25,12 @@ class ReferenceLogits {
   friend TokenLosses ComputeTokenLosses(const ReferenceLogits&, const at::Tensor&,
                                         const at::Tensor&);
 
-  at::Tensor logits_;                    // float32; on a CPU
-  std::vector<LogitSummary> summaries_;  // on a CPU, one a row
-  at::Tensor log_p_, top_;               // elsewhere
+  at::Tensor logits_;                    // float32; set on a CPU
+  std::vector<LogitSummary> summaries_;  // set on a CPU, one for each row
+  at::Tensor log_p_, top_;               // set on other devices
 };
 
-// logits: [plans, rows, vocab]; next_tokens: [rows] of int64, same device.
+// logits: [plans, rows, vocab]; next_tokens: [rows] of int64, on the same device.
 TokenLosses ComputeTokenLosses(const ReferenceLogits& reference, const at::Tensor& logits,
                                const at::Tensor& next_tokens);
 

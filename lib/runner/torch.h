@@ -1,6 +1,7 @@
-// All of libtorch that kvtune uses. Included by sources and private headers of lib/runner only.
+// All of libtorch that kvtune uses. Only sources and private headers of lib/runner include this
+// header.
 //
-// Single operator headers instead of ATen/ATen.h: half the compile time.
+// It includes single operator headers instead of ATen/ATen.h, which halves the compile time.
 #pragma once
 
 #include <ATen/Context.h>

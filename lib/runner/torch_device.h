@@ -1,4 +1,4 @@
-// Devices and data types by name, in libtorch's terms.
+// Translates the names of devices and data types into libtorch's terms.
 #pragma once
 
 #include <string>
@@ -7,13 +7,13 @@
 
 namespace kvtune {
 
-// "auto", "cpu", "cuda", "cuda:N". Throws Error for a device that is unknown or absent.
+// `name` is "auto", "cpu", "cuda" or "cuda:N". Throws Error for a device that is unknown or absent.
 at::Device ResolveDevice(const std::string& name);
 
-// float32 on a CPU, bfloat16 on CUDA.
+// Returns float32 on a CPU and bfloat16 on CUDA.
 at::ScalarType DefaultType(const at::Device& device);
 
-// "float32", ...
+// Returns "float32", ...
 std::string TypeName(at::ScalarType type);
 
 }  // namespace kvtune

@@ -1,4 +1,4 @@
-// The wall that libtorch's exceptions do not pass: a user sees one line that says what failed.
+// Turns libtorch's exceptions into Error, so that a user sees one line that says what failed.
 #pragma once
 
 #include <string>
@@ -8,13 +8,13 @@
 
 namespace kvtune {
 
-// The first line of what libtorch says, without its stack trace.
+// Returns the first line of libtorch's message, without its stack trace.
 inline std::string FirstLine(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
   return text.substr(0, text.find('\n'));
 }
 
-// Runs `function`; what libtorch throws becomes an Error that begins with `doing`.
+// Runs `function`. An exception of libtorch becomes an Error whose message begins with `doing`.
 template <typename Function>
 auto WithTorchErrors(const std::string& doing, const Function& function) {
   try {

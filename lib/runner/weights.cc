@@ -10,7 +10,7 @@
 namespace kvtune {
 namespace {
 
-// Of the tensors that make up nearly all of a layer.
+// Returns the bytes of the tensors that make up nearly all of a layer.
 int64_t BytesOf(const LayerWeights& weights) {
   size_t bytes = 0;
   for (const at::Tensor* tensor : {&weights.qkv, &weights.output, &weights.gate_up, &weights.down})
@@ -18,12 +18,13 @@ int64_t BytesOf(const LayerWeights& weights) {
   return static_cast<int64_t>(bytes);
 }
 
-// Whether `count` layers like this one fit beside the rest.
+// Whether `count` layers like this one fit into memory beside what is already there.
 bool Fit(const LayerWeights& layer, size_t count, const at::Device& device) {
   return BytesOf(layer) * static_cast<int64_t>(count) <= ResidentLayerBytes(FreeMemory(device));
 }
 
-// A head in the checkpoint is the model's, whatever the config says of tying, as in transformers.
+// A head that is stored in the checkpoint is used even if the config says that head and embedding
+// are tied, as transformers does.
 void LoadEmbeddingAndHead(const Checkpoint& checkpoint, const TensorReader& reader,
                           ModelWeights& weights) {
   const ModelConfig& config = checkpoint.config();
@@ -37,6 +38,7 @@ void LoadEmbeddingAndHead(const Checkpoint& checkpoint, const TensorReader& read
   weights.head = weights.embedding;
   if (config.tied_embeddings && !has_head) return;
   at::Tensor head = reader.Read("lm_head.weight", shape);
+  // A head that equals the embedding shares its memory.
   if (!at::equal(head, weights.embedding)) weights.head = std::move(head);
 }
 
@@ -59,6 +61,7 @@ ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& 
   weights.streamed = mode == WeightMode::kStream;
   for (size_t i = 0; i < weights.layers.size() && !weights.streamed; ++i) {
     weights.layers[i] = LoadLayer(checkpoint, options, i);
+    // The first layer shows how much memory a layer takes.
     if (i == 0 && mode == WeightMode::kAuto) {
       weights.streamed = !Fit(weights.layers[0], weights.layers.size(), options.device());
     }

@@ -12,18 +12,18 @@ namespace kvtune {
 
 struct ModelWeights {
   at::Tensor embedding;              // [vocab, hidden]
-  std::vector<LayerWeights> layers;  // streamed: places without tensors
+  std::vector<LayerWeights> layers;  // empty places when the layers are streamed
   bool streamed = false;
   NormWeights final_norm;  // [hidden]
-  at::Tensor head;         // [vocab, hidden]; the embedding itself when tied
+  at::Tensor head;         // [vocab, hidden]; the embedding itself when the two are tied
 };
 
-// Converts to `options`' type and device. Throws Error for a missing or misshapen tensor and for
-// one that holds NaN or infinity, naming it.
+// Loads the weights and converts them to the type and device of `options`. Throws Error naming a
+// tensor that is missing or misshapen or that holds NaN or infinity.
 ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options,
                          WeightMode mode);
 
-// One layer alone, read from the file. Throws Error as LoadWeights. Thread-safe.
+// Reads one layer from the file. Throws Error as LoadWeights does. Thread-safe.
 LayerWeights LoadLayer(const Checkpoint& checkpoint, const at::TensorOptions& options,
                        size_t index);
 
