@@ -94,7 +94,7 @@ class Picker {
            !(constraints_.max_bytes && plan.cost.bytes_per_token > *constraints_.max_bytes);
   }
 
-  // Smaller is better.
+  // What plans are ordered by; the smallest is picked.
   std::pair<double, double> Preference(const ScoredPlan& plan) const {
     if (limits_loss()) return {plan.cost.bytes_per_token, Loss(plan)};
     return {Loss(plan), plan.cost.bytes_per_token};
