@@ -40,7 +40,7 @@ std::vector<Proposal> Candidates(const Genome& genome, const LayerLosses& losses
 
 double ExpectedGain(std::span<const Objectives> front, const Objectives& predicted,
                     const Objectives& reference) {
-  // decades, the error of a fit near the front (docs/benchmarks.md)
+  // In decades: the error of a fit near the front (docs/benchmarks.md).
   constexpr double kDeviation = 0.06;
   const auto gain = [&](double shift) {
     return HypervolumeGain(front, {predicted.loss + shift, predicted.bytes}, reference);

@@ -17,12 +17,11 @@ struct KnapsackChoice {
 // index of its choice.
 //
 // Partial selections of the first items are extended by one item at a time, and dominated ones are
-// dropped. That is safe because an extension adds the same bytes and the same loss to both of two
-// partial selections, so the dominated one stays dominated. With S distinct sizes (481 for 80 equal
-// layers of 8, 4 and 2 bits), L items and P choices: O(L P S log(P S)) time and O(L S) memory.
-// Partial fronts of over 16384 members are thinned to the best member in each 16384th of their
-// range of bytes, and the result is exact to that resolution only. REQUIRES: every item has a
-// choice.
+// dropped. That is safe because an extension adds the same bytes and the same loss to every partial
+// selection, so a dominated one stays dominated. With S distinct sizes (481 for 80 equal layers of
+// 8, 4 and 2 bits), L items and P choices: O(L P S log(P S)) time and O(L S) memory. Partial fronts
+// of over 16384 members are thinned to the best member in each 16384th of their range of bytes, and
+// the result is exact to that resolution only. REQUIRES: every item has a choice.
 std::vector<std::vector<size_t>> KnapsackFront(std::span<const std::vector<KnapsackChoice>> items);
 
 }  // namespace kvtune

@@ -10,8 +10,8 @@
 
 namespace kvtune {
 
-// What searches the grouped space (docs/algorithm.md, "Search"). The last three are here for
-// comparison; what they find is not refined.
+// What searches the grouped space (docs/algorithm.md, "Search"). The last three are what other
+// tools do; they are here for comparison, and what they find is not refined.
 enum class Algorithm {
   kNsga2,   // Deb et al. 2002, after rounds of the surrogate's proposals and with its children
             // screened by it: kvtune's own way
