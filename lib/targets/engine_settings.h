@@ -20,9 +20,9 @@ namespace kvtune {
 // One setting, as written.
 struct Setting {
   std::string name;  // "--kv_cache_dtype"
-  // an option has all words up to the next option or the command's end
+  // An option has all words up to the next option or the end of the command.
   std::vector<std::string> words;
-  // an option of a command line, whose further words may be the command's arguments
+  // Whether it is an option of a command line; its further words may be the command's arguments.
   bool is_option = false;
   bool is_switch = false;    // an option without "=", which may take no word at all
   std::string missing = {};  // ShellText::missing of the shell text around an option
@@ -35,7 +35,7 @@ class EngineSettings {
 
   bool Has(std::initializer_list<std::string_view> names) const;
   // Finds the setting by any of its names. Returns nullptr when the text does not have it. Throws
-  // Error when the text has it twice.
+  // Error when the text has it twice, or when the shell text around it ends too early.
   const Setting* Find(std::initializer_list<std::string_view> names) const;
   // The word, or the words, of a setting. Word returns nullopt when the text does not have the
   // setting, Words returns none. Word throws Error when the setting has no word, or several that
