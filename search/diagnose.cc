@@ -11,16 +11,17 @@ namespace kvtune {
 namespace {
 
 // An isolated e_o above which a key format counts as too coarse for a layer. Trained models lose
-// nothing that can be measured at 0.1 and fail at 0.3 and more; what a plan loses only a joint
-// score says.
+// nothing that can be measured at 0.1 and fail at 0.3 and more. This is a rule of thumb; only a
+// joint score says what a plan loses.
 constexpr double kSafeOutputError = 0.25;
 // A layer stands out when its logarithm is this many robust standard deviations above the median
-// (Iglewicz and Hoaglin 1993 for 3.5) and the value itself is at least so many times the median:
-// layers that are nearly alike have next to no spread, and a difference of a few per cent is no
-// cause.
+// (Iglewicz and Hoaglin 1993 for 3.5) and the value itself is at least this many times the median.
+// The second condition is needed because layers that are nearly alike have next to no spread, and a
+// difference of a few per cent explains nothing.
 constexpr double kOutlyingDeviations = 3.5;
 constexpr double kOutlyingFactor = 2;
-// The attention output's error depends on how a layer attends, and differs more between layers.
+// The factor for the attention output's error. It is larger, because this error depends on how a
+// layer attends and so differs more between layers.
 constexpr double kOutlyingOutputFactor = 3;
 // The ratio of standard deviation to median absolute deviation in a normal distribution.
 constexpr double kDeviationOfMad = 1.4826;

@@ -46,14 +46,14 @@ class EvaluationCache {
   // as if it had been made now, so that this run's log has it too. An incomplete score is ignored.
   void InsertForeign(const PrecisionPlan& plan, PlanScore score);
 
-  // How many of `plans` were not asked for yet, repetitions not counted.
+  // How many distinct plans among `plans` were not asked for yet.
   int64_t CountNew(std::span<const PrecisionPlan> plans) const;
 
   int64_t distinct_plans() const { return static_cast<int64_t>(order_.size()); }
   int64_t hits() const { return hits_; }
   // Distinct plans in the order in which they were first asked for.
   const std::vector<PrecisionPlan>& plans() const { return order_; }
-  // REQUIRES: the plan was scored or inserted.
+  // The score of a known plan. REQUIRES: the plan was scored or inserted.
   const PlanScore& ScoreOf(const PrecisionPlan& plan) const { return entries_.at(plan).score; }
 
  private:

@@ -1,4 +1,5 @@
-// The plans that NSGA-II starts from: known good ones first, then random ones of every size.
+// The plans of the first generation: first those that are known to be good, then random ones of
+// every size.
 #pragma once
 
 #include <cstddef>

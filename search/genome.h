@@ -57,7 +57,8 @@ class Genome {
   // == layer_count().
   Genes Project(const PrecisionPlan& plan) const;
 
-  // Steps through the space from all zeros, last gene fastest; false after the last genes.
+  // Changes `genes` to the next ones in the space; the last gene changes fastest. Starting from all
+  // zeros, this visits the whole space. Returns false after the last genes.
   bool Next(Genes& genes) const;
 
  private:

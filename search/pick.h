@@ -1,4 +1,4 @@
-// Choosing one plan of a front: the cheapest that is good enough, or the best that fits.
+// Picks one plan of a front: the cheapest that is good enough, or the best that fits.
 #pragma once
 
 #include <optional>
@@ -25,16 +25,16 @@ struct PickedPlan {
   // Which loss decided. Held-out scores are used when every plan of the front has one, because the
   // search selected plans for their calibration losses, which therefore look better than they are.
   ScoreSet scores = ScoreSet::kCalibration;
-  // Why this one, for people: "the cheapest of 14 plans with a held-out loss of at most 0.01 nats
-  // per token".
+  // Why this plan was picked, in words: "the cheapest of 14 plans with a held-out loss of at most
+  // 0.01 nats per token".
   std::string reason;
 };
 
-// With a constraint on the loss, picks the plan of the fewest bytes among those that satisfy it;
-// ties go to the smaller loss. Otherwise picks the plan of the smallest loss; ties go to fewer
-// bytes. Throws Error (kUsage) when no constraint is set. Throws Error that says what is missing
-// when `lossless` cannot be judged, and Error with the nearest miss when no plan satisfies all
-// constraints.
+// Picks among the plans that satisfy all constraints. With a constraint on the loss, it picks the
+// plan of the fewest bytes, and ties go to the smaller loss. Otherwise it picks the plan of the
+// smallest loss, and ties go to fewer bytes. Throws Error (kUsage) when no constraint is set.
+// Throws Error that says what is missing when `lossless` cannot be judged, and Error with the
+// nearest miss when no plan satisfies all constraints.
 PickedPlan PickPlan(const ParetoFront& front, const PickConstraints& constraints);
 
 }  // namespace kvtune

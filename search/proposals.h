@@ -21,8 +21,8 @@ namespace kvtune {
 // (LogLoss).
 struct ScoredSpace {
   std::span<const PrecisionPlan> plans;
-  std::span<const Objectives> objectives;  // of each plan
-  Objectives reference;                    // as in Hypervolume
+  std::span<const Objectives> objectives;  // the objectives of each plan
+  Objectives reference;                    // the reference point of Hypervolume
   const PlanShape& shape;
 };
 

@@ -23,7 +23,7 @@
 namespace kvtune {
 
 struct RacingOptions {
-  double confidence = 0.999;  // of one comparison, in (0.5, 1)
+  double confidence = 0.999;  // confidence of one comparison, in (0.5, 1)
 };
 
 // The numbers of prompts after which plans may stop, ascending; the last one is all prompts.

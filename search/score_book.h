@@ -36,14 +36,14 @@ class ScoreBook {
   void ScoreUniformPlans();
   // Scores plans in order until the limit of evaluations is reached. Returns how many were scored.
   size_t Score(std::span<const PrecisionPlan> plans);
-  // REQUIRES: the limit has room for all of them.
+  // Scores all of the plans. REQUIRES: the limit has room for them.
   void ScoreAll(std::span<const PrecisionPlan> plans);
 
   // Distinct plans in the order in which they were scored, and the objectives of each.
   const std::vector<PrecisionPlan>& plans() const { return scores_.plans(); }
   std::vector<Objectives> ObjectivesOfAll() const;
   bool IsScored(const PrecisionPlan& plan) const;
-  // REQUIRES: the plan is scored.
+  // The objectives of a plan. REQUIRES: the plan is scored.
   Objectives ObjectivesOf(const PrecisionPlan& plan) const;
   const std::vector<PrecisionPlan>& uniform_plans() const { return uniform_plans_; }
   // The largest loss of any uniform plan and the bytes of the exact plan: together the reference

@@ -34,7 +34,8 @@ struct SearchProblem {
 struct SearchHooks {
   // Called after the uniform plans, after every generation and after every round of the refinement.
   std::function<void(const GenerationReport&)> progress = nullptr;
-  // Both are asked at the same times; true ends the search with what is scored so far.
+  // should_stop and out_of_time are asked at the same times; true ends the search with what is
+  // scored so far.
   std::function<bool()> should_stop = nullptr;
   std::function<bool()> out_of_time = nullptr;
   // Called once, after the uniform plans. Measures what every layer's pairs lose when that layer
@@ -47,7 +48,7 @@ struct SearchHooks {
 struct SearchResult {
   std::vector<ScoredPlan> front;    // non-dominated among all scored plans, most bytes first
   std::vector<ScoredPlan> uniform;  // every pair of the target, in its order
-  ScoredPlan reference;             // exact
+  ScoredPlan reference;             // the exact plan
   SearchSummary summary;
   bool interrupted = false;  // should_stop() ended it
   bool out_of_time = false;  // out_of_time() ended it

@@ -42,8 +42,8 @@ struct SearchOptions {
   // The grouped search ends after this many generations in a row without a larger hypervolume. 0
   // turns this off.
   int stall_generations = 0;
-  // Score the whole grouped space on all prompts, or fail when it has more plans than
-  // max_evaluations leaves (kExactBudget without one).
+  // Scores the whole grouped space on all prompts, and fails when it has more plans than
+  // max_evaluations leaves, or more than kExactBudget where max_evaluations is not set.
   bool exact = false;
   // A grouped space of at most this many plans is scored whole instead: that takes about as many
   // scores as the generations would, and the front is then the best possible one. 0 turns this off.

@@ -1,4 +1,4 @@
-// Which strategy searches the groups, and what the algorithms over genes share.
+// Chooses the strategy that searches the groups, and holds what the algorithms over genes share.
 #include "search/strategies.h"
 
 #include <fmt/format.h>

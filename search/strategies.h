@@ -22,8 +22,9 @@ void SearchGroups(ScoreBook& book, const Genome& genome);
 
 // Scores every plan of the genome.
 void SearchWholeSpace(ScoreBook& book, const Genome& genome);
-// Up to half of the generations are rounds of what the refitted surrogate proposes
-// (search/grouped_proposals.h), the others NSGA-II's, whose children it screens.
+// Up to half of the generations are rounds in which the refitted surrogate's proposals are scored
+// (search/grouped_proposals.h). The others are generations of NSGA-II, whose children the surrogate
+// screens.
 void SearchByNsga2(ScoreBook& book, const Genome& genome);
 void SearchByMoead(ScoreBook& book, const Genome& genome);
 void SearchByRandomPlans(ScoreBook& book, const Genome& genome);
