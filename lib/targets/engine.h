@@ -58,10 +58,11 @@ struct Engine {
 // name and so leads to the same engine. Throws Error (kUsage) naming the targets that exist.
 const Engine& FindEngine(std::string_view name);
 
-// Every (key, value) combination of `formats`, the first format's keys first.
+// All pairs of a key format and a value format out of `formats`, those with keys of the first
+// format first.
 std::vector<PrecisionPair> AllPairs(std::span<const KvFormatId> formats);
 
-// The same format for keys and values.
+// The pairs with the same format for keys and values, in the order of `formats`.
 std::vector<PrecisionPair> TiedPairs(std::span<const KvFormatId> formats);
 
 // `pairs` with the exact pair in front of them.

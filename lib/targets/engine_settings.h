@@ -17,7 +17,7 @@
 
 namespace kvtune {
 
-// One setting, as written.
+// One setting as it is written in the text.
 struct Setting {
   std::string name;  // "--kv_cache_dtype"
   // An option has all words up to the next option or the end of the command.

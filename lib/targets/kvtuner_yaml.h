@@ -25,7 +25,8 @@ struct KvtunerCacheSettings {
   int residual_length = 0;
 };
 
-// REQUIRES: no side is exact.
+// The plan as such a file. REQUIRES: no side of any layer is exact, since KVTuner has no word for
+// that.
 std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings& settings);
 
 // Whether the content is a mapping with entries that have nbits_key or nbits_value.

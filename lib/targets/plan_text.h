@@ -21,10 +21,10 @@ struct FormatWord {
   KvFormatId format;
 };
 
-// REQUIRES: the engine has a word for the format.
+// The engine's word for a format. REQUIRES: it has one.
 std::string_view WordOf(std::span<const FormatWord> words, KvFormatId format);
 
-// "fp8_e4m3, nvfp4, ..." for messages.
+// All words as "fp8_e4m3, nvfp4, ...", for messages.
 std::string WordsOf(std::span<const FormatWord> words);
 
 // A comment line that kvtune itself writes to say which of two formats with the same word is meant.
@@ -58,7 +58,7 @@ bool HasPythonBits(std::string_view content, std::string_view word);
 PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source,
                              size_t layer_count, std::span<const KvFormatId> formats);
 
-// "# Plan p07: KV4;0:KV8"
+// The line "# Plan p07: KV4;0:KV8", which tells readers of an exported file where it comes from.
 std::string PlanComment(std::string_view name, const PrecisionPlan& plan);
 
 }  // namespace kvtune

@@ -24,7 +24,8 @@ inline constexpr std::array<FormatWord, 7> kSglangWords = {
      {"fp4_mx_block16", KvFormatId::kSglangFp4},
      {"fp4_e2m1", KvFormatId::kSglangFp4}}};
 
-// Throws Error for another word; `where` names its place.
+// The format of one of these words. Throws Error for another word; `where` names its place in the
+// message.
 KvFormatId FormatOfSglangWord(std::string_view word, const std::string& where);
 
 }  // namespace kvtune

@@ -43,7 +43,7 @@ struct Target {
 // All targets, in the order in which `kvtune targets` lists them.
 std::span<const Target> Targets();
 
-// Throws Error (kUsage) naming the targets that exist.
+// Finds a target by its name. Throws Error (kUsage) naming the targets that exist.
 const Target& FindTarget(std::string_view name);
 
 // The target with only those pairs that the engine can store in a model of such layers; an engine's

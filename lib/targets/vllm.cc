@@ -158,7 +158,7 @@ Arguments ArgumentsOf(const PrecisionPlan& plan) {
   return arguments;
 }
 
-// Whether `word` of the list of exact layers means this layer.
+// Whether `word`, an entry in the list of exact layers, means this layer.
 bool Skips(const std::string& word, size_t layer, const Target& target, size_t layer_count,
            const std::string& where) {
   if (word != kSlidingLayers) return LayerIndexOf(word, layer_count, where) == layer;

@@ -10,7 +10,7 @@ class Node;
 
 namespace kvtune {
 
-// Throws Error naming line and column.
+// Parses YAML. Throws Error naming line and column.
 YAML::Node LoadYaml(std::string_view content, const std::string& source);
 
 // Whether the content is a YAML mapping with this key. Returns false for what is not YAML.
