@@ -19,8 +19,8 @@
 
 namespace kvtune {
 
-// Loads a checkpoint's weights. The program passes one that constructs the model runner; tests pass
-// one that gives a fake. Throws Error. REQUIRES: the checkpoint outlives the model.
+// Loads a checkpoint's weights. The program passes a loader that constructs the model runner; tests
+// pass one that returns a fake model. Throws Error. REQUIRES: the checkpoint outlives the model.
 using ModelLoader =
     std::function<std::unique_ptr<MeasuredModel>(const Checkpoint&, const ModelOptions&)>;
 

@@ -1,5 +1,5 @@
-// The prompts of a run: those that the search sees, and those that are kept out of it to check what
-// it found.
+// The prompts of a run: those that the search sees, and those that are held out to check what it
+// found.
 #pragma once
 
 #include <filesystem>

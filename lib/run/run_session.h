@@ -26,7 +26,7 @@ enum class Stage { kCalibrate, kPrune, kCluster, kSearch };
 inline constexpr Stage kStages[] = {Stage::kCalibrate, Stage::kPrune, Stage::kCluster,
                                     Stage::kSearch};
 
-// "calibrate", as in `kvtune calibrate` and run.json.
+// The stage's name, for example "calibrate", as in `kvtune calibrate` and run.json.
 std::string_view StageName(Stage stage);
 
 class RunSession {
