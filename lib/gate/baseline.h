@@ -15,8 +15,8 @@
 namespace kvtune {
 
 struct Baseline {
-  std::string name;  // of the config
-  Provenance run;    // with the noise floor
+  std::string name;  // the config's name
+  Provenance run;    // includes the noise floor
   PrecisionPlan plan;
   Measurement measured;
 };

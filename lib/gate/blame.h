@@ -30,7 +30,7 @@ struct Blame {
   size_t layer = 0;
   Toward toward = Toward::kExact;
   std::string pair;         // what the layer has now, "KV2"
-  std::string replacement;  // what it had or "exact"
+  std::string replacement;  // what it had in the baseline, or "exact"
   Metric metric = Metric::kKlMean;
   double after = 0;     // the plan's value
   double replaced = 0;  // its value with this layer replaced

@@ -21,8 +21,8 @@ struct FieldRule {
   std::string_view meaning;
   std::optional<double> least;  // of a number; for a string or an array 1 means "not empty"
   std::optional<double> most;
-  std::vector<std::string_view> choices;  // of a string; empty: any
-  std::vector<FieldRule> fields;          // of an object
+  std::vector<std::string_view> choices;  // allowed values of a string; empty: any
+  std::vector<FieldRule> fields;          // the fields of an object
 };
 
 const std::vector<FieldRule>& GateConfigRules();

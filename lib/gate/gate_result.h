@@ -15,7 +15,7 @@ namespace kvtune {
 
 enum class GateStatus { kPassed, kFailed, kNotJudged };
 
-// "passed", "failed", "not judged".
+// The status in words: "passed", "failed", "not judged".
 std::string_view GateStatusName(GateStatus status);
 
 struct GateResult {
@@ -32,14 +32,15 @@ struct GateResult {
 // The whole result in one line. For a failure it names the metric, its value before and after, the
 // interval and the layer.
 std::string Sentence(const GateResult& result);
-// "layer 3 explains most: with KV8 as in the baseline, not KV2, kl_mean is 0.0012".
+// A sentence such as "layer 3 explains most: with KV8 as in the baseline, not KV2, kl_mean is
+// 0.0012".
 std::string BlameSentence(const Blame& blame);
 
 // The exit code for all results: kOk only when all passed. A failure outweighs a config that was
 // not judged, so that what is known to be worse cannot hide behind what is not known.
 ExitCode ExitCodeOf(std::span<const GateResult> results);
 
-// {"passed", "exit_code", "configs": [...]}.
+// All results as {"passed", "exit_code", "configs": [...]}.
 Json ToJson(std::span<const GateResult> results);
 
 }  // namespace kvtune

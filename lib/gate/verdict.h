@@ -16,7 +16,7 @@
 
 namespace kvtune {
 
-// Fewer prompts make an interval that is too narrow to rely on.
+// With fewer prompts the interval is too narrow to rely on.
 inline constexpr size_t kFewestPrompts = 5;
 
 struct Limits {
