@@ -3,7 +3,7 @@
 
 namespace kvtune {
 
-// From here on SIGINT and SIGTERM end the program with exit code 130.
+// After this call, SIGINT and SIGTERM end the program with exit code 130.
 void InstallInterruptHandler();
 
 // While an object of this class exists, the first signal is only remembered, so that the running
@@ -16,7 +16,7 @@ class InterruptDelay {
   InterruptDelay& operator=(const InterruptDelay&) = delete;
 };
 
-// Whether a signal came during a delay.
+// Whether a signal came while an InterruptDelay existed.
 bool InterruptRequested();
 
 }  // namespace kvtune

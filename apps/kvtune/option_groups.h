@@ -25,8 +25,8 @@ CLI::Option* AddWord(CLI::App& app, const std::string& flag, std::vector<std::st
                      std::string_view default_word, std::function<void(const std::string&)> set,
                      const std::string& help);
 
-// The same for the values of a table of words (lib/base/words.h); the default is what `value`
-// holds.
+// Adds an option for the values of a table of words (lib/base/words.h). The default is what `value`
+// holds at the call.
 template <typename Table, typename Value>
 CLI::Option* AddChoice(CLI::App& app, const std::string& flag, Value& value, const Table& table,
                        const std::string& help) {

@@ -60,7 +60,7 @@ struct EvaluateArguments {
 };
 
 struct GateArguments {
-  ModelOptions where;  // the configs say the rest
+  ModelOptions where;  // what the configs do not say: device, data type and threads
   uint64_t seed = 0;
   std::vector<std::filesystem::path> configs;
   std::filesystem::path baseline;  // empty: each config's own
@@ -77,7 +77,7 @@ struct GateArguments {
 
 struct FrontArguments {
   std::filesystem::path run;
-  std::string plan;  // of show
+  std::string plan;  // the plan that `pareto show` prints
 };
 
 struct PickArguments {
