@@ -13,7 +13,8 @@
 namespace kvtune {
 namespace {
 
-// [gene behind the leading ones][choice], against the plan of `base`.
+// What every choice adds to the bytes and loss of the plan of `base`: [gene behind the leading
+// ones][choice].
 std::vector<std::vector<KnapsackChoice>> GeneChoices(const Genome& genome, const Genes& base,
                                                      const LayerLosses& losses,
                                                      const CostFunction& cost) {
@@ -35,7 +36,7 @@ std::vector<std::vector<KnapsackChoice>> GeneChoices(const Genome& genome, const
   return choices;
 }
 
-// By ascending bytes.
+// The plans that no other one dominates by predicted loss and bytes, by ascending bytes.
 std::vector<PrecisionPlan> Undominated(std::vector<PrecisionPlan> plans, const LayerLosses& losses,
                                        const CostFunction& cost) {
   std::vector<Objectives> objectives;
@@ -47,7 +48,8 @@ std::vector<PrecisionPlan> Undominated(std::vector<PrecisionPlan> plans, const L
   return front;
 }
 
-// One knapsack for every choice of the leading gene, where there is one.
+// Solves one knapsack for every choice of the leading gene, or a single one where there is no
+// leading gene.
 std::vector<PrecisionPlan> FrontOfGenes(const Genome& genome, const LayerLosses& losses,
                                         const CostFunction& cost) {
   std::vector<PrecisionPlan> plans;
@@ -65,7 +67,8 @@ std::vector<PrecisionPlan> FrontOfGenes(const Genome& genome, const LayerLosses&
   return leading_choices == 1 ? plans : Undominated(std::move(plans), losses, cost);
 }
 
-// One side of plans in runs, on its own: all its runs, by what they lose and store.
+// One side (keys or values) of plans in runs, considered on its own: all the runs it can have, with
+// what they lose and store.
 class SideFront {
  public:
   struct Member {
@@ -100,7 +103,7 @@ class SideFront {
     return Thinned(std::move(members));
   }
 
-  // By ascending bytes.
+  // The members that no other one dominates, by ascending bytes.
   static std::vector<Member> Thinned(std::vector<Member> members) {
     std::ranges::sort(members, [](const Member& a, const Member& b) {
       return std::tie(a.bytes, a.loss) < std::tie(b.bytes, b.loss);
@@ -113,7 +116,8 @@ class SideFront {
   }
 
  private:
-  // With the format of the other side that spares the layer most.
+  // The loss of a pair with this format, when the other side takes the format that makes the layer
+  // lose least. Losses are known of pairs only, so this stands for the loss of one side.
   static double LossOf(KvFormatId format, KvSide side, size_t layer, const LayerLosses& losses) {
     double least = std::numeric_limits<double>::infinity();
     for (size_t i = 0; i < losses.pairs.size(); ++i) {
@@ -130,7 +134,7 @@ class SideFront {
                  of_last = last == 0 ? 1 : formats_.size();
     for (size_t middle = 0; middle < formats_.size(); ++middle) {
       for (size_t begin = 0; begin < of_first; ++begin) {
-        if (first > 0 && begin == middle) continue;  // fewer runs
+        if (first > 0 && begin == middle) continue;  // these are fewer runs, listed elsewhere
         for (size_t end = 0; end < of_last; ++end) {
           if (last > 0 && end == middle) continue;
           const auto sum = [&](const std::vector<std::vector<double>>& before) {
@@ -150,8 +154,8 @@ class SideFront {
   std::vector<std::vector<double>> loss_before_, bytes_before_;  // [format][layers before]
 };
 
-// Sides are enumerated apart and joined: what a pair loses is taken for the sum of what its sides
-// do.
+// The runs of keys and those of values are enumerated separately and then joined, because there are
+// too many combinations otherwise. What a pair loses is taken for the sum of what its sides lose.
 std::vector<PrecisionPlan> FrontOfRuns(const Genome& genome, const LayerLosses& losses,
                                        const CostFunction& cost) {
   const std::vector<SideFront::Member> keys =
@@ -220,7 +224,7 @@ std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& 
       for (int choice = 0; choice < genome.choices()[gene]; ++choice) {
         genes[gene] = choice;
         Step next = step_to(genes);
-        // Sums of equal bytes may differ in the last place.
+        // Two sums of the same bytes may differ by rounding, which must not count as bytes saved.
         if (next.bytes >= now.bytes * (1 - 1e-12)) continue;
         const double loss_per_byte = (next.loss - now.loss) / (now.bytes - next.bytes);
         if (loss_per_byte >= cheapest) continue;
@@ -261,7 +265,8 @@ std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
     const double wanted = count == 1 ? smallest
                                      : smallest + (largest - smallest) * static_cast<double>(i) /
                                                       static_cast<double>(count - 1);
-    // Leaves enough plans for the sizes that follow.
+    // The last plan that may be taken here, so that enough plans are left for the sizes that
+    // follow.
     const size_t last = plans.size() - (count - i);
     while (next < last && std::abs(cost(plans[next + 1]).bytes_per_token - wanted) <=
                               std::abs(cost(plans[next]).bytes_per_token - wanted)) {

@@ -1,5 +1,5 @@
-// Plans that look best when losses of layers are believed to add up: what tools do that measure
-// layers one at a time and never score a plan jointly.
+// Plans that look best under the assumption that the losses of single layers add up. This is what
+// tools do that measure layers one at a time and never score a whole plan.
 #pragma once
 
 #include <cstddef>
@@ -15,28 +15,33 @@
 
 namespace kvtune {
 
-// e_o of every layer and pair as a LayerLosses.
+// The sensitivity table's attention output error e_o of every layer and pair, taken as the layer's
+// loss.
 LayerLosses SensitivityLosses(const SensitivityTable& table);
 
-// From the plan of all zero genes (most bits) down: every step changes one gene to the smaller
-// choice that adds the least loss per byte saved. All plans on the way, by descending bytes.
+// Starts from the plan whose genes are all zero (most bits) and goes down: every step changes one
+// gene to the smaller choice that adds the least loss per byte saved. Returns all plans on the way,
+// by descending bytes.
 std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& losses,
                                        const CostFunction& cost);
 
-// The additive integer program "least loss at no more than B bytes" for every B, by ascending
-// bytes. Where genes are layers' pairs or their exactness: KnapsackFront, one for every pair of a
-// shape that has one pair, which is exact. Runs are enumerated, keys apart from values, and joined.
+// Solves the additive integer program "least loss at no more than B bytes" for every B, and returns
+// its plans by ascending bytes. Where genes choose the pairs of layers, or which layers stay exact,
+// KnapsackFront solves it exactly; a shape with one pair for all layers gets one knapsack for each
+// of its pairs. For the shape kRuns the runs of keys and those of values are enumerated separately
+// and then joined.
 std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses& losses,
                                          const CostFunction& cost);
 
-// The plans of losses.pairs and this shape that no other one beats in predicted loss and bytes, by
-// ascending bytes: AdditiveFront with a group for every layer.
-// REQUIRES: the cost of a plan is the sum of its layers' costs; the shape has a pair of them.
+// The plans made of losses.pairs in this shape that no other one beats in both predicted loss and
+// bytes, by ascending bytes. This is AdditiveFront with a group of its own for every layer.
+// REQUIRES: the cost of a plan is the sum of its layers' costs; the shape has at least one of
+// losses.pairs.
 std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost,
                                           const PlanShape& shape = {});
 
-// At most `count` plans of `plans`, by ascending bytes, the smallest and the largest among them and
-// the others as evenly spread over bytes as they come. REQUIRES: plans by ascending bytes.
+// At most `count` of `plans`, by ascending bytes: always the smallest and the largest one, and
+// between them those that are spread most evenly over bytes. REQUIRES: plans by ascending bytes.
 std::vector<PrecisionPlan> ThinOverBytes(std::span<const PrecisionPlan> plans,
                                          const CostFunction& cost, size_t count);
 

@@ -66,8 +66,8 @@ double Distance(const std::vector<double>& a, const std::vector<double>& b) {
   return std::sqrt(sum);
 }
 
-// Mean distance between the layers of two groups, per pair (root mean square), so that distances
-// over different numbers of pairs can be compared.
+// The mean distance between the layers of two groups. It is taken per pair (root mean square), so
+// that distances over different numbers of pairs can be compared.
 double AverageLinkage(const SensitivityTable& table, const LayerGroup& a, const LayerGroup& b,
                       const std::vector<PrecisionPair>& pairs) {
   double sum = 0;
@@ -80,7 +80,7 @@ double AverageLinkage(const SensitivityTable& table, const LayerGroup& a, const 
          static_cast<double>(a.layers.size() * b.layers.size());
 }
 
-// In the order of `a`, which is most bits first.
+// The pairs that both have, in the order of `a`, which is most bits first.
 std::vector<PrecisionPair> Common(const std::vector<PrecisionPair>& a,
                                   const std::vector<PrecisionPair>& b) {
   std::vector<PrecisionPair> common;
@@ -132,8 +132,8 @@ std::vector<LayerGroup> DensityGroups(const CandidateSet& candidates, const Sens
 
 struct Merge {
   size_t first = 0, second = 0;
-  // Pairs that only one of the two keeps. Joining over few common pairs is near for the wrong
-  // reason: errors at 8 bits are alike everywhere.
+  // The number of pairs that only one of the two groups keeps. Groups with few common pairs can
+  // look close for the wrong reason: errors at 8 bits are alike in all layers.
   size_t lost_pairs = 0;
   double distance = 0;
   std::vector<PrecisionPair> candidates;

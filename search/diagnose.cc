@@ -11,22 +11,24 @@ namespace kvtune {
 namespace {
 
 // An isolated e_o above which a key format counts as too coarse for a layer. Trained models lose
-// nothing that can be measured at 0.1 and fail at 0.3 and more; what a plan loses only a joint
-// score says.
+// nothing that can be measured at 0.1 and fail at 0.3 and more. This is a rule of thumb; only a
+// joint score says what a plan loses.
 constexpr double kSafeOutputError = 0.25;
 // A layer stands out when its logarithm is this many robust standard deviations above the median
-// (Iglewicz and Hoaglin 1993 for 3.5) and the value itself is at least so many times the median:
-// layers that are nearly alike have next to no spread, and a difference of a few per cent is no
-// cause.
+// (Iglewicz and Hoaglin 1993 for 3.5) and the value itself is at least this many times the median.
+// The second condition is needed because layers that are nearly alike have next to no spread, and a
+// difference of a few per cent explains nothing.
 constexpr double kOutlyingDeviations = 3.5;
 constexpr double kOutlyingFactor = 2;
-// The attention output's error depends on how a layer attends, and differs more between layers.
+// The factor for the attention output's error. It is larger, because this error depends on how a
+// layer attends and so differs more between layers.
 constexpr double kOutlyingOutputFactor = 3;
-// Of a normal distribution: standard deviation over median absolute deviation.
+// The ratio of standard deviation to median absolute deviation in a normal distribution.
 constexpr double kDeviationOfMad = 1.4826;
 constexpr double kSmallest = 1e-12;  // stands for 0 in a logarithm
 
-// The lower one of two middle values: with half of the layers fragile it is still an ordinary one.
+// The median, and of two middle values the lower one: when half of the layers are fragile, that one
+// still belongs to an ordinary layer.
 double LowerMedian(std::vector<double> values) {
   if (values.empty()) return 0;
   const auto middle = values.begin() + static_cast<ptrdiff_t>((values.size() - 1) / 2);
@@ -45,12 +47,14 @@ double OutlierThreshold(const std::vector<double>& values, double factor) {
   return std::exp(median + std::max(std::log(factor), kOutlyingDeviations * spread));
 }
 
-// The number of the worst head, or of the whole layer where a table was measured without heads.
+// The value of the worst head, or that of the whole layer where the table was measured without
+// heads.
 double Worst(const std::vector<double>& heads, double layer) {
   return heads.empty() ? layer : *std::max_element(heads.begin(), heads.end());
 }
 
-// A key format of the table, measured with the best values that the table has for it.
+// A key format of the table, measured together with the most accurate value format that the table
+// pairs it with, so that errors of values disturb least.
 struct KeyFormat {
   KvFormatId id = KvFormatId::kExact;
   double bits = 0;
@@ -78,7 +82,7 @@ KeyMeasurements Measure(const LayerSensitivity& layer, size_t pair) {
           .key_bias_norm = layer.key_bias_norm};
 }
 
-// Quantized key formats, fewest bits first.
+// The quantized key formats of the table, fewest bits first.
 std::vector<KeyFormat> KeyFormats(const SensitivityTable& table) {
   std::map<KvFormatId, size_t> best_pair;
   for (size_t i = 0; i < table.pairs.size(); ++i) {
@@ -107,7 +111,8 @@ double TypicalOutputError(const KeyFormat& format) {
   return LowerMedian(Column(format.layers, &KeyMeasurements::output_error));
 }
 
-// The cheapest format that the typical layer bears, else the one that it bears best.
+// The index of the cheapest format that the typical layer bears; if it bears none, of the one with
+// the smallest error.
 size_t SafeFormat(const std::vector<KeyFormat>& formats) {
   size_t best = 0;
   for (size_t i = 0; i < formats.size(); ++i) {
@@ -117,7 +122,7 @@ size_t SafeFormat(const std::vector<KeyFormat>& formats) {
   return best;
 }
 
-// [layer] -> whether it stands out in `values`.
+// Returns for every layer whether it stands out in `values`.
 std::vector<bool> Outliers(const std::vector<double>& values, double factor) {
   const double threshold = OutlierThreshold(values, factor);
   std::vector<bool> outliers;
@@ -125,11 +130,12 @@ std::vector<bool> Outliers(const std::vector<double>& values, double factor) {
   return outliers;
 }
 
-// What stands out, by layer.
+// What stands out in every layer.
 std::vector<std::vector<FragilityCause>> Causes(std::span<const KeyFormat> from_safe) {
   const std::vector<KeyMeasurements>& at_safe = from_safe.front().layers;
   std::vector<bool> key_error(at_safe.size());
-  // Few bits can leave nothing of any layer's small channels; then a finer format tells them apart.
+  // At few bits every layer may lose its small channels, so that all errors are alike; then a finer
+  // format shows which layers stand out.
   for (const KeyFormat& format : from_safe) {
     const auto here = Outliers(Column(format.layers, &KeyMeasurements::key_error), kOutlyingFactor);
     std::transform(here.begin(), here.end(), key_error.begin(), key_error.begin(),
@@ -142,8 +148,9 @@ std::vector<std::vector<FragilityCause>> Causes(std::span<const KeyFormat> from_
   const auto bias = Outliers(Column(at_safe, &KeyMeasurements::key_bias_norm), kOutlyingFactor);
   std::vector<std::vector<FragilityCause>> causes(at_safe.size());
   for (size_t layer = 0; layer < at_safe.size(); ++layer) {
-    // Large channels or biases alone harm nobody: per-channel scales and floating-point formats
-    // hold them. They explain an error.
+    // Large channels or biases do no harm by themselves, since per-channel scales and
+    // floating-point formats can represent them. They are named only as the explanation of an
+    // error.
     if (!key_error[layer] && !output_error[layer]) continue;
     if (key_error[layer]) causes[layer].push_back(FragilityCause::kKeyError);
     if (output_error[layer]) causes[layer].push_back(FragilityCause::kOutputError);
@@ -177,7 +184,7 @@ Diagnosis Diagnose(const SensitivityTable& table) {
   }
   std::vector<KeyMeasurements> ordinary;
   for (size_t layer = 0; layer < at_safe.size(); ++layer) {
-    // A layer that stands out and yet loses no more than others needs nothing.
+    // A layer that stands out and yet loses no more than the ordinary layers needs no more bits.
     if (causes[layer].empty() || at_safe[layer].output_error <= bearable) {
       ordinary.push_back(at_safe[layer]);
       continue;

@@ -14,7 +14,7 @@
 namespace kvtune {
 namespace {
 
-// A NaN would be neither better nor worse than any score and stay on every front.
+// A NaN would be neither better nor worse than any other score, and so would stay on every front.
 void RequireFiniteScore(const PrecisionPlan& plan, const PlanScore& score) {
   for (const double value : {score.kl_mean, score.kl_p99, score.kl_p999, score.top1_agreement,
                              score.nll, score.delta_nll, LossOverAllPrompts(score)}) {
@@ -72,7 +72,8 @@ void EvaluationCache::ScoreUnknown(std::span<const PrecisionPlan> plans, const S
     const auto entry = entries_.find(plan);
     scores.push_back(entry == entries_.end() ? std::move(made[next++]) : entry->second.score);
   }
-  // Before the scores are known here: when they cannot be kept, they are not used either.
+  // on_scored_ comes before the scores are entered here: if it fails to keep them, they are not
+  // used either.
   if (on_scored_) on_scored_(news, scores);
   for (size_t i = 0; i < news.size(); ++i) {
     entries_.insert_or_assign(news[i], Entry{std::move(scores[i])});

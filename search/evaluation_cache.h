@@ -1,5 +1,5 @@
-// Remembers every score: repeated plans are free, in one run, over an interruption, and when
-// another run scored them before.
+// Remembers every score, so that no plan is scored twice: not within a run, not after an
+// interruption, and not when another run scored it before.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,13 @@
 
 namespace kvtune {
 
-// Scores of plans seen before come from memory; the others go to `inner` as one batch without
-// repetitions. All that are new to this run are handed to `on_scored` in the order of the batch.
+// Scores of plans seen before come from memory; the other plans go to `inner` as one batch without
+// repetitions. All scores that are new to this run are handed to `on_scored` in the order of the
+// batch.
 //
-// A score that was inserted is known but does not count until its plan is asked for. So a resumed
-// search, which asks for the same plans in the same order, counts and decides as it did before, and
-// hands `inner` the same batches that an uninterrupted one would.
+// A score that was inserted is known, but it does not count as an evaluation until its plan is
+// asked for. So a resumed search, which asks for the same plans in the same order, counts and
+// decides as it did before, and hands `inner` the same batches that an uninterrupted one would.
 class EvaluationCache {
  public:
   using OnScored = std::function<void(std::span<const PrecisionPlan>, std::span<const PlanScore>)>;
@@ -29,30 +30,30 @@ class EvaluationCache {
 
   size_t layer_count() const { return inner_.layer_count(); }
   size_t prompt_count() const { return inner_.prompt_count(); }
-  // Every score that it makes is over all prompts. Throws Error also for a score that is not a
-  // finite number.
+  // Scores every plan on all prompts. Besides what `inner` throws, throws Error for a score that is
+  // not a finite number.
   std::vector<PlanScore> Evaluate(std::span<const PrecisionPlan> plans);
   // Plans that others clearly beat may stop early (search/racing.h). Their rivals are the plans of
-  // the batch and all complete ones that were asked for before. A plan that stopped in an earlier
-  // race stays so.
+  // the batch and all plans with complete scores that were asked for before. A plan that stopped in
+  // an earlier race is not raced again and keeps the score it got there.
   std::vector<PlanScore> Race(std::span<const PrecisionPlan> plans, const CostFunction& cost,
                               const RacingOptions& options);
 
-  // Makes a score known that this run made earlier and that is on its record. The first one of a
-  // plan stays.
+  // Makes a score known that this run made earlier and has in its log. If a plan is inserted twice,
+  // its first score stays.
   void Insert(const PrecisionPlan& plan, PlanScore score);
-  // The same of a score that another run made: when it is used it is handed to `on_scored` as if it
-  // had been made now. One that is not complete is passed over.
+  // The same for a score that another run made: when it is first used, it is handed to `on_scored`
+  // as if it had been made now, so that this run's log has it too. An incomplete score is ignored.
   void InsertForeign(const PrecisionPlan& plan, PlanScore score);
 
-  // How many of `plans` were not asked for yet, repetitions not counted.
+  // How many distinct plans among `plans` were not asked for yet.
   int64_t CountNew(std::span<const PrecisionPlan> plans) const;
 
   int64_t distinct_plans() const { return static_cast<int64_t>(order_.size()); }
   int64_t hits() const { return hits_; }
   // Distinct plans in the order in which they were first asked for.
   const std::vector<PrecisionPlan>& plans() const { return order_; }
-  // REQUIRES: the plan was scored or inserted.
+  // The score of a known plan. REQUIRES: the plan was scored or inserted.
   const PlanScore& ScoreOf(const PrecisionPlan& plan) const { return entries_.at(plan).score; }
 
  private:
@@ -63,7 +64,7 @@ class EvaluationCache {
   };
   using Score = std::function<std::vector<PlanScore>(std::span<const PrecisionPlan>)>;
 
-  // Makes every plan known; `score` is asked for those that are not, in one call.
+  // Makes every plan known: `score` is called once, with the plans that are not known yet.
   void ScoreUnknown(std::span<const PrecisionPlan> plans, const Score& score);
   std::vector<PlanScore> Answer(std::span<const PrecisionPlan> plans);
   std::vector<Racer> Rivals(std::span<const PrecisionPlan> batch, const CostFunction& cost) const;

@@ -9,10 +9,10 @@
 namespace kvtune {
 namespace {
 
-// Genes of layers around a level of their own, from most to fewest bits: drawn apart they would
-// give plans of middling size only.
+// Draws a level between most and fewest bits, and then the genes around it. Genes drawn
+// independently of each other would average out and give plans of medium size only.
 Genes DrawGenes(const Genome& genome, Random& random) {
-  constexpr double kSpread = 0.5;  // of the choices
+  constexpr double kSpread = 0.5;  // as a share of the choices
   Genes genes;
   const double level = random.Unit();
   for (const int choices : genome.choices()) {

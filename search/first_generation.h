@@ -1,4 +1,5 @@
-// The plans that NSGA-II starts from: known good ones first, then random ones of every size.
+// The plans of the first generation: first those that are known to be good, then random ones of
+// every size.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,9 @@
 
 namespace kvtune {
 
-// `size` genes: `seeds` projected onto the groups, in their order and as far as there is room,
-// without repetitions; then random plans. Genes repeat only when the space is too small for others.
+// Returns the genes of `size` plans. First come the `seeds`, projected onto the groups, in their
+// order, without repetitions and as far as there is room; random plans fill the rest. Genes repeat
+// only when the space has no others.
 std::vector<Genes> FirstGeneration(const Genome& genome, std::span<const PrecisionPlan> seeds,
                                    size_t size, uint64_t random_seed);
 

@@ -10,7 +10,7 @@ namespace {
 constexpr PlanDistance kFarthest = {std::numeric_limits<double>::infinity(), 0};
 constexpr size_t kSlotsOfSide = 5;  // middle, first, last, first count, last count
 
-// How far the group's layers are from all taking `pair`.
+// How far the group's layers are from a plan in which all of them take `pair`.
 PlanDistance DistanceOfGroup(const LayerGroup& group, PrecisionPair pair, const PrecisionPlan& plan,
                              const PlanShape& shape) {
   PlanDistance distance;
@@ -21,7 +21,8 @@ PlanDistance DistanceOfGroup(const LayerGroup& group, PrecisionPair pair, const 
   return distance;
 }
 
-// Those of `formats` that a candidate of any group has, all rotated or none, as the first one is.
+// Those of `formats` that a candidate of any group has. Either all of them are rotated or none,
+// like the first one, because rotation is a switch for a whole side.
 std::vector<KvFormatId> OfferedFormats(const std::vector<KvFormatId>& formats,
                                        const std::vector<LayerGroup>& groups, KvSide side) {
   std::vector<KvFormatId> offered;
@@ -81,10 +82,10 @@ Genome::Genome(const LayerGroups& groups, PlanShape shape)
   }
 }
 
-// All layers take the same, so that what one group keeps is offered to all.
+// All layers take the same pair, so a pair that one group keeps has to be offered to all of them.
 void Genome::CollectPairs() {
   for (const PrecisionPair pair : shape_.pairs) {
-    if (pair.is_exact()) continue;  // the reference
+    if (pair.is_exact()) continue;  // the exact plan is the reference and is not searched
     const bool kept = std::ranges::any_of(groups_, [&](const LayerGroup& group) {
       return std::ranges::count(group.candidates, pair) > 0;
     });

@@ -10,7 +10,8 @@
 namespace kvtune {
 namespace {
 
-// The surrogate's front and the plans one gene beside it, without what is scored.
+// The plans on the surrogate's front and those that differ from one of them in a single gene,
+// without the plans that are scored already.
 std::vector<Proposal> Candidates(const Genome& genome, const LayerLosses& losses,
                                  const CostFunction& cost, const ScoredSpace& scored) {
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> known(scored.plans.begin(),
@@ -39,7 +40,8 @@ std::vector<Proposal> Candidates(const Genome& genome, const LayerLosses& losses
 
 double ExpectedGain(std::span<const Objectives> front, const Objectives& predicted,
                     const Objectives& reference) {
-  constexpr double kDeviation = 0.06;  // decades: of a fit near the front (docs/benchmarks.md)
+  // In decades: the error of a fit near the front (docs/benchmarks.md).
+  constexpr double kDeviation = 0.06;
   const auto gain = [&](double shift) {
     return HypervolumeGain(front, {predicted.loss + shift, predicted.bytes}, reference);
   };

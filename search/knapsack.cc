@@ -8,13 +8,14 @@
 namespace kvtune {
 namespace {
 
-// Whole numbers, so that sums in another order are equal.
+// Bytes as whole numbers of steps, so that sums are equal in whatever order they are added.
 int64_t StepsOf(double bytes) {
   constexpr double kStepsPerByte = 1024;
   return std::llround(bytes * kStepsPerByte);
 }
 
-// A choice for the items so far: one more appended to an entry of the item before.
+// A selection for the items so far: it extends entry `previous` of the front of the items before by
+// `choice`.
 struct Partial {
   int64_t steps = 0;
   double loss = 0;
@@ -22,8 +23,8 @@ struct Partial {
   size_t choice = 0;
 };
 
-// Ascending sizes, descending losses. Ties go to the first choice and entry, so that the result
-// does not depend on the sort.
+// Returns the undominated partial selections by ascending size and so by descending loss. Ties go
+// to the first choice and entry, so that the result does not depend on the sorting algorithm.
 std::vector<Partial> Undominated(std::vector<Partial> partials) {
   std::sort(partials.begin(), partials.end(), [](const Partial& a, const Partial& b) {
     return std::tie(a.steps, a.loss, a.choice, a.previous) <
@@ -49,7 +50,8 @@ std::vector<Partial> Undominated(std::vector<Partial> partials) {
 }  // namespace
 
 std::vector<std::vector<size_t>> KnapsackFront(std::span<const std::vector<KnapsackChoice>> items) {
-  std::vector<std::vector<Partial>> fronts = {std::vector<Partial>(1)};  // [0]: no item
+  // [0] is the front of no items
+  std::vector<std::vector<Partial>> fronts = {std::vector<Partial>(1)};
   for (const std::vector<KnapsackChoice>& choices : items) {
     const std::vector<Partial>& shorter = fronts.back();
     std::vector<Partial> longer;

@@ -1,4 +1,5 @@
-// The exact front of a multiple-choice knapsack: one choice an item, sizes and losses add up.
+// The exact front of a multiple-choice knapsack: one choice is made for each item, and the sizes
+// and losses of the choices add up.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +13,15 @@ struct KnapsackChoice {
   double loss = 0;
 };
 
-// For every undominated selection, by ascending bytes, the index of the choice of every item.
+// Returns every undominated selection, by ascending bytes. A selection holds, for every item, the
+// index of its choice.
 //
 // Partial selections of the first items are extended by one item at a time, and dominated ones are
-// dropped, which is safe because both sums grow alike for every extension. With S distinct sizes
-// (481 for 80 equal layers of 8, 4 and 2 bits), L items and P choices: O(L P S log(P S)) time and
-// O(L S) memory. Partial fronts of over 16384 members are thinned to the best in each 16384th of
-// their range, which is then the resolution. REQUIRES: every item has a choice.
+// dropped. That is safe because an extension adds the same bytes and the same loss to every partial
+// selection, so a dominated one stays dominated. With S distinct sizes (481 for 80 equal layers of
+// 8, 4 and 2 bits), L items and P choices: O(L P S log(P S)) time and O(L S) memory. Partial fronts
+// of over 16384 members are thinned to the best member in each 16384th of their range of bytes, and
+// the result is exact to that resolution only. REQUIRES: every item has a choice.
 std::vector<std::vector<size_t>> KnapsackFront(std::span<const std::vector<KnapsackChoice>> items);
 
 }  // namespace kvtune

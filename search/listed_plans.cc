@@ -10,8 +10,8 @@
 namespace kvtune {
 namespace {
 
-// In pieces of a generation's size, so that it can be watched, stopped and resumed like one. False
-// when it was stopped.
+// Scores the plans in batches of a generation's size, so that the work can be watched, stopped and
+// resumed like generations. Returns false when it was stopped.
 bool ScoreInBatches(ScoreBook& book, std::span<const PrecisionPlan> plans, std::string_view what) {
   int generation = 0;
   for (size_t begin = 0; begin < plans.size(); begin += book.population()) {

@@ -12,7 +12,7 @@
 namespace kvtune {
 namespace {
 
-// Passes through pagmo2's evolve, which has no other way to be left early.
+// An exception that is thrown through pagmo2's evolve, which cannot be left early in any other way.
 struct ScorerStopped {};
 
 class PlanProblem {
@@ -44,7 +44,8 @@ class PlanProblem {
 };
 
 pagmo::algorithm MakeAlgorithm(size_t population, uint64_t seed) {
-  // pagmo2's defaults but for the number of generations and what a small population allows.
+  // All arguments are pagmo2's defaults, except the number of generations and the number of
+  // neighbours, which a small population limits.
   constexpr size_t kNeighbours = 20;
   return pagmo::algorithm(pagmo::moead(1, "grid", "tchebycheff",
                                        std::min(kNeighbours, population - 1), 1.0, 0.5, 20.0, 0.9,

@@ -1,8 +1,8 @@
-// MOEA/D-DE (Li and Zhang 2009): pagmo2's, one generation at a time.
+// MOEA/D-DE (Li and Zhang 2009) in pagmo2's implementation, run one generation at a time.
 //
 // pagmo2's version is for real numbers: a gene of n choices is a number in [0, n], rounded down. It
-// asks for one plan at a time, so it forgoes what scoring a population together saves; it is here
-// to be compared with.
+// asks for the score of one plan at a time, so it cannot save what scoring a population together
+// saves. It is here for comparison.
 #pragma once
 
 #include <cstdint>
@@ -18,17 +18,19 @@ namespace kvtune {
 
 class Moead {
  public:
-  // Objectives of one plan, each from about 0 to 1, smaller is better. False: stop.
+  // Writes the objectives of one plan, each scaled to about 0 to 1, smaller is better. Returns
+  // false to stop the generation.
   using ScoreOne = std::function<bool(const Genes&, Objectives&)>;
 
-  // REQUIRES: at least 8 plans in the first generation, as many objectives.
+  // REQUIRES: the first generation has at least 8 plans, and there are as many objectives.
   Moead(const std::vector<int>& choices, std::span<const Genes> first_generation,
         std::span<const Objectives> objectives, ScoreOne score, uint64_t seed);
   ~Moead();
   Moead(const Moead&) = delete;
   Moead& operator=(const Moead&) = delete;
 
-  // False when the scorer stopped; the population is then as it was.
+  // Runs one generation. Returns false when the scorer stopped it; the population is then as it was
+  // before.
   bool Evolve();
 
  private:

@@ -7,7 +7,8 @@
 namespace kvtune {
 namespace {
 
-// Weights of a decomposition want objectives of one scale: from the best uniform plan to the worst.
+// Scales both objectives to the range from the best uniform plan to the worst. A decomposition
+// weights objectives against each other, so they have to be of one scale.
 class UniformScale {
  public:
   explicit UniformScale(const ScoreBook& book) : best_(book.worst()), worst_(book.worst()) {

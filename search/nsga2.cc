@@ -14,10 +14,11 @@
 namespace kvtune {
 namespace {
 
-// Passes through pagmo2's evolve, which has no other way to be left early.
+// An exception that is thrown through pagmo2's evolve, which cannot be left early in any other way.
 struct ScorerStopped {};
 
-// pagmo2's view of the search: it copies problems freely, so this holds shared state only.
+// The search as a problem of pagmo2. pagmo2 copies problems freely, so this holds shared state
+// only.
 class PlanProblem {
  public:
   PlanProblem() = default;  // pagmo2 requires it
@@ -28,7 +29,8 @@ class PlanProblem {
     return batch_fitness(genes);
   }
 
-  // All individuals one after the other in one vector, and so their objectives.
+  // All individuals stand one after the other in one vector, and so do the objectives that are
+  // returned.
   pagmo::vector_double batch_fitness(const pagmo::vector_double& individuals) const {
     std::vector<Genes> generation;
     for (size_t begin = 0; begin < individuals.size(); begin += choices_.size()) {
@@ -55,7 +57,7 @@ class PlanProblem {
   }
   pagmo::vector_double::size_type get_nobj() const { return 2; }
   pagmo::vector_double::size_type get_nix() const { return choices_.size(); }
-  // The scorer runs a model and is asked by one thread only.
+  // The scorer runs a model, so only one thread may call it.
   pagmo::thread_safety get_thread_safety() const { return pagmo::thread_safety::none; }
 
  private:
@@ -64,7 +66,8 @@ class PlanProblem {
 };
 
 pagmo::algorithm MakeAlgorithm(const Nsga2Options& options) {
-  // Distribution indices as in pagmo2's defaults; they shape real-valued genes only.
+  // The distribution indices are pagmo2's defaults. They affect real-valued genes only, and ours
+  // are integers.
   constexpr double kCrossoverIndex = 10, kMutationIndex = 50;
   pagmo::nsga2 nsga2(1, options.crossover_probability, kCrossoverIndex,
                      options.mutation_probability, kMutationIndex,

@@ -1,8 +1,9 @@
-// NSGA-II (Deb et al. 2002) over integer genes: pagmo2's, one generation at a time.
+// NSGA-II (Deb et al. 2002) over integer genes, in pagmo2's implementation, run one generation at a
+// time.
 //
-// The one concept here is the loop around a population; what genes mean and what a plan costs is
-// the caller's. Rejected: our own implementation, since pagmo2's is tested and its operators are
-// the paper's.
+// This file knows only the loop around a population; what genes mean and what a plan costs is the
+// caller's business. An implementation of our own was rejected, because pagmo2's is tested and its
+// operators are those of the paper.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +29,14 @@ struct Nsga2Options {
 // needs at least 8 and a multiple of 4.
 int RoundUpPopulation(int wanted);
 
-// Objectives of a whole generation, in order, smaller is better. Fewer than asked for: stop.
+// Returns the objectives of a whole generation, in order, smaller is better. Returning fewer than
+// asked for stops the generation.
 using ScoreGeneration = std::function<std::vector<Objectives>(std::span<const Genes>)>;
 
 class Nsga2 {
  public:
   // REQUIRES: every gene has at least 2 choices; first_generation has a size that RoundUpPopulation
-  // returns, and as many objectives.
+  // returns, and there are as many objectives.
   Nsga2(const std::vector<int>& choices, std::span<const Genes> first_generation,
         std::span<const Objectives> objectives, ScoreGeneration score, const Nsga2Options& options);
   ~Nsga2();
@@ -42,7 +44,7 @@ class Nsga2 {
   Nsga2& operator=(const Nsga2&) = delete;
 
   // Breeds a generation, has it scored by one call, and keeps the best of parents and children.
-  // False when the scorer stopped; the population is then as it was.
+  // Returns false when the scorer stopped; the population is then as it was before.
   bool Evolve();
 
  private:

@@ -11,12 +11,12 @@
 namespace kvtune {
 namespace {
 
-// What becomes of a generation of children.
+// Which children of a generation are scored, and what is known or expected of all of them.
 struct Screening {
-  std::vector<Objectives> objectives;  // of every child, expected ones until it is scored
+  std::vector<Objectives> objectives;  // of every child; expected ones until it is scored
   std::vector<PrecisionPlan> plans;    // of the children to be scored
-  std::vector<size_t> places;          // of those among the children
-  // Plans that are scored or about to be, with what is known or expected of them.
+  std::vector<size_t> places;          // the indices of those among the children
+  // The plans that are scored or about to be, with their known or expected objectives.
   std::vector<PrecisionPlan> known;
   std::vector<Objectives> of_known;
 };
@@ -26,7 +26,7 @@ struct Screening {
 Screening Screen(const ScoreBook& book, const Genome& genome, const LayerLosses& fitted,
                  std::span<const Genes> children) {
   constexpr size_t kUnscreened = 4;
-  constexpr double kMargin = 0.15;  // decades: about the error of a fit that goes well
+  constexpr double kMargin = 0.15;  // decades, about the error of a good fit
   const std::vector<Objectives> scored = book.ObjectivesOfAll();
   Screening screening{
       .objectives = {}, .plans = {}, .places = {}, .known = book.plans(), .of_known = scored};
@@ -49,8 +49,8 @@ Screening Screen(const ScoreBook& book, const Genome& genome, const LayerLosses&
   return screening;
 }
 
-// Of screened children the algorithm is told what is expected; up to as many of the surrogate's
-// proposals are scored in their place.
+// Scores the children that pass the screening. For the others NSGA-II is told the expected
+// objectives, and up to as many of the surrogate's proposals are scored in their place.
 std::vector<Objectives> ScoreChildren(ScoreBook& book, const Genome& genome,
                                       std::span<const Genes> children) {
   if (!book.has_surrogate()) return ScoreGenes(book, genome, children);
@@ -72,9 +72,10 @@ std::vector<Objectives> ScoreChildren(ScoreBook& book, const Genome& genome,
   return std::move(screening.objectives);
 }
 
-// Rounds of proposals, which count as generations; false when the search is to end. The surrogate
-// is refitted after every round, so that it is right where the front is. At most half of the
-// generations: it is NSGA-II that finds what an additive model cannot see.
+// Scores rounds of the surrogate's proposals, which count as generations. Returns false when the
+// search is to end. The surrogate is refitted after every round, so that it becomes accurate near
+// the front. At most half of the generations are spent so, because only NSGA-II can find what an
+// additive model cannot see.
 bool ScoreProposals(ScoreBook& book, const Genome& genome, int& generation) {
   if (!book.has_surrogate()) return true;
   const SearchProblem& problem = book.problem();

@@ -12,7 +12,8 @@ bool Dominates(const Objectives& a, const Objectives& b) {
 }
 
 std::vector<size_t> NonDominated(std::span<const Objectives> points) {
-  // Equal points do not dominate each other, so pagmo2 would keep them all: only the first goes in.
+  // Equal points do not dominate each other, so pagmo2 would keep them all. Therefore only the
+  // first of them is passed on.
   std::vector<size_t> distinct(points.size());
   for (size_t i = 0; i < distinct.size(); ++i) distinct[i] = i;
   const auto order = [&](size_t i) { return std::tuple(points[i].bytes, points[i].loss); };
@@ -26,14 +27,14 @@ std::vector<size_t> NonDominated(std::span<const Objectives> points) {
   std::vector<pagmo::vector_double> values;
   for (const size_t i : distinct) values.push_back({points[i].loss, points[i].bytes});
   std::vector<pagmo::pop_size_t> front = pagmo::non_dominated_front_2d(values);
-  std::sort(front.begin(), front.end());  // back to ascending bytes
+  std::sort(front.begin(), front.end());  // brings the points back to ascending bytes
   std::vector<size_t> indices;
   for (const pagmo::pop_size_t i : front) indices.push_back(distinct[i]);
   return indices;
 }
 
 double Hypervolume(std::span<const Objectives> points, const Objectives& reference) {
-  // pagmo2 refuses points beyond the reference point, and those on its edges have no area.
+  // pagmo2 refuses points beyond the reference point, and points level with it add no area.
   std::vector<pagmo::vector_double> inside;
   for (const Objectives& point : points) {
     if (point.loss < reference.loss && point.bytes < reference.bytes) {
@@ -44,12 +45,12 @@ double Hypervolume(std::span<const Objectives> points, const Objectives& referen
   return pagmo::hypervolume(inside).compute({reference.loss, reference.bytes});
 }
 
-// By hand, since a difference of two hypervolumes takes a sort each and thousands of points are
-// compared.
+// Computed directly, because the difference of two hypervolumes would take two sorts, and thousands
+// of points are compared.
 double HypervolumeGain(std::span<const Objectives> front, const Objectives& point,
                        const Objectives& reference) {
   double gain = 0;
-  double least = reference.loss;  // of what has at most `from` bytes
+  double least = reference.loss;  // the smallest loss of the members with at most `from` bytes
   double from = point.bytes;
   const auto add_until = [&](double bytes) {
     const double to = std::min(bytes, reference.bytes);

@@ -1,4 +1,4 @@
-// Non-dominated plans under two objectives to be minimized.
+// Finds plans that are not dominated under two objectives, both to be minimized.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +12,15 @@ struct Objectives {
   double bytes = 0;
 };
 
-// a is nowhere worse and somewhere better.
+// Whether a is worse than b in neither objective and better in at least one.
 bool Dominates(const Objectives& a, const Objectives& b);
 
-// Indices of the points that no other one dominates, by ascending bytes, then loss. Of equal points
-// only the first is kept.
+// Indices of the points that no other one dominates, by ascending bytes, then loss. Among equal
+// points only the first is kept.
 std::vector<size_t> NonDominated(std::span<const Objectives> points);
 
-// Area between the front of `points` and the reference point; points beyond it count nothing.
+// The area between the front of `points` and the reference point. Points beyond the reference point
+// add nothing.
 double Hypervolume(std::span<const Objectives> points, const Objectives& reference);
 
 // What `point` would add to the hypervolume of `front`. REQUIRES: front is non-dominated, by

@@ -94,7 +94,7 @@ class Picker {
            !(constraints_.max_bytes && plan.cost.bytes_per_token > *constraints_.max_bytes);
   }
 
-  // Smaller is better.
+  // What plans are ordered by; the smallest is picked.
   std::pair<double, double> Preference(const ScoredPlan& plan) const {
     if (limits_loss()) return {plan.cost.bytes_per_token, Loss(plan)};
     return {Loss(plan), plan.cost.bytes_per_token};
@@ -104,7 +104,8 @@ class Picker {
     return scores_ == ScoreSet::kHeldOut ? "held-out loss" : "calibration loss";
   }
 
-  // "a held-out loss of at most 0.01 nats per token and at most 5 effective bits".
+  // The constraints in words: "a held-out loss of at most 0.01 nats per token and at most 5
+  // effective bits".
   std::string Wanted() const {
     std::vector<std::string> wanted;
     if (limits_loss()) {
@@ -120,7 +121,8 @@ class Picker {
     return fmt::format("{}", fmt::join(wanted, " and "));
   }
 
-  // The nearest is the smallest loss among the plans that fit, or the smallest plan when none does.
+  // The nearest miss is the plan with the smallest loss among those that fit in bits and bytes, or
+  // the smallest plan when none fits.
   [[noreturn]] void FailWithNearestMiss() const {
     if (front_.plans.empty()) throw Error("picking a plan: found an empty front, expected plans");
     const auto order = [this](const ScoredPlan& plan) {

@@ -1,5 +1,6 @@
-// What proposing plans shares, over groups (search/grouped_proposals.h) and without them
-// (search/refinement.h): what is scored, what a plan is expected to be, and whose turn it is.
+// What the two ways to propose plans share, over groups (search/grouped_proposals.h) and without
+// them (search/refinement.h): the plans that are scored, the objectives that a plan is expected to
+// have, and the choice of the best proposal.
 #pragma once
 
 #include <cstddef>
@@ -16,15 +17,17 @@
 
 namespace kvtune {
 
-// Every plan scored so far, and the shape of those that may be. Losses are decades (LogLoss).
+// Every plan scored so far, and the shape of the plans that may be scored. Losses are in decades
+// (LogLoss).
 struct ScoredSpace {
   std::span<const PrecisionPlan> plans;
-  std::span<const Objectives> objectives;  // of each plan
-  Objectives reference;                    // as in Hypervolume
+  std::span<const Objectives> objectives;  // the objectives of each plan
+  Objectives reference;                    // the reference point of Hypervolume
   const PlanShape& shape;
 };
 
-// More sizes of the surrogate's front than a batch could tell apart only take time.
+// How many plans of the surrogate's front are considered. More would only take time, since a batch
+// is too small to make use of the finer steps in size.
 inline constexpr size_t kProposedSizes = 256;
 
 // A plan that may be scored next.
@@ -33,15 +36,15 @@ struct Proposal {
   Objectives predicted;
 };
 
-// What the surrogate says of a plan. REQUIRES: as PredictLoss.
+// The objectives that the surrogate predicts for a plan. REQUIRES: what PredictLoss requires.
 Objectives PredictObjectives(const LayerLosses& losses, const CostFunction& cost,
                              const PrecisionPlan& plan);
 
 // The points that no other one dominates, by ascending bytes.
 std::vector<Objectives> FrontOf(std::span<const Objectives> points);
 
-// Removes and returns the proposal of the largest value by its predicted objectives, the first one
-// of equals; nullopt when none is above `least`.
+// Removes and returns the proposal whose predicted objectives have the largest value, the first one
+// among equals. Returns nullopt when no value is above `least`.
 std::optional<Proposal> TakeBest(std::vector<Proposal>& proposals, double least,
                                  const std::function<double(const Objectives&)>& value_of);
 

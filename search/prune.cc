@@ -22,7 +22,7 @@ double NominalBits(PrecisionPair pair) {
 }
 
 void CheckOptions(const PruneOptions& options) {
-  // Written so that a NaN fails too.
+  // The condition is written so that a NaN fails it too.
   if (!(options.epsilon >= 0 && options.epsilon < 1)) {
     throw Error(
         fmt::format("pruning: found the epsilon {}, expected 0 <= epsilon < 1", options.epsilon),
@@ -59,9 +59,9 @@ bool MakesNeedless(const Measured& other, const Measured& pair, double epsilon) 
          (other.bits < pair.bits || other.error < pair.error);
 }
 
-// The best of the pairs that make `pair` needless. With the smallest error and then the fewest bits
-// it is itself on the front: whatever made it needless would make `pair` needless too, and be
-// better.
+// The best of the pairs that make `pair` needless: the one with the smallest error, then the fewest
+// bits. It is on the front itself, because a pair that made it needless would make `pair` needless
+// too, and would be better.
 std::optional<PrecisionPair> DominatorOf(const Measured& pair, const std::vector<Measured>& all,
                                          double epsilon) {
   const Measured* best = nullptr;
@@ -98,7 +98,8 @@ LayerCandidates PruneLayer(size_t index, const std::vector<Measured>& measured,
   for (size_t i = 0; i < missing; ++i) kept.push_back(dropped[i].measured);
   dropped.erase(dropped.begin(), dropped.begin() + static_cast<ptrdiff_t>(missing));
 
-  // Equal bits fall back to the error, so that the order is the same for every order of the table.
+  // Pairs of equal bits are ordered by their error, so that the result does not depend on the order
+  // of the table.
   std::stable_sort(kept.begin(), kept.end(), [](const Measured& a, const Measured& b) {
     return std::tuple(-a.bits, a.error) < std::tuple(-b.bits, b.error);
   });

@@ -1,4 +1,4 @@
-// The prune stage: per layer, keep the precision pairs on the front of (bits, error).
+// The prune stage: for every layer, keep only the precision pairs on the front of (bits, error).
 #pragma once
 
 #include "lib/base/words.h"
@@ -12,21 +12,25 @@ inline constexpr Word<BitCount> kBitCountWords[] = {{"effective", BitCount::kEff
                                                     {"nominal", BitCount::kNominal}};
 
 struct PruneOptions {
-  // Which error decides. kIsolatedKl needs `calibrate --sensitivity kl`.
+  // The error by which pairs are compared. kIsolatedKl needs a table made by `calibrate
+  // --sensitivity kl`.
   ScreeningError metric = ScreeningError::kAttentionOutput;
-  // kNominal gives the paper's table 4, kEffective what the target stores.
+  // The bits by which pairs are compared: kNominal reproduces table 4 of the KVTuner paper,
+  // kEffective counts what the target really stores.
   BitCount bits = BitCount::kEffective;
   // A pair is dropped only when another one of at most its bits has at most (1 - epsilon) times its
-  // error. 0: any pair that is nowhere worse and somewhere better. In [0, 1); raise to keep pairs
-  // whose errors are too close to trust their order.
+  // error. At 0, any pair that is worse in neither bits nor error and better in one of them is
+  // enough. In [0, 1). Raise it to keep pairs whose errors are so close that their order cannot be
+  // trusted.
   double epsilon = 0;
-  // Keep at least this many pairs a layer: dropped pairs come back, smallest error first. Raise
-  // when a layer is left with a single choice and the search should still see it.
+  // Every layer keeps at least this many pairs: if fewer are left, dropped pairs come back,
+  // smallest error first. Raise it when a layer is left with a single choice and the search should
+  // still be able to vary it.
   int min_pairs = 1;
 };
 
-// KVTuner, section 5.1. The cheapest pair and the pair of the smallest error always stay.
-// Throws Error when the table lacks the metric, and for options out of range (kUsage).
+// Prunes as in KVTuner, section 5.1. The cheapest pair and the pair of the smallest error always
+// stay. Throws Error when the table lacks the metric, and for options out of range (kUsage).
 CandidateSet Prune(const SensitivityTable& table, const PruneOptions& options);
 
 }  // namespace kvtune

@@ -28,16 +28,17 @@ double Sum(std::span<const double> values, size_t count) {
 
 struct Entrant {
   double bytes = 0;
-  std::vector<double> losses;        // by prompt, as far as scored
-  std::vector<PromptScore> prompts;  // of the plans of the race
-  std::optional<PlanScore> score;    // once it is complete
-  // Of a stopped plan: whom it lost to, after how many prompts.
+  std::vector<double> losses;        // of the prompts scored so far
+  std::vector<PromptScore> prompts;  // only of the plans of the race
+  std::optional<PlanScore> score;    // set once the entrant is done
+  // For a plan that stopped: the index of the entrant that it lost to, and after how many prompts.
   size_t rival = 0;
   size_t stopped_at = 0;
 };
 
-// The entrant of at most its bytes with the smallest loss so far, when that is smaller; itself
-// otherwise. Plans that stopped earlier have a rival that is better still.
+// Among the entrants of at most the bytes of entrant i, the one with the smallest loss so far; i
+// itself when none has a smaller loss than it. Plans that stopped earlier need not be considered,
+// because the rival that stopped them is better still.
 size_t BestRival(const std::vector<Entrant>& entrants, size_t i, size_t prompts) {
   size_t best = i;
   double least = Sum(entrants[i].losses, prompts);
@@ -80,9 +81,9 @@ bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, s
   return std::log(plan_mean / rival_mean) > t * std::sqrt(unseen * squares / (n * (n - 1)));
 }
 
-// Most of a batch is not on the front, and a few prompts show it: the model runs on the others only
-// for plans that may still matter. Rivals of earlier batches take part, so that what is hopeless
-// against the front so far stops in its first round.
+// Most plans of a batch are not on the front, and a few prompts show it, so the model runs on the
+// other prompts only for plans that may still be on it. Rivals of earlier batches take part, so
+// that a plan without a chance against the front so far stops in its first round.
 std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
                             std::span<const double> bytes, std::span<const Racer> rivals,
                             const RacingOptions& options) {
@@ -98,7 +99,7 @@ std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionP
 
   std::vector<size_t> running(plans.size());
   for (size_t i = 0; i < running.size(); ++i) running[i] = i;
-  std::vector<size_t> stopped;  // in the order of stopping
+  std::vector<size_t> stopped;  // in the order in which they stopped
   size_t begin = 0;
   for (const size_t end : RacingRounds(prompt_count)) {
     std::vector<PrecisionPlan> scored;
@@ -131,7 +132,8 @@ std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionP
   }
 
   for (const size_t i : running) entrants[i].score = Summarize(std::move(entrants[i].prompts));
-  // Whoever beat a plan ran on for longer than it did: the last that stopped come first.
+  // A plan's expected loss needs its rival's, and a rival runs for longer than the plan it beat. So
+  // the plans that stopped last are computed first.
   for (size_t k = stopped.size(); k-- > 0;) {
     Entrant& loser = entrants[stopped[k]];
     const Entrant& rival = entrants[loser.rival];

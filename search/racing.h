@@ -23,27 +23,28 @@
 namespace kvtune {
 
 struct RacingOptions {
-  double confidence = 0.999;  // of one comparison, in (0.5, 1)
+  double confidence = 0.999;  // confidence of one comparison, in (0.5, 1)
 };
 
-// The prompts after which plans may stop, ascending, the last one is all of them.
+// The numbers of prompts after which plans may stop, ascending; the last one is all prompts.
 std::vector<size_t> RacingRounds(size_t prompt_count);
 
-// Whether losses `plan` are larger than `rival` in sum over `prompt_count` prompts, judged by the
-// first ones. REQUIRES: equal sizes of at most prompt_count.
+// Whether the losses `plan` add up to more than the losses `rival` over all `prompt_count` prompts,
+// judged by the prompts scored so far. REQUIRES: plan and rival have equal sizes of at most
+// prompt_count.
 bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, size_t prompt_count,
                   const RacingOptions& options);
 
-// A plan in a race, or one that was scored on all prompts before.
+// A plan in a race, or a rival that was scored on all prompts before.
 struct Racer {
   double bytes = 0;                  // per token
-  const PlanScore* score = nullptr;  // complete; null for the plans of the race
+  const PlanScore* score = nullptr;  // a rival's complete score; null for the plans of the race
 };
 
-// Scores plans of `bytes` each; those that stop have an expected_loss: the rival's loss on all
-// prompts times R. A plan that a rival dominates by its expected_loss is never the best of its
-// size, so what is left complete holds the front. REQUIRES: as many bytes as plans; rivals have
-// per_prompt.
+// Scores the plans, plans[i] having bytes[i] bytes per token. A plan that stops gets an
+// expected_loss instead of a complete score: its rival's loss on all prompts times R. By that loss
+// the rival dominates it, so it is not the best plan of its size, and the plans with complete
+// scores hold the whole front. REQUIRES: as many bytes as plans; rivals have per_prompt.
 std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
                             std::span<const double> bytes, std::span<const Racer> rivals,
                             const RacingOptions& options);

@@ -12,7 +12,7 @@ void SearchByRandomPlans(ScoreBook& book, const Genome& genome) {
   int generation = 0;
   do {
     ++generation;
-    // As a first generation without seeds; drawn anew every time.
+    // Plans are drawn as for a first generation without seeds, anew every time.
     std::vector<Genes> fresh;
     for (const Genes& genes : FirstGeneration(genome, {}, book.population(), seed++)) {
       if (drawn.insert(genome.Decode(genes)).second) fresh.push_back(genes);

@@ -15,7 +15,7 @@
 namespace kvtune {
 namespace {
 
-// Another pair in one layer, with what it changes by the surrogate.
+// Another pair in one layer, with what it changes according to the surrogate.
 struct Move {
   size_t layer = 0;
   PrecisionPair pair;
@@ -48,7 +48,7 @@ class Proposer {
       if (!best) break;
       surrogate_turn = !surrogate_turn;
       front_.push_back(best->predicted);
-      // The same plan may come from both.
+      // The surrogate's front and the moves may both propose the same plan.
       if (known_.insert(best->plan).second) proposals.push_back(std::move(best->plan));
     }
     return proposals;
@@ -66,9 +66,10 @@ class Proposer {
   const CostFunction& cost_;
   const ScoredSpace& scored_;
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> known_;
-  std::vector<std::vector<double>> bytes_;  // [layers][pairs], what a pair adds to a plan's size
-  std::vector<size_t> parents_;             // scored plans on the front, without the exact one
-  std::vector<Objectives> front_;           // scored, then also proposed
+  // [layers][pairs], what a pair adds to the exact plan's size
+  std::vector<std::vector<double>> bytes_;
+  std::vector<size_t> parents_;    // scored plans on the front, without the exact one
+  std::vector<Objectives> front_;  // of the scored plans, then also of the proposed ones
 };
 
 void Proposer::AddLayerBytes() {
@@ -113,7 +114,8 @@ std::vector<Move> Proposer::MovesOf(const PrecisionPlan& plan, size_t layer) con
   return moves;
 }
 
-// The nearest size above at which the layer loses less, with the pair that loses least there.
+// The smallest increase in size at which the layer loses less, with the pair that loses least at
+// it.
 std::optional<Move> StepUp(const std::vector<Move>& moves) {
   std::optional<Move> best;
   for (const Move& move : moves) {
@@ -123,7 +125,7 @@ std::optional<Move> StepUp(const std::vector<Move>& moves) {
   return best;
 }
 
-// The nearest size below, with the pair that loses least there.
+// The smallest decrease in size, with the pair that loses least at it.
 std::optional<Move> StepDown(const std::vector<Move>& moves) {
   std::optional<Move> best;
   for (const Move& move : moves) {
@@ -135,7 +137,8 @@ std::optional<Move> StepDown(const std::vector<Move>& moves) {
   return best;
 }
 
-// Of plans of one size only the most promising stays: they would take each other's gain.
+// Among moved plans of one size only the most promising stays, because once one of them is scored,
+// the others have nothing left to gain.
 std::vector<Proposal> Proposer::MoveProposals() const {
   constexpr double kSizesPerByte = 1024;
   std::map<int64_t, Proposal> best_by_size;
@@ -149,7 +152,8 @@ std::vector<Proposal> Proposer::MoveProposals() const {
         loss += move->loss;
         predicted.bytes += move->bytes;
       }
-      // Sums of differences can round to nothing where all that is left is tiny.
+      // The loss is a sum of differences, which can round to zero or below when what is left is
+      // tiny; hence the lower bound.
       predicted.loss += std::log10(std::max(loss, 1e-6 * surrogate) / surrogate);
       const int64_t size = std::llround(predicted.bytes * kSizesPerByte);
       const auto best = best_by_size.find(size);

@@ -13,7 +13,7 @@
 namespace kvtune {
 namespace {
 
-// Of distinct plans.
+// The limit of distinct plans for the whole search.
 int64_t WholeLimit(const SearchOptions& options) {
   return options.max_evaluations > 0 ? options.max_evaluations
                                      : std::numeric_limits<int64_t>::max();
@@ -45,7 +45,7 @@ void ScoreBook::ScoreUniformPlans() {
                     options_.max_evaluations, needed),
         ExitCode::kUsage);
   }
-  // Never raced: they are what every front is compared with.
+  // These plans are never raced, because every front is compared with them.
   scores_.Evaluate(first_batch);
   worst_ = {ObjectivesOf(uniform_plans_.front()).loss, problem_.cost(exact).bytes_per_token};
   for (const PrecisionPlan& plan : uniform_plans_) {
@@ -99,8 +99,9 @@ std::vector<ScoredPlan> ScoreBook::Front() const {
   for (const PrecisionPlan& plan : plans()) {
     objectives.push_back({LossOfAllPrompts(plan), problem_.cost(plan).bytes_per_token});
   }
-  // The exact plan competes, so that no plan as large as it stays, but is not itself a member. A
-  // plan that racing stopped is dominated by the rival that its expected loss comes from.
+  // The exact plan competes, so that plans as large as it drop out, but it is not a member itself.
+  // Plans that racing stopped can be left out, since the rival that their expected loss comes from
+  // dominates them.
   std::vector<size_t> members = NonDominated(objectives);
   std::erase_if(members, [&](size_t i) {
     return plans()[i].is_exact() || !scores_.ScoreOf(plans()[i]).complete();
@@ -163,7 +164,8 @@ bool ScoreBook::Stopped(std::string_view after) {
   return out_of_time_;
 }
 
-// Predicted losses may lie under what rounding allows; they are bounded like scores.
+// Predicted losses may be smaller than rounding lets any score be. PredictObjectives bounds them as
+// scores are bounded, so that both hypervolumes can be compared.
 std::optional<double> ScoreBook::SurrogateHypervolume() const {
   if (!has_surrogate()) return std::nullopt;
   const LayerLosses fitted = FittedLosses();

@@ -1,7 +1,9 @@
-// What one search knows and may still spend: the plans that are scored and their objectives, the
-// surrogate's prior, the limit of evaluations, the reports so far, and why the search ended.
+// The state of one search, what it knows and what it may still spend: the plans that are scored and
+// their objectives, the surrogate's prior, the limit of evaluations, the reports so far, and why
+// the search ended.
 //
-// A strategy (search/strategies.h) decides which plans come next, by what stands here alone.
+// A strategy (search/strategies.h) decides which plans come next, and it decides by the content of
+// this book alone.
 #pragma once
 
 #include <cstdint>
@@ -19,37 +21,39 @@ namespace kvtune {
 
 class ScoreBook {
  public:
-  // REQUIRES: all of them outlive the book.
+  // REQUIRES: all arguments outlive the book.
   ScoreBook(const SearchProblem& problem, EvaluationCache& scores, const SearchOptions& options,
             const SearchHooks& hooks);
 
   const SearchProblem& problem() const { return problem_; }
   const SearchOptions& options() const { return options_; }
   size_t layer_count() const { return scores_.layer_count(); }
-  // Plans in a generation, as pagmo2 wants them.
+  // The number of plans in a generation, rounded up to a size that pagmo2 accepts.
   size_t population() const { return population_; }
 
-  // The first batch: the exact and all uniform plans. Throws Error (kUsage) when the limit is too
-  // small for them.
+  // Scores the first batch: the exact plan and all uniform plans. Throws Error (kUsage) when the
+  // limit is too small for them.
   void ScoreUniformPlans();
-  // Scores plans in order until the limit of evaluations; returns how many.
+  // Scores plans in order until the limit of evaluations is reached. Returns how many were scored.
   size_t Score(std::span<const PrecisionPlan> plans);
-  // REQUIRES: the limit has room for all of them.
+  // Scores all of the plans. REQUIRES: the limit has room for them.
   void ScoreAll(std::span<const PrecisionPlan> plans);
 
   // Distinct plans in the order in which they were scored, and the objectives of each.
   const std::vector<PrecisionPlan>& plans() const { return scores_.plans(); }
   std::vector<Objectives> ObjectivesOfAll() const;
   bool IsScored(const PrecisionPlan& plan) const;
-  // REQUIRES: the plan is scored.
+  // The objectives of a plan. REQUIRES: the plan is scored.
   Objectives ObjectivesOf(const PrecisionPlan& plan) const;
   const std::vector<PrecisionPlan>& uniform_plans() const { return uniform_plans_; }
-  // Of the worst uniform plan and the exact plan's bytes: reference point of the hypervolume.
+  // The largest loss of any uniform plan and the bytes of the exact plan: together the reference
+  // point of the hypervolume.
   const Objectives& worst() const { return worst_; }
   // The plans of the front by descending bytes, with their names.
   std::vector<ScoredPlan> Front() const;
 
-  // What every layer's pairs lose alone; empty: no surrogate.
+  // What every layer's pairs lose when that layer alone is quantized. If it is empty, the search
+  // has no surrogate.
   void set_prior(LayerLosses losses) { prior_ = std::move(losses); }
   const LayerLosses& prior() const { return prior_; }
   bool has_surrogate() const { return !prior_.empty(); }
@@ -57,21 +61,23 @@ class ScoreBook {
   LayerLosses FittedLosses() const;
 
   int64_t EvaluationsLeft() const { return limit_ - scores_.distinct_plans(); }
-  // The grouped search would otherwise use up a small limit. Held back until it is released.
+  // Holds back the refinement's share of the limit until it is released; the grouped search would
+  // otherwise use up a small limit.
   void ReserveForRefinement();
   void ReleaseReserve();
 
-  // Notes how far the search is and tells it to `progress`.
+  // Records how far the search has come and tells it to the hook `progress`.
   void Report(SearchStage stage, int generation);
-  // Generations in a row that did not enlarge the hypervolume.
+  // How many of the last generations in a row did not enlarge the hypervolume.
   int stalled() const { return stalled_; }
 
-  // Each says why the search or its stage ends.
+  // Both record why the search or its stage ends.
   void End(std::string reason) { stop_reason_ = std::move(reason); }
   void EndAtLimit();
   const std::string& stop_reason() const { return stop_reason_; }
   void set_exhaustive() { exhaustive_ = true; }
-  // Whether the user asked to stop or the time is over, with the reason kept.
+  // Whether the user asked to stop or the time is over. If so, the reason is kept, with the stage
+  // `after` which it happened.
   bool Stopped(std::string_view after);
   bool stopped() const { return interrupted_ || out_of_time_; }
 
@@ -91,7 +97,7 @@ class ScoreBook {
   std::vector<PrecisionPlan> uniform_plans_;
   LayerLosses prior_;
   Objectives worst_;
-  int64_t limit_;  // of distinct plans, of the current stage
+  int64_t limit_;  // how many distinct plans may be scored by the end of the current stage
   int stalled_ = 0;
   bool exhaustive_ = false;
   bool interrupted_ = false;

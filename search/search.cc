@@ -13,7 +13,8 @@
 namespace kvtune {
 namespace {
 
-// The surrogate knows a plan only by its layers' losses.
+// Checks that there is a loss of every pair in every layer, because the surrogate has nothing else
+// to predict a plan from.
 void CheckLayerLosses(const LayerLosses& losses, const SearchProblem& problem, size_t layer_count) {
   if (losses.empty()) return;
   if (losses.layer_count() != layer_count) {
@@ -34,7 +35,7 @@ void CheckLayerLosses(const LayerLosses& losses, const SearchProblem& problem, s
   for (const LayerGroup& group : problem.groups.groups) require_all(group.candidates);
 }
 
-// Whether problem and options fit each other and the model.
+// Checks that problem and options fit each other and the model. Throws Error.
 void CheckProblem(const SearchProblem& problem, const Genome& genome, const SearchOptions& options,
                   size_t layer_count) {
   if (genome.layer_count() != layer_count) {
@@ -57,7 +58,8 @@ void CheckProblem(const SearchProblem& problem, const Genome& genome, const Sear
   CheckLayerLosses(problem.sensitivities, problem, layer_count);
 }
 
-// After the uniform plans, so that even a scouting that is stopped leaves a front.
+// Measures the surrogate's prior. Scouting runs after the uniform plans are scored and not before,
+// so that a search which is stopped while it scouts already has a front to return.
 void Scout(const SearchProblem& problem, const SearchHooks& hooks, ScoreBook& book) {
   LayerLosses losses = hooks.scout();
   if (problem.shape.mixes_exact_layers()) losses = WithExactPair(std::move(losses));

@@ -1,4 +1,4 @@
-// The knobs of a search: what the command line may set, each default in one place.
+// The options of a search that the command line may set, with each default in one place.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@
 namespace kvtune {
 
 // What searches the grouped space (docs/algorithm.md, "Search"). The last three are what other
-// tools do, to be compared with, and are not refined.
+// tools do; they are here for comparison, and what they find is not refined.
 enum class Algorithm {
-  kNsga2,   // Deb et al. 2002, behind rounds of the surrogate's proposals and with its children
+  kNsga2,   // Deb et al. 2002, after rounds of the surrogate's proposals and with its children
             // screened by it: kvtune's own way
   kMoead,   // Li and Zhang 2009, one plan at a time
   kRandom,  // random plans
@@ -28,32 +28,33 @@ inline constexpr Word<Algorithm> kAlgorithmWords[] = {{"nsga2", Algorithm::kNsga
 
 struct SearchOptions {
   Algorithm algorithm = Algorithm::kNsga2;
-  // Plans in a generation; rounded up to at least 8 and a multiple of 4 (pagmo2's own rule).
+  // Plans in a generation; rounded up to at least 8 and to a multiple of 4 (pagmo2's own rule).
   int population = 16;
-  // Generations, the first one and rounds of proposals included. With the defaults 100 to 180
-  // distinct plans are scored on 8 to 16 groups, the refinement's included (the paper: 200 trials).
-  // Raise for more groups.
+  // The number of generations, including the first one and the rounds of proposals. With the
+  // defaults 100 to 180 distinct plans are scored on 8 to 16 groups, including the refinement's
+  // (the paper has 200 trials). Raise it for more groups.
   int generations = 8;
   double crossover_probability = Nsga2Options().crossover_probability;  // in [0, 1)
   double mutation_probability = 0;  // per gene, in (0, 1]; 0: 1 / number of genes
-  // Distinct plans scored, exact and uniform plans included; never exceeded. 0: no limit but the
-  // generations' and the refinement's.
+  // The most distinct plans that are scored, including the exact and the uniform plans; never
+  // exceeded. At 0, only the generations and the refinement limit the search.
   int64_t max_evaluations = 0;
-  // The grouped search ends after so many generations in a row without a larger hypervolume. 0: no
-  // such end.
+  // The grouped search ends after this many generations in a row without a larger hypervolume. 0
+  // turns this off.
   int stall_generations = 0;
-  // Score the whole grouped space on all prompts, or fail when it has more plans than
-  // max_evaluations leaves (kExactBudget without one).
+  // Scores the whole grouped space on all prompts, and fails when it has more plans than
+  // max_evaluations leaves, or more than kExactBudget where max_evaluations is not set.
   bool exact = false;
-  // A grouped space of at most this many plans is scored whole instead: about what the generations
-  // would score, and the front is then the best possible one. 0: never.
+  // A grouped space of at most this many plans is scored whole instead: that takes about as many
+  // scores as the generations would, and the front is then the best possible one. 0 turns this off.
   int64_t enumerate_up_to = 128;
   uint64_t seed = 0;
-  // Distinct plans that the refinement may score after the grouped search; never exceeded. 0: none.
-  // Where `max_evaluations` leaves less than three times as many after the uniform plans, the
-  // refinement's share is a third. Raise for more layers.
+  // The most distinct plans that the refinement may score after the grouped search; never exceeded,
+  // and 0 turns the refinement off. Where `max_evaluations` leaves less than three times as many
+  // after the uniform plans, the refinement gets a third of what is left. Raise it for more layers.
   int64_t refinement_evaluations = 50;
-  // Plans that others clearly beat are not scored on all prompts. Empty: all are.
+  // With racing, plans that others clearly beat are not scored on all prompts. nullopt scores every
+  // plan on all of them.
   std::optional<RacingOptions> racing = RacingOptions{};
 };
 

@@ -1,4 +1,4 @@
-// Which strategy searches the groups, and what the algorithms over genes share.
+// Chooses the strategy that searches the groups, and holds what the algorithms over genes share.
 #include "search/strategies.h"
 
 #include <fmt/format.h>
@@ -19,7 +19,8 @@ bool IsAdaptive(Algorithm algorithm) {
 void SearchGroups(ScoreBook& book, const Genome& genome) {
   const SearchOptions& options = book.options();
   const SearchProblem& problem = book.problem();
-  // Uniform plans that lie in the space would be free, but they are few.
+  // The uniform plans in the space are scored already and would not count, but they are few, so the
+  // estimate ignores them.
   const bool is_small =
       genome.space_size() <= std::min(options.enumerate_up_to, book.EvaluationsLeft());
   if (options.exact || genome.gene_count() == 0 || (IsAdaptive(options.algorithm) && is_small)) {
@@ -62,7 +63,8 @@ std::vector<Genes> FirstGenes(const ScoreBook& book, const Genome& genome) {
   std::vector<PrecisionPlan> seeds = book.uniform_plans();
   seeds.insert(seeds.end(), problem.seed_plans.begin(), problem.seed_plans.end());
   if (book.has_surrogate()) {
-    // Half a generation: random plans find what the surrogate is wrong about.
+    // The surrogate's plans fill half a generation only, so that random plans can find what the
+    // surrogate is wrong about.
     const std::vector<PrecisionPlan> front =
         ThinOverBytes(AdditiveFront(genome, book.FittedLosses(), problem.cost), problem.cost,
                       book.population() / 2);

@@ -10,7 +10,7 @@
 namespace kvtune {
 namespace {
 
-constexpr double kSmallestLoss = 1e-9;  // nats per token, below float32 rounding
+constexpr double kSmallestLoss = 1e-9;  // nats per token; smaller losses are float32 rounding
 
 size_t PairIndex(const LayerLosses& losses, PrecisionPair pair) {
   return static_cast<size_t>(std::find(losses.pairs.begin(), losses.pairs.end(), pair) -
@@ -19,9 +19,9 @@ size_t PairIndex(const LayerLosses& losses, PrecisionPair pair) {
 
 // The fit over flat coordinates, layer * pairs + pair.
 //
-// There are more losses than scored plans, so the scores alone do not tell them: the prior decides
-// what the scores leave open. One coordinate at a time, since a step then concerns only the plans
-// that have that pair in that layer, and is halved until the sum falls.
+// There are more losses to fit than scored plans, so the scores alone do not determine them; the
+// prior decides what the scores leave open. One coordinate is changed at a time, since a step then
+// affects only the plans that have that pair in that layer. A step is halved until the sum falls.
 class Fit {
  public:
   Fit(const LayerLosses& prior, std::span<const PrecisionPlan> plans,
@@ -38,9 +38,10 @@ class Fit {
 
   LayerLosses Solve() {
     constexpr int kMaxSweeps = 100;
-    constexpr double kSettled = 1e-3;  // largest step of a sweep, in ln
+    constexpr double kSettled = 1e-3;  // the largest step of a sweep, in ln, at which the fit ends
     for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
-      // Steps add and subtract; large losses would leave their rounding in small sums.
+      // The sums are computed anew in every sweep, because steps add to them and subtract from
+      // them, and the rounding of large losses would remain in sums that have become small.
       for (size_t plan = 0; plan < terms_.size(); ++plan) predicted_[plan] = Sum(terms_[plan]);
       double largest_step = 0;
       for (size_t i = 0; i < log_x_.size(); ++i) {
@@ -57,8 +58,8 @@ class Fit {
   }
 
  private:
-  // Against the misfit of one plan, whose ln is off by about 0.3 when all is well: isolated losses
-  // are then trusted to a factor of e or so.
+  // Weighs the prior against the misfit of one plan, whose ln is off by about 0.3 in a good fit.
+  // With this weight, isolated losses are trusted to a factor of about e.
   static constexpr double kLambda = 0.1;
 
   void AddPlan(const PrecisionPlan& plan, double loss) {
@@ -79,7 +80,7 @@ class Fit {
     return sum;
   }
 
-  // What of the minimized sum depends on x_i, after it changes by `delta`.
+  // The part of the minimized sum that depends on x_i, after x_i changed by `delta`.
   double Objective(size_t i, double log_x, double delta) const {
     const double drift = log_x - log_prior_[i];
     double objective = kLambda * drift * drift;
@@ -90,7 +91,7 @@ class Fit {
     return objective;
   }
 
-  // One step in ln x_i; returns it.
+  // Makes one step in ln x_i and returns it.
   double Improve(size_t i) {
     if (plans_of_[i].empty()) return 0;
     const double x = std::exp(log_x_[i]);
@@ -116,16 +117,16 @@ class Fit {
 
   const LayerLosses& prior_;
   std::vector<double> log_prior_, log_x_;
-  std::vector<std::vector<size_t>> plans_of_;  // of a coordinate
-  std::vector<std::vector<size_t>> terms_;     // coordinates of a plan
-  std::vector<double> target_, predicted_;     // of a plan, nats per token
+  std::vector<std::vector<size_t>> plans_of_;  // the plans that have a coordinate
+  std::vector<std::vector<size_t>> terms_;     // the coordinates of a plan
+  std::vector<double> target_, predicted_;     // of every plan, nats per token
 };
 
 }  // namespace
 
 LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& scout,
                                const std::function<bool()>& should_stop) {
-  // So many at a time: a scorer holds the activations of all plans of a batch at once.
+  // A batch is no larger than this because a scorer holds the activations of all its plans at once.
   constexpr size_t kBatch = 32;
   LayerLosses isolated;
   isolated.pairs = table.pairs;

@@ -1,4 +1,5 @@
-// The command line: which commands and options there are, and what is said when they are mistyped.
+// The command line: reads a command with its options and runs it, and says what is wrong when they
+// are mistyped.
 #pragma once
 
 #include <string>
@@ -8,8 +9,8 @@
 
 namespace kvtune {
 
-// Runs the command that `arguments` (with the program's name first) ask for.
-// Throws Error (kUsage) for a mistyped command line, and whatever the command throws.
+// Runs the command that `arguments` ask for; the first argument is the program's name. Throws Error
+// (kUsage) for a mistyped command line, and whatever the command throws.
 ExitCode RunCommandLine(const std::vector<std::string>& arguments);
 
 }  // namespace kvtune

@@ -22,7 +22,7 @@ struct Command {
   Action (*bind)(CLI::App& app);  // declares its options and returns what runs once they are read
 };
 
-// In the order of `kvtune --help`.
+// All commands, in the order in which `kvtune --help` lists them.
 const std::vector<Command>& Commands();
 
 }  // namespace kvtune

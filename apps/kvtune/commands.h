@@ -1,4 +1,4 @@
-// One function a command: does the work, writes results to stdout, throws Error.
+// One function for each command. It does the work and writes the results to stdout. Throws Error.
 #pragma once
 
 #include "apps/kvtune/options.h"

@@ -1,13 +1,13 @@
-// Ctrl-C: ends the program at once, except where work can be kept.
+// What Ctrl-C does: it ends the program at once, except where work can be kept.
 #pragma once
 
 namespace kvtune {
 
-// From here on SIGINT and SIGTERM end the program with exit code 130.
+// After this call, SIGINT and SIGTERM end the program with exit code 130.
 void InstallInterruptHandler();
 
-// While it lives, the first signal is only remembered, so that the running batch is finished and
-// its scores are kept; the second one ends the program.
+// While an object of this class exists, the first signal is only remembered, so that the running
+// batch is finished and its scores are kept. The second signal ends the program.
 class InterruptDelay {
  public:
   InterruptDelay();
@@ -16,7 +16,7 @@ class InterruptDelay {
   InterruptDelay& operator=(const InterruptDelay&) = delete;
 };
 
-// Whether a signal came during a delay.
+// Whether a signal came while an InterruptDelay existed.
 bool InterruptRequested();
 
 }  // namespace kvtune

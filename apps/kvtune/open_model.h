@@ -1,11 +1,11 @@
-// The one place that constructs a model runner.
+// The only place in the program that constructs a model runner.
 #pragma once
 
 #include "lib/run/model_session.h"
 
 namespace kvtune {
 
-// Loads a checkpoint's weights to the device of the options. Throws Error.
+// The loader that reads a checkpoint's weights onto the device of the options. It throws Error.
 ModelLoader RunnerLoader();
 
 }  // namespace kvtune

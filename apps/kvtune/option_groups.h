@@ -1,4 +1,5 @@
-// Options that several commands have, declared once so that they mean the same everywhere.
+// Options that several commands have. They are declared once, so that they mean the same
+// everywhere.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +19,14 @@ class Option;
 
 namespace kvtune {
 
-// An option that takes one of `words`, which help and error message list, and hands it to `set`. An
-// empty default is not shown.
+// Adds an option that takes one of `words` and hands it to `set`. The help and the error message
+// list the words. The help does not show an empty default.
 CLI::Option* AddWord(CLI::App& app, const std::string& flag, std::vector<std::string> words,
                      std::string_view default_word, std::function<void(const std::string&)> set,
                      const std::string& help);
 
-// The same for the values of a table of words (lib/base/words.h); the default is what `value`
-// holds.
+// Adds an option for the values of a table of words (lib/base/words.h). The default is what `value`
+// holds at the call.
 template <typename Table, typename Value>
 CLI::Option* AddChoice(CLI::App& app, const std::string& flag, Value& value, const Table& table,
                        const std::string& help) {
@@ -41,14 +42,16 @@ void AddContext(CLI::App& app, int64_t& context);
 void AddDevice(CLI::App& app, std::string& device);
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run);
 
-// Where and how the model runs: --device, --dtype, --threads, --weights, --max-activation-memory.
+// Adds the options that say where and how the model runs: --device, --dtype, --threads, --weights,
+// --max-activation-memory.
 void AddModelOptions(CLI::App& app, ModelOptions& options);
 void AddSeed(CLI::App& app, uint64_t& seed);
-// Every option of the commands that run the model.
+// Adds all options that every command which runs the model has.
 void AddRunInputs(CLI::App& app, RunInputs& inputs);
 void AddRunPlace(CLI::App& app, RunPlace& place);
 
-// The stages' own. --sensitivity is apart: one flag serves calibrate and prune.
+// The options of single stages. --sensitivity has a function of its own, because the one flag sets
+// options of both calibrate and prune.
 void AddSensitivity(CLI::App& app, ScreeningError& screening);
 void AddCalibrateOptions(CLI::App& app, CalibrateOptions& calibrate);
 void AddPruneOptions(CLI::App& app, PruneOptions& prune);

@@ -1,5 +1,5 @@
-// The arguments of every command, as the command line leaves them: checked for form, not yet for
-// sense.
+// The arguments of every command, as they come from the command line. Their form is checked, but
+// not yet whether they make sense.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +60,7 @@ struct EvaluateArguments {
 };
 
 struct GateArguments {
-  ModelOptions where;  // the configs say the rest
+  ModelOptions where;  // what the configs do not say: device, data type and threads
   uint64_t seed = 0;
   std::vector<std::filesystem::path> configs;
   std::filesystem::path baseline;  // empty: each config's own
@@ -77,7 +77,7 @@ struct GateArguments {
 
 struct FrontArguments {
   std::filesystem::path run;
-  std::string plan;  // of show
+  std::string plan;  // the plan that `pareto show` prints
 };
 
 struct PickArguments {
@@ -90,7 +90,7 @@ struct ExportArguments {
   std::string plan;
   std::string format;
   std::filesystem::path out;  // empty: stdout
-  bool project = false;       // the nearest plan that the format can express
+  bool project = false;       // take the nearest plan that the format can express
 };
 
 struct InspectArguments {
@@ -109,7 +109,7 @@ struct TokenizeArguments {
 
 struct TargetsArguments {
   std::string name;             // empty: all
-  std::filesystem::path model;  // empty: none in particular
+  std::filesystem::path model;  // empty: no particular model
 };
 
 }  // namespace kvtune

@@ -1,4 +1,4 @@
-// Writing results to stdout, where nothing else goes.
+// Writes results to stdout. Nothing else goes there, so that other programs can read it.
 #pragma once
 
 #include <string_view>
@@ -7,11 +7,11 @@
 
 namespace kvtune {
 
-// Throws Error when stdout cannot take it all (a full disk, a closed pipe).
+// Both throw Error when stdout cannot take all of it (a full disk, a closed pipe).
 void PrintText(std::string_view text);
 void PrintJson(const Json& json);
 
-// {"schema_version": 1}, to which a command adds its result.
+// The document {"schema_version": 1}, to which a command adds its result.
 Json NewDocument();
 
 }  // namespace kvtune

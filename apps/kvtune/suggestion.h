@@ -1,4 +1,4 @@
-// What a mistyped word was probably meant to be.
+// Guesses what a mistyped word was meant to be.
 #pragma once
 
 #include <span>
@@ -6,10 +6,10 @@
 
 namespace kvtune {
 
-// The one of `words` with the fewest letters to change; empty when none is close.
+// The word of `words` that takes the fewest letter changes to reach; empty when none is close.
 std::string ClosestWord(const std::string& mistyped, std::span<const std::string> words);
 
-// " (did you mean \"search\"?)", or nothing.
+// " (did you mean \"search\"?)" to append to a message, or nothing when no word is close.
 std::string DidYouMean(const std::string& mistyped, std::span<const std::string> words);
 
 }  // namespace kvtune

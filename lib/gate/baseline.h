@@ -1,4 +1,5 @@
-// What a plan's measurement was when it was accepted: the file that a gate compares with.
+// A baseline is what was measured of a plan when it was accepted. The gate compares later
+// measurements with it.
 #pragma once
 
 #include <filesystem>
@@ -14,33 +15,36 @@
 namespace kvtune {
 
 struct Baseline {
-  std::string name;  // of the config
-  Provenance run;    // with the noise floor
+  std::string name;  // the config's name
+  Provenance run;    // includes the noise floor
   PrecisionPlan plan;
   Measurement measured;
 };
 
-// {"schema_version", "baselines": [...]}: one file may serve several configs.
-// Throws Error: missing, empty, cut off, of another schema; two baselines of one name.
+// {"schema_version", "baselines": [...]}: one file may serve several configs. Throws Error for a
+// file that is missing, empty, cut off or of another schema, and for two baselines of one name.
 std::vector<Baseline> ReadBaselines(const std::filesystem::path& file);
-// Replaces the baseline of the same name or adds it; creates the file and its folder.
+// Replaces the baseline of the same name in the file, or adds it. Creates the file and its folder
+// when they do not exist.
 void WriteBaseline(const std::filesystem::path& file, const Baseline& baseline);
 
-// Throws Error naming `file` and the names that it has.
+// Finds a baseline by its name. Throws Error naming `file` and the names that it has.
 const Baseline& FindBaseline(const std::vector<Baseline>& baselines, std::string_view name,
                              const std::filesystem::path& file);
 
 enum class ModelChange { kRefuse, kAccept };
 
-// Throws Error with both values: another model (unless accepted), prompt set, target, prefill,
-// context or number of layers.
+// Throws Error with both values when the baseline was measured with another model (unless `change`
+// accepts that), prompt set, target, prefill mode, context or number of layers, because the
+// measurements then cannot be compared.
 void RequireComparable(const Baseline& baseline, const Provenance& now, ModelChange change,
                        const std::filesystem::path& file);
 
-// What a new baseline changes, one line a difference; empty when nothing does.
+// What a new baseline changes, one line for each difference; empty when there is none.
 std::vector<std::string> ChangesOf(const Baseline& before, const Baseline& after);
 
-// FOLDER/baselines/NAME.json of the config FOLDER/NAME.json.
+// The baseline file of a config that names none: FOLDER/baselines/NAME.json for the config
+// FOLDER/NAME.json.
 std::filesystem::path DefaultBaselineFile(const std::filesystem::path& config);
 
 }  // namespace kvtune

@@ -1,5 +1,6 @@
-// Which layer explains best that a plan got worse: the plan is scored again with one layer at a
-// time stored as the baseline stored it, or exactly, and the largest drop is named.
+// Finds the layer that explains best why a plan got worse. The plan is scored again and again with
+// one layer replaced, stored as in the baseline or exactly; the layer whose replacement makes the
+// metric fall most is named.
 #pragma once
 
 #include <optional>
@@ -21,23 +22,23 @@ struct Replacement {
   PrecisionPlan plan;
 };
 
-// Towards the baseline for every layer that differs from it; then towards exact for every layer
-// that is not. REQUIRES: equal layer counts.
+// The plans to score: first one for every layer that differs from the baseline, stored as there;
+// then one for every layer that is not exact, stored exactly. REQUIRES: equal layer counts.
 std::vector<Replacement> ReplacementsOf(const PrecisionPlan& plan, const PrecisionPlan& baseline);
 
 struct Blame {
   size_t layer = 0;
   Toward toward = Toward::kExact;
   std::string pair;         // what the layer has now, "KV2"
-  std::string replacement;  // what it had or "exact"
+  std::string replacement;  // what it had in the baseline, or "exact"
   Metric metric = Metric::kKlMean;
   double after = 0;     // the plan's value
   double replaced = 0;  // its value with this layer replaced
 };
 
-// A plan that differs from the baseline is explained by what differs: exact layers are only asked
-// where no layer of the baseline makes it better. nullopt when nothing does.
-// REQUIRES: measurements[i] is of replacements[i].
+// The replacement that improves the metric most; nullopt when none improves it. What differs from
+// the baseline is the first suspect, so exact layers are considered only when no layer stored as in
+// the baseline improves the metric. REQUIRES: measurements[i] is of replacements[i].
 std::optional<Blame> BestExplanation(const PrecisionPlan& plan, const Measurement& measured,
                                      std::span<const Replacement> replacements,
                                      std::span<const Measurement> measurements, Metric metric);

@@ -20,28 +20,28 @@
 namespace kvtune {
 
 // What the gate needs of a config's model, prompts and target. lib/run/gate_models.h opens real
-// ones; tests give fakes. Every member throws Error.
+// ones, and tests give fakes. Every function may throw Error.
 class GateModels {
  public:
   virtual ~GateModels() = default;
 
   // The plan that is served.
   virtual PrecisionPlan PlanOf(const GateConfig& config) = 0;
-  // Hash of the model's content as it is now.
+  // The hash of the model's content as it is now.
   virtual std::string HashOf(const GateConfig& config) = 0;
   virtual PromptSet PromptsOf(const GateConfig& config) = 0;
-  // What scores of these prompts depend on. Loads the weights.
+  // Everything that scores on these prompts depend on. Loads the weights.
   virtual Provenance RunOf(const GateConfig& config, const PromptSet& prompts) = 0;
-  // Loaded and ready to score the config's plan on the prompts.
+  // The model, loaded and ready to score the config's plan on the prompts.
   virtual MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) = 0;
-  // Nats per token that rounding alone makes of a score.
+  // The score, in nats per token, that rounding alone produces.
   virtual double NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) = 0;
-  // At the config's target and context.
+  // The costs of plans under the config's target, at its context.
   virtual CostFunction CostFor(const GateConfig& config) = 0;
 };
 
 enum class BaselineUse {
-  kCompare,  // with the baseline on record
+  kCompare,  // compare what is measured with the baseline on record
   kUpdate,   // write what is measured as the new baseline, and say what changed
 };
 
@@ -49,16 +49,17 @@ struct GateOptions {
   std::filesystem::path baseline;  // empty: each config's own (DefaultBaselineFile)
   BaselineUse use = BaselineUse::kCompare;
   ModelChange model_change = ModelChange::kRefuse;
-  uint64_t seed = 0;  // of the intervals
+  uint64_t seed = 0;  // of the bootstrap that gives the intervals
 };
 
-// The configs of one call; two of one name are refused.
+// Judges the configs of one call. Two configs of one name are refused, because baselines and
+// reports tell them apart by name.
 class Gate {
  public:
   // REQUIRES: models outlives the gate.
   Gate(GateModels& models, GateOptions options) : models_(models), options_(std::move(options)) {}
 
-  // Never throws Error: what cannot be judged is a result too.
+  // Judges one config. Never throws Error, because a config that cannot be judged has a result too.
   GateResult Run(const std::filesystem::path& config_file);
 
  private:
@@ -72,10 +73,10 @@ class Gate {
 
   GateModels& models_;
   GateOptions options_;
-  std::map<std::string, std::filesystem::path> names_;  // of configs, with their files
+  std::map<std::string, std::filesystem::path> names_;  // the configs so far, each with its file
 };
 
-// One measurement a plan on the prompts. Throws Error when a loss is not a finite number.
+// Measures every plan on the prompts. Throws Error when a loss is not a finite number.
 std::vector<Measurement> MeasurePlans(MeasuredModel& model, std::span<const PrecisionPlan> plans,
                                       const PromptSet& prompts, const CostFunction& cost);
 

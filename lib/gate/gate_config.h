@@ -1,7 +1,8 @@
-// A gate's config: one served plan, what it is scored on, and how far it may get worse.
+// A gate's config names one plan that is served, says what it is scored on, and how far it may get
+// worse.
 //
-// One table of fields (config_rules.cc) is both what the reader checks and what the JSON Schema in
-// docs/gate_config.schema.json is made from, so that the two cannot disagree.
+// The reader checks a config by a table of fields (config_rules.cc), and the JSON Schema in
+// docs/gate_config.schema.json is made from the same table, so that the two cannot disagree.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ namespace kvtune {
 
 struct GateConfig {
   std::string name;
-  std::filesystem::path file;   // where it was read
-  std::filesystem::path model;  // as are all paths here: resolved
+  std::filesystem::path file;   // the file that it was read from
+  std::filesystem::path model;  // this and all other paths here are resolved
   std::string model_hash;
   std::string target;
   std::string plan;  // a plan spec
@@ -32,12 +33,13 @@ struct GateConfig {
   double confidence = 0.99;
 };
 
-// Throws Error: a field that is missing, unknown, of another type or out of range; limits that
-// contradict each other. Paths are relative to the folder of `file`.
+// Reads a config. Paths in it are relative to the folder of `file`. Throws Error for a field that
+// is missing, unknown, of another type or out of range, and for limits that contradict each other.
 GateConfig ReadGateConfig(const std::filesystem::path& file);
 GateConfig GateConfigFromJson(const Json& json, const std::filesystem::path& file);
 
-// The config as a new file at config.file, with paths relative to it.
+// The config as the content of a new file at config.file, with paths relative to that file's
+// folder.
 Json ToJson(const GateConfig& config);
 
 // The JSON Schema (draft 2020-12) of a config.

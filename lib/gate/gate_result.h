@@ -1,4 +1,4 @@
-// What came of a config: the one thing that every report is rendered from.
+// The result of judging one config. Every report is rendered from results alone.
 #pragma once
 
 #include <optional>
@@ -15,30 +15,32 @@ namespace kvtune {
 
 enum class GateStatus { kPassed, kFailed, kNotJudged };
 
-// "passed", "failed", "not judged".
+// The status in words: "passed", "failed", "not judged".
 std::string_view GateStatusName(GateStatus status);
 
 struct GateResult {
-  std::string name;  // of the config; its file where it could not be read
+  std::string name;  // the config's, or its file where it could not be read
   std::string file;  // the config's, as given
   GateStatus status = GateStatus::kNotJudged;
   std::string error;  // why it was not judged
   std::vector<MetricVerdict> metrics;
   std::optional<Blame> blame;
-  std::vector<std::string> notes;  // what a reader should know beside the numbers
+  std::vector<std::string> notes;  // what a reader should know besides the numbers
   double seconds = 0;
 };
 
-// The whole answer in one line: for a failure metric, before, after, interval and layer.
+// The whole result in one line. For a failure it names the metric, its value before and after, the
+// interval and the layer.
 std::string Sentence(const GateResult& result);
-// "layer 3 explains most: with KV8 as in the baseline, not KV2, kl_mean is 0.0012".
+// A sentence such as "layer 3 explains most: with KV8 as in the baseline, not KV2, kl_mean is
+// 0.0012".
 std::string BlameSentence(const Blame& blame);
 
-// A failed gate decides over one that was not judged: what is known to be worse must not hide
-// behind what is not known. Only when all passed is it kOk.
+// The exit code for all results: kOk only when all passed. A failure outweighs a config that was
+// not judged, so that what is known to be worse cannot hide behind what is not known.
 ExitCode ExitCodeOf(std::span<const GateResult> results);
 
-// {"passed", "exit_code", "configs": [...]}.
+// All results as {"passed", "exit_code", "configs": [...]}.
 Json ToJson(std::span<const GateResult> results);
 
 }  // namespace kvtune

@@ -1,5 +1,5 @@
-// What the gate knows of a plan on a set of prompts: enough per prompt to compare two plans prompt
-// by prompt, and nothing else.
+// What the gate keeps of a plan's scores on a set of prompts: just enough of each prompt to compare
+// two plans prompt by prompt.
 #pragma once
 
 #include <cstdint>
@@ -16,32 +16,36 @@ enum class Metric { kKlMean, kKlP999, kTop1Agreement, kDeltaNll, kBytesPerToken 
 inline constexpr Metric kMetrics[] = {Metric::kKlMean, Metric::kKlP999, Metric::kTop1Agreement,
                                       Metric::kDeltaNll, Metric::kBytesPerToken};
 
-// "kl_mean", ...: the word of configs, baselines and results.
+// The word for a metric in configs, baselines and results, for example "kl_mean".
 std::string_view MetricName(Metric metric);
 
-// +1 where a higher value is worse, -1 for the top-1 agreement.
+// +1 for metrics whose higher value is worse, -1 for the top-1 agreement.
 double WorseSign(Metric metric);
 
 struct Measurement {
   double bytes_per_token = 0;
-  // Their token_kl holds the largest KLs only, largest first (TailLength).
+  // The token_kl of each prompt holds only its largest KLs, largest first (TailLength).
   std::vector<PromptScore> prompts;
 };
 
-// How many of each prompt's largest KLs the 99.9th percentile needs, whichever prompts a resample
-// draws and however often: one in a thousand tokens of as many of the longest prompt.
+// How many of each prompt's largest KLs have to be kept for the 99.9th percentile. A resample draws
+// any prompts any number of times, so in the worst case all its prompts are the longest one, and
+// one in a thousand of all their tokens counts.
 size_t TailLength(std::span<const int64_t> tokens_of_prompts);
 
-// Keeps the largest `tail` of the prompt's token_kl, which may be in any order, largest first.
+// The score with only the `tail` largest values of its token_kl, largest first. The values given
+// may be in any order.
 PromptScore WithTailOnly(PromptScore score, size_t tail);
 
-// Over the prompts `drawn`, which may repeat. REQUIRES: one token at least; not kBytesPerToken.
+// The metric's value over the prompts `drawn`, which may repeat. REQUIRES: the prompts have at
+// least one token; the metric is not kBytesPerToken.
 double ValueOver(const Measurement& measurement, Metric metric, std::span<const size_t> drawn);
-// Over all prompts.
+// The metric's value over all prompts.
 double ValueOf(const Measurement& measurement, Metric metric);
 
 Json ToJson(const Measurement& measurement);
-// Throws Error: no prompts, counts that cannot be, tails that are too short or not sorted.
+// Throws Error when there are no prompts, for counts that are impossible, and for tails that are
+// too short or not sorted.
 Measurement MeasurementFromJson(JsonFields fields);
 
 }  // namespace kvtune

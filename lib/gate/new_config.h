@@ -1,4 +1,4 @@
-// The first config of a plan that a run found.
+// Makes the first config for a plan that a run found.
 #pragma once
 
 #include <filesystem>
@@ -9,10 +9,10 @@
 
 namespace kvtune {
 
-// A config for `plan`: the front's model, prompts and target, and limits with room above what the
-// run measured. `pairs` are those that specs under the run's target may name; `out` is the file
-// that the config is for. Throws Error where no spec says the plan, or what is made could not be
-// read again.
+// A config for `plan` with the front's model, prompts and target, and with limits that leave room
+// above what the run measured. `pairs` are the pairs that plan specs may name under the run's
+// target; `out` is the file that the config will be written to. Throws Error when no plan spec can
+// express the plan, or when the config could not be read again.
 GateConfig NewGateConfig(const ParetoFront& front, const ScoredPlan& plan,
                          std::span<const PrecisionPair> pairs, const std::filesystem::path& out);
 

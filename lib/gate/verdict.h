@@ -1,6 +1,6 @@
-// Whether a plan got worse: a paired test over prompts.
+// Decides whether a plan got worse, by a paired test over prompts.
 //
-// Two noisy means say little about each other; the change prompt by prompt says much. The interval
+// Comparing two noisy means tells little, but the change prompt by prompt tells much. The interval
 // of a change is a percentile bootstrap over prompts (Efron and Tibshirani 1993, ch. 13) of after -
 // before, both over the same drawn prompts. Identical measurements have the interval [0, 0].
 #pragma once
@@ -16,31 +16,34 @@
 
 namespace kvtune {
 
-// Fewer prompts make an interval that is too narrow to rely on.
+// With fewer prompts the interval is too narrow to rely on.
 inline constexpr size_t kFewestPrompts = 5;
 
 struct Limits {
-  std::map<Metric, double> absolute;   // highest value; of the top-1 agreement the lowest
+  std::map<Metric, double> absolute;   // the highest value; for the top-1 agreement the lowest
   std::map<Metric, double> relative;   // share of the baseline's value by which it may rise
   std::map<Metric, double> tolerance;  // in the metric's unit, added to the share
 };
 
-// What holds where a config says nothing: room for the rounding of other devices and libraries.
+// The limits that hold where a config sets none. They leave room for the rounding of other devices
+// and libraries.
 double DefaultRelative(Metric metric);
 double DefaultTolerance(Metric metric);
 
 enum class Outcome {
   kSame,             // the same in every prompt
   kWithinTolerance,  // changed by no more than is allowed
-  kExplained,        // changed by more, but the interval reaches what is allowed
-  kBetter,           // and the interval does not explain it
-  kWorse,            // and the interval does not explain it: fails
+  kExplained,        // changed by more, but the interval includes an allowed change
+  kBetter,           // better, and the whole interval is beyond what is allowed
+  kWorse,            // worse, and the whole interval is beyond what is allowed: fails
   kOverLimit,        // beyond the absolute limit: fails
-  kUnclear,  // beyond it in another type than the baseline's, which may be rounding: not judged
+  // Beyond the absolute limit, but computed in another data type than the baseline, so that
+  // rounding may be the cause: not judged.
+  kUnclear,
   kNotComparable  // measured, but not against this baseline
 };
 
-// "same", "within tolerance", ...
+// The outcome in words: "same", "within tolerance", ...
 std::string_view OutcomeName(Outcome outcome);
 bool Fails(Outcome outcome);
 
@@ -54,8 +57,8 @@ struct MetricVerdict {
   Outcome outcome = Outcome::kSame;
 };
 
-// Whether both were computed in one data type. If not, only the mean KL and the bytes are compared:
-// of the other metrics it is not known what rounding does to them.
+// Whether both measurements were computed in the same data type. If not, only the mean KL and the
+// bytes are compared, because it is not known what rounding does to the other metrics.
 enum class TypeComparison { kSame, kOther };
 
 struct VerdictOptions {
@@ -63,16 +66,16 @@ struct VerdictOptions {
   double confidence = 0.99;
   int resamples = 2000;
   uint64_t seed = 0;
-  double rounding = 0;  // nats of mean KL that rounding alone may make, allowed on top
+  double rounding = 0;  // nats of mean KL that rounding alone may cause; allowed in addition
   TypeComparison types = TypeComparison::kSame;
 };
 
-// One verdict a metric, in the order of kMetrics.
-// REQUIRES: the same prompts in both, so the same tokens; kFewestPrompts at least.
+// One verdict for each metric, in the order of kMetrics. REQUIRES: both were measured on the same
+// prompts, so they have the same tokens; there are at least kFewestPrompts prompts.
 std::vector<MetricVerdict> Judge(const Measurement& before, const Measurement& after,
                                  const VerdictOptions& options);
 
-// The absolute limits alone: before = after.
+// Judges by the absolute limits alone; in each verdict before = after.
 std::vector<MetricVerdict> JudgeLimits(const Measurement& after, const Limits& limits);
 
 }  // namespace kvtune

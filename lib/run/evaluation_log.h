@@ -1,15 +1,15 @@
-// evaluations.jsonl: every scored plan, one a line, in the order of scoring.
+// The log evaluations.jsonl: every scored plan on a line of its own, in the order of scoring.
 //
 // An interrupted search loses at most the batch that was being scored. Resuming inserts the logged
 // scores into an EvaluationCache and searches again with the same seed: the plans come in the same
-// order, so the answer is the same byte for byte. That needs whole batches: a score may differ in
-// its last bits with the plans that it was scored beside, so what is left of a half-written batch
-// is scored again, in the company it would have had.
+// order, so the answer is the same byte for byte. That needs whole batches: the last bits of a
+// score may depend on the plans that were scored together with it. So what is left of a
+// half-written batch is dropped, and all plans of the batch are scored again together.
 //
 // A line is {"spec", "layers", "nominal_bits", "effective_bits", "bytes_per_token", "calibration",
 // "expected_kl", "prompt_tokens", "prompt_kl", "batch", "batch_size", "checksum"}; the checksum is
-// HashOf the line up to it. Rejected: one file
-// per batch (hundreds of files), a database (not readable with a pager).
+// HashOf the line up to it. Two other forms were rejected: one file per batch (that is hundreds of
+// files) and a database (it cannot be read with a pager).
 #pragma once
 
 #include <cstdint>
@@ -37,20 +37,22 @@ struct LogContent {
   size_t intact_bytes = 0;  // where the last whole batch ends
 };
 
-// A log that is not there is empty. A torn or corrupt last line and the batch that it belongs to
-// are left out. Throws Error with the line number for a corrupt line before the last, for batches
-// out of order and for plans of another layer count.
+// Reads a log; a file that does not exist counts as an empty log. A torn or corrupt last line is
+// what an interruption leaves, so it is left out, with the batch that it belongs to. Throws Error
+// with the line number for a corrupt line before the last, for batches out of order and for plans
+// of another layer count.
 LogContent ReadEvaluationLog(const std::filesystem::path& path, size_t layer_count);
 
 class EvaluationLog {
  public:
-  // Reads what is there and cuts off what an interruption left after the last whole batch.
+  // Reads the log that is there, and cuts off what an interruption left after the last whole batch.
   EvaluationLog(std::filesystem::path path, size_t layer_count);
 
-  // What was there when the log was opened.
+  // The evaluations that were in the log when it was opened.
   const std::vector<LoggedEvaluation>& evaluations() const { return content_.evaluations; }
 
-  // Adds one batch with one write. REQUIRES: as many scores as plans.
+  // Adds one batch with a single write, so that an interruption leaves at most one incomplete
+  // batch. REQUIRES: as many scores as plans.
   void Append(std::span<const PrecisionPlan> plans, std::span<const PlanScore> scores,
               const CostFunction& cost);
 

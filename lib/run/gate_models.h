@@ -1,4 +1,5 @@
-// The models of a gate's configs: each is opened, hashed and loaded once for all configs of a call.
+// The models of the gate's configs. Each model is opened, hashed and loaded once for all configs of
+// a call.
 #pragma once
 
 #include <filesystem>
@@ -14,13 +15,15 @@ namespace kvtune {
 
 class OpenedGateModels : public GateModels {
  public:
-  // `where` gives device, data type and threads; the prefill mode is a config's. The exact pass
-  // over a config's prompts is kept in `cache`; empty: it is run anew every time.
+  // `where` gives device, data type and threads; the prefill mode comes from each config. The
+  // folder `cache` keeps the exact model's pass over a config's prompts; when it is empty, that
+  // pass is run anew every time.
   OpenedGateModels(ModelOptions where, std::filesystem::path cache, ModelLoader loader);
 
   PrecisionPlan PlanOf(const GateConfig& config) override;
   std::string HashOf(const GateConfig& config) override;
-  // Throws Error also when they are others than the config says, or too few for an interval.
+  // Throws Error also when the prompts are not those whose hash the config has, or are too few for
+  // an interval.
   PromptSet PromptsOf(const GateConfig& config) override;
   Provenance RunOf(const GateConfig& config, const PromptSet& prompts) override;
   MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) override;
@@ -34,7 +37,8 @@ class OpenedGateModels : public GateModels {
   ModelOptions where_;
   std::filesystem::path cache_;
   ModelLoader loader_;
-  std::map<std::string, std::unique_ptr<OpenedModel>> models_;  // by what a runner depends on
+  // The models by directory and prefill mode: configs may differ in these.
+  std::map<std::string, std::unique_ptr<OpenedModel>> models_;
 };
 
 }  // namespace kvtune

@@ -1,4 +1,4 @@
-// Scoring a front again on prompts that the search never saw.
+// Scores a front again on held-out prompts, which the search never saw.
 #pragma once
 
 #include <functional>
@@ -8,13 +8,14 @@
 
 namespace kvtune {
 
-// Fills `calibration_interval` of all plans whose score knows its prompts: a bootstrap interval
-// over prompts that depends on the run's seed only.
+// Fills `calibration_interval` of all plans whose score has its single prompts: a bootstrap
+// interval over prompts, whose random numbers depend on the run's seed only.
 void AddCalibrationIntervals(ParetoFront& front);
 
 // Fills `held_out` of all plans, uniform plans and the reference, with an interval of the same
-// kind. Does nothing without prompts. False, and nothing filled, when `should_stop` ended it: it is
-// asked between batches, whose scores the cache keeps.
+// kind. Does nothing when there are no held-out prompts. `should_stop` is asked between batches;
+// when it says true, nothing is filled and false is returned, but the cache keeps the scores of the
+// finished batches.
 bool AddHeldOutScores(ParetoFront& front, EvaluationCache& evaluator,
                       const std::function<bool()>& should_stop);
 

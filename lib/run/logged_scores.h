@@ -1,4 +1,5 @@
-// Scores that are made once: by this run, on record in one of its logs, or by another run.
+// Scores that need not be made again, because this run has them in one of its logs or another run
+// made them.
 #pragma once
 
 #include <filesystem>
@@ -13,11 +14,12 @@
 
 namespace kvtune {
 
-// A cache around the model whose scores are logged batch by batch, starting from what is logged.
+// A cache around the model. It starts from the scores in the log, and appends new ones to the log
+// batch by batch.
 class LoggedScores {
  public:
-  // `before_append` runs before the first line that this process adds. REQUIRES: model and prompts
-  // outlive it.
+  // `before_append` is called before this process adds its first line to the log. REQUIRES: model
+  // and prompts outlive it.
   LoggedScores(const std::filesystem::path& log, MeasuredModel& model,
                std::span<const TokenIds> prompts, CostFunction cost,
                std::function<void()> before_append = nullptr);
@@ -35,9 +37,9 @@ class LoggedScores {
   EvaluationCache cache_;
 };
 
-// Gives the cache the scores of `file`, a log in the folder of the run that made it. Only those
-// over `prompts` prompts count. Throws Error when that run's model, prompts, target or arithmetic
-// were others.
+// Gives the cache the scores of `file`, a log in the folder of the run that made it. Only scores
+// over `prompts` prompts are taken. Throws Error when that run had another model, other prompts,
+// another target or other arithmetic than `wanted`, because its scores are then not comparable.
 void AddKnownScores(EvaluationCache& cache, const std::filesystem::path& file,
                     const Provenance& wanted, size_t prompts);
 

@@ -1,5 +1,5 @@
-// A model that is opened, and then loaded and ready to score, with everything that its results
-// depend on.
+// A model that a command works with: first opened, then loaded and ready to score, with everything
+// that its results depend on.
 #pragma once
 
 #include <filesystem>
@@ -19,29 +19,29 @@
 
 namespace kvtune {
 
-// Loads a checkpoint's weights. The program's own one constructs the model runner; tests give a
-// fake. Throws Error. REQUIRES: the checkpoint outlives the model.
+// Loads a checkpoint's weights. The program passes a loader that constructs the model runner; tests
+// pass one that returns a fake model. Throws Error. REQUIRES: the checkpoint outlives the model.
 using ModelLoader =
     std::function<std::unique_ptr<MeasuredModel>(const Checkpoint&, const ModelOptions&)>;
 
-// A checkpoint whose configuration is read at once and whose weights are read when they are first
-// needed.
+// A checkpoint whose configuration is read at once. Its weights are read when they are first
+// needed, so that a command which does not run the model does not wait for them.
 class OpenedModel {
  public:
-  // Throws Error.
+  // Opens the checkpoint in `directory` and reads its configuration. Throws Error.
   OpenedModel(const std::filesystem::path& directory, ModelOptions options, ModelLoader loader);
 
   const ModelConfig& config() const { return checkpoint_.config(); }
-  // Of the content of configuration and weights; computed once.
+  // The hash of the content of configuration and weights; computed once.
   const std::string& hash();
-  // Loads the weights the first time.
+  // The loaded model. The first call loads the weights.
   MeasuredModel& model();
 
-  // What results of these inputs on these prompts depend on. Loads the weights.
+  // Everything that results of these inputs on these prompts depend on. Loads the weights.
   Provenance ProvenanceOf(const RunInputs& inputs, const PromptSet& prompts);
-  // Makes calibrated scales from the prompts where formats of the target need them.
+  // Computes calibrated scales from the prompts where formats of the target need them.
   void LearnScales(const Target& target, const PromptSet& prompts);
-  // Nats per token that rounding alone makes of a score; measured once for a prompt set.
+  // The score, in nats per token, that rounding alone produces; measured once for each prompt set.
   // Throws Error also when it is not a finite number.
   double NoiseFloor(const PromptSet& prompts);
 
@@ -51,29 +51,29 @@ class OpenedModel {
   Checkpoint checkpoint_;
   std::string hash_;
   std::unique_ptr<MeasuredModel> model_;
-  std::map<std::string, double> noise_floors_;  // by prompts' hash
+  std::map<std::string, double> noise_floors_;  // by the hash of the prompts
 };
 
-// CostOf at this context, with what page padding adds.
+// The costs of plans at this context: CostOf, with what page padding adds to it.
 CostFunction CostFor(const Target& target, const ModelConfig& config, int64_t context);
 
 class ModelSession {
  public:
-  // Reads, checks and loads in the order of cost, so that a wrong argument is found at once.
-  // `held_out` as in LoadRunPrompts. Throws Error.
+  // Does the cheap steps of reading, checking and loading first, so that a wrong argument is found
+  // at once. `held_out` has the meaning that it has in LoadRunPrompts. Throws Error.
   ModelSession(const RunInputs& inputs, const std::string& held_out, const ModelLoader& loader);
 
-  // With the pairs that the engine can store of this model.
+  // The target with only those pairs that the engine can store in this model.
   const Target& target() const { return target_; }
   const ModelConfig& config() const { return opened_.config(); }
   const RunPrompts& prompts() const { return prompts_; }
   MeasuredModel& model() { return opened_.model(); }
   const Provenance& run() const { return run_; }
   size_t layer_count() const { return config().layers.size(); }
-  // Measures what rounding alone makes of a score on the calibration prompts, and says it. It takes
-  // one pass of the exact model.
+  // Measures the score that rounding alone produces on the calibration prompts, in nats per token,
+  // and tells the user. It takes one pass of the exact model.
   double MeasureNoiseFloor();
-  // At the context of the run.
+  // The costs of plans at the context of the run.
   CostFunction cost() const { return CostFor(target_, config(), run_.context); }
 
  private:

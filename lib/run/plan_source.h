@@ -1,4 +1,4 @@
-// What a user may write where a plan is wanted.
+// The forms in which a user may name a plan on the command line.
 #pragma once
 
 #include <filesystem>
@@ -9,18 +9,21 @@
 
 namespace kvtune {
 
-// `text` is, tried in this order: a file of any exported format; RUN:NAME, a plan of a run's front;
-// a plan written out ("KV4;0:KV8"). Throws Error (kUsage) for a mistyped one.
+// Reads a plan from `text`, which may be one of these, tried in this order: a file in any export
+// format; RUN:NAME, a plan of a run's front; a plan written out ("KV4;0:KV8"). Throws Error
+// (kUsage) for a mistyped one.
 PrecisionPlan ReadPlanSource(const std::string& text, size_t layer_count, const Target& target);
 
-// `text` as written in a file of `folder`: names of files and runs become paths from here, a plan
-// that is written out stays as it is.
+// Translates a `text` that stands in a file of `folder`: names of files and runs, which are
+// relative to that folder, become paths that can be opened from here; a plan that is written out
+// stays as it is.
 std::string PlanSourceFrom(const std::string& text, const std::filesystem::path& folder);
 
-// front.json of a run directory.
+// Reads front.json of a run directory.
 ParetoFront ReadFront(const std::filesystem::path& run);
 
-// A plan of the front, a uniform plan or the exact one. Throws Error naming those that exist.
+// Finds a plan of the front, a uniform plan or the exact plan by its name. Throws Error naming the
+// plans that exist.
 const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,
                               const std::filesystem::path& run);
 

@@ -1,6 +1,6 @@
 // What a run is made from: the model and its prompts, and where its files go. The command line
-// binds its options to these fields, so every default stands here or in the options of a stage,
-// once.
+// binds its options to these fields, so every default stands in one place, here or in the options
+// of a stage.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,12 @@
 
 namespace kvtune {
 
-// What is run, on what and how: the same in every command that runs the model.
+// The model, what it is run on and how; the same in every command that runs the model.
 struct RunInputs {
   std::filesystem::path model;  // checkpoint directory
   std::string target = "kvtuner";
   PromptOptions prompts;
-  uint64_t seed = 0;       // of every random choice
+  uint64_t seed = 0;       // the seed of every random choice
   int64_t context = 8192;  // tokens at which bytes are counted
   ModelOptions running;
 };

@@ -1,9 +1,9 @@
-// A run directory while a command works in it: what was made there, from what and with which
-// options.
+// A run directory while a command works in it. It knows what was made there, from which inputs and
+// with which options.
 //
 // run.json records the inputs once and every stage's options. A directory that was made from other
-// inputs or options is refused with the difference, so that its files always belong together; so is
-// one in which another process works.
+// inputs or options is refused with an error that names the difference, so that the files of a
+// directory always belong together. A directory in which another process works is refused too.
 #pragma once
 
 #include <filesystem>
@@ -21,12 +21,12 @@
 
 namespace kvtune {
 
-// In the order in which each needs the ones before.
+// The stages of a run, in order: each needs those before it.
 enum class Stage { kCalibrate, kPrune, kCluster, kSearch };
 inline constexpr Stage kStages[] = {Stage::kCalibrate, Stage::kPrune, Stage::kCluster,
                                     Stage::kSearch};
 
-// "calibrate", as in `kvtune calibrate` and run.json.
+// The stage's name, for example "calibrate", as in `kvtune calibrate` and run.json.
 std::string_view StageName(Stage stage);
 
 class RunSession {
@@ -35,30 +35,35 @@ class RunSession {
   // Throws Error naming directory, option, what was found there and what was expected.
   RunSession(std::filesystem::path root, const Provenance& wanted,
              std::vector<std::string> command_line);
-  // Opens a directory that is there, whatever its inputs.
+  // Opens an existing directory, whatever inputs it was made from.
   RunSession(std::filesystem::path root, std::vector<std::string> command_line);
 
   const RunDirectory& directory() const { return directory_; }
   const Provenance& run() const { return run_; }
 
-  // `options` maps flags to values. Throws Error when `stage` ran here with others.
+  // `options` maps flags to values. Throws Error when `stage` ran in this directory with other
+  // options.
   void RequireSameOptions(Stage stage, const Json& options) const;
 
-  // Whether the stage's file is there and was made with these options, so that it can be read
-  // instead of made again. Other options are allowed as long as nothing was made from the file.
+  // Whether the stage's file exists and was made with these options, so that it can be read instead
+  // of made again. A file that was made with other options may be replaced as long as nothing was
+  // made from it. Throws Error when a later stage did use it.
   bool CanReuse(Stage stage, const Json& options) const;
 
-  // Notes that a stage starts and with which options. Nothing is on disk until Save or Finish, so
+  // Records that a stage starts and with which options. Nothing is written until Save or Finish, so
   // that options which the stage then refuses do not bind the directory.
   void Start(Stage stage, Json options);
-  // Writes run.json: from here on the stages that started bind the directory to their options.
+  // Writes run.json. From then on the directory accepts no other options for the stages that
+  // started.
   void Save() const;
-  // Notes that the stage's file is complete and how long it took since Start, and saves.
+  // Records that the stage's file is complete and how long it took since Start, and writes
+  // run.json.
   void Finish(Stage stage);
 
   // The file that the stage writes.
   std::filesystem::path FileOf(Stage stage) const;
-  // The stage's artifact as JSON. Throws Error: missing, or of another run than run.json says.
+  // The stage's file as JSON. Throws Error when it is missing or comes from another run than
+  // run.json says.
   Json Read(Stage stage) const;
 
  private:
@@ -78,7 +83,7 @@ class RunSession {
 std::filesystem::path RunDirectoryOf(const RunPlace& place, const RunInputs& inputs);
 
 // Throws Error when `path` cannot become a directory that files can be written in. Creates nothing,
-// so that it can be asked before the model is loaded.
+// so that a command can check this before it loads the model.
 void RequireCreatableDirectory(const std::filesystem::path& path);
 
 }  // namespace kvtune

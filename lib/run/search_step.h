@@ -1,5 +1,5 @@
-// The search as a step of a run directory. Scored plans go to a log batch by batch, so that an
-// unfinished search goes on where it was.
+// The search as a step of a run directory. Scored plans are logged batch by batch, so that a search
+// which was ended early can go on where it stopped.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,8 @@
 
 namespace kvtune {
 
-// By flag, as run.json keeps them. --max-seconds is not among them: a run may be given more time.
+// The options by flag, as run.json keeps them. --max-seconds is not among them, so that a run can
+// be continued with more time.
 Json OptionsOf(const SearchStepOptions& options, const RunPrompts& prompts);
 
 struct SearchOutcome {
@@ -21,8 +22,8 @@ struct SearchOutcome {
   bool unfinished = false;   // should_stop() or the time limit ended it
 };
 
-// `should_stop` is asked after every batch: true ends the step with what is scored so far, which is
-// kept. REQUIRES: the stages before have run. Throws Error.
+// Runs the search. `should_stop` is asked after every batch; true ends the step with what is scored
+// so far, and those scores are kept. REQUIRES: the stages before have run. Throws Error.
 SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchStepOptions& options,
                          const std::function<bool()>& should_stop);
 

@@ -1,6 +1,6 @@
-// The stages as steps of a run directory: each reads its file when it is there and was made with
-// the same options, else makes and writes it. Commands of one stage and the whole chain run the
-// same steps, so they leave the same files.
+// The stages as steps of a run directory. Each step reads its file when that exists and was made
+// with the same options; otherwise it makes the file. The commands for one stage and the command
+// for the whole chain run the same steps, so they leave the same files.
 #pragma once
 
 #include "lib/calib/calibrate.h"
@@ -15,7 +15,7 @@
 
 namespace kvtune {
 
-// sensitivity.json of the run.
+// Reads sensitivity.json of the run.
 SensitivityTable ReadSensitivity(const RunSession& session);
 
 // The options of a stage by flag, as run.json keeps them.
@@ -25,7 +25,7 @@ Json OptionsOf(const ClusterOptions& options);
 
 SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
                                const CalibrateOptions& options);
-// Names the fragile layers and writes them beside the table.
+// Finds the fragile layers and writes them to a file beside the table.
 Diagnosis DiagnoseStep(const RunSession& session, const SensitivityTable& table);
 CandidateSet PruneStep(RunSession& session, const PruneOptions& options);
 LayerGroups ClusterStep(RunSession& session, const ClusterOptions& options);

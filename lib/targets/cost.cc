@@ -7,8 +7,8 @@ namespace {
 
 constexpr double kExactBits = 16;
 
-// Bits of one side of one layer whose cache holds so many tokens: the newest ones, up to the
-// residual window, are stored exactly, the others at the format's effective bits.
+// The bits of one side of one layer whose cache holds `cached_tokens` tokens. The newest tokens, up
+// to the residual window, are stored exactly, and the others at the format's effective bits.
 double CachedBits(const KvFormat& format, double effective_bits, const LayerConfig& layer,
                   KvSide side, int64_t cached_tokens) {
   const auto cached = static_cast<double>(cached_tokens);
@@ -22,7 +22,7 @@ double CachedBits(const KvFormat& format, double effective_bits, const LayerConf
 PlanCost CostOf(const Target& target, const PrecisionPlan& plan, const ModelConfig& model,
                 int64_t context_tokens) {
   PlanCost cost;
-  double elements = 0;  // that one token adds to the cache
+  double elements = 0;  // the elements that one token adds to the cache
   double cached_bits = 0;
   const auto add_side = [&](KvFormatId id, KvSide side, const LayerConfig& layer) {
     const KvFormat& format = FormatOf(id);

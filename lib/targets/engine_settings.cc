@@ -19,7 +19,7 @@ bool IsNameStart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z
 bool IsNamePart(char c) { return IsNameStart(c) || (c >= '0' && c <= '9') || c == '-'; }
 bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-// An option, and no negative number.
+// Whether the word is an option. A negative number also begins with a dash and is none.
 bool IsOption(std::string_view word) {
   const size_t name = word.find_first_not_of('-');
   return name != 0 && name != std::string_view::npos && IsNameStart(word[name]);
@@ -33,7 +33,7 @@ bool IsSameName(std::string_view a, std::string_view b) {
       [](char c) { return c == '_' ? '-' : c; });
 }
 
-// The options of one command.
+// Adds the options of one command.
 void AddOptions(const std::vector<std::string>& command, std::vector<Setting>& settings) {
   Setting* option = nullptr;
   for (const std::string& word : command) {
@@ -51,7 +51,7 @@ void AddOptions(const std::vector<std::string>& command, std::vector<Setting>& s
   }
 }
 
-// The value behind an assignment: a word, what is quoted, or a list of these.
+// Reads the value of an assignment: a word, a quoted text, or a list of these.
 Setting ReadAssigned(std::string name, std::string_view text) {
   Setting setting{.name = std::move(name), .words = {}};
   size_t at = 0;
@@ -82,13 +82,13 @@ Setting ReadAssigned(std::string name, std::string_view text) {
     }
     const size_t before = at;
     setting.words.push_back(read_word());
-    if (at == before) break;  // nothing that a list of words has
+    if (at == before) break;  // a character that no list of words has
   }
   return setting;
 }
 
-// NAME=value as in an environment and NAME = value as in Python, also between quotes
-// (Environment="NAME=value"). Options are not assignments, comparisons neither.
+// Adds assignments: NAME=value as in an environment and NAME = value as in Python, also between
+// quotes (Environment="NAME=value"). Options and comparisons are no assignments.
 void AddAssignments(const std::string& text, std::vector<Setting>& settings) {
   for (size_t at = 0; at < text.size();) {
     if (!IsNameStart(text[at])) {
@@ -119,7 +119,8 @@ void AddShell(std::string_view text, std::vector<Setting>& settings) {
   AddAssignments(WithoutComments(text), settings);
 }
 
-// Walks YAML, of which JSON is a part. An alias is walked once.
+// Walks YAML, of which JSON is a part. What an alias refers to is walked only once, so that its
+// settings do not count as set twice.
 class YamlSettings {
  public:
   explicit YamlSettings(std::vector<Setting>& settings) : settings_(settings) {}
@@ -136,8 +137,8 @@ class YamlSettings {
   }
 
  private:
-  // Words of a command, as in `command: ["--kv-cache-dtype", "fp8"]`; one with blanks may be a
-  // whole command.
+  // Reads a sequence as the words of a command, as in `command: ["--kv-cache-dtype", "fp8"]`. An
+  // item with blanks is read by itself, since it may be a whole command.
   void AddSequence(const YAML::Node& node) {
     std::vector<std::string> words;
     for (const YAML::Node& item : node) {
@@ -153,7 +154,7 @@ class YamlSettings {
     AddOptions(words, settings_);
   }
 
-  // {name: NAME, value: ...}, an environment variable of Kubernetes.
+  // Reads {name: NAME, value: ...}, which is how Kubernetes sets an environment variable.
   void AddNamedValue(const YAML::Node& node) {
     if (node["name"] && node["value"] && node["name"].IsScalar() && node["value"].IsScalar())
       AddEntry(node["name"].Scalar(), node["value"]);
@@ -175,10 +176,11 @@ class YamlSettings {
   }
 
   std::vector<Setting>& settings_;
-  std::set<int> seen_;  // positions in the text
+  std::set<int> seen_;  // positions in the text of the nodes that were walked
 };
 
-// Shell text can be YAML by chance ("curl -H 'a: b'"): keys of a configuration have no blanks.
+// Shell text can be valid YAML by chance ("curl -H 'a: b'"). It is told from a configuration by its
+// keys, since those of a configuration have no blanks.
 bool IsConfiguration(const YAML::Node& node) {
   if (node.IsSequence()) return true;
   return node.IsMap() && std::all_of(node.begin(), node.end(), [](const auto& entry) {
@@ -187,7 +189,7 @@ bool IsConfiguration(const YAML::Node& node) {
          });
 }
 
-// Leaves a document as it is.
+// Does nothing with a document, so that it is parsed only.
 class IgnoredEvents : public YAML::EventHandler {
  public:
   using Mark = YAML::Mark;
@@ -203,8 +205,8 @@ class IgnoredEvents : public YAML::EventHandler {
   void OnMapEnd() override {}
 };
 
-// YAML::Load leaves out what follows the first node, as all lines of an INI file behind
-// "[section]".
+// Whether the text is one YAML node and nothing else. YAML::Load ignores what follows the first
+// node, for example all lines of an INI file behind "[section]".
 bool IsWhole(const std::string& text) {
   std::istringstream in(text);
   YAML::Parser parser(in);
@@ -213,8 +215,8 @@ bool IsWhole(const std::string& text) {
   return !parser;
 }
 
-// The texts between lines of "---". YAML::LoadAll would know them too, but it does not end where a
-// document begins with a comma or a bracket that closes.
+// The documents of a text, which lines of "---" separate. YAML::LoadAll could split them too, but
+// it never returns when a document begins with a comma or a closing bracket.
 std::vector<std::string> DocumentsOf(std::string_view content) {
   std::vector<std::string> documents = {""};
   std::istringstream lines{std::string(content)};
@@ -226,7 +228,7 @@ std::vector<std::string> DocumentsOf(std::string_view content) {
   return documents;
 }
 
-// Empty where any of them is no configuration.
+// The documents as YAML. Returns none when any of them is no configuration.
 std::vector<YAML::Node> LoadDocuments(std::string_view content) {
   std::vector<YAML::Node> documents;
   try {
@@ -278,7 +280,8 @@ std::optional<std::string> EngineSettings::Word(
     std::initializer_list<std::string_view> names) const {
   const Setting* setting = Find(names);
   if (!setting) return std::nullopt;
-  // What follows an option's one word is an argument of the command.
+  // Several words are allowed behind an option of a command line, because those after the first are
+  // arguments of the command.
   if (setting->words.empty() || (setting->words.size() > 1 && !setting->is_option))
     Fail(*setting, fmt::format("found {} words, expected one", setting->words.size()));
   return setting->words.front();
@@ -310,11 +313,12 @@ void EngineSettings::Fail(const Setting& setting, const std::string& found_and_e
 
 std::string WithoutComments(std::string_view content) {
   std::string text;
-  char quote = 0;  // within which we are; quotes end at a line's end at the latest
+  char quote = 0;  // the quote that is open, 0 for none; every quote ends with its line
   for (size_t at = 0; at < content.size();) {
     const char c = content[at];
     const std::string_view triple = content.substr(at, 3);
-    if (!quote && (triple == "\"\"\"" || triple == "'''")) {  // a Python text, most often words
+    // Python's text over several lines, mostly documentation
+    if (!quote && (triple == "\"\"\"" || triple == "'''")) {
       at = std::min(content.find(triple, at + 3), content.size());
       at = std::min(at + 3, content.size());
       continue;

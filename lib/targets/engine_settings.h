@@ -1,12 +1,12 @@
-// What a text sets for an engine, whatever form people keep it in: options of a shell command,
-// environment variables, keys of YAML or JSON, arguments of a Python call.
+// What a text sets for an engine, in any of the forms in which people keep it: options of a shell
+// command, environment variables, keys of YAML or JSON, arguments of a Python call.
 //
 //   vllm serve m --kv-cache-dtype fp8        kv_cache_dtype: fp8
 //   command: ["--kv_cache_dtype=fp8"]        LLM(model="m", kv_cache_dtype="fp8")
 //
 // Names are compared without leading dashes, and "_" is as good as "-": engines' parsers read both.
-// Comments hold no settings. A text that is YAML or JSON is walked as such, whole; any other text
-// is read as shell and as assignments.
+// Comments hold no settings. A text that is YAML or JSON as a whole is walked as such; any other
+// text is read as shell commands and as assignments.
 #pragma once
 
 #include <initializer_list>
@@ -17,13 +17,15 @@
 
 namespace kvtune {
 
-// One setting, as written.
+// One setting as it is written in the text.
 struct Setting {
-  std::string name;                // "--kv_cache_dtype"
-  std::vector<std::string> words;  // of an option: up to the next option or the command's end
-  bool is_option = false;          // of a command line, where further words may be arguments
-  bool is_switch = false;          // an option without "=", which may take no word at all
-  std::string missing = {};        // of the shell text around an option: ShellText::missing
+  std::string name;  // "--kv_cache_dtype"
+  // An option has all words up to the next option or the end of the command.
+  std::vector<std::string> words;
+  // Whether it is an option of a command line; its further words may be the command's arguments.
+  bool is_option = false;
+  bool is_switch = false;    // an option without "=", which may take no word at all
+  std::string missing = {};  // ShellText::missing of the shell text around an option
 };
 
 class EngineSettings {
@@ -32,13 +34,16 @@ class EngineSettings {
   EngineSettings(std::string_view content, std::string source);
 
   bool Has(std::initializer_list<std::string_view> names) const;
-  // The setting by any of its names. nullptr without it. Throws Error when it is there twice.
+  // Finds the setting by any of its names. Returns nullptr when the text does not have it. Throws
+  // Error when the text has it twice, or when the shell text around it ends too early.
   const Setting* Find(std::initializer_list<std::string_view> names) const;
-  // Its word, or words. nullopt without the setting. Throws Error for none, and for several where
-  // one is asked for.
+  // The word, or the words, of a setting. Word returns nullopt when the text does not have the
+  // setting, Words returns none. Word throws Error when the setting has no word, or several that
+  // cannot be arguments of a command.
   std::optional<std::string> Word(std::initializer_list<std::string_view> names) const;
   std::vector<std::string> Words(std::initializer_list<std::string_view> names) const;
-  // A switch that is there, or true; false without it.
+  // Whether the setting is a switch that is there, or has a word that means true. Returns false
+  // when the text does not have it. Throws Error for a word that means neither true nor false.
   bool IsOn(std::initializer_list<std::string_view> names) const;
 
   const std::string& source() const { return source_; }
@@ -49,7 +54,9 @@ class EngineSettings {
   std::vector<Setting> settings_;
 };
 
-// Python or shell text whose comments ("#" outside of quotes, to the line's end) are blanks.
+// Python or shell text without its comments, which begin with "#" outside of quotes and end with
+// the line. Python texts between triple quotes are left out too, because they are mostly
+// documentation.
 std::string WithoutComments(std::string_view content);
 
 }  // namespace kvtune

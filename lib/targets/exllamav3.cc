@@ -1,5 +1,5 @@
-// exllamav3: 2 to 8 bits for each side of each layer, set by replacing layers of its cache
-// (exllamav3/cache).
+// exllamav3: each side of each layer takes 2 to 8 bits, which are set by replacing layers of its
+// cache (exllamav3/cache).
 #include <array>
 
 #include "lib/targets/engine.h"
@@ -13,7 +13,8 @@ constexpr std::array kFormats = {KvFormatId::kExllamaInt8, KvFormatId::kExllamaI
                                  KvFormatId::kExllamaInt4, KvFormatId::kExllamaInt3,
                                  KvFormatId::kExllamaInt2};
 
-// Layers with a sliding window stay in half precision, outside of Cache.layers.
+// exllamav3 keeps layers with a sliding window in half precision and outside of Cache.layers, so
+// their bits cannot be set.
 std::optional<std::string> WhyNotStored(PrecisionPair pair, const LayerShape& layer) {
   if (layer.window_tokens > 0) return "found a sliding window, which exllamav3 does not quantize";
   return WhyNotInGroups(pair, layer);

@@ -1,5 +1,5 @@
-// What an engine can store of a model. The engine's own file says why it cannot store a pair in a
-// layer; here all layers are asked.
+// Which pairs an engine can store in a model. The engine's own file says why it cannot store a pair
+// in one layer; here that is asked for all layers of the model.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +11,8 @@
 namespace kvtune {
 namespace {
 
-// nullopt when all layers can be stored so; else with the layer.
+// Returns nullopt when all layers can be stored with the pair, else the reason with the layer's
+// index.
 std::optional<std::string> WhyNotStored(PrecisionPair pair, const Target& target,
                                         const Engine& engine, std::span<const LayerShape> layers) {
   if (pair.is_exact()) return std::nullopt;
@@ -26,7 +27,8 @@ std::optional<std::string> WhyNotStored(PrecisionPair pair, const Target& target
   return std::nullopt;
 }
 
-// Channels that share a scale; 1 where whole heads or neighbouring tokens do.
+// The number of channels that share a scale; 1, which fits all heads, where a scale belongs to a
+// whole head or to neighbouring tokens.
 int64_t GroupOf(KvFormatId id, KvSide side) {
   const QuantLayout& layout = FormatOf(id).layout(side);
   return layout.axis == QuantAxis::kPerToken ? std::max(layout.group_size, 1) : 1;
@@ -52,7 +54,7 @@ Target TargetFor(const Target& target, std::span<const LayerShape> layers) {
   const Engine& engine = FindEngine(target.name);
   Target fitted = target;
   fitted.layers.assign(layers.begin(), layers.end());
-  std::string reason;  // the first one
+  std::string reason;  // why the first refused pair is refused
   const auto is_refused = [&](PrecisionPair pair) {
     const std::optional<std::string> why = WhyNotStored(pair, target, engine, layers);
     if (why && reason.empty()) reason = *why;

@@ -1,4 +1,4 @@
-// transformers with quanto layers in its cache.
+// Hugging Face transformers with quanto layers in its cache.
 #include <array>
 
 #include "lib/targets/engine.h"

@@ -1,6 +1,6 @@
-// ik_llama.cpp: as llama.cpp, with types of their own for the first and the last layers of each
-// side, and rotation as a switch for each side (common/common.cpp; the build of the cache in
-// src/llama.cpp).
+// ik_llama.cpp: like llama.cpp, but the first and the last layers of each side may have types of
+// their own, and rotation is a switch for each side (common/common.cpp; src/llama.cpp, where the
+// cache is built).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ constexpr std::array<const char*, 7> kTypes = {"q8_0", "q6_0", "q5_1",  "q5_0",
                                                "q4_1", "q4_0", "iq4_nl"};
 constexpr const char* kExactType = "f16";
 
-// The flags of one side.
+// The flags that set one side.
 struct Flags {
   KvSide side;
   const char* type;
@@ -81,7 +81,7 @@ KvFormatId FormatOfType(const EngineSettings& settings, const Setting& setting,
                 fmt::format("found {}, expected one of f16, {}", type, fmt::join(kTypes, ", ")));
 }
 
-// "q8_0,2"
+// A type for some layers at one end, written as "q8_0,2".
 struct End {
   KvFormatId format = KvFormatId::kExact;
   size_t count = 0;
@@ -101,8 +101,8 @@ End EndOf(const EngineSettings& settings, const char* flag, const Flags& flags,
           std::min(static_cast<size_t>(std::stoul(count)), layer_count)};
 }
 
-// As the engine fills its cache: the last layers go before the first ones, and a last type that is
-// the middle one too changes nothing.
+// The formats of one side in every layer, by the engine's own rules: where first and last layers
+// overlap, the last type wins, but a last type that equals the middle one changes nothing.
 std::vector<KvFormatId> ReadSide(const EngineSettings& settings, const Flags& flags,
                                  size_t layer_count) {
   KvFormatId middle = KvFormatId::kExact;

@@ -1,5 +1,5 @@
-// KVTuner's flexible cache, per-token mode: every token of a KV head has its own scale and zero,
-// and nothing stays exact (github.com/cmd2001/KVTuner, FlexibleVanillaQuantizedCache with
+// KVTuner's flexible cache in its per-token mode: every token of a KV head has its own scale and
+// zero, and no token stays exact (github.com/cmd2001/KVTuner, FlexibleVanillaQuantizedCache with
 // q_group_size -1).
 #include <array>
 

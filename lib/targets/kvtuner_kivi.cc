@@ -1,5 +1,6 @@
-// KVTuner's flexible cache, KIVI mode: keys in groups of 32 tokens of a channel, values in groups
-// of 32 channels of a token, and a residual window of 32 exact tokens (arXiv 2402.02750).
+// KVTuner's flexible cache in its KIVI mode: keys are quantized in groups of 32 tokens of a
+// channel, values in groups of 32 channels of a token, and a residual window of 32 tokens stays
+// exact (arXiv 2402.02750).
 #include <array>
 
 #include "lib/targets/engine.h"
@@ -31,7 +32,7 @@ Engine KvtunerKiviEngine() {
                    .write = WriteYaml,
                    .recognizes = IsKvtunerYaml,
                    .read = ReadKvtunerYaml}},
-      .why_not_stored = nullptr,  // the last group of a row may be shorter
+      .why_not_stored = nullptr,  // any head fits, since the last group may be shorter
   };
 }
 

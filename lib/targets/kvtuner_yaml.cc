@@ -16,7 +16,8 @@ namespace {
 constexpr const char* kKeyBits = "nbits_key";
 constexpr const char* kValueBits = "nbits_value";
 
-// Python writes a dict behind its name; without it, it is YAML in flow style.
+// Removes the name and the equals sign in front of a Python dict. What is left is YAML in flow
+// style.
 std::string_view WithoutPythonName(std::string_view content) {
   const size_t brace = content.find('{');
   const size_t equals = content.find('=');
@@ -26,7 +27,7 @@ std::string_view WithoutPythonName(std::string_view content) {
              : content;
 }
 
-// One file while it is read: knows its name for messages.
+// Reads one file, and knows its name for messages.
 class YamlReader {
  public:
   YamlReader(const std::string& source, const Target& target) : source_(source), target_(target) {}

@@ -8,7 +8,7 @@
 namespace kvtune {
 namespace {
 
-// common/arg.cpp, is_falsey.
+// The words that llama.cpp takes for "off" (common/arg.cpp, is_falsey).
 bool SaysOff(std::string_view word) {
   return word == "off" || word == "disabled" || word == "false" || word == "0";
 }
@@ -26,7 +26,7 @@ void RequireFlashAttention(const EngineSettings& settings, const PrecisionPlan& 
       plan.layers, [](PrecisionPair pair) { return !FormatOf(pair.value).is_exact(); });
   if (!needs_it) return;
   if (const Setting* off = settings.Find({"-no-fa", "--no-flash-attn"})) FailFor(settings, *off);
-  // An option goes before its variable.
+  // An option overrides its environment variable.
   for (const Setting* setting :
        {settings.Find({"-fa", "--flash-attn"}), settings.Find({"LLAMA_ARG_FLASH_ATTN"}),
         settings.Find({"OLLAMA_FLASH_ATTENTION"})}) {

@@ -8,8 +8,8 @@
 
 namespace kvtune {
 
-// Throws Error where the text switches flash attention off beside values that need it: both engines
-// refuse to start with a quantized value cache then (src/llama.cpp and llama-context.cpp).
+// Throws Error when the text switches flash attention off and the plan quantizes values, because
+// both engines then refuse to start (src/llama.cpp and llama-context.cpp).
 void RequireFlashAttention(const EngineSettings& settings, const PrecisionPlan& plan);
 
 }  // namespace kvtune

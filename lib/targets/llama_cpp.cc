@@ -25,8 +25,9 @@ constexpr std::array<FormatWord, 9> kWords = {{{"f16", KvFormatId::kExact},
                                                {"q4_0", KvFormatId::kQ4_0},
                                                {"iq4_nl", KvFormatId::kIq4Nl}}};
 
-// Ways to set the type of one side: an option, or else a variable, or else that of Ollama, which
-// starts llama-server with it for both sides (ollama's llm/llama_server.go).
+// The ways to set the type of one side. An option overrides the environment variable. Where neither
+// is set, Ollama's variable counts, because Ollama starts llama-server with its value for both
+// sides (ollama's llm/llama_server.go).
 struct Names {
   const char* brief;
   const char* full;
@@ -35,11 +36,12 @@ struct Names {
 constexpr Names kKeys{"-ctk", "--cache-type-k", "LLAMA_ARG_CACHE_TYPE_K"};
 constexpr Names kValues{"-ctv", "--cache-type-v", "LLAMA_ARG_CACHE_TYPE_V"};
 constexpr const char* kOllama = "OLLAMA_KV_CACHE_TYPE";
-// Of ik_llama.cpp, whose lines look alike otherwise.
+// Flags that only ik_llama.cpp has. They tell its command lines from those of llama.cpp, which look
+// the same otherwise.
 constexpr std::array kOtherFlags = {"-khad",     "-vhad",      "-ctk-first",
                                     "-ctk-last", "-ctv-first", "-ctv-last"};
 
-// Values in a quantized type need flash attention.
+// The line switches flash attention on, because values in a quantized type need it.
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   const PrecisionPair pair = plan.plan.layers.front();
   return fmt::format("-fa on {} {} {} {}\n", kKeys.brief, WordOf(kWords, pair.key), kValues.brief,
@@ -55,10 +57,10 @@ bool Recognizes(std::string_view content) {
                        kValues.variable, kOllama});
 }
 
-// As Ollama reads its variable.
+// Ollama reads its variable in lower case, so the word is compared that way.
 char AsLowerCase(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-// f16 where nothing is said of this side.
+// The type of one side; f16, the engine's default, where the text does not set it.
 KvFormatId TypeOf(const EngineSettings& settings, const Names& names) {
   const Setting* setting = settings.Find({names.brief, names.full});
   if (!setting) setting = settings.Find({names.variable});
@@ -79,7 +81,8 @@ PrecisionPlan Read(std::string_view content, const std::string& source, size_t l
   return plan;
 }
 
-// f16 on one side is allowed, but nothing that a search would find out.
+// All pairs that the engine can run, including those with f16 on one side. Such plans may be scored
+// and exported, but the search does not try them, because it would find out nothing by them.
 std::vector<PrecisionPair> WithExactSides() {
   std::vector<KvFormatId> formats = {KvFormatId::kExact};
   formats.insert(formats.end(), kFormats.begin(), kFormats.end());

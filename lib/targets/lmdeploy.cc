@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::array kFormats = {KvFormatId::kLmdeployInt8, KvFormatId::kFp8E4m3,
                                  KvFormatId::kFp8E5m2, KvFormatId::kLmdeployInt4};
-// Numbers, and the names of QuantPolicy that --quant-policy takes in their place
+// The numbers of --quant-policy, and the names of QuantPolicy that it takes in their place
 // (lmdeploy/cli/utils.py).
 constexpr std::array<FormatWord, 11> kPolicies = {{{"0", KvFormatId::kExact},
                                                    {"4", KvFormatId::kLmdeployInt4},
@@ -37,7 +37,8 @@ std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
 
 bool Recognizes(std::string_view content) { return EngineSettings(content, "").Has({kFlag}); }
 
-// As LMDeploy reads it: names in any case, in Python behind the name of their enumeration.
+// The policy as LMDeploy reads it: names may be in any case, and in Python they stand behind the
+// name of their enumeration.
 std::string PolicyOf(std::string word) {
   if (const size_t name = word.find(kEnum); name != std::string::npos)
     word.erase(0, name + kEnum.size());

@@ -1,8 +1,8 @@
-// mlx-optiq: the same bits for keys and values of a layer, in groups of 64 channels (its
+// mlx-optiq: keys and values of a layer take the same bits, in groups of 64 channels (its
 // kv_config.json, which `optiq serve --kv-config` reads). A layer that the file leaves out stays as
-// the model computes it (optiq/serve.py, install_mixed_kv); such plans are read, scored and
-// written, but not searched: beside 8 bits an exact layer buys little, and more choices make the
-// search find less in the same time.
+// the model computes it (optiq/serve.py, install_mixed_kv); Plans with such layers are read, scored
+// and written, but not searched: an exact layer gains little over one of 8 bits, and with more
+// choices the search finds less in the same time.
 #include <fmt/format.h>
 
 #include <array>
@@ -21,7 +21,8 @@ constexpr int64_t kGroupSize = 64;
 constexpr const char* kLayerKey = "layer_idx";
 
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
-  // An empty list would say it too, but it is also what a file is that says nothing.
+  // An empty list would say the same, but it is also what a file looks like that says nothing, so
+  // it is neither written nor read.
   if (plan.plan.is_exact()) {
     throw Error(fmt::format(
         "exporting {} as mlx-optiq: found no layer with fewer than 16 bits, expected one (without "

@@ -1,5 +1,5 @@
 // Checkpoints with a KV cache format for every layer, in NVIDIA ModelOpt's form (its AutoQuantize
-// for KV caches; modelopt/torch/export). Scales are in the checkpoint: k_proj.k_scale and
+// for KV caches; modelopt/torch/export). The scales are in the checkpoint, as k_proj.k_scale and
 // v_proj.v_scale.
 #include <fmt/format.h>
 
@@ -68,7 +68,7 @@ size_t LayerOf(const std::string& module, size_t layer_count, const std::string&
                           module, ModuleOf(0), ModuleOf(layer_count - 1)));
 }
 
-// What is said of weights is left alone.
+// Reads the part about the KV cache; what the object says about weights is ignored.
 PrecisionPlan ReadQuantization(const Json& json, const std::string& source, size_t layer_count) {
   const auto fail = [&](const std::string& found_and_expected) {
     throw Error(fmt::format("{}: \"{}\": {}", source, kMap, found_and_expected));

@@ -12,7 +12,7 @@
 namespace kvtune {
 namespace {
 
-// What a PLAN object holds beside its layers.
+// The fields of a PLAN object that do not say what the plan is, and so are ignored.
 constexpr const char* kCostsAndScores[] = {
     "name",        "nominal_bits", "effective_bits",      "bytes_per_token",
     "calibration", "held_out",     "calibration_interval"};

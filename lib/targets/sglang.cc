@@ -1,4 +1,4 @@
-// SGLang: one type for all layers.
+// SGLang: all layers take one type (--kv-cache-dtype).
 #include <fmt/format.h>
 
 #include "lib/targets/engine.h"

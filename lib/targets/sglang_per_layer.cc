@@ -1,4 +1,4 @@
-// SGLang with one type a layer, as a fork takes it.
+// A fork of SGLang in which every layer takes its own type.
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
@@ -13,7 +13,7 @@
 namespace kvtune {
 namespace {
 
-// As the fork spells them.
+// The types in the spelling of the fork.
 constexpr std::array<FormatWord, 4> kForkWords = {{{"bf16", KvFormatId::kExact},
                                                    {"fp8_e4m3", KvFormatId::kFp8E4m3},
                                                    {"fp8_e5m2", KvFormatId::kFp8E5m2},

@@ -15,7 +15,7 @@ bool IsNumber(std::string_view word) {
   return !word.empty() && word.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// One pass over the text.
+// Splits a text in one pass over it.
 class Splitter {
  public:
   explicit Splitter(std::string_view text) : text_(text) {}
@@ -49,7 +49,7 @@ class Splitter {
     }
   }
 
-  // A backslash at a line's end.
+  // Skips a backslash at the end of a line, together with the line's end.
   bool SkipContinuation() {
     for (const std::string_view continuation : {"\\\n", "\\\r\n"}) {
       if (!Follows(continuation)) continue;
@@ -59,7 +59,8 @@ class Splitter {
     return false;
   }
 
-  // "2>", ">>", "<<<", ">&", "&>": the operator, and with it the next word and a number before it.
+  // Leaves out a redirection ("2>", ">>", "<<<", ">&", "&>"): the operator, the next word, and a
+  // number directly before it.
   void Redirect() {
     if (word_ && is_plain_ && IsNumber(*word_)) word_.reset();
     EndWord();
@@ -102,7 +103,8 @@ class Splitter {
     ++at_;
     while (!AtEnd() && Next() != '"') {
       if (SkipContinuation()) continue;
-      // Elsewhere a backslash between double quotes is itself.
+      // Between double quotes a backslash escapes these four characters only; before any other it
+      // stands for itself.
       if (Next() == '\\' && at_ + 1 < text_.size() &&
           std::string_view("$`\"\\").find(text_[at_ + 1]) != std::string_view::npos) {
         ++at_;
@@ -121,7 +123,7 @@ class Splitter {
     ++at_;
   }
 
-  // "$(...)" as it is written.
+  // Adds "$(...)" to the word as it is written.
   void AddSubstitution() {
     int depth = 0;
     while (!AtEnd()) {
@@ -160,9 +162,9 @@ class Splitter {
 
   std::string_view text_;
   size_t at_ = 0;
-  std::optional<std::string> word_;  // that is being read; "" where it is quoted and empty
-  bool is_plain_ = true;             // nothing of it was quoted
-  bool drops_word_ = false;          // it is the file of a redirection
+  std::optional<std::string> word_;  // the word being read; "" for an empty quoted one
+  bool is_plain_ = true;             // whether no part of it was quoted
+  bool drops_word_ = false;          // whether it is the file of a redirection
   std::vector<std::string> command_;
   ShellText result_;
 };

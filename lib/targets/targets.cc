@@ -30,7 +30,7 @@ const std::vector<Engine>& Engines() {
   return engines;
 }
 
-// `Items` have a `name`.
+// The names of all items, for messages. REQUIRES: `Items` have a `name`.
 template <typename Items>
 std::string Names(const Items& items) {
   std::string names;
@@ -72,8 +72,9 @@ const ExportFormat* Recognize(std::string_view content, const Engine& engine) {
   return nullptr;
 }
 
-// Why a text is no plan for the target: it is one for another, or no engine's word is in it. A
-// reader's default must not speak for it.
+// Says why a text is no plan for the target: it is a plan for another target, or it holds no
+// engine's word about the cache. It is refused, because to read it all the same would take a
+// reader's default for what the text says.
 [[noreturn]] void FailUnrecognized(std::string_view content, const std::string& source,
                                    const Target& target) {
   for (const Engine& other : Engines()) {

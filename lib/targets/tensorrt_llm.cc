@@ -1,6 +1,6 @@
-// TensorRT-LLM: one type a layer for keys and values, as ranges of layers in the YAML of its
-// options; one type alone where all layers take it, which releases read today
-// (tensorrt_llm/llmapi/llm_args.py).
+// TensorRT-LLM: every layer takes one type for keys and values, written as ranges of layers in the
+// YAML of its options. Where all layers take the same type it stands there alone, which is the form
+// that releases read today (tensorrt_llm/llmapi/llm_args.py).
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
@@ -47,8 +47,9 @@ bool Recognizes(std::string_view content) {
   return IsYaml(content) || EngineSettings(content, "").Has({kFlag});
 }
 
-// One type of all layers. "auto" is what the checkpoint says: the model's type, unless its
-// quantization has one for the cache.
+// The plan of one type for all layers; nullopt for an unknown word. "auto" means what the
+// checkpoint says: the model's own type, unless the checkpoint's quantization names a type for the
+// cache. It is read as exact.
 std::optional<PrecisionPlan> UniformPlan(std::string_view word, size_t layer_count) {
   if (word == kExactWord) return PrecisionPlan::Uniform(kExactPair, layer_count);
   const std::optional<KvFormatId> format = FormatOfWord(kWords, word);
@@ -56,7 +57,7 @@ std::optional<PrecisionPlan> UniformPlan(std::string_view word, size_t layer_cou
   return PrecisionPlan::Uniform({*format, *format}, layer_count);
 }
 
-// trtllm-serve --kv_cache_dtype (tensorrt_llm/commands/serve.py).
+// Reads the option --kv_cache_dtype of trtllm-serve (tensorrt_llm/commands/serve.py).
 PrecisionPlan ReadCommandLine(std::string_view content, const std::string& source,
                               size_t layer_count) {
   const EngineSettings settings(content, source);

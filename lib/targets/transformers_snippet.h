@@ -1,7 +1,7 @@
-// The Python that builds transformers' Cache with a quantized layer of its own bits for every
-// decoder layer (transformers/cache_utils.py). Its layers have one bit width; the snippet gives
-// keys and values their own, through the axis, which is all that tells a layer's _quantize the side
-// that it is called for.
+// The Python code that builds a transformers Cache in which every decoder layer has a quantized
+// cache layer with its own bits (transformers/cache_utils.py). A cache layer of transformers has
+// one bit width for both sides. The snippet gives keys and values bits of their own through the
+// axis argument, because nothing else tells a layer's _quantize which side it is called for.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@
 
 namespace kvtune {
 
-// A class of quantized layers: which axis it quantizes along, and the statement that makes
-// `axis.bits` its bits.
+// A transformers class of quantized cache layers: its name, the axis that it quantizes along, and
+// the Python statement that makes it quantize to `axis.bits` bits.
 struct TransformersLayer {
   std::string_view name;
   int axis = 0;

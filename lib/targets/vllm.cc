@@ -1,5 +1,5 @@
-// vLLM: one format for the whole model, but for layers that stay in the model's type
-// (--kv-cache-dtype, --kv-cache-dtype-skip-layers; vllm/config/cache.py).
+// vLLM: the whole model takes one format, except for a list of layers that stay in the model's own
+// type (--kv-cache-dtype, --kv-cache-dtype-skip-layers; vllm/config/cache.py).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,10 +25,10 @@ constexpr std::array kFormats = {KvFormatId::kInt8PerTokenHead,
                                  KvFormatId::kNvfp4,
                                  KvFormatId::kInt4PerTokenHead};
 
-// Keys of the first are its plain FP8
-// (vllm/model_executor/layers/quantization/turboquant/config.py, TQ_PRESETS). vLLM adds the first
-// and the last two layers to the exact ones (get_boundary_skip_layers there;
-// vllm/engine/arg_utils.py).
+// The presets of TurboQuant; the keys of the first one are plain FP8
+// (vllm/model_executor/layers/quantization/turboquant/config.py, TQ_PRESETS). With each of them
+// vLLM itself adds the first two and the last two layers to the exact ones
+// (get_boundary_skip_layers there; vllm/engine/arg_utils.py).
 constexpr std::array<PairName, 4> kTurboquant = {
     {{{KvFormatId::kFp8E4m3, KvFormatId::kTurboquantValue4}, "turboquant_k8v4"},
      {{KvFormatId::kTurboquantKey4, KvFormatId::kTurboquantValue4}, "turboquant_4bit_nc"},
@@ -37,8 +37,8 @@ constexpr std::array<PairName, 4> kTurboquant = {
 const PairNames kTurboquantNames(kTurboquant);
 constexpr size_t kTurboquantExactEnds = 2;
 
-// vllm/config/cache.py, CacheDType. Layers without quantization have the model's type, which "auto"
-// names; the types by name are exact too.
+// The words of vllm/config/cache.py, CacheDType. Layers without quantization have the model's own
+// type, which "auto" names; naming a 16-bit type is exact too.
 constexpr std::array<FormatWord, 13> kWords = {{
     {"auto", KvFormatId::kExact},
     {"bfloat16", KvFormatId::kExact},
@@ -59,12 +59,14 @@ constexpr const char* kDtypeFlag = "--kv-cache-dtype";
 constexpr const char* kSkipFlag = "--kv-cache-dtype-skip-layers";
 constexpr const char* kDtypeKey = "kv_cache_dtype";
 constexpr const char* kSkipKey = "kv_cache_dtype_skip_layers";
-// Makes vLLM set each layer's scales from the first batch that it sees, to the largest magnitude
-// over a constant (200 for keys, 100 for values; vllm/attention/layer.py, calc_kv_scales; the
-// newest releases have it no more). So they are not 1: kvtune's calibrated scales, from the largest
-// magnitude on its prompts, stand for them. The constant hardly matters in a floating-point format.
+// This flag makes vLLM set each layer's scales from the first batch that it sees, to the largest
+// magnitude divided by a constant (200 for keys, 100 for values; vllm/attention/layer.py,
+// calc_kv_scales; the newest releases no longer have it). The scales are then not 1, so kvtune's
+// calibrated scales, from the largest magnitude on its prompts, stand for them. The constant hardly
+// matters in a floating-point format.
 constexpr const char* kCalculateFlag = "--calculate-kv-scales";
-// Among the layers to skip: those with a sliding window (vllm/model_executor/layers/attention).
+// In the list of layers to skip, this word means all layers with a sliding window
+// (vllm/model_executor/layers/attention).
 constexpr const char* kSlidingLayers = "sliding_window";
 
 struct Arguments {
@@ -84,8 +86,8 @@ PlanShape Shape() {
   return shape;
 }
 
-// Keys and values of TurboQuant share a slot, and its kernels know no window
-// (vllm/v1/attention/backends/turboquant_attn.py).
+// TurboQuant stores a key and its value in one slot, so both need the same head_dim, and its
+// kernels cannot handle sliding windows (vllm/v1/attention/backends/turboquant_attn.py).
 std::optional<std::string> WhyNotInSlots(PrecisionPair pair, const LayerShape& layer) {
   if (layer.key_head_dim != layer.value_head_dim) {
     return fmt::format("found keys of {} channels and values of {}, expected as many for {}",
@@ -98,12 +100,13 @@ std::optional<std::string> WhyNotInSlots(PrecisionPair pair, const LayerShape& l
   return std::nullopt;
 }
 
-// TurboQuant's values of eight channels share three bytes, those of two channels one.
+// TurboQuant packs its 3-bit values by eight channels into three bytes, and its 4-bit values by two
+// channels into one byte.
 std::optional<std::string> WhyNotPacked(KvFormatId value, const LayerShape& layer) {
   return WhyNotInBlocks(value, FormatOf(value).bits == 3 ? 8 : 2, layer.value_head_dim);
 }
 
-// Its kernels rotate whole heads by a matrix that exists for powers of two.
+// The kernels rotate whole heads by a matrix that exists only for powers of two.
 std::optional<std::string> WhyNotRotated(KvFormatId id, KvSide side, const LayerShape& layer) {
   const bool is_rotated = FormatOf(id).layout(side).rotation.kind != RotationKind::kNone;
   if (!is_rotated || std::has_single_bit(static_cast<uint64_t>(layer.head_dim(side))))
@@ -155,7 +158,7 @@ Arguments ArgumentsOf(const PrecisionPlan& plan) {
   return arguments;
 }
 
-// Whether `word` of the list of exact layers means this layer.
+// Whether `word`, an entry in the list of exact layers, means this layer.
 bool Skips(const std::string& word, size_t layer, const Target& target, size_t layer_count,
            const std::string& where) {
   if (word != kSlidingLayers) return LayerIndexOf(word, layer_count, where) == layer;
@@ -202,7 +205,7 @@ bool HasWords(std::string_view content) {
 bool IsCommandLine(std::string_view content) { return !TryJson(content) && HasWords(content); }
 bool IsJson(std::string_view content) { return TryJson(content) && HasWords(content); }
 
-// Of an engine's other arguments nothing is said here.
+// Reads the two settings of the cache; all other arguments of the engine are ignored.
 PrecisionPlan Read(std::string_view content, const std::string& source, size_t layer_count,
                    const Target& target) {
   const EngineSettings settings(content, source);
@@ -223,7 +226,8 @@ std::string WriteJson(const ScoredPlan& plan, const Provenance&, const Target&) 
   return DumpJson(json);
 }
 
-// JSON has no place for the note.
+// The shape without calibrated scales. JSON has no comments, so it cannot hold the note that tells
+// calibrated scales from unit scales.
 PlanShape WithoutCalibrated(PlanShape shape) {
   std::erase_if(shape.pairs, [](PrecisionPair pair) {
     return FormatOf(pair.key).scale == ScaleKind::kCalibrated;

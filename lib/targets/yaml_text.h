@@ -1,4 +1,4 @@
-// YAML that comes from outside, with errors in one line.
+// Reads YAML that comes from outside, and reports its errors in one line.
 #pragma once
 
 #include <string>
@@ -10,10 +10,10 @@ class Node;
 
 namespace kvtune {
 
-// Throws Error naming line and column.
+// Parses YAML. Throws Error naming line and column.
 YAML::Node LoadYaml(std::string_view content, const std::string& source);
 
-// A mapping with this key; false for what is not YAML.
+// Whether the content is a YAML mapping with this key. Returns false for what is not YAML.
 bool IsYamlWith(std::string_view content, const std::string& key);
 
 }  // namespace kvtune
