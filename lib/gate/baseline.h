@@ -21,7 +21,8 @@ struct Baseline {
 };
 
 // {"schema_version", "baselines": [...]}: one file may serve several configs.
-// Throws Error: missing, empty, cut off, of another schema; two baselines of one name.
+// Throws Error: missing, empty, cut off, of another schema; two baselines of one name; a number
+// that no measurement can give.
 std::vector<Baseline> ReadBaselines(const std::filesystem::path& file);
 // Replaces the baseline of the same name or adds it; creates the file and its folder.
 void WriteBaseline(const std::filesystem::path& file, const Baseline& baseline);
@@ -35,6 +36,10 @@ enum class ModelChange { kRefuse, kAccept };
 // Throws Error with both values: another model (unless accepted), prompt set, target, prefill,
 // context or number of layers.
 void RequireComparable(const Baseline& baseline, const Provenance& now, ModelChange change,
+                       const std::filesystem::path& file);
+
+// Throws Error with both counts when `now` is not of as many prompts, each of as many tokens.
+void RequireSameCounts(const Baseline& baseline, const Measurement& now,
                        const std::filesystem::path& file);
 
 // What a new baseline changes, one line a difference; empty when nothing does.
