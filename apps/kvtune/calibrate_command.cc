@@ -14,6 +14,7 @@ namespace kvtune {
 ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& invocation) {
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   RequireCreatableDirectory(out);
+  RequireOwnDirectory(out, InputPathsOf(arguments.inputs, arguments.place));
   ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
   RunSession session(out, model.run(), invocation.command_line);
   session.RequireSameOptions(Stage::kCalibrate, OptionsOf(arguments.calibrate));

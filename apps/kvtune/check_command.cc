@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "apps/kvtune/commands.h"
@@ -67,10 +68,8 @@ GateOptions OptionsOf(const GateArguments& arguments) {
           .seed = arguments.seed};
 }
 
-void Report(std::span<const GateResult> results, const GateArguments& arguments,
-            OutputFormat format) {
-  if (!arguments.junit.empty()) WriteFileAtomically(arguments.junit, GateJunit(results));
-  if (!arguments.markdown.empty()) WriteFileAtomically(arguments.markdown, GateMarkdown(results));
+void Print(std::span<const GateResult> results, const GateArguments& arguments,
+           OutputFormat format) {
   if (format == OutputFormat::kJson) {
     Json document = NewDocument();
     document.update(ToJson(results));
@@ -81,6 +80,31 @@ void Report(std::span<const GateResult> results, const GateArguments& arguments,
   }
   PrintText(GateTable(results, TerminalWidth()));
   if (arguments.github) PrintText(GateAnnotations(results));
+}
+
+// Says what cannot be done and goes on: a report that is lost must not take the verdict with it.
+bool Succeeds(const std::function<void()>& report) {
+  try {
+    report();
+    return true;
+  } catch (const Error& error) {
+    LogError(error.what());
+    return false;
+  }
+}
+
+// The verdict's exit code; kError where all passed but a report is lost.
+ExitCode Report(std::span<const GateResult> results, const GateArguments& arguments,
+                OutputFormat format) {
+  bool complete = Succeeds([&] { Print(results, arguments, format); });
+  const auto write = [&](const fs::path& file, std::string (*render)(std::span<const GateResult>)) {
+    if (file.empty()) return;
+    complete = Succeeds([&] { WriteFileAtomically(file, render(results)); }) && complete;
+  };
+  write(arguments.junit, GateJunit);
+  write(arguments.markdown, GateMarkdown);
+  const ExitCode verdict = ExitCodeOf(results);
+  return verdict == ExitCode::kOk && !complete ? ExitCode::kError : verdict;
 }
 
 }  // namespace
@@ -99,8 +123,7 @@ ExitCode RunCheck(const GateArguments& arguments, const Invocation& invocation) 
   Gate gate(models, OptionsOf(arguments));
   std::vector<GateResult> results;
   for (const fs::path& file : arguments.configs) results.push_back(gate.Run(file));
-  Report(results, arguments, invocation.format);
-  return ExitCodeOf(results);
+  return Report(results, arguments, invocation.format);
 }
 
 }  // namespace kvtune

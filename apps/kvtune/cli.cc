@@ -8,6 +8,7 @@
 
 #include "apps/kvtune/command_table.h"
 #include "apps/kvtune/options.h"
+#include "apps/kvtune/output.h"
 #include "apps/kvtune/suggestion.h"
 #include "lib/base/log.h"
 #include "lib/base/version.h"
@@ -120,7 +121,7 @@ ExitCode RunCommand(const Command& command, const std::vector<std::string>& word
   try {
     app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", CommandHelp(app));
+    PrintText(CommandHelp(app));
     return ExitCode::kOk;
   } catch (const CLI::ParseError& error) {
     FailUsage(fmt::format("kvtune {}: {}{}; see `kvtune {} --help`", command.name, error.what(),
@@ -136,7 +137,7 @@ ExitCode RunCommand(const Command& command, const std::vector<std::string>& word
 ExitCode RunCommandLine(const std::vector<std::string>& arguments) {
   std::vector<std::string> words(arguments.begin() + 1, arguments.end());
   if (words.empty()) {
-    fmt::print(stderr, "{}", ProgramHelp());
+    std::fputs(ProgramHelp().c_str(), stderr);
     return ExitCode::kUsage;
   }
   if (words.front() == "help" && words.size() > 1) {  // as `git help COMMAND`
@@ -144,11 +145,11 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments) {
     words.push_back("--help");
   }
   if (words.front() == "--help" || words.front() == "-h" || words.front() == "help") {
-    fmt::print("{}", ProgramHelp());
+    PrintText(ProgramHelp());
     return ExitCode::kOk;
   }
   if (words.front() == "--version") {
-    fmt::print("kvtune {}\n", Version());
+    PrintText(fmt::format("kvtune {}\n", Version()));
     return ExitCode::kOk;
   }
   const Command& command = TakeCommand(words);

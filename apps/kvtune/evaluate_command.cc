@@ -111,7 +111,7 @@ void AnswerLines(std::istream& input, const ModelSession& model, EvaluationCache
   for (int64_t number = 1; std::getline(input, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string source = fmt::format("standard input, line {}", number);
-    PrintText(AnswerLine(line, source, model, evaluator).dump() + "\n");
+    PrintExact(AnswerLine(line, source, model, evaluator).dump() + "\n");
   }
 }
 

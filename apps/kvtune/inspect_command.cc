@@ -8,6 +8,7 @@
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
+#include "lib/base/printable.h"
 #include "lib/core/model_config.h"
 #include "lib/core/model_size.h"
 #include "lib/io/checkpoint.h"
@@ -202,12 +203,13 @@ std::string ModelText(const Inspection& inspection) {
       "  parameters: {}\n"
       "  weights:    {}\n"
       "  memory:     {} in float32, {} in bfloat16; {} has {} free: {}\n",
-      inspection.name, config.architecture, config.reads_images ? ", its text model alone" : "",
-      config.layer_count(), config.query_heads, layer.kv_heads, layer.key_head_dim,
-      WindowText(config), config.hidden_size, config.intermediate_size, config.vocab_size,
-      config.max_position_embeddings, experts, CountText(parameters), weights,
-      SizeText(4 * parameters), SizeText(2 * parameters), inspection.device.name,
-      SizeText(static_cast<double>(inspection.device.free_bytes)), PlaceText(inspection));
+      PrintableLine(inspection.name), PrintableLine(config.architecture),
+      config.reads_images ? ", its text model alone" : "", config.layer_count(), config.query_heads,
+      layer.kv_heads, layer.key_head_dim, WindowText(config), config.hidden_size,
+      config.intermediate_size, config.vocab_size, config.max_position_embeddings, experts,
+      CountText(parameters), weights, SizeText(4 * parameters), SizeText(2 * parameters),
+      inspection.device.name, SizeText(static_cast<double>(inspection.device.free_bytes)),
+      PlaceText(inspection));
 }
 
 std::string CacheText(const Inspection& inspection, const InspectArguments& arguments) {

@@ -32,6 +32,9 @@ void InstallInterruptHandler() {
   action.sa_flags = SA_RESTART;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  // A reader of stderr that ends must not end the run; a write of results to a closed pipe fails
+  // and is an Error.
+  ::signal(SIGPIPE, SIG_IGN);
 }
 
 InterruptDelay::InterruptDelay() { delayed = true; }

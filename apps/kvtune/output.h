@@ -7,8 +7,12 @@
 
 namespace kvtune {
 
-// Both throw Error when stdout cannot take all of it (a full disk, a closed pipe).
+// All of these throw Error when stdout cannot take all of it (a full disk, a closed pipe).
+
+// For people: control characters in names from files are shown, not obeyed.
 void PrintText(std::string_view text);
+// For programs: byte for byte, as a file would have it.
+void PrintExact(std::string_view text);
 void PrintJson(const Json& json);
 
 // The document {"schema_version": 1}, to which a command adds its result.

@@ -135,7 +135,7 @@ ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& inv
     document["content"] = exported;
     PrintJson(document);
   } else if (arguments.out.empty()) {
-    PrintText(exported);
+    PrintExact(exported);
   }
   return ExitCode::kOk;
 }

@@ -37,7 +37,10 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
 
 ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
+  std::vector<std::filesystem::path> read = InputPathsOf(arguments.inputs, arguments.place);
+  if (!arguments.search.known_scores.empty()) read.push_back(arguments.search.known_scores);
   RequireCreatableDirectory(out);
+  RequireOwnDirectory(out, read);
   ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
   RunSession session(out, model.run(), invocation.command_line);
   RequireSameOptions(session, model, arguments);

@@ -31,7 +31,7 @@ class LineWriter {
   }
 
   void Flush() {
-    PrintText(buffer_);
+    PrintExact(buffer_);
     buffer_.clear();
   }
 

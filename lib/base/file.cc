@@ -71,8 +71,11 @@ void WriteFileAtomically(const fs::path& path, std::string_view content) {
   // the same file system, where rename() is atomic.
   const fs::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
   {
+    // A file of that name was left by a process that was killed. It goes first, because O_EXCL then
+    // follows no link that stands in its place.
+    ::unlink(temporary.c_str());
     const FileDescriptor file(
-        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (file.get() < 0) ThrowSystemError("writing", path);
     if (!WriteAll(file.get(), content)) {
       const int reason = errno;
@@ -90,8 +93,10 @@ void WriteFileAtomically(const fs::path& path, std::string_view content) {
 }
 
 void AppendToFile(const fs::path& path, std::string_view lines) {
-  // O_APPEND makes each write go to the end as a whole, also beside another process.
-  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  // O_APPEND makes each write go to the end as a whole, also beside another process. O_NOFOLLOW
+  // keeps the lines out of a file of another origin that a link leads to.
+  const FileDescriptor file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (file.get() < 0 || !WriteAll(file.get(), lines)) ThrowSystemError("appending to", path);
 }
 

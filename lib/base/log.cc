@@ -3,6 +3,11 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <string>
+
+#include "lib/base/printable.h"
+
 namespace kvtune {
 namespace {
 
@@ -11,9 +16,19 @@ spdlog::logger& Logger() {
     auto created = spdlog::stderr_color_st("kvtune");
     created->set_pattern("kvtune: %^%v%$");
     created->set_level(spdlog::level::info);
+    // A message that cannot be written is lost; what is being done goes on.
+    created->set_error_handler([](const std::string&) {});
     return created;
   }();
   return *logger;
+}
+
+// What was found may hold line breaks (a file's content, a library's text); a message is one line.
+std::string OneLine(std::string_view message) {
+  std::string line(message);
+  std::ranges::replace(line, '\n', ' ');
+  std::ranges::replace(line, '\r', ' ');
+  return PrintableLine(line);
 }
 
 }  // namespace
@@ -43,9 +58,9 @@ LogLevel CurrentLogLevel() {
   }
 }
 
-void LogError(std::string_view message) { Logger().error("error: {}", message); }
-void LogWarning(std::string_view message) { Logger().warn("warning: {}", message); }
-void LogInfo(std::string_view message) { Logger().info("{}", message); }
-void LogDetail(std::string_view message) { Logger().debug("{}", message); }
+void LogError(std::string_view message) { Logger().error("error: {}", OneLine(message)); }
+void LogWarning(std::string_view message) { Logger().warn("warning: {}", OneLine(message)); }
+void LogInfo(std::string_view message) { Logger().info("{}", OneLine(message)); }
+void LogDetail(std::string_view message) { Logger().debug("{}", OneLine(message)); }
 
 }  // namespace kvtune

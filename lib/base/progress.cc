@@ -18,6 +18,12 @@ double Seconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
+// Progress that cannot be written, as on a full disk, is lost and stops nothing.
+void Show(const std::string& text) {
+  std::fputs(text.c_str(), stderr);
+  std::fflush(stderr);
+}
+
 }  // namespace
 
 std::string FormatDuration(double seconds) {
@@ -39,7 +45,7 @@ Progress::Progress(std::string stage, int64_t total, std::string unit)
 }
 
 Progress::~Progress() {
-  if (visible_ && terminal_ && !finished_) std::fputc('\n', stderr);
+  if (visible_ && terminal_ && !finished_) Show("\n");
 }
 
 void Progress::Advance(int64_t count) {
@@ -68,12 +74,11 @@ void Progress::Draw(Clock::time_point now) {
   const std::string text = State(Seconds(now - start_));
   if (terminal_) {
     // Spaces behind the text wipe what a longer state left behind.
-    fmt::print(stderr, "\r{:<{}}", text, drawn_width_);
+    Show(fmt::format("\r{:<{}}", text, drawn_width_));
     drawn_width_ = text.size();
   } else {
-    fmt::print(stderr, "{}\n", text);
+    Show(fmt::format("{}\n", text));
   }
-  std::fflush(stderr);
 }
 
 void Progress::Finish() {
@@ -83,19 +88,17 @@ void Progress::Finish() {
   const std::string text =
       fmt::format("{}: {} {} in {:.1f} s", stage_, done_, unit_, Seconds(Clock::now() - start_));
   if (terminal_) {
-    fmt::print(stderr, "\r{:<{}}\n", text, drawn_width_);
+    Show(fmt::format("\r{:<{}}\n", text, drawn_width_));
   } else {
-    fmt::print(stderr, "{}\n", text);
+    Show(fmt::format("{}\n", text));
   }
-  std::fflush(stderr);
 }
 
 void Progress::Dismiss() {
   if (finished_) return;
   finished_ = true;
   if (!visible_ || !terminal_) return;
-  fmt::print(stderr, "\r{:<{}}\r", "", drawn_width_);
-  std::fflush(stderr);
+  Show(fmt::format("\r{:<{}}\r", "", drawn_width_));
 }
 
 }  // namespace kvtune

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -17,7 +18,14 @@ namespace kvtune {
 
 ScratchFile::ScratchFile(size_t size) {
   if (size == 0) return;
-  const std::filesystem::path folder = std::filesystem::temp_directory_path();
+  std::error_code missing;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(missing);
+  if (missing) {
+    const char* named = std::getenv("TMPDIR");
+    throw Error(
+        fmt::format("making a temporary file of {} bytes in {}: {} (TMPDIR names the folder)", size,
+                    named != nullptr ? named : "/tmp", missing.message()));
+  }
   const auto fail = [&](int reason) {
     throw Error(
         fmt::format("making a temporary file of {} bytes in {}: {} (TMPDIR names another folder)",

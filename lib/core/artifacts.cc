@@ -37,6 +37,11 @@ KvFormatId ReadFormat(JsonFields& fields, std::string_view key) {
 
 }  // namespace
 
+std::vector<std::filesystem::path> RunDirectory::files() const {
+  return {run(),         sensitivity(), diagnosis(), candidates(), groups(),
+          evaluations(), scouting(),    held_out(),  lock(),       front()};
+}
+
 JsonFields OpenArtifact(const Json& json, const std::string& source) {
   JsonFields fields(json, source);
   const int64_t version = fields.Integer("schema_version");

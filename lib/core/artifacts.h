@@ -36,6 +36,9 @@ class RunDirectory {
   std::filesystem::path lock() const { return root_ / "run.lock"; }
   std::filesystem::path front() const { return root_ / "front.json"; }
 
+  // All of the above: whatever kvtune may write into the directory.
+  std::vector<std::filesystem::path> files() const;
+
  private:
   std::filesystem::path root_;
 };

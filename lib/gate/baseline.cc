@@ -13,6 +13,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Nats per token. The noise floor is what a change may be by rounding alone, and rounding that adds
+// as much as this leaves nothing to judge: a baseline that says more would let any change pass.
+constexpr double kHighestNoiseFloor = 1;
+
+void RequireNoiseFloor(double found, const std::string& where) {
+  if (found >= 0 && found <= kHighestNoiseFloor) return;
+  throw Error(fmt::format("{}: \"noise_floor\": found {} nats per token, expected 0 to {}", where,
+                          found, kHighestNoiseFloor));
+}
+
 Json BaselineToJson(const Baseline& baseline) {
   Json layers = Json::array();
   for (const PrecisionPair pair : baseline.plan.layers) layers.push_back(PairFormatsToJson(pair));
@@ -38,6 +48,7 @@ Baseline BaselineFromJson(JsonFields fields) {
   fields.Ignore("values");
   fields.RequireNoOthers();
   if (!baseline.run.noise_floor) fields.Fail("run", "found no noise_floor, expected it");
+  RequireNoiseFloor(*baseline.run.noise_floor, fields.where());
   if (baseline.plan.layers.size() != static_cast<size_t>(baseline.run.layer_count())) {
     fields.Fail("layers", fmt::format("found {} layers, expected {} as in \"run\"",
                                       baseline.plan.layers.size(), baseline.run.layer_count()));
@@ -91,6 +102,8 @@ std::vector<Baseline> ReadBaselines(const fs::path& file) {
 }
 
 void WriteBaseline(const fs::path& file, const Baseline& baseline) {
+  RequireNoiseFloor(baseline.run.noise_floor.value_or(0),
+                    fmt::format("writing the baseline {}", file.string()));
   std::vector<Baseline> baselines;
   if (fs::exists(file)) baselines = ReadBaselines(file);
   std::erase_if(baselines, [&](const Baseline& known) { return known.name == baseline.name; });
@@ -126,6 +139,15 @@ void RequireComparable(const Baseline& baseline, const Provenance& now, ModelCha
   RequireSame("prefill", stored.prefill, now.prefill, baseline, file);
   RequireSame("context", stored.context, now.context, baseline, file);
   RequireSame("layer_count", stored.layer_count(), now.layer_count(), baseline, file);
+}
+
+void RequireSameCounts(const Baseline& baseline, const Measurement& now, const fs::path& file) {
+  const std::vector<PromptScore>& stored = baseline.measured.prompts;
+  RequireSame("prompts", stored.size(), now.prompts.size(), baseline, file);
+  for (size_t i = 0; i < stored.size(); ++i) {
+    RequireSame(fmt::format("tokens of prompt {}", i), stored[i].tokens, now.prompts[i].tokens,
+                baseline, file);
+  }
 }
 
 std::vector<std::string> ChangesOf(const Baseline& before, const Baseline& after) {

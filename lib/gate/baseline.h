@@ -22,7 +22,8 @@ struct Baseline {
 };
 
 // {"schema_version", "baselines": [...]}: one file may serve several configs. Throws Error for a
-// file that is missing, empty, cut off or of another schema, and for two baselines of one name.
+// file that is missing, empty, cut off or of another schema, for two baselines of one name, and for
+// a number that no measurement can give.
 std::vector<Baseline> ReadBaselines(const std::filesystem::path& file);
 // Replaces the baseline of the same name in the file, or adds it. Creates the file and its folder
 // when they do not exist.
@@ -38,6 +39,10 @@ enum class ModelChange { kRefuse, kAccept };
 // accepts that), prompt set, target, prefill mode, context or number of layers, because the
 // measurements then cannot be compared.
 void RequireComparable(const Baseline& baseline, const Provenance& now, ModelChange change,
+                       const std::filesystem::path& file);
+
+// Throws Error with both counts when `now` is not of as many prompts, each of as many tokens.
+void RequireSameCounts(const Baseline& baseline, const Measurement& now,
                        const std::filesystem::path& file);
 
 // What a new baseline changes, one line for each difference; empty when there is none.

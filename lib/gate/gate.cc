@@ -132,6 +132,12 @@ GateResult Gate::Run(const fs::path& config_file) {
   GateResult result;
   result.name = config_file.string();
   result.file = config_file.string();
+  const auto not_judged = [&result](const std::string& error) {
+    result.status = GateStatus::kNotJudged;
+    result.metrics.clear();
+    result.error = error;
+    LogError(fmt::format("not judged: {}", result.error));
+  };
   try {
     const GateConfig config = ReadGateConfig(config_file);
     const auto [other, is_new] = names_.emplace(config.name, config_file);
@@ -143,10 +149,9 @@ GateResult Gate::Run(const fs::path& config_file) {
     result.name = config.name;
     JudgeConfig(config, result);
   } catch (const Error& error) {
-    result.status = GateStatus::kNotJudged;
-    result.metrics.clear();
-    result.error = error.what();
-    LogError(fmt::format("not judged: {}", result.error));
+    not_judged(error.what());
+  } catch (const fs::filesystem_error& error) {  // a name that is too long, a loop of links
+    not_judged(fmt::format("{}: {}", error.path1().string(), error.code().message()));
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
@@ -170,7 +175,10 @@ void Gate::JudgeConfig(const GateConfig& config, GateResult& result) {
   }
   MeasuredModel& model = models_.ModelOf(config, prompts);
   now.measured = MeasurePlans(model, std::span(&plan, 1), prompts, models_.CostFor(config)).front();
-  if (before) return Compare(config, *before, now, model, prompts, result);
+  if (before) {
+    RequireSameCounts(*before, now.measured, file);
+    return Compare(config, *before, now, model, prompts, result);
+  }
   now.run.noise_floor = models_.NoiseFloorOf(config, prompts);
   Update(config, now, file, result);
 }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -33,6 +35,43 @@ double SumOf(const PromptScore& prompt, Metric metric) {
   return static_cast<double>(prompt.top1_matches);
 }
 
+// More nats than any token can lose in float32, and few enough that no sum of them overflows.
+constexpr double kMostNatsPerToken = 1e6;
+
+// Nats per token by which rounding may bring a KL below 0, or the sum of a tail over that of all
+// tokens.
+constexpr double kRoundingPerToken = 1e-6;
+constexpr double kRelativeRounding = 1e-5;
+
+// A petabyte a token: no cache is that large, and differences stay exact.
+constexpr double kMostBytesPerToken = 1e15;
+
+void RequireRange(const JsonFields& fields, std::string_view key, double found, double low,
+                  double high) {
+  if (found >= low && found <= high) return;  // never so for what is not a number
+  fields.Fail(key, fmt::format("found {}, expected {:.6g} to {:.6g}", found, low, high));
+}
+
+// A part of a prompt's tokens: no value below 0, the largest first, no more in all than the sum of
+// all tokens.
+void RequireTail(const JsonFields& fields, const PromptScore& prompt) {
+  double sum = 0;
+  for (const float value : prompt.token_kl) {
+    const auto kl = static_cast<double>(value);
+    RequireRange(fields, "kl_tail", kl, -kRoundingPerToken, kMostNatsPerToken);
+    sum += kl;
+  }
+  if (!std::ranges::is_sorted(prompt.token_kl, std::greater<>())) {
+    fields.Fail("kl_tail", "found smaller values before larger ones, expected the largest first");
+  }
+  const double rounding = kRelativeRounding * std::abs(prompt.kl_sum) +
+                          kRoundingPerToken * static_cast<double>(prompt.tokens);
+  if (sum > prompt.kl_sum + rounding) {
+    fields.Fail("kl_tail", fmt::format("found {} nats in all, expected at most the {} of kl_sum",
+                                       sum, prompt.kl_sum));
+  }
+}
+
 // A baseline keeps the difference to the exact model's nll only; the exact model's own is then 0.
 PromptScore PromptFromJson(JsonFields fields) {
   PromptScore prompt{.tokens = fields.Integer("tokens"),
@@ -50,9 +89,11 @@ PromptScore PromptFromJson(JsonFields fields) {
     fields.Fail("top1_matches",
                 fmt::format("found {}, expected 0 to {}", prompt.top1_matches, prompt.tokens));
   }
-  if (!std::ranges::is_sorted(prompt.token_kl, std::greater<>())) {
-    fields.Fail("kl_tail", "found smaller values before larger ones, expected the largest first");
-  }
+  const double most = kMostNatsPerToken * static_cast<double>(prompt.tokens);
+  RequireRange(fields, "kl_sum", prompt.kl_sum,
+               -kRoundingPerToken * static_cast<double>(prompt.tokens), most);
+  RequireRange(fields, "delta_nll_sum", prompt.nll_sum, -most, most);
+  RequireTail(fields, prompt);
   return prompt;
 }
 
@@ -137,6 +178,8 @@ Measurement MeasurementFromJson(JsonFields fields) {
     tokens.push_back(measurement.prompts.back().tokens);
   }
   fields.RequireNoOthers();
+  RequireRange(fields, "bytes_per_token", measurement.bytes_per_token,
+               std::numeric_limits<double>::min(), kMostBytesPerToken);
   if (tokens.empty()) fields.Fail("prompts", "found none, expected one entry a prompt");
   const size_t tail = TailLength(tokens);
   for (size_t i = 0; i < tokens.size(); ++i) {

@@ -2,15 +2,17 @@
 
 #include <algorithm>
 
+#include "lib/base/printable.h"
 #include "lib/gate/render.h"
 
 namespace kvtune {
 namespace {
 
-// Text and attribute values of XML 1.0, which has no spelling for most control characters.
+// Text and attribute values of XML 1.0, which has no spelling for most control characters: they are
+// shown as a terminal would show them.
 std::string Xml(const std::string& text) {
   std::string escaped;
-  for (const char c : text) {
+  for (const char c : PrintableText(text)) {
     if (c == '&')
       escaped += "&amp;";
     else if (c == '<')
@@ -19,8 +21,10 @@ std::string Xml(const std::string& text) {
       escaped += "&gt;";
     else if (c == '"')
       escaped += "&quot;";
-    else if (static_cast<unsigned char>(c) < 0x20)
-      escaped += c == '\n' ? "&#10;" : " ";
+    else if (c == '\n')
+      escaped += "&#10;";
+    else if (c == '\t')
+      escaped += "&#9;";
     else
       escaped += c;
   }
@@ -32,7 +36,7 @@ std::string Xml(const std::string& text) {
 enum class Place { kMessage, kProperty };
 std::string WorkflowValue(const std::string& text, Place place) {
   std::string escaped;
-  for (const char c : text) {
+  for (const char c : PrintableText(text)) {
     const bool special =
         c == '%' || c == '\r' || c == '\n' || (place == Place::kProperty && (c == ':' || c == ','));
     escaped += special ? fmt::format("%{:02X}", static_cast<unsigned char>(c)) : std::string(1, c);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lib/base/printable.h"
 #include "lib/base/statistics.h"
 #include "lib/report/text_table.h"
 
@@ -184,8 +185,9 @@ std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view 
   std::string consequence =
       "a plan of several formats takes more bytes per token; no plan here does";
   if (growing > 0) {
-    consequence = fmt::format("{} takes {:.0f} bytes per token, not {:.0f}", most.name,
-                              *most.cost.padded_bytes_per_token, most.cost.bytes_per_token);
+    consequence =
+        fmt::format("{} takes {:.0f} bytes per token, not {:.0f}", PrintableLine(most.name),
+                    *most.cost.padded_bytes_per_token, most.cost.bytes_per_token);
   }
   if (growing > 1) consequence += fmt::format(", the most of {} such plans", growing);
   return fmt::format(

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "lib/base/printable.h"
+
 namespace kvtune {
 namespace {
 
@@ -71,7 +73,10 @@ size_t TerminalWidth() {
   return size.ws_col;
 }
 
-void TextTable::AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+void TextTable::AddRow(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = PrintableLine(cell);  // a row is one line
+  rows_.push_back(std::move(cells));
+}
 
 std::vector<size_t> TextTable::Widths() const {
   std::vector<size_t> widths;

@@ -152,13 +152,12 @@ EvaluationLog::EvaluationLog(fs::path path, size_t layer_count)
     : path_(std::move(path)),
       content_(ReadEvaluationLog(path_, layer_count)),
       next_batch_(content_.batch_count) {
-  std::error_code reason;
-  if (!fs::exists(path_, reason)) return;
-  fs::resize_file(path_, content_.intact_bytes, reason);
-  if (reason) {
-    throw Error(
-        fmt::format("cutting {} after its last whole batch: {}", path_.string(), reason.message()));
-  }
+  std::error_code ignored;
+  if (!fs::exists(path_, ignored)) return;
+  const std::string text = ReadFile(path_);
+  if (text.size() == content_.intact_bytes) return;
+  // Written anew and not cut in place: what a link leads to is not ours to cut.
+  WriteFileAtomically(path_, std::string_view(text).substr(0, content_.intact_bytes));
 }
 
 void EvaluationLog::Append(std::span<const PrecisionPlan> plans, std::span<const PlanScore> scores,

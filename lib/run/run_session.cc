@@ -58,6 +58,54 @@ std::string FirstDifference(const Json& stored, const Json& wanted) {
   return "";
 }
 
+// Whether a process that ended before it wrote run.json can have left this.
+bool IsAbandonedLock(const fs::path& file, const RunDirectory& directory) {
+  std::error_code ignored;
+  return file == directory.lock() && fs::is_regular_file(fs::symlink_status(file, ignored)) &&
+         fs::file_size(file, ignored) == 0;
+}
+
+void RequireOwnFiles(const RunDirectory& directory) {
+  std::error_code ignored;
+  const bool is_run = fs::exists(fs::symlink_status(directory.run(), ignored));
+  for (const fs::path& file : directory.files()) {
+    const fs::file_status status = fs::symlink_status(file, ignored);
+    if (!fs::exists(status)) continue;
+    if (!is_run && !IsAbandonedLock(file, directory)) {
+      throw Error(fmt::format(
+          "preparing the output folder {}: found {} but no run.json, expected the folder of a run "
+          "or one without such a file, which would be overwritten (give another --out)",
+          directory.root().string(), file.filename().string()));
+    }
+    if (!fs::is_regular_file(status)) {
+      throw Error(
+          fmt::format("preparing the output folder {}: found that {} is {}, expected a "
+                      "regular file (give another --out)",
+                      directory.root().string(), file.filename().string(),
+                      fs::is_symlink(status) ? "a symbolic link" : "something else"));
+    }
+  }
+}
+
+// Also through links, or where one of the two is a hard link.
+bool IsSame(const fs::path& a, const fs::path& b) {
+  std::error_code ignored;
+  return fs::equivalent(a, b, ignored);
+}
+
+void RequireNoInput(const RunDirectory& directory, const fs::path& input) {
+  std::vector<fs::path> written = directory.files();
+  written.push_back(directory.root());
+  for (const fs::path& path : written) {
+    if (!IsSame(path, input)) continue;
+    throw Error(fmt::format(
+        "preparing the output folder {}: found that its {} is the input {}, expected a folder "
+        "apart from the inputs (give another --out)",
+        directory.root().string(), path == directory.root() ? "path" : path.filename().string(),
+        input.string()));
+  }
+}
+
 }  // namespace
 
 std::string_view StageName(Stage stage) {
@@ -77,6 +125,7 @@ std::string_view StageName(Stage stage) {
 RunSession::RunSession(fs::path root, const Provenance& wanted,
                        std::vector<std::string> command_line)
     : directory_(std::move(root)), run_(wanted), command_line_(std::move(command_line)) {
+  RequireOwnDirectory(directory_.root(), {});
   if (!fs::exists(directory_.run())) {
     CreateWritableDirectory(directory_.root());
   }
@@ -90,7 +139,10 @@ RunSession::RunSession(fs::path root, const Provenance& wanted,
 
 RunSession::RunSession(fs::path root, std::vector<std::string> command_line)
     : directory_(std::move(root)), command_line_(std::move(command_line)) {
-  if (fs::exists(directory_.run())) lock_.emplace(directory_.lock(), directory_.root());
+  if (fs::exists(directory_.run())) {
+    RequireOwnDirectory(directory_.root(), {});
+    lock_.emplace(directory_.lock(), directory_.root());
+  }
   Load();
 }
 
@@ -185,6 +237,13 @@ fs::path RunDirectoryOf(const RunPlace& place, const RunInputs& inputs) {
   return fmt::format("./kvtune-{}-{}", ModelName(inputs.model), inputs.target);
 }
 
+std::vector<fs::path> InputPathsOf(const RunInputs& inputs, const RunPlace& place) {
+  std::vector<fs::path> paths = inputs.prompts.files;
+  paths.push_back(inputs.model);
+  if (!place.held_out.empty() && place.held_out != "none") paths.emplace_back(place.held_out);
+  return paths;
+}
+
 void RequireCreatableDirectory(const fs::path& path) {
   fs::path existing = fs::absolute(path);
   std::error_code ignored;
@@ -199,6 +258,18 @@ void RequireCreatableDirectory(const fs::path& path) {
   if (::access(existing.c_str(), W_OK | X_OK) != 0) {
     throw Error(fmt::format("{}: {}: {}", doing, existing.string(), std::strerror(errno)));
   }
+}
+
+void RequireOwnDirectory(const fs::path& path, std::span<const fs::path> inputs) {
+  if (IsSame(path, "/")) {
+    throw Error(
+        fmt::format("preparing the output folder {}: found the root of the file system, expected a "
+                    "folder of its own",
+                    path.string()));
+  }
+  const RunDirectory directory(path);
+  RequireOwnFiles(directory);
+  for (const fs::path& input : inputs) RequireNoInput(directory, input);
 }
 
 }  // namespace kvtune

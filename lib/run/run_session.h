@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,8 +83,17 @@ class RunSession {
 // The folder that was asked for, or its default ./kvtune-<model name>-<target>.
 std::filesystem::path RunDirectoryOf(const RunPlace& place, const RunInputs& inputs);
 
+// The model, the prompts and the held-out prompts that the user named, as paths.
+std::vector<std::filesystem::path> InputPathsOf(const RunInputs& inputs, const RunPlace& place);
+
 // Throws Error when `path` cannot become a directory that files can be written in. Creates nothing,
 // so that a command can check this before it loads the model.
 void RequireCreatableDirectory(const std::filesystem::path& path);
+
+// Throws Error when a run in `path` would write over what is not its own: a folder without run.json
+// that holds a file of a run's names, a symbolic link in place of a run's file, one of the run's
+// `inputs`, the root of the file system. Creates nothing.
+void RequireOwnDirectory(const std::filesystem::path& path,
+                         std::span<const std::filesystem::path> inputs);
 
 }  // namespace kvtune

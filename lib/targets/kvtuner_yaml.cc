@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "lib/base/error.h"
+#include "lib/base/printable.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/engine_settings.h"
 #include "lib/targets/yaml_text.h"
@@ -100,8 +101,8 @@ std::string WriteKvtunerYaml(const ScoredPlan& plan, const KvtunerCacheSettings&
       "# Plan {}: {}\n"
       "# For KVTuner's per_layer_config_path with axis_key={}, axis_value={}, q_group_size={}, "
       "residual_length={}, asym=True\n",
-      plan.name, PlanSpec(plan.plan), settings.axis_key, settings.axis_value, settings.q_group_size,
-      settings.residual_length);
+      PrintableLine(plan.name), PlanSpec(plan.plan), settings.axis_key, settings.axis_value,
+      settings.q_group_size, settings.residual_length);
   for (size_t layer = 0; layer < plan.plan.layers.size(); ++layer) {
     const PrecisionPair pair = plan.plan.layers[layer];
     yaml += fmt::format("{}:\n  {}: {}\n  {}: {}\n", layer, kKeyBits, FormatOf(pair.key).bits,

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "lib/base/error.h"
+#include "lib/base/printable.h"
 #include "lib/targets/engine_settings.h"
 
 namespace kvtune {
@@ -141,7 +142,7 @@ PrecisionPlan ReadPythonBits(std::string_view content, const std::string& source
 }
 
 std::string PlanComment(std::string_view name, const PrecisionPlan& plan) {
-  return fmt::format("# Plan {}: {}\n", name, PlanSpec(plan));
+  return fmt::format("# Plan {}: {}\n", PrintableLine(name), PlanSpec(plan));
 }
 
 }  // namespace kvtune

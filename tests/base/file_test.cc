@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <iterator>
 
@@ -106,6 +107,22 @@ TEST(File, DroppedPagesReadTheSame) {
   DropPages({});
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()),
             content);
+}
+
+TEST(File, WritesNothingThroughALink) {
+  const TemporaryDirectory folder;
+  WriteFileAtomically(folder / "mine", "mine");
+  const std::filesystem::path link = folder / "link";
+  std::filesystem::create_symlink(folder / "mine", link);
+  EXPECT_THROW(AppendToFile(link, "line\n"), Error);
+  // The name of the temporary file beside "new".
+  std::filesystem::create_symlink(folder / "mine",
+                                  folder / ("new.tmp" + std::to_string(::getpid())));
+  WriteFileAtomically(folder / "new", "new");
+  WriteFileAtomically(link, "new");
+  EXPECT_EQ(ReadFile(folder / "mine"), "mine");
+  EXPECT_EQ(ReadFile(folder / "new"), "new");
+  EXPECT_EQ(ReadFile(link), "new");
 }
 
 }  // namespace

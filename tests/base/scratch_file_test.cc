@@ -50,5 +50,12 @@ TEST(ScratchFile, NamesTheFolderThatCannotHoldIt) {
                         HasSubstr(directory.path().string()), HasSubstr("TMPDIR"))));
 }
 
+TEST(ScratchFile, NamesTheFolderThatIsNotThere) {
+  const TemporaryFolder folder("/no/such/folder");
+  EXPECT_THAT([] { ScratchFile(10); },
+              ::testing::ThrowsMessage<Error>(
+                  AllOf(HasSubstr("in /no/such/folder: No such"), HasSubstr("TMPDIR"))));
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -194,6 +194,68 @@ class BadFolderTest(CliTestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("writing the result to stdout", done.stderr)
 
+    def shell(self, redirection, *arguments):
+        """Runs with streams that the shell redirects or closes."""
+        return subprocess.run(["sh", "-c", f'exec "$0" "$@" {redirection}', BINARY, *map(str, arguments)],
+                              capture_output=True, cwd=self.folder, text=True, timeout=300, check=False)
+
+    def test_lost_messages_stop_nothing(self):
+        expected = self.run_kvtune("prune", self.a_run()).stdout
+        for redirection in ("2>/dev/full", "2>&-", "<&- 2>&-"):
+            done = self.shell(redirection, "prune", self.a_run())
+            self.assertEqual((done.returncode, done.stdout), (0, expected), redirection)
+
+    def test_a_closed_stdout_is_an_error(self):
+        done = self.shell(">&-", "prune", self.a_run())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("writing the result to stdout", done.stderr)
+        self.assertEqual((self.folder / self.a_run() / "run.lock").read_text(), "")
+        self.assertEqual(self.shell(">&-", "--help").returncode, 1)
+        self.assertEqual(self.shell(">/dev/full", "--version").returncode, 1)
+
+    def a_run(self):
+        if not (self.folder / "a_run").exists():
+            self.run_kvtune("calibrate", *self.model_arguments(), "--out", "a_run")
+        return "a_run"
+
+    def test_a_reader_of_messages_may_end(self):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run([BINARY, "prune", self.a_run()], cwd=self.folder, stdout=subprocess.PIPE,
+                              stderr=writing, timeout=300, check=False)
+        os.close(writing)
+        self.assertEqual(done.returncode, 0)
+
+    def test_what_the_system_refuses_is_no_bug(self):
+        (self.folder / "loop").symlink_to("loop")
+        for model in ("m" * 300, "loop", "loop/model"):
+            self.run_error("inspect", "--model", model)
+            self.run_error("search", *self.model_arguments(model), "--out", "refused")
+        for out in ("o" * 300, "loop", "loop/run"):
+            self.run_error("search", *self.model_arguments(), "--out", out)
+            self.run_error("prune", out)
+            self.run_error("pareto", "list", out)
+        self.run_error("search", *self.model_arguments(prompts="p" * 300), "--out", "refused")
+
+    def test_names_are_shown_and_not_obeyed(self):
+        name = "a\x1b]0;title\x07\n::error::b"
+        message = self.run_error("inspect", "--model", name)
+        self.assertIn("a\\x1b]0;title\\x07 ::error::b", message)
+
+    def test_files_of_others_are_not_overwritten(self):
+        mine = self.folder / "mine"
+        mine.mkdir()
+        for name in ("held_out.jsonl", "evaluations.jsonl", "front.json"):
+            file = mine / name
+            file.write_bytes(self.prompts.read_bytes())
+            message = self.run_error("search", *self.model_arguments(), "--held-out", file, "--out", mine)
+            self.assertIn(f"found {name} but no run.json", message)
+            self.assertEqual([path.name for path in mine.iterdir()], [name])
+            self.assertEqual(file.read_bytes(), self.prompts.read_bytes())
+            file.unlink()
+        self.assertIn("root of the file system", self.run_error("search", *self.model_arguments(), "--out", "/"))
+        self.assertIn("is the input", self.run_error("search", *self.model_arguments(), "--out", self.model))
+
 
 if __name__ == "__main__":
     unittest.main()

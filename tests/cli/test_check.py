@@ -235,6 +235,16 @@ class CheckTest(CliTestCase):
         json.loads(done.stdout)
         self.assertIn("::error file=worse.json", done.stderr)
 
+    def test_a_lost_report_does_not_lose_the_verdict(self):
+        self.config("worse.json", plan="KV2")
+        for option in ("--junit", "--markdown"):
+            done = self.check("worse.json", "--baseline", "baselines/kv8.json", option, "no/such/folder/report",
+                              exit_code=4)
+            self.assertIn("kv8: failed: ", done.stdout)
+            self.assertIn("no/such/folder/report", done.stderr)
+            done = self.check("kv8.json", option, "no/such/folder/report", exit_code=1)
+            self.assertIn("kv8: passed: ", done.stdout)
+
     def test_usage(self):
         self.assertIn("expected one of --config", self.run_error("check", exit_code=2))
         self.run_error("check", "--schema", "--config", "kv8.json", exit_code=2)

@@ -109,5 +109,39 @@ TEST(Baseline, SaysWhatChanged) {
               ElementsAre("plan: KV4 -> KV4;1:exact", "bytes_per_token: 100 -> 200"));
 }
 
+TEST(Baseline, RefusesANoiseFloorThatWouldLetAnyChangePass) {
+  const TemporaryDirectory folder;
+  const auto file = folder / "b.json";
+  WriteBaseline(file, TestBaseline("a"));
+  const Json whole = ReadJsonFile(file);
+  for (const double floor : {1e308, 1.5, -1e-9}) {
+    Json json = whole;
+    json["baselines"][0]["run"]["noise_floor"] = floor;
+    WriteJsonFileAtomically(file, json);
+    EXPECT_THAT([&] { ReadBaselines(file); },
+                ThrowsMessage<Error>(HasSubstr("\"noise_floor\": found")));
+    Baseline baseline = TestBaseline("a");
+    baseline.run.noise_floor = floor;
+    EXPECT_THAT([&] { WriteBaseline(folder / "new.json", baseline); },
+                ThrowsMessage<Error>(HasSubstr("\"noise_floor\": found")));
+  }
+}
+
+TEST(Baseline, RefusesOtherCountsOfPromptsOrTokens) {
+  const Baseline baseline = TestBaseline("a");
+  const auto comparing = [&](const Measurement& now) {
+    return [&baseline, now] { RequireSameCounts(baseline, now, "b.json"); };
+  };
+  EXPECT_NO_THROW(comparing(EvenMeasurement({0.5F, 0.5F, 0.5F}))());
+  EXPECT_THAT(comparing(EvenMeasurement({0.1F, 0.2F})),
+              ThrowsMessage<Error>(HasSubstr("prompts: found 3, expected 2")));
+  EXPECT_THAT(comparing(EvenMeasurement({0.1F, 0.2F, 0.3F, 0.4F})),
+              ThrowsMessage<Error>(HasSubstr("prompts: found 3, expected 4")));
+  Measurement longer = baseline.measured;
+  longer.prompts[1].tokens = 11;
+  EXPECT_THAT(comparing(longer),
+              ThrowsMessage<Error>(HasSubstr("tokens of prompt 1: found 10, expected 11")));
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -412,5 +412,36 @@ TEST(MeasurePlans, KeepsOfEveryPromptWhatTheGateNeeds) {
   EXPECT_EQ(ValueOf(measured[1], Metric::kKlMean), 0);
 }
 
+TEST(Gate, DoesNotJudgeAgainstOtherCountsOfPromptsOrTokens) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.Update(config);
+  const fs::path file = check.folder / "baselines" / "small.json";
+  const Json whole = ReadJsonFile(file);
+  const Json::json_pointer prompts("/baselines/0/measured/prompts");
+  Json fewer = whole;
+  fewer[prompts].erase(size_t{7});
+  Json more = whole;
+  more[prompts].push_back(whole[prompts][7]);
+  Json longer = whole;
+  longer[prompts][0]["tokens"] = whole[prompts][0]["tokens"].get<int64_t>() + 1;
+  for (const Json& baseline : {fewer, more, longer}) {
+    WriteJsonFileAtomically(file, baseline);
+    const GateResult result = check.Run(config);
+    EXPECT_EQ(result.status, GateStatus::kNotJudged);
+    EXPECT_THAT(result.error, HasSubstr("the baseline of small: "));
+    EXPECT_THAT(result.error, HasSubstr("as it is now"));
+  }
+}
+
+TEST(Gate, AFileThatTheSystemRefusesIsNotJudged) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  Gate gate(check.models, {.baseline = check.folder / std::string(300, 'b')});
+  const GateResult result = gate.Run(config);
+  EXPECT_EQ(result.status, GateStatus::kNotJudged);
+  EXPECT_THAT(result.error, HasSubstr("too long"));
+}
+
 }  // namespace
 }  // namespace kvtune

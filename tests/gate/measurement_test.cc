@@ -89,5 +89,27 @@ TEST(Measurement, RefusesWhatCannotBe) {
       ThrowsMessage<Error>(HasSubstr("found none, expected one entry a prompt")));
 }
 
+// 3 of 10 tokens make the tail of this prompt.
+TEST(Measurement, RefusesNumbersOutOfRange) {
+  const auto with = [](const char* key, const Json& value) {
+    Json json = ToJson(EvenMeasurement({0.1F}));
+    (json.contains(key) ? json : json["prompts"][0])[key] = value;
+    return [json] { ReadBack(json); };
+  };
+  EXPECT_THAT(with("kl_sum", -1), ThrowsMessage<Error>(HasSubstr("\"kl_sum\": found -1")));
+  EXPECT_THAT(with("kl_sum", 1e308), ThrowsMessage<Error>(HasSubstr("\"kl_sum\": found 1e+308")));
+  EXPECT_THAT(with("delta_nll_sum", -1e308),
+              ThrowsMessage<Error>(HasSubstr("\"delta_nll_sum\": found -1e+308")));
+  EXPECT_THAT(with("kl_tail", {0.1, 0.1, -0.1}),
+              ThrowsMessage<Error>(HasSubstr("\"kl_tail\": found -0.1")));
+  EXPECT_THAT(with("kl_tail", {0.5, 0.4, 0.2}),
+              ThrowsMessage<Error>(HasSubstr("expected at most the 1")));
+  EXPECT_NO_THROW(with("kl_tail", {0.5, 0.3, 0.2})());
+  for (const double bytes : {0.0, -1.0, 1e308}) {
+    EXPECT_THAT(with("bytes_per_token", bytes),
+                ThrowsMessage<Error>(HasSubstr("\"bytes_per_token\": found")));
+  }
+}
+
 }  // namespace
 }  // namespace kvtune

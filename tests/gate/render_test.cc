@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 namespace kvtune {
 namespace {
@@ -106,7 +107,7 @@ TEST(GateReport, MarkdownCountsThePlansThatHold) {
   const std::vector<GateResult> all = {Passed(), Failed()};
   const std::string text = GateMarkdown(all);
   EXPECT_THAT(text, StartsWith("### kvtune: 1 of 2 plans hold\n"));
-  EXPECT_THAT(text, HasSubstr("| `bad\\|<&>` | failed | kl_mean"));
+  EXPECT_THAT(text, HasSubstr("| <code>bad\\|&lt;&amp;&gt;</code> | failed | kl_mean"));
 }
 
 TEST(GateReport, AnnotationsNameWhatFailedOnly) {
@@ -126,6 +127,60 @@ TEST(GateReport, JsonSaysTheExitCode) {
   EXPECT_EQ(json["exit_code"], 4);
   EXPECT_EQ(json["configs"][0]["blame"]["layer"], 3);
   EXPECT_EQ(json["configs"][0]["metrics"][0]["change_interval"], Json({0.2, 0.3}));
+}
+
+// A config whose name, file and notes try to be more than text.
+GateResult Hostile() {
+  GateResult result = Failed();
+  result.name = "::error::a\n::error::b\x1b[31m<img src=x>`c` ![d](e)";
+  result.file = "f\n::error::g.json";
+  result.notes = {"::warning::h", "\xc2\xa0::warning::space", "i\n::error::j ##[error]k <script>"};
+  return result;
+}
+
+std::vector<std::string> LinesOf(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+TEST(GateReport, NothingInATableIsACommandOfACiSystem) {
+  const std::vector<GateResult> all = {Hostile()};
+  const std::string table = GateTable(all, 0);
+  for (const std::string& line : LinesOf(table)) {
+    EXPECT_FALSE(line.starts_with("::") || line.starts_with("  ::")) << line;
+  }
+  EXPECT_THAT(table, HasSubstr("  \xc2\xa0\\::warning::space\n"));
+  EXPECT_THAT(table, Not(HasSubstr("##[")));
+  EXPECT_THAT(table, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(table, HasSubstr("\\::error::a\\n::error::b\\x1b[31m<img src=x>"));
+}
+
+TEST(GateReport, NothingInMarkdownIsHtmlOrALink) {
+  const std::vector<GateResult> all = {Hostile()};
+  const std::string text = GateMarkdown(all);
+  for (const char* live : {"<img", "<script", "](", "\x1b", "`c`"}) {
+    EXPECT_THAT(text, Not(HasSubstr(live)));
+  }
+  EXPECT_THAT(text, HasSubstr("<summary>::error::a\\n::error::b\\x1b[31m&lt;img src=x&gt;"));
+}
+
+TEST(GateReport, AnnotationsAreOneLineAConfig) {
+  const std::vector<GateResult> all = {Hostile()};
+  const std::string text = GateAnnotations(all);
+  EXPECT_EQ(LinesOf(text).size(), 1u) << text;
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+}
+
+TEST(GateReport, JunitHoldsNoCharacterThatXmlDoesNotKnow) {
+  std::vector<GateResult> all = {Hostile()};
+  all.front().file = "g\xff.json";
+  const std::string xml = GateJunit(all);
+  EXPECT_THAT(xml, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(xml, Not(HasSubstr("<img")));
+  EXPECT_THAT(xml, HasSubstr("\\x1b[31m&lt;img"));
+  EXPECT_THAT(xml, HasSubstr("file=\"g\\xff.json\""));
 }
 
 }  // namespace

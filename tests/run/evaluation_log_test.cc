@@ -232,5 +232,13 @@ TEST_F(DamagedLog, LogOfAnotherModelIsRefused) {
               ThrowsMessage<Error>(HasSubstr("line 1: \"layers\": found 2 layers, expected 3")));
 }
 
+TEST(EvaluationLog, NeitherCutsNorWritesWhatALinkLeadsTo) {
+  const TemporaryDirectory folder;
+  WriteFileAtomically(folder / "mine.jsonl", "a prompt without a line end");
+  std::filesystem::create_symlink(folder / "mine.jsonl", folder / "log.jsonl");
+  { const EvaluationLog log(folder / "log.jsonl", kWeights.size()); }
+  EXPECT_EQ(ReadFile(folder / "mine.jsonl"), "a prompt without a line end");
+}
+
 }  // namespace
 }  // namespace kvtune

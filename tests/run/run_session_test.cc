@@ -249,5 +249,93 @@ TEST(RequireCreatableDirectory, RefusesAFileOnTheWay) {
                   HasSubstr("found that " + (folder / "file").string() + " is not a directory")));
 }
 
+// A folder that is no run, with one file in it.
+struct ForeignFolder {
+  explicit ForeignFolder(const fs::path& name) : path(folder / "mine"), file(path / name) {
+    SetLogLevel(LogLevel::kQuiet);
+    fs::create_directory(path);
+    WriteFileAtomically(file, "mine\n");
+  }
+  auto Opening() const {
+    return [this] { RunSession(path, TestRun(2), {}); };
+  }
+
+  TemporaryDirectory folder;
+  fs::path path;
+  fs::path file;
+};
+
+TEST(RunSession, RefusesAFolderThatIsNoRunButHoldsAFileOfItsNames) {
+  const TemporaryDirectory any;
+  for (const fs::path& known : RunDirectory(any.path()).files()) {
+    if (known.filename() == "run.json") continue;
+    const ForeignFolder foreign(known.filename());
+    EXPECT_THAT(foreign.Opening(), ThrowsMessage<Error>(AllOf(
+                                       HasSubstr(foreign.path.string() + ": found " +
+                                                 known.filename().string() + " but no run.json"),
+                                       HasSubstr("give another --out"))));
+    EXPECT_EQ(ReadFile(foreign.file), "mine\n");
+    EXPECT_EQ(std::distance(fs::directory_iterator(foreign.path), {}), 1) << known;
+  }
+}
+
+TEST(RunSession, RefusesALinkEvenOneThatLeadsNowhere) {
+  const ForeignFolder foreign("notes.txt");
+  fs::create_symlink(foreign.folder / "elsewhere", foreign.path / "run.lock");
+  EXPECT_THAT(foreign.Opening(), ThrowsMessage<Error>(HasSubstr("found run.lock but no run.json")));
+  EXPECT_FALSE(fs::exists(foreign.folder / "elsewhere"));
+}
+
+TEST(RunSession, OpensAFolderWithOtherFilesOrALockThatWasLeft) {
+  const ForeignFolder foreign("notes.txt");
+  EXPECT_NO_THROW(foreign.Opening()());
+  EXPECT_TRUE(fs::exists(foreign.path / "run.lock"));
+  EXPECT_NO_THROW(foreign.Opening()());
+}
+
+TEST(RunSession, RefusesALinkInPlaceOfAFileOfTheRun) {
+  RunFolder run;
+  run.Prune();
+  WriteFileAtomically(run.folder / "mine.jsonl", "mine\n");
+  fs::create_symlink(run.folder / "mine.jsonl", run.root / "evaluations.jsonl");
+  const auto expected = HasSubstr("found that evaluations.jsonl is a symbolic link");
+  EXPECT_THAT([&] { run.Open(); }, ThrowsMessage<Error>(expected));
+  EXPECT_THAT([&] { RunSession(run.root, {}); }, ThrowsMessage<Error>(expected));
+}
+
+TEST(RequireOwnDirectory, RefusesTheRootOfTheFileSystem) {
+  EXPECT_THAT([] { RequireOwnDirectory("/", {}); },
+              ThrowsMessage<Error>(HasSubstr("found the root of the file system")));
+  EXPECT_THAT([] { RequireOwnDirectory("/tmp/..", {}); },
+              ThrowsMessage<Error>(HasSubstr("found the root of the file system")));
+}
+
+TEST(RequireOwnDirectory, RefusesInputsThatWouldBeWritten) {
+  RunFolder run;
+  run.Prune();
+  const fs::path held_out = run.root / "held_out.jsonl";
+  WriteFileAtomically(held_out, "mine\n");
+  const auto with = [&](std::vector<fs::path> inputs) {
+    return [&run, inputs] { RequireOwnDirectory(run.root, inputs); };
+  };
+  EXPECT_NO_THROW(with({run.folder / "prompts.jsonl", run.folder.path()})());
+  EXPECT_THAT(with({held_out}), ThrowsMessage<Error>(HasSubstr("its held_out.jsonl is the input " +
+                                                               held_out.string())));
+  fs::create_symlink(held_out, run.folder / "link.jsonl");
+  EXPECT_THAT(with({run.folder / "link.jsonl"}),
+              ThrowsMessage<Error>(HasSubstr("its held_out.jsonl is the input")));
+  EXPECT_THAT(with({run.root}), ThrowsMessage<Error>(HasSubstr("its path is the input")));
+}
+
+TEST(InputPathsOf, AreThoseThatTheUserNamed) {
+  RunInputs inputs;
+  inputs.model = "model";
+  inputs.prompts.files = {"a.jsonl"};
+  EXPECT_THAT(InputPathsOf(inputs, {.out = "", .held_out = "none"}),
+              ::testing::ElementsAre("a.jsonl", "model"));
+  EXPECT_THAT(InputPathsOf(inputs, {.out = "", .held_out = "b.jsonl"}),
+              ::testing::ElementsAre("a.jsonl", "model", "b.jsonl"));
+}
+
 }  // namespace
 }  // namespace kvtune
