@@ -34,6 +34,24 @@ void CheckUsage(const GateArguments& arguments) {
       ExitCode::kUsage);
 }
 
+// What the gate reads is in a repository: no report is written over it.
+void RequireReportsApart(const GateArguments& arguments) {
+  const auto require_apart = [](const fs::path& report, const fs::path& read) {
+    std::error_code ignored;
+    if (!fs::equivalent(report, read, ignored)) return;
+    throw Error(fmt::format("kvtune check: found the report {} over {}, expected another file",
+                            report.string(), read.string()),
+                ExitCode::kUsage);
+  };
+  for (const fs::path& report : {arguments.junit, arguments.markdown}) {
+    require_apart(report, arguments.baseline);
+    for (const fs::path& config : arguments.configs) {
+      require_apart(report, config);
+      require_apart(report, DefaultBaselineFile(config));
+    }
+  }
+}
+
 // Writes a config for the plan RUN:NAME to a new file.
 void WriteNewConfig(const std::string& run_and_name, const fs::path& out) {
   const size_t colon = run_and_name.rfind(':');
@@ -119,6 +137,7 @@ ExitCode RunCheck(const GateArguments& arguments, const Invocation& invocation) 
     WriteNewConfig(arguments.init, arguments.out);
     return ExitCode::kOk;
   }
+  RequireReportsApart(arguments);
   OpenedGateModels models(arguments.where, arguments.cache, RunnerLoader());
   Gate gate(models, OptionsOf(arguments));
   std::vector<GateResult> results;

@@ -113,9 +113,22 @@ fs::path WriteScales(const PrecisionPlan& plan, const ExportArguments& arguments
   return file;
 }
 
+// A plan in place of a file of the run would end the run.
+void RequireOutsideTheRun(const ExportArguments& arguments) {
+  for (const fs::path& file : RunDirectory(arguments.run).files()) {
+    std::error_code ignored;
+    if (!fs::equivalent(arguments.out, file, ignored)) continue;
+    throw Error(fmt::format("kvtune pareto export: found --out {} to be a file of the run, "
+                            "expected another file",
+                            arguments.out.string()),
+                ExitCode::kUsage);
+  }
+}
+
 }  // namespace
 
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
+  RequireOutsideTheRun(arguments);
   const ParetoFront front = ReadFront(arguments.run);
   const ScoredPlan plan =
       Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);

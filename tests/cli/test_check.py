@@ -245,6 +245,18 @@ class CheckTest(CliTestCase):
             done = self.check("kv8.json", option, "no/such/folder/report", exit_code=1)
             self.assertIn("kv8: passed: ", done.stdout)
 
+    def test_no_report_is_written_over_what_is_read(self):
+        for file in ("kv8.json", "baselines/kv8.json"):
+            before = (self.folder / file).read_bytes()
+            message = self.run_error("check", "--config", "kv8.json", "--junit", file, exit_code=2)
+            self.assertIn(f"found the report {file} over", message)
+            self.assertEqual((self.folder / file).read_bytes(), before)
+        front = (self.folder / "run" / "front.json").read_bytes()
+        message = self.run_error("pareto", "export", "run", "--plan", "KV8", "--format", "json", "--out",
+                                 "run/front.json", exit_code=2)
+        self.assertIn("a file of the run", message)
+        self.assertEqual((self.folder / "run" / "front.json").read_bytes(), front)
+
     def test_usage(self):
         self.assertIn("expected one of --config", self.run_error("check", exit_code=2))
         self.run_error("check", "--schema", "--config", "kv8.json", exit_code=2)
