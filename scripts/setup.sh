@@ -15,7 +15,7 @@ DEBIAN_PACKAGES=(
   g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv python3-pip
   libpagmo-dev libboost-serialization-dev libeigen3-dev libtbb-dev
   libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev
-  libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev
+  libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 # The test check_format judges with this very version.

@@ -125,7 +125,7 @@ void AddRunInputs(CLI::App& app, RunInputs& inputs) {
   AddModel(app, inputs.model);
   AddTarget(app, inputs.target);
   app.add_option("--prompts", inputs.prompts.files,
-                 "Prompt file: .jsonl with \"text\" or \"input_ids\", or plain text; repeatable "
+                 "Prompt file: JSON with \"text\" or \"input_ids\", or plain text; repeatable "
                  "(default: the bundled calibration set)")
       ->type_name("FILE")
       ->allow_extra_args(false);
@@ -138,6 +138,10 @@ void AddRunInputs(CLI::App& app, RunInputs& inputs) {
       ->capture_default_str();
   AddChoice(app, "--long-prompts", inputs.prompts.long_prompts, kLongPromptWords,
             "A prompt of --prompts that is longer than the model's context");
+  app.add_option("--prompt-template", inputs.prompts.prompt_template,
+                 "How keys of JSON prompts become a text: \"Question: {question}\\nAnswer: "
+                 "{answer}\"")
+      ->type_name("TEXT");
   AddSeed(app, inputs.seed);
   AddContext(app, inputs.context);
   AddModelOptions(app, inputs.running);

@@ -35,6 +35,16 @@ std::string Position(std::string_view text, size_t offset) {
   return fmt::format("line {}, column {}", line, std::max<size_t>(column, 1));
 }
 
+// The word that Python writes for a number that JSON does not have, where one stands at the
+// one-based offset of a mistake; otherwise empty.
+std::string_view NonFiniteAt(std::string_view text, size_t byte) {
+  const std::string_view rest = text.substr(std::min(byte > 0 ? byte - 1 : 0, text.size()));
+  for (const std::string_view word : {"NaN", "Infinity"}) {
+    if (rest.starts_with(word)) return word;
+  }
+  return {};
+}
+
 // Remembers the keys of the objects being read, in order to refuse the second of two equal ones.
 // nlohmann/json would silently let it win.
 class DuplicateKeyCheck {
@@ -64,13 +74,23 @@ class DuplicateKeyCheck {
 }  // namespace
 
 Json ParseJson(std::string_view text, const std::string& source) {
+  if (text.starts_with("version https://git-lfs")) {
+    throw Error(fmt::format(
+        "{}: found a Git LFS pointer, expected JSON: git lfs pull fetches the file itself",
+        source));
+  }
   try {
     return Json::parse(text, DuplicateKeyCheck(source));
   } catch (const Json::parse_error& error) {
     // The text of nlohmann/json repeats the position and has an error number of its own, so only
     // the reason is kept.
     std::string reason = error.what();
-    if (const size_t colon = reason.rfind("; "); colon != std::string::npos) {
+    const size_t cause = reason.find(" - ");
+    if (const std::string_view word = NonFiniteAt(text, error.byte); !word.empty()) {
+      reason = fmt::format("found {}, which JSON does not have", word);
+    } else if (cause != std::string::npos && reason.find("; last read: ") != std::string::npos) {
+      reason = reason.substr(cause + 3);
+    } else if (const size_t colon = reason.rfind("; "); colon != std::string::npos) {
       reason = reason.substr(colon + 2);
     } else if (const size_t last = reason.rfind(": "); last != std::string::npos) {
       reason = reason.substr(last + 2);

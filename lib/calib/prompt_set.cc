@@ -152,7 +152,9 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, ui
   std::optional<Tokenizer> tokenizer;
   std::vector<TokenIds> all;
   for (const fs::path& file : files) {
-    for (RawPrompt& raw : ReadPromptFile(file, model_directory)) {
+    for (RawPrompt& raw :
+         ReadPromptFile(file, model_directory,
+                        options.files.empty() ? std::string() : options.prompt_template)) {
       std::vector<TokenIds> prompts;
       if (!raw.token_ids.empty()) {
         prompts.push_back(std::move(raw.token_ids));

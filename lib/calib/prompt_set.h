@@ -32,6 +32,9 @@ struct PromptOptions {
   // A user's own prompt is refused rather than silently scored in part. Bundled prompts are always
   // cut, because the user did not choose their length.
   LongPrompts long_prompts = LongPrompts::kRefuse;
+  // "Question: {question}\nAnswer: {answer}", for example: how the keys of a JSON record become a
+  // prompt. Empty: "text", "input_ids" and the data sets that are known.
+  std::string prompt_template = {};
 };
 
 struct PromptSet {

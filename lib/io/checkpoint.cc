@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -18,11 +19,41 @@ namespace fs = std::filesystem;
 constexpr std::string_view kSingleFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
 
+// "ORGANIZATION/MODEL", the name of a model on the Hugging Face hub, or a path that reads like one.
+bool IsHubId(const std::string& name) {
+  return std::ranges::count(name, '/') == 1 && name.front() != '/' && name.front() != '.' &&
+         name.front() != '~' && name.back() != '/';
+}
+
+[[noreturn]] void FailForGguf(const fs::path& directory, const std::string& file) {
+  throw Error(fmt::format(
+      "opening the model {}: found the GGUF file {}, expected a Hugging Face checkpoint directory: "
+      "search the original checkpoint that it was made from, the plan holds for the GGUF file too",
+      directory.string(), file));
+}
+
+// A directory that lacks a file of a checkpoint may hold a model in the form of llama.cpp.
+void RefuseGguf(const fs::path& directory) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    if (entry.path().extension() == ".gguf") {
+      FailForGguf(directory, entry.path().filename().string());
+    }
+  }
+}
+
 void RequireDirectory(const fs::path& directory) {
   if (!fs::exists(directory)) {
+    const std::string name = directory.string();
+    const std::string download =
+        IsHubId(name) ? fmt::format(": hf download {} --local-dir {} fetches it from the hub", name,
+                                    directory.filename().string())
+                      : "";
     throw Error(fmt::format(
-        "opening the model {}: found nothing, expected a Hugging Face checkpoint directory",
-        directory.string()));
+        "opening the model {}: found nothing, expected a Hugging Face checkpoint directory{}", name,
+        download));
+  }
+  if (directory.extension() == ".gguf" && !fs::is_directory(directory)) {
+    FailForGguf(directory, directory.filename().string());
   }
   if (!fs::is_directory(directory)) {
     throw Error(fmt::format(
@@ -30,6 +61,7 @@ void RequireDirectory(const fs::path& directory) {
         directory.string()));
   }
   if (!fs::exists(directory / "config.json")) {
+    RefuseGguf(directory);
     throw Error(fmt::format("opening the model {}: found no config.json, expected one",
                             directory.string()));
   }
@@ -95,6 +127,7 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
     for (const std::string& name : Open(*shard).names()) shard_of_.emplace(name, shard.get());
     shards_.emplace(kSingleFile, std::move(shard));
   } else {
+    RefuseGguf(directory);
     throw Error(fmt::format("opening the model {}: found no weights, expected {} or {}",
                             directory.string(), kSingleFile, kIndexFile));
   }

@@ -2,82 +2,177 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/json_fields.h"
+#include "lib/io/gzip.h"
+#include "lib/io/prompt_record.h"
 
 namespace kvtune {
 namespace {
 
 namespace fs = std::filesystem;
 
-// The command that turns the file's chats into texts. It quotes what a shell would split.
-std::string RenderCommand(const fs::path& file, const fs::path& model_directory) {
-  const auto word = [](const std::string& text) {
-    constexpr std::string_view kPlain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@";
-    if (text.find_first_not_of(kPlain) == std::string::npos) return text;
-    std::string quoted = "'";
-    for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-    return quoted + "'";
-  };
-  fs::path out = file.filename();
-  out.replace_extension(".text.jsonl");
-  return fmt::format("scripts/render_chat.py --model {} {} --out {}",
-                     word(model_directory.string()), word(file.string()), word(out.string()));
-}
-
-RawPrompt ReadLine(std::string_view line, const std::string& where, const fs::path& file,
-                   const fs::path& model_directory) {
-  const Json json = ParseJson(line, where);
-  JsonFields fields(json, where);
-  RawPrompt prompt;
-  prompt.where = where;
-  if (fields.Has("input_ids")) {
-    for (const int64_t id : fields.Integers("input_ids")) {
-      if (id < 0 || id > INT32_MAX)
-        fields.Fail("input_ids", fmt::format("found {}, expected token ids", id));
-      prompt.token_ids.push_back(static_cast<int32_t>(id));
-    }
-    if (prompt.token_ids.empty())
-      fields.Fail("input_ids", "found an empty array, expected token ids");
-  } else if (fields.Has("text")) {
-    prompt.text = fields.String("text");
-  } else if (fields.Has("messages")) {
-    fields.Fail("messages",
-                fmt::format("found a chat, expected \"text\", which this makes of it: {}",
-                            RenderCommand(file, model_directory)));
-  } else {
-    const std::vector<std::string> keys = fields.Keys();
-    const std::string found =
-        keys.empty() ? "no keys" : fmt::format("the keys {}", fmt::join(keys, ", "));
-    throw Error(fmt::format("{}: found {}, expected \"text\" or \"input_ids\"", where, found));
-  }
-  return prompt;
-}
-
 bool IsBlank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
+// Takes the first line off `rest`.
+std::string_view NextLine(std::string_view& rest) {
+  const size_t end = rest.find('\n');
+  const std::string_view line = rest.substr(0, end);
+  rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+  return line;
+}
+
+std::string_view NextFullLine(std::string_view& rest) {
+  while (!rest.empty()) {
+    if (const std::string_view line = NextLine(rest); !IsBlank(line)) return line;
+  }
+  return {};
+}
+
+char FirstCharacter(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  return first == std::string_view::npos ? '\0' : text[first];
+}
+
+// The suffix in small letters, without that of a compression.
+std::string Suffix(const fs::path& path) {
+  const auto lower = [](std::string text) {
+    std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+    return text;
+  };
+  std::string suffix = lower(path.extension().string());
+  return suffix == ".gz" ? lower(path.stem().extension().string()) : suffix;
+}
+
+bool IsJsonSuffix(std::string_view suffix) {
+  return suffix == ".jsonl" || suffix == ".ndjson" || suffix == ".jsonlines" || suffix == ".json";
+}
+
+// Forms that hold prompts but are no text. Each is refused with the command that converts it.
+void RefuseOtherContainers(std::string_view content, const fs::path& path) {
+  const auto refuse = [&](std::string_view found, const std::string& command) {
+    throw Error(fmt::format("reading prompts from {}: found {}, expected JSON lines or text: {}",
+                            path.string(), found, command));
+  };
+  fs::path plain = path;
+  if (content.starts_with("\x28\xb5\x2f\xfd")) {
+    refuse("a file of zstd", fmt::format("zstd -d {} unpacks it", path.string()));
+  }
+  if (content.starts_with("PAR1")) {
+    plain.replace_extension(".jsonl");
+    refuse("a Parquet file",
+           fmt::format("python3 -c \"import pandas; pandas.read_parquet('{}').to_json('{}', "
+                       "orient='records', lines=True)\" converts it",
+                       path.string(), plain.string()));
+  }
+  if (content.starts_with("version https://git-lfs")) {
+    refuse("a Git LFS pointer", "git lfs pull fetches the file itself");
+  }
+  if (content.starts_with("\xff\xfe") || content.starts_with("\xfe\xff")) {
+    refuse("UTF-16", fmt::format("iconv -f UTF-16 -t UTF-8 {} converts it", path.string()));
+  }
+}
+
+// A text whose lines are objects, or that is an array of them, is JSON under a wrong name. Scored
+// as prose it would measure braces and keys.
+bool LooksLikeJson(std::string_view content) {
+  const char first = FirstCharacter(content);
+  if (first != '{' && first != '[') return false;
+  std::string_view rest = content;
+  const std::string_view line = NextFullLine(rest);
+  if (first == '{' && Json::accept(line)) {
+    const char next = FirstCharacter(rest);
+    return next == '{' || next == '\0';
+  }
+  if (!Json::accept(content)) return false;
+  const Json whole = Json::parse(content);
+  return whole.is_object() || std::ranges::any_of(whole, [](const Json& v) {
+           return v.is_structured() || v.is_string();
+         });
+}
+
+std::vector<RawPrompt> ReadLines(std::string_view content, const fs::path& path,
+                                 PromptRecords& records) {
+  std::vector<RawPrompt> prompts;
+  for (size_t number = 1; !content.empty(); ++number) {
+    const std::string_view line = NextLine(content);
+    if (IsBlank(line)) continue;
+    const std::string where = fmt::format("{}, line {}", path.string(), number);
+    if (!Json::accept(line)) {
+      // The empty lines in front make the message count the lines of the file.
+      ParseJson(std::string(number - 1, '\n').append(line), path.string());
+    }
+    prompts.push_back(records.Read(ParseJson(line, where), where));
+  }
+  return prompts;
+}
+
+// One array or one object over any number of lines.
+std::vector<RawPrompt> ReadWhole(std::string_view content, const fs::path& path,
+                                 PromptRecords& records) {
+  const Json whole = ParseJson(content, path.string());
+  if (!whole.is_array() || IsBareChat(whole)) return {records.Read(whole, path.string())};
+  std::vector<RawPrompt> prompts;
+  for (const Json& entry : whole) {
+    const std::string where = fmt::format("{}, entry {}", path.string(), prompts.size() + 1);
+    if (entry.is_string()) {
+      prompts.push_back({entry.get<std::string>(), {}, where, false});
+    } else {
+      prompts.push_back(records.Read(entry, where));
+    }
+  }
+  return prompts;
+}
+
+std::vector<RawPrompt> ReadJsonPrompts(std::string_view content, const fs::path& path,
+                                       PromptRecords& records) {
+  std::string_view rest = content;
+  const std::string_view first = NextFullLine(rest);
+  const bool is_one_line = IsBlank(rest);
+  const bool is_array = FirstCharacter(first) == '[';
+  // A whole array or object either fills the only line or goes on behind the first.
+  const bool is_whole = is_one_line ? is_array && Json::accept(content)
+                                    : !Json::accept(first) && (is_array || Json::accept(content));
+  return is_whole ? ReadWhole(content, path, records) : ReadLines(content, path, records);
+}
+
 }  // namespace
 
-std::vector<RawPrompt> ReadPromptFile(const fs::path& path, const fs::path& model_directory) {
-  const std::string content = ReadFile(path);
+std::vector<RawPrompt> ReadPromptFile(const fs::path& path, const fs::path& model_directory,
+                                      const std::string& prompt_template) {
+  std::string bytes = ReadFile(path);
+  if (IsGzip(bytes)) bytes = Gunzip(bytes, path.string());
+  RefuseOtherContainers(bytes, path);
+  std::string_view content = bytes;
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+
   std::vector<RawPrompt> prompts;
-  if (path.extension() != ".jsonl") {
-    if (!IsBlank(content)) prompts.push_back({content, {}, path.string(), true});
-  } else {
-    std::string_view rest = content;
-    for (int line_number = 1; !rest.empty(); ++line_number) {
-      const size_t end = rest.find('\n');
-      const std::string_view line = rest.substr(0, end);
-      rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-      const std::string where = fmt::format("{}, line {}", path.string(), line_number);
-      if (!IsBlank(line)) prompts.push_back(ReadLine(line, where, path, model_directory));
+  PromptRecords records(path, model_directory, prompt_template);
+  if (IsJsonSuffix(Suffix(path))) {
+    prompts = ReadJsonPrompts(content, path, records);
+  } else if (LooksLikeJson(content)) {
+    throw Error(fmt::format(
+        "reading prompts from {}: found JSON, expected text: name the file {} to have its prompts "
+        "read",
+        path.string(),
+        fs::path(path.filename())
+            .replace_extension(IsGzip(ReadFile(path)) ? ".jsonl.gz" : ".jsonl")
+            .string()));
+  } else if (!IsBlank(content)) {
+    if (!prompt_template.empty()) {
+      throw Error(
+          fmt::format("reading prompts from {}: found plain text, expected JSON with the keys of "
+                      "--prompt-template",
+                      path.string()));
     }
+    prompts.push_back({std::string(content), {}, path.string(), true});
   }
   if (prompts.empty()) {
     throw Error(

@@ -1,4 +1,4 @@
-// Prompt files, which hold one prompt in each line of JSON, or one plain text.
+// Prompt files, which hold prompts as JSON, or one plain text.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,17 @@ struct RawPrompt {
   bool is_document = false;        // a whole file of plain text, of any length
 };
 
-// A `.jsonl` file has {"text": "..."} or {"input_ids": [...]} in each line; other keys are ignored
-// and blank lines are skipped. Any other file is one document. Throws Error for an empty file and
-// for a line that has neither field, whose keys it names. A line with "messages" is an error too,
-// because the template that renders them is a program in a language of its own; the error gives the
-// command that renders them for the model in `model_directory`.
+// A file named `.jsonl`, `.ndjson`, `.jsonlines` or `.json` has an object in each line, or is one
+// array of objects or texts. An object has "text" or "input_ids", or the keys of a data set that is
+// known, or those that `prompt_template` names in braces; other keys are ignored. Any other file is
+// one document. Either may be compressed by gzip and begin with a byte order mark.
+//
+// Throws Error for an empty file, for JSON under another name, and for an object without a prompt,
+// whose keys it names. A chat is an error too, because the template that renders it is a program in
+// a language of its own; the error gives the command that renders it for the model in
+// `model_directory`.
 std::vector<RawPrompt> ReadPromptFile(const std::filesystem::path& path,
-                                      const std::filesystem::path& model_directory);
+                                      const std::filesystem::path& model_directory,
+                                      const std::string& prompt_template = "");
 
 }  // namespace kvtune

@@ -41,6 +41,11 @@ std::string ReadHeader(const MappedFile& file) {
   if (bytes.size() < kLengthBytes) {
     fail(fmt::format("found {} bytes, expected a safetensors file of at least 8", bytes.size()));
   }
+  const std::string_view beginning(reinterpret_cast<const char*>(bytes.data()),
+                                   std::min<size_t>(bytes.size(), 64));
+  if (beginning.starts_with("version https://git-lfs")) {
+    fail("found a Git LFS pointer, expected weights: git lfs pull fetches the file itself");
+  }
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), kLengthBytes);
   if (length > kMaxHeaderBytes) {

@@ -7,6 +7,7 @@
 #include <regex>
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 
 namespace kvtune {
 namespace {
@@ -66,8 +67,22 @@ WeightFormat ParseFp8(JsonFields& fields) {
   return format;
 }
 
+// ModelOpt and compressed-tensors name the quantization of the KV cache beside that of the weights.
+bool QuantizesCache(const JsonFields& fields) {
+  return fields.Has("kv_cache_quant_algo") || fields.Has("kv_cache_scheme");
+}
+
+void SayThatScalesAreNotApplied(const JsonFields& fields) {
+  if (!QuantizesCache(fields)) return;
+  LogInfo(fmt::format(
+      "{}: the checkpoint quantizes the KV cache; scales that it stores for it are not applied",
+      fields.where()));
+}
+
 WeightFormat ParseModelOpt(JsonFields& fields) {
-  if (fields.Value("quant_algo").is_null()) return {};  // only the KV cache is quantized
+  // Files that quantize only the KV cache have null here, or leave it out.
+  if (!fields.Has("quant_algo") && QuantizesCache(fields)) return {};
+  if (fields.Value("quant_algo").is_null()) return {};
   WeightFormat format{.coding = WeightCoding::kBytes, .bits = 8};
   const std::string algorithm = fields.String("quant_algo");
   if (algorithm != "FP8") {
@@ -152,6 +167,9 @@ WeightFormat ParseScheme(JsonFields scheme) {
 }
 
 WeightFormat ParseCompressedTensors(JsonFields& fields) {
+  // Without a group no weight is quantized, whatever the layout is called.
+  const bool has_groups = fields.Has("config_groups") && !fields.Value("config_groups").empty();
+  if (!has_groups && QuantizesCache(fields)) return {};
   const std::string layout = fields.String("format");
   if (layout != "float-quantized" && layout != "int-quantized" && layout != "naive-quantized" &&
       layout != "pack-quantized") {
@@ -251,13 +269,16 @@ WeightFormat ReadWeightFormat(const fs::path& model_directory) {
   const Json config = ReadJsonFile(config_path);
   JsonFields fields(config, config_path.string());
   if (fields.Has("quantization_config")) {
-    return ParseWeightFormat(fields.Object("quantization_config"));
+    const JsonFields quantization = fields.Object("quantization_config");
+    SayThatScalesAreNotApplied(quantization);
+    return ParseWeightFormat(quantization);
   }
   const fs::path modelopt_path = model_directory / "hf_quant_config.json";
   if (!fs::exists(modelopt_path)) return {};
   const Json modelopt = ReadJsonFile(modelopt_path);
   JsonFields quantization = JsonFields(modelopt, modelopt_path.string()).Object("quantization");
   WeightFormat format = ParseModelOpt(quantization);
+  SayThatScalesAreNotApplied(quantization);
   RequirePatterns(quantization, format.ignored);
   return format;
 }

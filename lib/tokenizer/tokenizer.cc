@@ -43,15 +43,6 @@ std::unique_ptr<Component> MakeOptional(JsonFields& fields, std::string_view key
   return fields.Has(key) ? make(fields.Object(key)) : nullptr;
 }
 
-// Truncation and padding would change ids behind the caller's back.
-void RequireNull(JsonFields& fields, std::string_view key) {
-  fields.Ignore(key);
-  if (fields.Has(key)) {
-    fields.Fail(key, fmt::format("found {}, expected null: kvtune cuts prompts itself",
-                                 fields.Value(key).dump()));
-  }
-}
-
 }  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -72,8 +63,10 @@ Tokenizer Tokenizer::FromJson(std::string_view json, const std::string& source) 
   if (fields.Has("version") && fields.String("version") != "1.0") {
     fields.Fail("version", fmt::format("found \"{}\", expected \"1.0\"", fields.String("version")));
   }
-  RequireNull(fields, "truncation");
-  RequireNull(fields, "padding");
+  // Settings of the last batch that was encoded before the file was saved. transformers sets both
+  // anew in every call, so they are no part of a text's ids.
+  fields.Ignore("truncation");
+  fields.Ignore("padding");
 
   parts->normalizer = MakeOptional(fields, "normalizer", &tokenizer::MakeNormalizer);
   parts->pre_tokenizer = MakeOptional(fields, "pre_tokenizer", &tokenizer::MakePreTokenizer);

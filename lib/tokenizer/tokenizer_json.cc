@@ -177,6 +177,11 @@ class EventHandler : public nlohmann::json_sax<Json> {
 }  // namespace
 
 TokenizerJson ParseTokenizerJson(std::string_view text, const std::string& source) {
+  if (text.starts_with("version https://git-lfs")) {
+    throw Error(fmt::format(
+        "{}: found a Git LFS pointer, expected JSON: git lfs pull fetches the file itself",
+        source));
+  }
   TokenizerJson result;
   result.source = source;
   EventHandler handler(text, result);

@@ -63,9 +63,9 @@ TEST_F(PromptFiles, AnyOtherFileIsOneDocument) {
 
 TEST_F(PromptFiles, LinesWithoutAPromptNameWhatTheyHave) {
   EXPECT_THAT(
-      Reading("p.jsonl", "{\"text\": \"a\"}\n{\"question\": \"b\", \"answer\": \"c\"}"),
+      Reading("p.jsonl", "{\"text\": \"a\"}\n{\"title\": \"b\", \"body\": \"c\"}"),
       ThrowsMessage<Error>(HasSubstr(
-          "p.jsonl, line 2: found the keys question, answer, expected \"text\" or \"input_ids\"")));
+          "p.jsonl, line 2: found the keys title, body, expected \"text\" or \"input_ids\"")));
   EXPECT_THAT(Reading("p.jsonl", "{}"),
               ThrowsMessage<Error>(HasSubstr("line 1: found no keys, expected \"text\"")));
 }
@@ -80,15 +80,59 @@ TEST_F(PromptFiles, ChatsAreRefusedWithTheCommandThatRendersThem) {
 
 TEST_F(PromptFiles, MistakesNameTheirLine) {
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \"b\""),
-              ThrowsMessage<Error>(HasSubstr("p.jsonl, line 3: not valid JSON at line 1")));
+              ThrowsMessage<Error>(HasSubstr("p.jsonl: not valid JSON at line 3, column ")));
   EXPECT_THAT(Reading("p.jsonl", "[1, 2]"),
-              ThrowsMessage<Error>(HasSubstr("line 1: found [1,2], expected a JSON object")));
+              ThrowsMessage<Error>(HasSubstr("found 1, expected a JSON object")));
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": 5}"),
               ThrowsMessage<Error>(HasSubstr("line 1: \"text\": found 5, expected a string")));
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\", \"text\": \"b\"}"),
               ThrowsMessage<Error>(HasSubstr("line 1: found the key \"text\" twice")));
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"\xff\"}"),
-              ThrowsMessage<Error>(HasSubstr("line 1: not valid JSON")));
+              ThrowsMessage<Error>(HasSubstr("not valid JSON at line 1")));
+}
+
+TEST_F(PromptFiles, JsonIsReadUnderEverySuffixAndAsAnArray) {
+  const std::string lines = "\xef\xbb\xbf{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+  for (const char* name : {"p.json", "p.ndjson", "p.jsonlines", "p.JSONL"}) {
+    for (const std::string& content : {lines, std::string(R"([{"text": "a"}, {"text": "b"}])"),
+                                       std::string("[\n {\"text\": \"a\"},\n \"b\"\n]\n")}) {
+      const auto prompts = Read(name, content);
+      ASSERT_THAT(prompts, SizeIs(2)) << name;
+      EXPECT_EQ(prompts[0].text, "a");
+      EXPECT_EQ(prompts[1].text, "b");
+    }
+  }
+  for (const std::string& content : {lines, std::string("[{\"text\": \"a\"}]")}) {
+    EXPECT_THAT(
+        Reading("p.txt", content),
+        ThrowsMessage<Error>(HasSubstr("found JSON, expected text: name the file p.jsonl")));
+  }
+  EXPECT_EQ(Read("p.txt", "\xef\xbb\xbfprose")[0].text, "prose");
+}
+
+TEST_F(PromptFiles, KnownDataSetsAreReadByTheirKeys) {
+  EXPECT_EQ(Read("p.jsonl", R"({"question": "q", "answer": "a"})")[0].text,
+            "Question: q\nAnswer: a");
+  EXPECT_EQ(Read("p.jsonl", R"({"turns": ["q", "r"]})")[0].text, "q\n\nr");
+  EXPECT_EQ(Read("p.jsonl", R"({"input": "i", "outputs": ["1", "2"]})")[0].text, "i 1\n\n2");
+  EXPECT_EQ(Read("p.jsonl", R"({"context": "c", "input": "i", "answers": ["x"]})")[0].text,
+            "c\n\ni\nx");
+  EXPECT_EQ(Read("p.jsonl", R"({"prompt": "def f():", "canonical_solution": " pass"})")[0].text,
+            "def f(): pass");
+}
+
+TEST_F(PromptFiles, CausesAreNamed) {
+  EXPECT_THAT(Reading("p.jsonl", R"({"text": null})"),
+              ThrowsMessage<Error>(HasSubstr("\"text\": found null, expected a string")));
+  EXPECT_THAT(Reading("p.jsonl", R"({"text": NaN})"),
+              ThrowsMessage<Error>(HasSubstr("found NaN, which JSON does not have")));
+  EXPECT_THAT(Reading("p.jsonl", R"({"text": "\ud800"})"),
+              ThrowsMessage<Error>(HasSubstr("surrogate")));
+  EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\"}\n[1]"),
+              ThrowsMessage<Error>(HasSubstr("line 2: found an array, expected an object")));
+  EXPECT_THAT(Reading("p.parquet", "PAR1..."), ThrowsMessage<Error>(HasSubstr("read_parquet")));
+  EXPECT_THAT(Reading("p.jsonl.zst", "\x28\xb5\x2f\xfd"),
+              ThrowsMessage<Error>(HasSubstr("zstd -d ")));
 }
 
 TEST_F(PromptFiles, TokenIdsHaveToBeIds) {

@@ -58,6 +58,16 @@ TEST(WeightFormat, Float8HasBlocksOrOneScale) {
             WeightCoding::kFloat);
 }
 
+TEST(WeightFormat, ACacheSchemeAloneLeavesWeightsAsFloats) {
+  const Json scheme = {{"num_bits", 8}, {"type", "float"}};
+  EXPECT_EQ(Describe(Parse({{"quant_method", "compressed-tensors"},
+                            {"format", "dense"},
+                            {"config_groups", Json::object()},
+                            {"kv_cache_scheme", scheme}})),
+            "float");
+  EXPECT_EQ(Describe(Parse({{"quant_method", "modelopt"}, {"kv_cache_scheme", scheme}})), "float");
+}
+
 TEST(WeightFormat, AwqAndGptqAreReadInBothSpellings) {
   for (const Json& settings :
        {Json{{"quant_method", "awq"}, {"bits", 4}, {"group_size", 128}, {"version", "gemm"}},

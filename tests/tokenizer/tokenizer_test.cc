@@ -111,11 +111,17 @@ TEST(Tokenizer, ErrorsNameThePart) {
               HasSubstr("tokenizer.json: model: \"type\": found nothing"));
   EXPECT_THAT(error(R"({"version": "2.0"})"),
               HasSubstr("\"version\": found \"2.0\", expected \"1.0\""));
-  EXPECT_THAT(error(R"({"truncation": {"max_length": 8}})"),
-              HasSubstr("\"truncation\": found {\"max_length\":8}, expected null"));
   std::string json = TokenizerText{}.Json();
   json.insert(1, R"("extra": 1, )");
   EXPECT_THAT(error(json), HasSubstr("tokenizer.json: found the unknown key \"extra\""));
+}
+
+TEST(Tokenizer, TruncationAndPaddingOfTheFileAreIgnored) {
+  EXPECT_THAT(Tokenizer::FromJson(R"({"truncation": {"max_length": 1}, "padding": {"pad_id": 9},
+                  "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}})",
+                                  "t")
+                  .Encode("aba", SpecialTokens::kAdd),
+              ElementsAre(0, 1, 0));
 }
 
 TEST(Tokenizer, FilesOf2019NameNoModelType) {

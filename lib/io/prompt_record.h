@@ -1,0 +1,38 @@
+// One prompt as JSON: a text, token ids, or a record of a well-known data set.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "lib/base/json_fields.h"
+#include "lib/io/prompt_file.h"
+
+namespace kvtune {
+
+// Whether a value is a chat without a name: a list of messages with "role" and "content".
+bool IsBareChat(const Json& json);
+
+class PromptRecords {
+ public:
+  // An empty `prompt_template` reads the keys that are known.
+  PromptRecords(std::filesystem::path file, std::filesystem::path model_directory,
+                std::string prompt_template);
+
+  // Throws Error, which begins with `where`.
+  RawPrompt Read(const Json& json, const std::string& where);
+
+ private:
+  std::string Fill(const Json& json, const std::string& where) const;
+  // Returns whether the record is one of a known data set, whose text it puts in `text`. The log
+  // says so once.
+  bool ReadKnownShape(const Json& json, const std::string& where, std::string& text);
+  std::string RenderCommand() const;
+
+  std::filesystem::path file_;
+  std::filesystem::path model_directory_;
+  std::string template_;
+  std::string said_;  // the data set that the log named last
+};
+
+}  // namespace kvtune
