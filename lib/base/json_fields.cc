@@ -7,6 +7,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/json_depth.h"
 
 namespace kvtune {
 namespace {
@@ -51,7 +52,11 @@ class DuplicateKeyCheck {
  public:
   explicit DuplicateKeyCheck(const std::string& source) : source_(source) {}
 
-  bool operator()(int, Json::parse_event_t event, Json& parsed) {
+  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kDeepestJson) {
+      throw Error(fmt::format("{}: found values nested more than {} deep, expected at most that",
+                              source_, kDeepestJson));
+    }
     if (event == Json::parse_event_t::object_start) {
       open_objects_.emplace_back();
     } else if (event == Json::parse_event_t::object_end) {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "lib/base/error.h"
+#include "lib/base/json_depth.h"
 #include "lib/base/printable.h"
 #include "lib/targets/engine_settings.h"
 
@@ -73,7 +74,12 @@ size_t LayerIndexOf(std::string_view text, size_t layer_count, const std::string
 }
 
 std::optional<Json> TryJson(std::string_view content) {
-  Json json = Json::parse(content, nullptr, /*allow_exceptions=*/false);
+  const auto refuse_deep = [](int depth, Json::parse_event_t, Json&) {
+    if (depth <= kDeepestJson) return true;
+    throw Error(
+        fmt::format("found values nested more than {} deep, expected at most that", kDeepestJson));
+  };
+  Json json = Json::parse(content, refuse_deep, /*allow_exceptions=*/false);
   if (json.is_discarded()) return std::nullopt;
   return json;
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
+#include "lib/base/json_depth.h"
 
 namespace kvtune::tokenizer {
 namespace {
@@ -155,6 +156,10 @@ class EventHandler : public nlohmann::json_sax<Json> {
   }
 
   bool Open(Json container) {
+    if (open_.size() > size_t{kDeepestJson}) {
+      throw Error(fmt::format("{}: found values nested more than {} deep, expected at most that",
+                              result_.source, kDeepestJson));
+    }
     if (open_.size() == 1) is_in_model_ = key_ == "model";
     open_.push_back(Insert(std::move(container)));
     return true;

@@ -42,6 +42,18 @@ TEST(ParseJson, KeyGivenTwiceIsRefused) {
   EXPECT_NO_THROW(ParseJson(R"([{"a": 1}, {"a": 2}])", "f"));
 }
 
+TEST(ParseJson, DeepNestingIsRefusedInOneLine) {
+  for (const char* open : {"[", "{\"a\":"}) {
+    std::string text;
+    for (int i = 0; i < 100'000; ++i) text += open;
+    EXPECT_THAT([&] { ParseJson(text, "f"); },
+                ThrowsMessage<Error>(HasSubstr("f: found values nested more than 256 deep")));
+  }
+  std::string allowed(200, '[');
+  allowed.append(200, ']');
+  EXPECT_NO_THROW(ParseJson(allowed, "f"));
+}
+
 TEST(ParseJson, NaNIsNotJson) {
   EXPECT_THAT([] { ParseJson("[NaN]", "f"); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
 }

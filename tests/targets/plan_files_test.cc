@@ -31,6 +31,13 @@ std::string ImportError(std::string_view content, std::string_view target) {
   }
 }
 
+TEST(PlanFiles, DeepNestingIsRefused) {
+  const std::string deep(100'000, '[');
+  for (const Target& target : Targets()) {
+    EXPECT_THROW(ImportPlan(deep, "plan", 4, target), Error) << target.name;
+  }
+}
+
 TEST(PlanFiles, Vllm) {
   const std::pair<const char*, const char*> files[] = {
       {"vllm serve m --kv_cache_dtype fp8 --kv_cache_dtype_skip_layers 0 1\n",
