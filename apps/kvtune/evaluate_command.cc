@@ -111,7 +111,10 @@ void AnswerLines(std::istream& input, const ModelSession& model, EvaluationCache
   for (int64_t number = 1; std::getline(input, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string source = fmt::format("standard input, line {}", number);
-    PrintExact(AnswerLine(line, source, model, evaluator).dump() + "\n");
+    // An error may quote bytes that are not UTF-8; the answer has to be JSON all the same.
+    PrintExact(AnswerLine(line, source, model, evaluator)
+                   .dump(-1, ' ', false, Json::error_handler_t::replace) +
+               "\n");
   }
 }
 

@@ -105,6 +105,13 @@ class PlansTest(CliTestCase):
         self.assertEqual((answers[3]["name"], answers[3]["spec"]), ("mine", "K8V4"))
         self.assertEqual(answers[4], answers[0])
 
+    def test_stdin_survives_bytes_that_are_no_text(self):
+        lines = b'{"spec": "KV4"}\n{"name": "\xff\xfe", "spec": "KV4"}\n{"spec": "\xff"}\n{"spec": "KV4"}\n'
+        command = [BINARY, "evaluate", *map(str, self.model_arguments()), "--stdin", "-q"]
+        done = subprocess.run(command, input=lines, capture_output=True)
+        self.assertEqual(done.returncode, 0)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(["error" in answer for answer in answers], [False, True, True, False])
 
     def test_stdin_answers_at_once(self):
         command = [BINARY, "evaluate", *map(str, self.model_arguments()), "--stdin", "-q"]
