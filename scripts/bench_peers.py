@@ -27,7 +27,6 @@ import time
 from cached_venv import python_with
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PEER = ("mlx-optiq==0.7.7", "mlx[cpu]==0.32.4")
 MLX = ROOT / "scripts/bench_peers_mlx.py"
 SAMPLES = 5  # texts that mlx-optiq measures on by default
 GROUP_SCALES = 0.5  # bits per element that a 16-bit scale and a 16-bit bias of 64 elements take
@@ -60,7 +59,7 @@ class Peer:
     """The plans of mlx-optiq, one for each number of target bits."""
 
     def __init__(self, arguments, layers):
-        python = python_with("bench-peers", *PEER)
+        python = python_with("bench-peers")
         folder = arguments.work / "optiq"
         seconds = folder / "seconds.json"
         if not seconds.exists():
@@ -115,7 +114,7 @@ def judge(arguments, prompts, plans):
 
 
 def judge_by_mlx(texts, model, plans):
-    return json.loads(output_of([python_with("bench-peers", *PEER), MLX, "judge", model],
+    return json.loads(output_of([python_with("bench-peers"), MLX, "judge", model],
                                 json.dumps({"texts": texts, "plans": plans})))
 
 

@@ -26,10 +26,9 @@ import statistics
 import subprocess
 import sys
 
-from cached_venv import python_with
+from cached_venv import python_with, version_of
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-OPTUNA = "optuna==5.0.0"
 POPULATION = 16
 ALGORITHMS = ("nsga2", "moead", "random", "greedy", "ilp")
 # These do not draw random numbers, so one run of each is enough.
@@ -143,7 +142,7 @@ def optuna_runs(arguments, groups, formats, uniform, budget, population):
                 "first": first, "budget": budget - 1 - len(uniform) + len(first), "population": population,
                 "seeds": arguments.seeds}
         script = pathlib.Path(__file__).with_name("bench_search_optuna.py")
-        done = subprocess.run([python_with("bench-optuna", OPTUNA), script],
+        done = subprocess.run([python_with("bench-optuna"), script],
                               input=json.dumps(task), check=True, text=True, stdout=subprocess.PIPE)
         file.write_text(done.stdout)
     return read(file)
@@ -194,7 +193,7 @@ def compare(arguments):
                      f"found {measured['share'] * best}")
         results.setdefault(algorithm, []).append(measured)
     for population in (POPULATION, 50) if "optuna" in arguments.algorithms else ():  # 50 is Optuna's default
-        results[f"{OPTUNA.replace('==', ' ')}, NSGA-II of {population}"] = [
+        results[f"optuna {version_of('bench-optuna', 'optuna')}, NSGA-II of {population}"] = [
             measure(found, known, worst, best, True, few)
             for found in optuna_runs(arguments, groups, formats, uniform, budget, population)]
     run = summary["run"] | {"model": arguments.model.resolve().name}

@@ -31,7 +31,7 @@ NOT_INSTALLED = 77  # tells ctest that the check was skipped
 
 @dataclasses.dataclass
 class Engine:
-    name: str                    # NAME in scripts/engines/run_NAME.py and NAME.txt
+    name: str                    # NAME in scripts/engines/run_NAME.py and scripts/requirements/engine-NAME.txt
     plans: dict[str, list[str]]  # for each target of kvtune
 
 
@@ -84,11 +84,10 @@ def is_same_order(comparisons: list[Comparison], tolerance: float) -> bool:
 
 def engine_python(engine: Engine) -> pathlib.Path:
     """The interpreter of the engine's cached environment."""
-    lines = (ENGINES / f"{engine.name}.txt").read_text().splitlines()
     try:
-        return python_with(f"engine-{engine.name}", *(line for line in lines if not line.startswith("#")))
+        return python_with(f"engine-{engine.name}")
     except subprocess.CalledProcessError as error:
-        print(f"check_against_engine: installing {engine.name}.txt: {error}", file=sys.stderr)
+        print(f"check_against_engine: installing engine-{engine.name}.lock: {error}", file=sys.stderr)
         sys.exit(NOT_INSTALLED)
 
 

@@ -5,10 +5,8 @@ set -euo pipefail
 KVTUNE_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 KVTUNE_CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/kvtune"
 
-TORCH_VERSION=2.11.0
-# What libtorch_cpu.so of that PyPI package is linked against; everything else of it is CUDA only.
-CUDA_RUNTIME_VERSION=13.0.96
-CUDA_CUPTI_VERSION=13.0.85
+REQUIREMENTS="$KVTUNE_ROOT/scripts/requirements"
+TORCH_VERSION="$(sed -n 's/^torch==//p' "$REQUIREMENTS/libtorch-cpu.txt")"
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -42,8 +40,24 @@ torch_root() {
 # Prints the folder of the test oracles' virtual environment, whose name depends on their pinned versions.
 oracles_directory() {
   local key
-  key="$(sha256sum "$KVTUNE_ROOT/scripts/oracles/requirements.txt" | cut -c1-12)"
+  key="$(sha256sum "$REQUIREMENTS/oracles.lock" | cut -c1-12)"
   echo "$KVTUNE_CACHE/oracles-$key"
+}
+
+# make_environment FOLDER: makes an empty virtual environment of Python there, in place of what is there.
+make_environment() {
+  rm -rf "$1"
+  python3 -m venv "$1"
+}
+
+# pip_install PYTHON LOCK [OPTION of pip install]...: installs what the lock lists into the environment of PYTHON. A file
+# whose hash is not in the lock is refused. Downloads are kept in our folder of the cache, like all else that is written.
+pip_install() {
+  local python="$1" lock="$2"
+  shift 2
+  mkdir -p "$KVTUNE_CACHE/tmp"
+  TMPDIR="$KVTUNE_CACHE/tmp" PIP_CACHE_DIR="$KVTUNE_CACHE/downloads" "$python" -m pip install --quiet \
+    --disable-pip-version-check --no-compile --require-hashes --no-build-isolation "$@" -r "$lock"
 }
 
 # configure_and_build PRESET FLAVOUR [CMAKE_OPTION...]: configures and builds in build/PRESET.

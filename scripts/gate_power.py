@@ -7,7 +7,7 @@ counts failures by the true change of loss, which is that of the plan's mean KL 
 gate never sees them. Copies that are only sharded anew or whose tokenizer file is laid out otherwise are
 judged without --accept-model, and each failure there is a false alarm.
 
-The script needs torch and safetensors (scripts/oracles/requirements.txt).
+The script needs torch and safetensors (scripts/requirements/oracles.txt).
 
   scripts/gate_power.py --kvtune build/release/apps/kvtune/kvtune [--copies 50]
 """

@@ -76,26 +76,15 @@ require_cmake() {
   printf '3.25\n%s\n' "$found" | sort -V -C || die "setup.sh: found cmake $found, expected 3.25 or newer (Debian 12, Ubuntu 24.04)"
 }
 
-make_environment() {
-  local place="$1"
-  rm -rf "$place"
-  python3 -m venv "$place"
-}
-
 install_libtorch() {
   local place="$KVTUNE_CACHE/libtorch-$TORCH_VERSION-$flavour"
   [ ! -e "$place/.complete" ] || return 0
-  local packages
-  if [ "$flavour" = cpu ]; then
-    packages=(--no-deps "torch==$TORCH_VERSION" "nvidia-cuda-runtime==$CUDA_RUNTIME_VERSION" "nvidia-cuda-cupti==$CUDA_CUPTI_VERSION")
-  else
-    packages=("torch==$TORCH_VERSION")
-  fi
+  local options=(--only-binary :all: --target "$place")
+  [ "$flavour" = cuda ] || options+=(--no-deps)
   say "installing libtorch $TORCH_VERSION ($flavour) into $place"
-  mkdir -p "$KVTUNE_CACHE"
   rm -rf "$place"
   make_environment "$KVTUNE_CACHE/pip"
-  "$KVTUNE_CACHE/pip/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$place" "${packages[@]}"
+  pip_install "$KVTUNE_CACHE/pip/bin/python" "$REQUIREMENTS/libtorch-$flavour.lock" "${options[@]}"
   touch "$place/.complete"
 }
 
@@ -104,9 +93,9 @@ install_oracles() {
   place="$(oracles_directory)"
   [ ! -e "$place/.complete" ] || return 0
   say "installing the test oracles into $place"
-  mkdir -p "$KVTUNE_CACHE"
   make_environment "$place"
-  "$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -r "$KVTUNE_ROOT/scripts/oracles/requirements.txt"
+  pip_install "$place/bin/python" "$REQUIREMENTS/build.lock"
+  pip_install "$place/bin/python" "$REQUIREMENTS/oracles.lock"
   touch "$place/.complete"
 }
 

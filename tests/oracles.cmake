@@ -1,7 +1,7 @@
 # Comparisons with code that nobody here wrote: transformers, tokenizers, NumPy and others. scripts/test.sh
 # gives the interpreter that has them. Real models and tokenizers are compared where ../shared/data
 # exists; the scripts say what they left out.
-set(KVTUNE_ORACLES_PYTHON "" CACHE FILEPATH "Python with scripts/oracles/requirements.txt")
+set(KVTUNE_ORACLES_PYTHON "" CACHE FILEPATH "Python with scripts/requirements/oracles.txt")
 if(NOT KVTUNE_ORACLES_PYTHON)
   message(STATUS "No KVTUNE_ORACLES_PYTHON: leaving out the oracles")
   return()

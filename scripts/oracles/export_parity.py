@@ -12,7 +12,6 @@ is left out with a message.
 import argparse
 import importlib
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -24,6 +23,9 @@ import transformers
 from transformers.cache_utils import DynamicLayer, HQQQuantizedLayer, QuantoQuantizedLayer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+import cached_venv
+
 MODEL = ROOT / "calib_data" / "demo_model"
 GROUP_SIZE, RESIDUAL_LENGTH = 64, 128
 EXACT = 16
@@ -137,18 +139,18 @@ def check_generation(snippet: types.ModuleType, bits: list[tuple[int, int]], for
     assert torch.equal(generated, ids), form
 
 
-def unpacked(name: str, version: str) -> pathlib.Path | None:
+def unpacked(name: str) -> pathlib.Path | None:
     """The folder with a package's files, without what it depends on."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "kvtune"
-    folder = cache / f"{name}-{version}"
+    version = cached_venv.version_of(f"export-{name}", name)
+    folder = cached_venv.CACHE / f"{name}-{version}"
     if folder.exists():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as parent:
+    cached_venv.CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cached_venv.CACHE) as parent:
         partial = pathlib.Path(parent) / name
-        done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-                               "--no-compile", "--target", partial, f"{name}=={version}"], check=False)
-        if done.returncode != 0:
+        try:
+            cached_venv.pip_install(sys.executable, f"export-{name}", "--no-deps", "--target", partial)
+        except subprocess.CalledProcessError:
             print(f"{name} {version} cannot be installed: its export is not compared")
             return None
         partial.rename(folder)
@@ -185,7 +187,7 @@ def load_exllamav3_cache(folder: pathlib.Path) -> types.ModuleType:
 
 def check_exllamav3(export: Export) -> bool:
     """The layers that a model would allocate are the plan's."""
-    folder = unpacked("exllamav3", "1.6.5")
+    folder = unpacked("exllamav3")
     if folder is None:
         return False
     exllama = load_exllamav3_cache(folder)
@@ -220,7 +222,7 @@ def check_exllamav3(export: Export) -> bool:
 
 
 def check_mlx_optiq(export: Export) -> bool:
-    folder = unpacked("mlx-optiq", "0.7.7")
+    folder = unpacked("mlx-optiq")
     if folder is None:
         return False
     sys.path.append(str(folder))

@@ -14,7 +14,7 @@ import tempfile
 try:
     import junitparser
 except ImportError:
-    print("junitparser is not installed (scripts/oracles/requirements.txt): nothing is compared")
+    print("junitparser is not installed (scripts/requirements/oracles.txt): nothing is compared")
     sys.exit(77)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
