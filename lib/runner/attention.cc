@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "lib/kernels/row_kernels_cpu.h"
+#include "lib/runner/cuda_kernels.h"
+#include "lib/runner/flash_attention.h"
 #include "lib/runner/row_ops.h"
 
 namespace kvtune {
@@ -143,6 +145,10 @@ at::Tensor AttentionWeights(const at::Tensor& query, const CacheSide& keys, cons
          .sinks = rule.sinks.defined() ? rule.sinks.const_data_ptr<float>() : nullptr});
     return scores;
   }
+  if (UsesCudaKernels(scores)) {
+    CudaCausalSoftmax(scores, block.begin - block.first_key + 1, rule.window_tokens, rule.sinks);
+    return scores;
+  }
   Hide(scores, block, rule.window_tokens);
   return SoftmaxWithSinks(scores, rule.sinks);
 }
@@ -172,6 +178,7 @@ at::Tensor ExactAttention(const at::Tensor& query, const at::Tensor& key, const 
                           const ScoreRule& rule) {
   const int64_t heads = query.size(1), tokens = query.size(2);
   const CacheSide keys = ExactCacheSide(key), values = ExactCacheSide(value);
+  if (CanFlash(query, keys, values, rule)) return FlashAttention(query, keys, values, rule);
   at::Tensor attention = at::empty({query.size(0), tokens, heads, value.size(3)}, query.options());
   for (const QueryBlock& block :
        QueryBlocks(0, tokens, 1, rule.window_tokens, query.size(0) * heads,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/kernels/row_kernels_cpu.h"
+#include "lib/runner/cuda_kernels.h"
 #include "lib/runner/experts.h"
 #include "lib/runner/row_ops.h"
 
@@ -54,6 +55,7 @@ at::Tensor Gather(const at::Tensor& projected, const HeadLayout& layout, const R
     }
     return out;
   }
+  if (UsesCudaKernels(projected)) return CudaGatherHeads(projected, layout, angles, scale);
   const at::Tensor heads = projected.narrow(2, layout.first_channel, layout.heads * layout.head_dim)
                                .unflatten(2, {layout.heads, layout.head_dim})
                                .transpose(1, 2);
@@ -181,8 +183,14 @@ void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden,
     at::Tensor mlp_input = parallel ? Norm(chunk, weights.input_norm) : at::Tensor();
     const at::Tensor attended =
         at::linear(attention.narrow(0, start, rows), weights.output, weights.output_bias);
-    chunk.add_(Norm(attended, weights.attention_output_norm), config_.residual_scale);
-    if (!parallel) mlp_input = Norm(chunk, weights.mlp_norm);
+    const at::Tensor normed = Norm(attended, weights.attention_output_norm);
+    if (!parallel && weights.mlp_norm.defined() && config_.norm_kind == NormKind::kRms) {
+      mlp_input = AddAndRmsNorm(chunk, normed, config_.residual_scale, weights.mlp_norm.weight,
+                                config_.norm_eps);
+    } else {
+      chunk.add_(normed, config_.residual_scale);
+      if (!parallel) mlp_input = Norm(chunk, weights.mlp_norm);
+    }
     chunk.add_(Norm(Mlp(layer, mlp_input), weights.mlp_output_norm), config_.residual_scale);
   }
 }

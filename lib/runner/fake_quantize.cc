@@ -1,15 +1,12 @@
 #include "lib/runner/fake_quantize.h"
 
 #include <algorithm>
-#include <optional>
 #include <string>
 
 #include "lib/base/error.h"
 #include "lib/core/cache_maxima.h"
 #include "lib/kernels/fake_quantize_cpu.h"
-#if defined(KVTUNE_CUDA_KERNELS)
-#include "lib/kernels/cuda/fake_quantize.h"
-#endif
+#include "lib/runner/cuda_kernels.h"
 
 namespace kvtune {
 namespace {
@@ -50,6 +47,10 @@ at::Tensor QuantizePerChannel(const at::Tensor& x, int64_t group, int bits) {
 at::Tensor QuantizeKvtuner(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis) {
   const int64_t head_dim = x.size(-1), tokens = x.size(-2);
   const int64_t group = arithmetic.group;
+  if (UsesCudaKernels(x))
+    return CudaRoundTripKvtuner(x,
+                                std::min(group, axis == QuantAxis::kPerChannel ? tokens : head_dim),
+                                arithmetic.bits, axis);
   if (!x.device().is_cpu() || x.scalar_type() != at::kFloat) {
     return axis == QuantAxis::kPerChannel ? QuantizePerChannel(x, group, arithmetic.bits)
                                           : QuantizePerToken(x, group, arithmetic.bits);
@@ -85,43 +86,6 @@ at::Tensor RoundTripOnCpu(const at::Tensor& x, const HeadArithmetic& arithmetic,
                    scale_of_head.empty() ? nullptr : scale_of_head.data());
   }
   return values.to(x.options());
-}
-
-#if defined(KVTUNE_CUDA_KERNELS)
-std::optional<ElementType> ElementTypeOf(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return ElementType::kFloat32;
-    case at::kBFloat16:
-      return ElementType::kBFloat16;
-    case at::kHalf:
-      return ElementType::kFloat16;
-    default:
-      return std::nullopt;
-  }
-}
-#endif
-
-// Returns an undefined tensor when there is no kernel for the device and type of x.
-at::Tensor RoundTripOnDevice([[maybe_unused]] const at::Tensor& x,
-                             [[maybe_unused]] const HeadArithmetic& arithmetic,
-                             [[maybe_unused]] QuantAxis axis,
-                             [[maybe_unused]] std::span<const float> static_scales) {
-#if defined(KVTUNE_CUDA_KERNELS)
-  const auto type = ElementTypeOf(x.scalar_type());
-  if (!x.is_cuda() || !type) return {};
-  at::Tensor out = at::empty_like(x);
-  const CudaHeads heads{x.const_data_ptr(), out.mutable_data_ptr(), *type, x.get_device()};
-  const HeadsShape shape{x.numel() / (x.size(-2) * x.size(-1)), x.size(-2), x.size(-1)};
-  if (axis == QuantAxis::kPerChannel) {
-    RoundTripColumnsOnCuda(heads, shape, arithmetic);
-  } else {
-    RoundTripHeadsOnCuda(heads, shape, arithmetic, static_scales);
-  }
-  return out;
-#else
-  return {};
-#endif
 }
 
 // Returns one scale for each KV head, or none when the rows have scales of their own.
@@ -169,9 +133,8 @@ at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const Layer
     return QuantizeKvtuner(x, arithmetic, layout.axis);
   }
   const std::vector<float> static_scales = StaticScales(format, side);
-  const at::Tensor on_device = RoundTripOnDevice(x, arithmetic, layout.axis, static_scales);
-  return on_device.defined() ? on_device
-                             : RoundTripOnCpu(x, arithmetic, layout.axis, static_scales);
+  return UsesCudaKernels(x) ? CudaRoundTrip(x, arithmetic, layout.axis, static_scales)
+                            : RoundTripOnCpu(x, arithmetic, layout.axis, static_scales);
 }
 
 }  // namespace kvtune

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "lib/runner/attention.h"
+#include "lib/runner/cuda_kernels.h"
 
 namespace kvtune {
 namespace {
@@ -21,6 +22,10 @@ struct HeadSums {
 // Returns the sums of |x - x^|, |x| and |x - x^| / |x| over all dimensions but the first.
 // x: [kv_heads, ...].
 HeadSums CompareHeads(const at::Tensor& x, const at::Tensor& approximation) {
+  if (UsesCudaKernels(x)) {
+    const at::Tensor sums = CudaErrorSumsOf(x, approximation).t().cpu();
+    return {PerHead(sums[0]), PerHead(sums[1]), PerHead(sums[2]), PerHead(sums[3])};
+  }
   const at::Tensor wide = x.to(at::kFloat).flatten(1);
   const at::Tensor magnitude = at::abs(wide);
   const at::Tensor error = at::abs(wide - approximation.to(at::kFloat).flatten(1));
@@ -28,6 +33,12 @@ HeadSums CompareHeads(const at::Tensor& x, const at::Tensor& approximation) {
   const at::Tensor ratio = at::where(counted, error / magnitude, at::zeros({}, error.options()));
   return {PerHead(error.sum(1, false, at::kDouble)), PerHead(magnitude.sum(1, false, at::kDouble)),
           PerHead(ratio.sum(1, false, at::kDouble)), PerHead(counted.sum(1))};
+}
+
+// Returns the sum of |x - x^| over all dimensions but the first. x: [kv_heads, ...].
+std::vector<double> SumOfDistances(const at::Tensor& x, const at::Tensor& approximation) {
+  if (UsesCudaKernels(x)) return CompareHeads(x, approximation).error;
+  return PerHead(at::abs(x - approximation).flatten(1).sum(1, false, at::kDouble));
 }
 
 void AddTo(std::vector<double>& total, const std::vector<double>& part) {
@@ -131,10 +142,8 @@ class LayerObserver {
                            static_cast<double>(VisiblePairs(block.begin + skipped, block.end));
     for (const auto& [key, pairs] : pairs_of_key_) {
       const at::Tensor quantized_weights = AttentionWeights(query_, keys_.at(key), block, rule_);
-      const std::vector<double> weight_error =
-          PerHead(ByKvHead(at::abs(counted(weights - quantized_weights)), kv_heads)
-                      .flatten(1)
-                      .sum(1, false, at::kDouble));
+      const std::vector<double> weight_error = SumOfDistances(
+          ByKvHead(counted(weights), kv_heads), ByKvHead(counted(quantized_weights), kv_heads));
       for (const auto& [index, value] : pairs) {
         const at::Tensor quantized_output = ByKvHead(
             counted(AttentionOutput(quantized_weights, values_.at(value), block)), kv_heads);
@@ -197,7 +206,7 @@ class LayerObserver {
 at::Tensor AddExactAttention(const Decoder& decoder, size_t layer, const QueryKeyValue& qkv,
                              at::Tensor& hidden) {
   const at::Tensor attention = ExactAttention(qkv.query, qkv.key, qkv.value, qkv.rule);
-  decoder.AddAttentionAndMlp(layer, hidden, attention.view({hidden.size(0), -1}));
+  decoder.AddAttentionAndMlp(layer, hidden, attention.reshape({hidden.size(0), -1}));
   return attention;
 }
 

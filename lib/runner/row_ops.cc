@@ -1,6 +1,7 @@
 #include "lib/runner/row_ops.h"
 
 #include "lib/kernels/row_kernels_cpu.h"
+#include "lib/runner/cuda_kernels.h"
 
 namespace kvtune {
 
@@ -17,6 +18,7 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
                 static_cast<float>(eps));
     return out;
   }
+  if (UsesCudaKernels(x)) return CudaRmsNorm(x, weight, eps);
   const at::Tensor wide = x.to(at::promote_types(x.scalar_type(), at::kFloat));
   const at::Tensor variance = (wide * wide).mean(-1, /*keepdim=*/true);
   const at::Tensor normed = wide * at::rsqrt(variance.add_(eps));
@@ -46,6 +48,8 @@ at::Tensor Gated(const at::Tensor& gate_up, Activation activation) {
               activation);
     return out;
   }
+  if (UsesCudaKernels(gate_up) && activation != Activation::kClampedSwiglu)
+    return CudaGated(gate_up, activation);
   const at::Tensor gate = gate_up.narrow(1, 0, width), up = gate_up.narrow(1, width, width);
   switch (activation) {
     case Activation::kSilu:
@@ -59,6 +63,13 @@ at::Tensor Gated(const at::Tensor& gate_up, Activation activation) {
     }
   }
   return {};
+}
+
+at::Tensor AddAndRmsNorm(at::Tensor& rows, const at::Tensor& delta, double scale,
+                         const at::Tensor& weight, double eps) {
+  if (UsesCudaKernels(rows)) return CudaAddAndNorm(rows, delta, scale, weight, eps);
+  rows.add_(delta, scale);
+  return RmsNorm(rows, weight, eps);
 }
 
 void SoftCap(at::Tensor& x, double cap) {

@@ -7,6 +7,8 @@
 #include "lib/base/random.h"
 #include "lib/kernels/parallel_loop.h"
 #include "lib/runner/attention.h"
+#include "lib/runner/cuda_kernels.h"
+#include "lib/runner/flash_attention.h"
 #include "lib/runner/token_loss.h"
 
 namespace kvtune {
@@ -105,15 +107,28 @@ class LayerAttention {
     // The queries of an exact prefill read the exact cache. The first aligned block may begin among
     // these queries; their part of it is overwritten below.
     const int64_t first = pass_.exact_queries / alignment * alignment;
-    std::vector<const CacheSide*> value_sides;
-    for (size_t child = begin; child < end; ++child)
-      value_sides.push_back(&values.Of(parent, nodes_[child].pair.value));
-    ForEachBlock(Blocks(first, tokens, alignment), [&](const QueryBlock& block) {
-      const at::Tensor weights = AttentionWeights(query, key_side, block, rule_);
-      for (size_t child = begin; child < end; ++child) {
-        Store(child, block, AttentionOutput(weights, *value_sides[child - begin], block));
+    struct BlockwiseChild {
+      size_t child;
+      const CacheSide* values;
+    };
+    std::vector<BlockwiseChild> blockwise;
+    for (size_t child = begin; child < end; ++child) {
+      const CacheSide& value_side = values.Of(parent, nodes_[child].pair.value);
+      if (CanFlash(query, key_side, value_side, rule_)) {
+        output_.select(0, static_cast<int64_t>(child))
+            .copy_(FlashAttention(query, key_side, value_side, rule_).squeeze(0));
+      } else {
+        blockwise.push_back({child, &value_side});
       }
-    });
+    }
+    if (!blockwise.empty()) {
+      ForEachBlock(Blocks(first, tokens, alignment), [&](const QueryBlock& block) {
+        const at::Tensor weights = AttentionWeights(query, key_side, block, rule_);
+        for (const auto& [child, value_side] : blockwise) {
+          Store(child, block, AttentionOutput(weights, *value_side, block));
+        }
+      });
+    }
     if (pass_.exact_queries == 0) return;
     const CacheSide& exact_keys = keys.Of(parent, KvFormatId::kExact);
     const CacheSide& exact_values = values.Of(parent, KvFormatId::kExact);
@@ -206,16 +221,28 @@ double UnitRoundoff(at::ScalarType type) {
   return type == at::kFloat ? 0x1p-24 : 0x1p-53;
 }
 
-// Moves every element one rounding step up or down. The direction is drawn on the CPU, so it is the
-// same on every device.
-at::Tensor WithRoundingNoise(const at::Tensor& x, uint64_t seed) {
+// Moves every element one rounding step up or down.
+at::Tensor WithRoundingNoise(at::Tensor x, uint64_t seed) {
+  const double step = UnitRoundoff(x.scalar_type());
+  if (UsesCudaKernels(x)) {
+    CudaAddRoundingNoise(x, step, seed);
+    return x;
+  }
   Random random(seed);
   at::Tensor factor = at::empty(x.sizes(), at::kDouble);
-  const double step = UnitRoundoff(x.scalar_type());
   double* factors = factor.mutable_data_ptr<double>();
   for (int64_t i = 0; i < factor.numel(); ++i)
     factors[i] = random.Below(2) == 0 ? 1 - step : 1 + step;
   return (x.to(at::kDouble) * factor.to(x.device())).to(x.scalar_type());
+}
+
+// Gives each node the hidden states of its parent.
+void CopyParents(const PlanTreeLayer& nodes, const at::Tensor& parents,
+                 const at::Tensor& children) {
+  for (size_t child = 0; child < nodes.size(); ++child) {
+    children.select(0, static_cast<int64_t>(child))
+        .copy_(parents.select(0, static_cast<int64_t>(nodes[child].parent)));
+  }
 }
 
 }  // namespace
@@ -238,10 +265,7 @@ at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLaye
                                .Run(decoder.ProjectQueryKeyValue(layer, parents, {0, tokens}));
     if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
     const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
-    for (int64_t child = 0; child < count; ++child) {
-      children.select(0, child).copy_(
-          parents.select(0, static_cast<int64_t>(block.nodes[static_cast<size_t>(child)].parent)));
-    }
+    CopyParents(block.nodes, parents, children);
     if (by_node) {
       for (int64_t child = 0; child < count; ++child) {
         AddByRows(decoder, layer, children.select(0, child), attention.select(0, child),

@@ -23,12 +23,25 @@ at::ScalarType ScalarTypeOf(TensorType type) {
   return at::kFloat;
 }
 
+// Copies with all threads, because one thread that takes a file's pages in reads no more than 2
+// GB/s.
+void CopyBytes(std::span<const std::byte> bytes, void* target) {
+  constexpr int64_t kBytesPerThread = 1 << 22;
+  at::parallel_for(0, static_cast<int64_t>(bytes.size()), kBytesPerThread,
+                   [&](int64_t begin, int64_t end) {
+                     std::memcpy(static_cast<std::byte*>(target) + begin, bytes.data() + begin,
+                                 static_cast<size_t>(end - begin));
+                   });
+}
+
 at::Tensor ReadFloats(const Checkpoint& checkpoint, const std::string& name,
-                      const std::vector<int64_t>& shape) {
+                      const std::vector<int64_t>& shape, bool for_gpu) {
   const TensorView view = checkpoint.Get(name, shape);
   // A tensor need not be aligned in the file, so it is copied byte by byte before it is converted.
-  at::Tensor raw = at::empty(view.shape, at::TensorOptions(ScalarTypeOf(view.type)));
-  std::memcpy(raw.mutable_data_ptr(), view.bytes.data(), view.bytes.size());
+  // A GPU copies from pinned memory several times as fast as from other memory.
+  at::Tensor raw =
+      at::empty(view.shape, at::TensorOptions(ScalarTypeOf(view.type)).pinned_memory(for_gpu));
+  CopyBytes(view.bytes, raw.mutable_data_ptr());
   DropPages(view.bytes);
   return raw;
 }
@@ -45,7 +58,7 @@ at::Tensor Dequantize(const QuantizedMatrix& matrix, int64_t rows, int64_t colum
 
 // Reads a tensor in the type in which it is stored, or in float32 when that type is quantized.
 at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name,
-                      const std::vector<int64_t>& shape) {
+                      const std::vector<int64_t>& shape, bool for_gpu) {
   if (shape.size() == 2) {
     const auto matrix = FindQuantizedMatrix(checkpoint, name, shape[0], shape[1]);
     if (matrix) return Dequantize(*matrix, shape[0], shape[1]);
@@ -59,13 +72,14 @@ at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name,
           .transpose(1, 2);
     }
   }
-  return ReadFloats(checkpoint, name, shape);
+  return ReadFloats(checkpoint, name, shape, for_gpu);
 }
 
 }  // namespace
 
 at::Tensor TensorReader::Read(const std::string& name, const std::vector<int64_t>& shape) const {
-  at::Tensor tensor = ReadStored(checkpoint_, name, shape).to(options_);
+  at::Tensor tensor = ReadStored(checkpoint_, name, shape, options_.device().is_cuda())
+                          .to(options_, /*non_blocking=*/true);
   if (!at::isfinite(tensor).all().item<bool>()) {
     throw Error("loading the model " + checkpoint_.directory().string() + ": tensor " + name +
                 ": found NaN or infinity, expected finite weights");

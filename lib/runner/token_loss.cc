@@ -3,6 +3,11 @@
 namespace kvtune {
 
 ReferenceLogits::ReferenceLogits(const at::Tensor& logits) {
+  if (UsesCudaKernels(logits)) {
+    logits_ = logits.contiguous();
+    cuda_summary_ = CudaSummarize(logits_);
+    return;
+  }
   const at::Tensor rows = logits.to(at::kFloat).contiguous();
   if (!rows.device().is_cpu()) {
     log_p_ = at::log_softmax(rows, -1);
@@ -19,6 +24,11 @@ ReferenceLogits::ReferenceLogits(const at::Tensor& logits) {
 TokenLosses ComputeTokenLosses(const ReferenceLogits& reference, const at::Tensor& logits,
                                const at::Tensor& next_tokens) {
   const int64_t plans = logits.size(0), rows = logits.size(1), vocab = logits.size(2);
+  if (UsesCudaKernels(logits)) {
+    const CudaLosses losses = CudaTokenLosses(reference.logits_, reference.cuda_summary_,
+                                              logits.contiguous(), next_tokens.contiguous());
+    return {losses.kl.cpu(), losses.nll.cpu(), losses.same_top1.cpu()};
+  }
   if (!logits.device().is_cpu()) {
     // This is the formula of token_loss_cpu.h, which says why it has this form, written with
     // operators.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lib/kernels/token_loss_cpu.h"
+#include "lib/runner/cuda_kernels.h"
 #include "lib/runner/torch.h"
 
 namespace kvtune {
@@ -25,9 +26,10 @@ class ReferenceLogits {
   friend TokenLosses ComputeTokenLosses(const ReferenceLogits&, const at::Tensor&,
                                         const at::Tensor&);
 
-  at::Tensor logits_;                    // float32; set on a CPU
+  at::Tensor logits_;                    // float32 on a CPU, as computed for our CUDA kernels
   std::vector<LogitSummary> summaries_;  // set on a CPU, one for each row
-  at::Tensor log_p_, top_;               // set on other devices
+  at::Tensor log_p_, top_;               // set on other devices and types
+  CudaSummary cuda_summary_;             // set where our CUDA kernels run
 };
 
 // logits: [plans, rows, vocab]; next_tokens: [rows] of int64, on the same device.

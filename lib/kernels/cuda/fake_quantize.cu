@@ -1,11 +1,7 @@
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <string>
 
-#include "lib/base/error.h"
+#include "lib/kernels/cuda/device.cuh"
 #include "lib/kernels/cuda/fake_quantize.h"
 
 namespace kvtune {
@@ -20,13 +16,6 @@ struct StaticScales {
   float of_head[kLargestHeadCount];
   int count;
 };
-
-__device__ float Load(float x) { return x; }
-__device__ float Load(__half x) { return __half2float(x); }
-__device__ float Load(__nv_bfloat16 x) { return __bfloat162float(x); }
-__device__ void Store(float x, float* out) { *out = x; }
-__device__ void Store(float x, __half* out) { *out = __float2half_rn(x); }
-__device__ void Store(float x, __nv_bfloat16* out) { *out = __float2bfloat16_rn(x); }
 
 // The heads of a block lie in shared memory, one for each thread, so that global memory is read in
 // order. The stride head_dim + 1 keeps the elements of different threads in different banks.
@@ -69,20 +58,68 @@ __global__ void RoundTripColumnsKernel(const T* in, T* out, int64_t columns, int
     Store(own[t * blockDim.x], &out[first + t * head_dim]);
 }
 
-// Makes a device current for as long as it lives.
-class CurrentDevice {
- public:
-  explicit CurrentDevice(int device) {
-    cudaGetDevice(&before_);
-    cudaSetDevice(device);
-  }
-  ~CurrentDevice() { cudaSetDevice(before_); }
-  CurrentDevice(const CurrentDevice&) = delete;
-  CurrentDevice& operator=(const CurrentDevice&) = delete;
+// KVTuner's formula (fake_quantize_cpu.h), rounded to T after every step as KVTuner's own operators
+// round it.
+template <typename T>
+struct KvtunerRow {
+  float q_min, q_max, scale, zero;
 
- private:
-  int before_ = 0;
+  __device__ KvtunerRow(float low, float high, int bits)
+      : q_min(-static_cast<float>(1 << (bits - 1))),
+        q_max(static_cast<float>((1 << (bits - 1)) - 1)) {
+    const float range = fmaxf(Rounded<T>(high - low), Rounded<T>(1e-5f));
+    scale = Rounded<T>(range / (q_max - q_min));
+    zero = Rounded<T>(rintf(Rounded<T>(low / scale)) - q_min);
+  }
+  __device__ float RoundTrip(float x) const {
+    const float code = rintf(Rounded<T>(Rounded<T>(x / scale) - zero));
+    const float clamped = fminf(fmaxf(code, q_min), q_max);
+    return Rounded<T>(Rounded<T>(clamped + zero) * scale);
+  }
 };
+
+// One warp takes one group of a head. The last group of a head may be shorter.
+template <typename T>
+__global__ void KvtunerRowsKernel(const T* in, T* out, int64_t rows, int64_t groups,
+                                  int64_t head_dim, int64_t group, int bits) {
+  const int64_t index = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+  if (index >= rows * groups) return;
+  const int64_t begin = index / groups * head_dim + index % groups * group;
+  const int64_t left = head_dim - index % groups * group;
+  const int64_t count = left < group ? left : group;
+  const int lane = threadIdx.x % 32;
+  float low = INFINITY, high = -INFINITY;
+  for (int64_t i = lane; i < count; i += 32) {
+    const float x = Load(in[begin + i]);
+    low = fminf(low, x);
+    high = fmaxf(high, x);
+  }
+  const KvtunerRow<T> row(WarpReduce(low, Smaller()), WarpReduce(high, Larger()), bits);
+  for (int64_t i = lane; i < count; i += 32)
+    Store(row.RoundTrip(Load(in[begin + i])), &out[begin + i]);
+}
+
+// Each thread takes one channel of one group of tokens.
+template <typename T>
+__global__ void KvtunerColumnsKernel(const T* in, T* out, int64_t columns, int64_t head_dim,
+                                     int64_t group, int bits) {
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (column >= columns) return;
+  const int64_t first = column / head_dim * group * head_dim + column % head_dim;
+  float low = INFINITY, high = -INFINITY;
+  for (int64_t t = 0; t < group; ++t) {
+    const float x = Load(in[first + t * head_dim]);
+    low = fminf(low, x);
+    high = fmaxf(high, x);
+  }
+  const KvtunerRow<T> row(low, high, bits);
+  for (int64_t t = 0; t < group; ++t)
+    Store(row.RoundTrip(Load(in[first + t * head_dim])), &out[first + t * head_dim]);
+}
+
+constexpr char kDoing[] = "quantizing a cache";
+
+cudaStream_t StreamOf(const CudaHeads& x) { return static_cast<cudaStream_t>(x.place.stream); }
 
 int ThreadsFor(size_t bytes_per_thread) {
   const size_t fitting = kSharedBytes / bytes_per_thread;
@@ -92,30 +129,6 @@ int ThreadsFor(size_t bytes_per_thread) {
                 std::to_string(kSharedBytes / sizeof(float)));
   }
   return static_cast<int>(std::min<size_t>(kThreads, fitting));
-}
-
-unsigned BlocksFor(int64_t rows, int threads) {
-  return static_cast<unsigned>((rows + threads - 1) / threads);
-}
-
-void RequireLaunched() {
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
-    throw Error("quantizing a cache on CUDA: found \"" + std::string(cudaGetErrorString(error)) +
-                "\", expected the kernel to start");
-  }
-}
-
-// Calls `function` with a null pointer to elements of this type.
-template <typename Function>
-void WithElementType(ElementType type, const Function& function) {
-  switch (type) {
-    case ElementType::kFloat32:
-      return function(static_cast<float*>(nullptr));
-    case ElementType::kBFloat16:
-      return function(static_cast<__nv_bfloat16*>(nullptr));
-    case ElementType::kFloat16:
-      return function(static_cast<__half*>(nullptr));
-  }
 }
 
 }  // namespace
@@ -129,31 +142,59 @@ void RoundTripHeadsOnCuda(const CudaHeads& x, const HeadsShape& shape,
   }
   std::copy(static_scales.begin(), static_scales.end(), scales.of_head);
   scales.count = static_cast<int>(static_scales.size());
-  const CurrentDevice current(x.device);
+  const CurrentDevice current(x.place.device);
   const int64_t rows = shape.heads * shape.tokens;
   const size_t bytes = static_cast<size_t>(shape.head_dim + 1) * sizeof(float);
   const int threads = ThreadsFor(bytes);
-  WithElementType(x.type, [&](auto* element) {
+  WithElementType(x.place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    RoundTripHeadsKernel<T><<<BlocksFor(rows, threads), threads, bytes * threads>>>(
+    RoundTripHeadsKernel<T><<<BlocksFor(rows, threads), threads, bytes * threads, StreamOf(x)>>>(
         static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, shape.tokens, shape.head_dim,
         arithmetic, scales);
   });
-  RequireLaunched();
+  RequireLaunched(kDoing);
 }
 
 void RoundTripColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape,
                             const HeadArithmetic& arithmetic) {
-  const CurrentDevice current(x.device);
+  const CurrentDevice current(x.place.device);
   const int64_t columns = shape.heads * (shape.tokens / arithmetic.group) * shape.head_dim;
   const size_t bytes = static_cast<size_t>(arithmetic.group) * sizeof(float);
   const int threads = ThreadsFor(bytes);
-  WithElementType(x.type, [&](auto* element) {
+  WithElementType(x.place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    RoundTripColumnsKernel<T><<<BlocksFor(columns, threads), threads, bytes * threads>>>(
-        static_cast<const T*>(x.in), static_cast<T*>(x.out), columns, shape.head_dim, arithmetic);
+    RoundTripColumnsKernel<T>
+        <<<BlocksFor(columns, threads), threads, bytes * threads, StreamOf(x)>>>(
+            static_cast<const T*>(x.in), static_cast<T*>(x.out), columns, shape.head_dim,
+            arithmetic);
   });
-  RequireLaunched();
+  RequireLaunched(kDoing);
+}
+
+void KvtunerRowsOnCuda(const CudaHeads& x, const HeadsShape& shape, int64_t group, int bits) {
+  const CurrentDevice current(x.place.device);
+  const int64_t rows = shape.heads * shape.tokens;
+  const int64_t groups = (shape.head_dim + group - 1) / group;
+  constexpr int kWarps = 8;
+  WithElementType(x.place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    KvtunerRowsKernel<T><<<BlocksFor(rows * groups, kWarps), 32 * kWarps, 0, StreamOf(x)>>>(
+        static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, groups, shape.head_dim, group,
+        bits);
+  });
+  RequireLaunched(kDoing);
+}
+
+void KvtunerColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape, int64_t group, int bits) {
+  const CurrentDevice current(x.place.device);
+  const int64_t columns = shape.heads * (shape.tokens / group) * shape.head_dim;
+  constexpr int kColumnThreads = 256;
+  WithElementType(x.place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    KvtunerColumnsKernel<T><<<BlocksFor(columns, kColumnThreads), kColumnThreads, 0, StreamOf(x)>>>(
+        static_cast<const T*>(x.in), static_cast<T*>(x.out), columns, shape.head_dim, group, bits);
+  });
+  RequireLaunched(kDoing);
 }
 
 }  // namespace kvtune

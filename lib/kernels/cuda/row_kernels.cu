@@ -1,0 +1,312 @@
+#include <algorithm>
+
+#include "lib/kernels/cuda/device.cuh"
+#include "lib/kernels/cuda/row_kernels.h"
+
+namespace kvtune {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr char kDoing[] = "running a layer";
+
+cudaStream_t StreamOf(const CudaPlace& place) { return static_cast<cudaStream_t>(place.stream); }
+
+// Sums over a block of kThreads threads. Every thread gets the sum.
+__device__ float BlockSum(float x) {
+  __shared__ float of_warp[kThreads / 32];
+  x = WarpReduce(x, Plus());
+  __syncthreads();  // the shared sums of an earlier call have been read
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = x;
+  __syncthreads();
+  float sum = 0;
+  for (int i = 0; i < kThreads / 32; ++i) sum += of_warp[i];
+  return sum;
+}
+
+// One block takes one row. With delta, the row becomes row + scale * delta first. A row stays in
+// the level-1 cache between its two readings.
+template <typename T, typename P>
+__global__ void NormKernel(T* rows, const T* delta, float scale, const void* weight,
+                           bool weight_in_float32, float eps, int64_t width, T* out) {
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * width;
+  P* row = reinterpret_cast<P*>(rows + begin);
+  const int64_t packs = width / P::kSize;
+  float squares = 0;
+  for (int64_t i = threadIdx.x; i < packs; i += kThreads) {
+    P pack = row[i];
+    if (delta != nullptr) {
+      const P change = reinterpret_cast<const P*>(delta + begin)[i];
+      for (int k = 0; k < P::kSize; ++k)
+        Store(Load(pack.elements[k]) + scale * Load(change.elements[k]), &pack.elements[k]);
+      row[i] = pack;
+    }
+    for (int k = 0; k < P::kSize; ++k) {
+      const float x = Load(pack.elements[k]);
+      squares += x * x;
+    }
+  }
+  if (out == nullptr) return;
+  const float factor = 1.0f / sqrtf(BlockSum(squares) / static_cast<float>(width) + eps);
+  for (int64_t i = threadIdx.x; i < packs; i += kThreads) {
+    const P pack = row[i];
+    P normed;
+    for (int k = 0; k < P::kSize; ++k) {
+      const float x = Load(pack.elements[k]) * factor;
+      const int64_t column = i * P::kSize + k;
+      if (weight_in_float32) {
+        Store(x * static_cast<const float*>(weight)[column], &normed.elements[k]);
+      } else {
+        Store(Rounded<T>(x) * Load(static_cast<const T*>(weight)[column]), &normed.elements[k]);
+      }
+    }
+    reinterpret_cast<P*>(out + begin)[i] = normed;
+  }
+}
+
+template <typename T>
+bool Packs(int64_t width, std::initializer_list<const void*> pointers) {
+  return width % Pack<T>::kSize == 0 && std::ranges::all_of(pointers, [](const void* pointer) {
+           return reinterpret_cast<uintptr_t>(pointer) % sizeof(Pack<T>) == 0;
+         });
+}
+
+void LaunchNorm(const CudaPlace& place, void* rows, const void* delta, float scale,
+                const CudaNorm& norm, int64_t row_count, int64_t width, void* out) {
+  if (row_count == 0) return;
+  const CurrentDevice current(place.device);
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    const auto launch = [&](auto kernel) {
+      kernel<<<static_cast<unsigned>(row_count), kThreads, 0, StreamOf(place)>>>(
+          static_cast<T*>(rows), static_cast<const T*>(delta), scale, norm.weight, norm.in_float32,
+          norm.eps, width, static_cast<T*>(out));
+    };
+    if (Packs<T>(width, {rows, delta, out})) {
+      launch(NormKernel<T, Pack<T>>);
+    } else {
+      launch(NormKernel<T, Single<T>>);
+    }
+  });
+  RequireLaunched(kDoing);
+}
+
+__device__ float Activate(float x, Activation activation) {
+  if (activation == Activation::kSilu) return x / (1.0f + expf(-x));
+  constexpr float kBeta = 0.7978845608028654f;  // sqrt(2 / pi)
+  return 0.5f * x * (1.0f + tanhf(kBeta * (x + 0.044715f * x * x * x)));
+}
+
+template <typename T, typename P>
+__global__ void GatedKernel(const T* gate_up, int64_t packs, int64_t width, Activation activation,
+                            T* out) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= packs) return;
+  const int64_t packs_of_row = width / P::kSize;
+  const int64_t row = index / packs_of_row, column = index % packs_of_row;
+  const P* gates = reinterpret_cast<const P*>(gate_up + row * 2 * width);
+  const P gate = gates[column], up = gates[packs_of_row + column];
+  P result;
+  for (int k = 0; k < P::kSize; ++k) {
+    const float activated = Rounded<T>(Activate(Load(gate.elements[k]), activation));
+    Store(activated * Load(up.elements[k]), &result.elements[k]);
+  }
+  reinterpret_cast<P*>(out)[index] = result;
+}
+
+// One warp takes one head of one token.
+template <typename T>
+__global__ void GatherHeadsKernel(const T* projected, HeadLayout layout, int64_t rotary_dim,
+                                  const T* cos, const T* sin, float scale, T* out) {
+  const int64_t index = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+  if (index >= layout.sequences * layout.tokens * layout.heads) return;
+  const int64_t head = index % layout.heads;
+  const int64_t row = index / layout.heads;  // a token of a sequence
+  const int64_t token = row % layout.tokens, sequence = row / layout.tokens;
+  const T* source =
+      projected + row * layout.row_width + layout.first_channel + head * layout.head_dim;
+  T* target = out + ((sequence * layout.heads + head) * layout.tokens + token) * layout.head_dim;
+  const int64_t half = rotary_dim / 2;
+  for (int64_t i = threadIdx.x % 32; i < layout.head_dim; i += 32) {
+    float x = Load(source[i]);
+    if (i < rotary_dim) {
+      const int64_t turn = token * half + i % half;
+      const float c = Load(cos[turn]), s = Load(sin[turn]);
+      const float partner = Load(source[i < half ? i + half : i - half]);
+      const float straight = Rounded<T>(x * c), across = Rounded<T>(partner * s);
+      x = Rounded<T>(i < half ? straight - across : straight + across);
+    }
+    Store(x * scale, &target[i]);
+  }
+}
+
+// The largest score of a row and the sum of exp(score - max).
+struct SoftmaxSum {
+  float max, sum;
+};
+
+__device__ SoftmaxSum Joined(SoftmaxSum a, SoftmaxSum b) {
+  const float max = fmaxf(a.max, b.max);
+  if (max == -INFINITY) return {max, 0};
+  return {max, a.sum * expf(a.max - max) + b.sum * expf(b.max - max)};
+}
+
+// One block takes one row, which stays in the level-1 cache between its readings.
+template <typename T>
+__global__ void CausalSoftmaxKernel(T* scores, ScoreLayout layout, const T* sinks) {
+  const int64_t row = blockIdx.x % layout.rows, matrix = blockIdx.x / layout.rows;
+  T* own = scores + static_cast<int64_t>(blockIdx.x) * layout.columns;
+  const int64_t seen = layout.first_visible + row;
+  const int64_t end = seen < layout.columns ? seen : layout.columns;
+  const int64_t begin = layout.window > 0 && seen > layout.window ? seen - layout.window : 0;
+  SoftmaxSum sum{-INFINITY, 0};
+  for (int64_t i = begin + threadIdx.x; i < end; i += kThreads)
+    sum = Joined(sum, {Load(own[i]), 1});
+  for (int offset = 16; offset > 0; offset /= 2) {
+    sum = Joined(sum, {__shfl_xor_sync(0xffffffffu, sum.max, offset),
+                       __shfl_xor_sync(0xffffffffu, sum.sum, offset)});
+  }
+  __shared__ SoftmaxSum of_warp[kThreads / 32];
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = sum;
+  __syncthreads();
+  SoftmaxSum whole = of_warp[0];
+  for (int i = 1; i < kThreads / 32; ++i) whole = Joined(whole, of_warp[i]);
+  if (sinks != nullptr) whole = Joined(whole, {Load(sinks[matrix % layout.heads]), 1});
+  for (int64_t i = threadIdx.x; i < layout.columns; i += kThreads) {
+    const bool visible = i >= begin && i < end;
+    Store(visible ? expf(Load(own[i]) - whole.max) / whole.sum : 0.0f, &own[i]);
+  }
+}
+
+// Block (part, head) sums one part of one head.
+template <typename T>
+__global__ void SumErrorsKernel(const T* x, const T* approximation, int64_t elements,
+                                double* parts) {
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * CudaErrorSums::kChunk;
+  const int64_t left = elements - first;
+  const int64_t count = left < CudaErrorSums::kChunk ? left : CudaErrorSums::kChunk;
+  const int64_t begin = static_cast<int64_t>(blockIdx.y) * elements + first;
+  float error = 0, total = 0, ratio = 0, counted = 0;
+  for (int64_t i = threadIdx.x; i < count; i += kThreads) {
+    const float value = Load(x[begin + i]);
+    const float magnitude = fabsf(value), distance = fabsf(value - Load(approximation[begin + i]));
+    error += distance;
+    total += magnitude;
+    if (magnitude > 0) {
+      ratio += distance / magnitude;
+      counted += 1;
+    }
+  }
+  double* part =
+      parts + (static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x) * CudaErrorSums::kCount;
+  int sum_index = 0;
+  for (const float sum : {error, total, ratio, counted}) {
+    const float of_block = BlockSum(sum);
+    if (threadIdx.x == 0) part[sum_index] = static_cast<double>(of_block);
+    ++sum_index;
+  }
+}
+
+// Mixes the bits of a number (splitmix64, Steele et al. 2014).
+__device__ uint64_t Mixed(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+template <typename T>
+__global__ void RoundingNoiseKernel(T* elements, int64_t count, double step, uint64_t seed) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= count) return;
+  const uint64_t mixed = Mixed(Mixed(seed) + static_cast<uint64_t>(index) * 0x9e3779b97f4a7c15u);
+  const double factor = mixed % 2 == 0 ? 1 - step : 1 + step;
+  Store(static_cast<float>(static_cast<double>(Load(elements[index])) * factor), &elements[index]);
+}
+
+}  // namespace
+
+void RmsNormOnCuda(const CudaPlace& place, const void* rows, const CudaNorm& norm,
+                   int64_t row_count, int64_t width, void* out) {
+  // Without a delta the kernel only reads the rows.
+  LaunchNorm(place, const_cast<void*>(rows), nullptr, 0, norm, row_count, width, out);
+}
+
+void AddAndNormOnCuda(const CudaPlace& place, void* rows, const void* delta, float scale,
+                      const CudaNorm& norm, int64_t row_count, int64_t width, void* out) {
+  LaunchNorm(place, rows, delta, scale, norm, row_count, width, out);
+}
+
+void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count, int64_t width,
+                 Activation activation, void* out) {
+  if (row_count == 0) return;
+  const CurrentDevice current(place.device);
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    const auto launch = [&](auto kernel, int64_t pack) {
+      const int64_t packs = row_count * width / pack;
+      kernel<<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
+          static_cast<const T*>(gate_up), packs, width, activation, static_cast<T*>(out));
+    };
+    if (Packs<T>(width, {gate_up, out})) {
+      launch(GatedKernel<T, Pack<T>>, Pack<T>::kSize);
+    } else {
+      launch(GatedKernel<T, Single<T>>, 1);
+    }
+  });
+  RequireLaunched(kDoing);
+}
+
+void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const HeadLayout& layout,
+                       int64_t rotary_dim, const void* cos, const void* sin, float scale,
+                       void* out) {
+  const int64_t heads = layout.sequences * layout.tokens * layout.heads;
+  if (heads == 0) return;
+  const CurrentDevice current(place.device);
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    GatherHeadsKernel<T><<<BlocksFor(heads, kThreads / 32), kThreads, 0, StreamOf(place)>>>(
+        static_cast<const T*>(projected), layout, rotary_dim, static_cast<const T*>(cos),
+        static_cast<const T*>(sin), scale, static_cast<T*>(out));
+  });
+  RequireLaunched(kDoing);
+}
+
+void CausalSoftmaxOnCuda(const CudaPlace& place, void* scores, const ScoreLayout& layout,
+                         const void* sinks) {
+  const int64_t rows = layout.matrices * layout.rows;
+  if (rows == 0) return;
+  const CurrentDevice current(place.device);
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    CausalSoftmaxKernel<T><<<static_cast<unsigned>(rows), kThreads, 0, StreamOf(place)>>>(
+        static_cast<T*>(scores), layout, static_cast<const T*>(sinks));
+  });
+  RequireLaunched(kDoing);
+}
+
+void SumErrorsOnCuda(const CudaPlace& place, const void* x, const void* approximation,
+                     int64_t heads, int64_t elements, double* parts) {
+  if (heads * elements == 0) return;
+  const CurrentDevice current(place.device);
+  const dim3 blocks(static_cast<unsigned>(CudaErrorSums::PartsOf(elements)),
+                    static_cast<unsigned>(heads));
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    SumErrorsKernel<T><<<blocks, kThreads, 0, StreamOf(place)>>>(
+        static_cast<const T*>(x), static_cast<const T*>(approximation), elements, parts);
+  });
+  RequireLaunched("measuring errors");
+}
+
+void AddRoundingNoiseOnCuda(const CudaPlace& place, void* elements, int64_t count, double step,
+                            uint64_t seed) {
+  if (count == 0) return;
+  const CurrentDevice current(place.device);
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    RoundingNoiseKernel<T><<<BlocksFor(count, kThreads), kThreads, 0, StreamOf(place)>>>(
+        static_cast<T*>(elements), count, step, seed);
+  });
+  RequireLaunched(kDoing);
+}
+
+}  // namespace kvtune

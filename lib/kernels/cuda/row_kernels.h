@@ -1,0 +1,70 @@
+// What a decoder does to each row between its matrix products, fused on CUDA. This file is
+// torch-free.
+//
+// Each function reads every element once and writes it once, where the operators that it replaces
+// do so several times. It rounds where they round, so the results are those of the operators up to
+// the order of sums. All pointers are to contiguous memory of the device. Throws Error when a
+// launch fails.
+#pragma once
+
+#include <cstdint>
+
+#include "lib/core/model_config.h"
+#include "lib/kernels/cuda/cuda_place.h"
+#include "lib/kernels/row_kernels_cpu.h"
+
+namespace kvtune {
+
+// A weight of a root-mean-square norm. A weight in float32 is applied before the result is rounded
+// to the type of the rows; a weight in the rows' own type is applied after rounding.
+struct CudaNorm {
+  const void* weight = nullptr;  // [width]
+  bool in_float32 = false;       // otherwise it has the type of the rows
+  float eps = 0;
+};
+
+// rows, out: [row_count, width]
+void RmsNormOnCuda(const CudaPlace& place, const void* rows, const CudaNorm& norm,
+                   int64_t row_count, int64_t width, void* out);
+
+// Adds scale * delta to the rows in place, then norms them into `out`, unless that is null. All are
+// [row_count, width].
+void AddAndNormOnCuda(const CudaPlace& place, void* rows, const void* delta, float scale,
+                      const CudaNorm& norm, int64_t row_count, int64_t width, void* out);
+
+// activation(gate) * up. gate_up: [row_count, 2 width], the gate first -> out: [row_count, width].
+// REQUIRES: the activation is kSilu or kGeluTanh.
+void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count, int64_t width,
+                 Activation activation, void* out);
+
+// Gathers the heads of a layout, [sequences, tokens, row_width], into `out`: [sequences, heads,
+// tokens, head_dim]. It rotates their first rotary_dim channels by cos and sin ([tokens, rotary_dim
+// / 2], of the rows' type) and multiplies by `scale`. rotary_dim may be 0.
+void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const HeadLayout& layout,
+                       int64_t rotary_dim, const void* cos, const void* sin, float scale,
+                       void* out);
+
+// Applies the softmax over what each row sees, in place, and writes 0 to the rest. scores:
+// [layout.matrices * layout.rows, layout.columns]; sinks: [layout.heads] of the scores' type, or
+// null. layout.sinks is not read.
+void CausalSoftmaxOnCuda(const CudaPlace& place, void* scores, const ScoreLayout& layout,
+                         const void* sinks);
+
+// How far an approximation is from x: sums over the elements of a head, in parts.
+struct CudaErrorSums {
+  static constexpr int kCount = 4;  // sums of |x - x^|, |x|, |x - x^| / |x|, and how many x != 0
+  static constexpr int64_t kChunk = 1 << 15;  // the number of elements of a part
+  static int64_t PartsOf(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
+};
+
+// x, approximation: [heads, elements] -> parts: [heads, PartsOf(elements), kCount]. The caller adds
+// the parts up, so that the order of the sums is always the same. A ratio counts where x is not 0.
+void SumErrorsOnCuda(const CudaPlace& place, const void* x, const void* approximation,
+                     int64_t heads, int64_t elements, double* parts);
+
+// Moves each of `count` elements up or down by one part in 1 / step. The direction depends on the
+// seed and the element's index only.
+void AddRoundingNoiseOnCuda(const CudaPlace& place, void* elements, int64_t count, double step,
+                            uint64_t seed);
+
+}  // namespace kvtune

@@ -1,0 +1,195 @@
+#include "lib/runner/cuda_kernels.h"
+
+#if defined(KVTUNE_CUDA_KERNELS)
+
+#include <algorithm>
+
+#include "lib/kernels/cuda/fake_quantize.h"
+#include "lib/kernels/cuda/row_kernels.h"
+#include "lib/kernels/cuda/token_loss.h"
+
+namespace kvtune {
+namespace {
+
+CudaNorm NormOf(const at::Tensor& weight, double eps) {
+  return {weight.const_data_ptr(), weight.scalar_type() == at::kFloat, static_cast<float>(eps)};
+}
+
+HeadsShape ShapeOf(const at::Tensor& x) {
+  return {x.numel() / (x.size(-2) * x.size(-1)), x.size(-2), x.size(-1)};
+}
+
+CudaHeads HeadsOf(const at::Tensor& x, const at::Tensor& out) {
+  return {x.const_data_ptr(), out.mutable_data_ptr(), PlaceOf(x)};
+}
+
+CudaLogitSummaries PointersOf(const CudaSummary& summary) {
+  return {summary.shift.mutable_data_ptr<float>(), summary.top.mutable_data_ptr<int64_t>()};
+}
+
+}  // namespace
+
+bool UsesCudaKernels(const at::Tensor& x) {
+  const at::ScalarType type = x.scalar_type();
+  return x.is_cuda() && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+}
+
+CudaPlace PlaceOf(const at::Tensor& x) {
+  const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+  const at::ScalarType type = x.scalar_type();
+  return {x.get_device(), guard.getStream(x.device()).native_handle(),
+          type == at::kFloat      ? ElementType::kFloat32
+          : type == at::kBFloat16 ? ElementType::kBFloat16
+                                  : ElementType::kFloat16};
+}
+
+at::Tensor CudaRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  const at::Tensor rows = x.contiguous();
+  const at::Tensor out = at::empty_like(rows);
+  RmsNormOnCuda(PlaceOf(rows), rows.const_data_ptr(), NormOf(weight, eps),
+                rows.numel() / rows.size(-1), rows.size(-1), out.mutable_data_ptr());
+  return out;
+}
+
+at::Tensor CudaAddAndNorm(at::Tensor& rows, const at::Tensor& delta, double scale,
+                          const at::Tensor& weight, double eps) {
+  const at::Tensor out = at::empty_like(rows);
+  AddAndNormOnCuda(PlaceOf(rows), rows.mutable_data_ptr(), delta.const_data_ptr(),
+                   static_cast<float>(scale), NormOf(weight, eps), rows.size(0), rows.size(1),
+                   out.mutable_data_ptr());
+  return out;
+}
+
+at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation) {
+  const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
+  const at::Tensor in = gate_up.contiguous();
+  const at::Tensor out = at::empty({rows, width}, gate_up.options());
+  GatedOnCuda(PlaceOf(in), in.const_data_ptr(), rows, width, activation, out.mutable_data_ptr());
+  return out;
+}
+
+at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout,
+                           const RotaryTables& angles, double scale) {
+  const at::Tensor out = at::empty({layout.sequences, layout.heads, layout.tokens, layout.head_dim},
+                                   projected.options());
+  const bool rotates = angles.cos.defined();
+  const at::Tensor cos = rotates ? angles.cos.contiguous() : angles.cos;
+  const at::Tensor sin = rotates ? angles.sin.contiguous() : angles.sin;
+  GatherHeadsOnCuda(PlaceOf(projected), projected.const_data_ptr(), layout,
+                    rotates ? 2 * cos.size(-1) : 0, rotates ? cos.const_data_ptr() : nullptr,
+                    rotates ? sin.const_data_ptr() : nullptr, static_cast<float>(scale),
+                    out.mutable_data_ptr());
+  return out;
+}
+
+void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window,
+                       const at::Tensor& sinks) {
+  CausalSoftmaxOnCuda(PlaceOf(scores), scores.mutable_data_ptr(),
+                      {.matrices = scores.size(0) * scores.size(1),
+                       .rows = scores.size(2),
+                       .columns = scores.size(3),
+                       .first_visible = first_visible,
+                       .window = window,
+                       .heads = scores.size(1)},
+                      sinks.defined() ? sinks.const_data_ptr() : nullptr);
+}
+
+at::Tensor CudaErrorSumsOf(const at::Tensor& x, const at::Tensor& approximation) {
+  const at::Tensor a = x.contiguous(), b = approximation.contiguous();
+  const int64_t heads = a.size(0), elements = a.numel() / std::max<int64_t>(1, heads);
+  const at::Tensor parts =
+      at::zeros({heads, CudaErrorSums::PartsOf(elements), CudaErrorSums::kCount},
+                a.options().dtype(at::kDouble));
+  SumErrorsOnCuda(PlaceOf(a), a.const_data_ptr(), b.const_data_ptr(), heads, elements,
+                  parts.mutable_data_ptr<double>());
+  return parts.sum(1);
+}
+
+CudaSummary CudaSummarize(const at::Tensor& logits) {
+  const int64_t rows = logits.size(0);
+  CudaSummary summary{at::empty({rows}, logits.options().dtype(at::kFloat)),
+                      at::empty({rows}, logits.options().dtype(at::kLong))};
+  SummarizeOnCuda(PlaceOf(logits), logits.const_data_ptr(), rows, logits.size(1),
+                  PointersOf(summary));
+  return summary;
+}
+
+CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summary,
+                           const at::Tensor& logits, const at::Tensor& next_tokens) {
+  const int64_t plans = logits.size(0), rows = logits.size(1);
+  const auto empty = [&](at::ScalarType type) {
+    return at::empty({plans, rows}, logits.options().dtype(type));
+  };
+  CudaLosses losses{empty(at::kFloat), empty(at::kDouble), empty(at::kBool)};
+  TokenLossesOnCuda(PlaceOf(logits), reference.const_data_ptr(), PointersOf(summary),
+                    logits.const_data_ptr(), next_tokens.const_data_ptr<int64_t>(), plans, rows,
+                    logits.size(2),
+                    {losses.kl.mutable_data_ptr<float>(), losses.nll.mutable_data_ptr<double>(),
+                     losses.same_top1.mutable_data_ptr<bool>()});
+  return losses;
+}
+
+at::Tensor CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
+                         std::span<const float> static_scales) {
+  const at::Tensor out = at::empty_like(x);
+  if (axis == QuantAxis::kPerChannel) {
+    RoundTripColumnsOnCuda(HeadsOf(x, out), ShapeOf(x), arithmetic);
+  } else {
+    RoundTripHeadsOnCuda(HeadsOf(x, out), ShapeOf(x), arithmetic, static_scales);
+  }
+  return out;
+}
+
+at::Tensor CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, QuantAxis axis) {
+  const at::Tensor out = at::empty_like(x);
+  if (axis == QuantAxis::kPerChannel) {
+    KvtunerColumnsOnCuda(HeadsOf(x, out), ShapeOf(x), group, bits);
+  } else {
+    KvtunerRowsOnCuda(HeadsOf(x, out), ShapeOf(x), group, bits);
+  }
+  return out;
+}
+
+void CudaAddRoundingNoise(at::Tensor& x, double step, uint64_t seed) {
+  x = x.contiguous();
+  AddRoundingNoiseOnCuda(PlaceOf(x), x.mutable_data_ptr(), x.numel(), step, seed);
+}
+
+}  // namespace kvtune
+
+#else
+
+namespace kvtune {
+namespace {
+
+[[noreturn]] void NotBuilt() { TORCH_CHECK(false, "kvtune was built without its CUDA kernels"); }
+
+}  // namespace
+
+bool UsesCudaKernels(const at::Tensor&) { return false; }
+CudaPlace PlaceOf(const at::Tensor&) { NotBuilt(); }
+at::Tensor CudaRmsNorm(const at::Tensor&, const at::Tensor&, double) { NotBuilt(); }
+at::Tensor CudaAddAndNorm(at::Tensor&, const at::Tensor&, double, const at::Tensor&, double) {
+  NotBuilt();
+}
+at::Tensor CudaGated(const at::Tensor&, Activation) { NotBuilt(); }
+at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTables&, double) {
+  NotBuilt();
+}
+void CudaCausalSoftmax(at::Tensor&, int64_t, int64_t, const at::Tensor&) { NotBuilt(); }
+at::Tensor CudaErrorSumsOf(const at::Tensor&, const at::Tensor&) { NotBuilt(); }
+CudaSummary CudaSummarize(const at::Tensor&) { NotBuilt(); }
+CudaLosses CudaTokenLosses(const at::Tensor&, const CudaSummary&, const at::Tensor&,
+                           const at::Tensor&) {
+  NotBuilt();
+}
+at::Tensor CudaRoundTrip(const at::Tensor&, const HeadArithmetic&, QuantAxis,
+                         std::span<const float>) {
+  NotBuilt();
+}
+at::Tensor CudaRoundTripKvtuner(const at::Tensor&, int64_t, int, QuantAxis) { NotBuilt(); }
+void CudaAddRoundingNoise(at::Tensor&, double, uint64_t) { NotBuilt(); }
+
+}  // namespace kvtune
+
+#endif

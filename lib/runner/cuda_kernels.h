@@ -1,0 +1,74 @@
+// Our CUDA kernels on tensors. Where they are not built, UsesCudaKernels is false for every tensor
+// and nothing else here may be called; libtorch's operators do the work then.
+#pragma once
+
+#include <span>
+
+#include "lib/core/kv_format.h"
+#include "lib/core/model_config.h"
+#include "lib/kernels/cuda/cuda_place.h"
+#include "lib/kernels/fake_quantize_cpu.h"
+#include "lib/kernels/row_kernels_cpu.h"
+#include "lib/runner/rotary.h"
+#include "lib/runner/torch.h"
+
+namespace kvtune {
+
+// Whether x lies on a CUDA device and has a type that the kernels know: float32, bfloat16, float16.
+bool UsesCudaKernels(const at::Tensor& x);
+
+// REQUIRES: UsesCudaKernels(x). The place has libtorch's current stream of x's device.
+CudaPlace PlaceOf(const at::Tensor& x);
+
+// See RmsNorm in row_ops.h.
+at::Tensor CudaRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// Adds scale * delta to the rows in place and returns their norm. rows, delta: [rows, width],
+// contiguous
+at::Tensor CudaAddAndNorm(at::Tensor& rows, const at::Tensor& delta, double scale,
+                          const at::Tensor& weight, double eps);
+
+// See Gated in row_ops.h. REQUIRES: the activation is kSilu or kGeluTanh.
+at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation);
+
+// Gathers heads into [sequences, heads, tokens, head_dim], rotated unless the angles are undefined.
+// projected: [sequences, tokens, row_width], contiguous
+at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout,
+                           const RotaryTables& angles, double scale);
+
+// Applies the softmax over what each query sees, in place; see AttentionWeights in attention.h.
+// scores: [batch, heads, rows, columns], contiguous; sinks: [heads] of the same type, or undefined
+void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window,
+                       const at::Tensor& sinks);
+
+// Sums over each head, [heads, 4] of float64 on the device: |x - x^|, |x|, |x - x^| / |x|, and how
+// many elements of x are not 0. x, approximation: [heads, ...] of one type
+at::Tensor CudaErrorSumsOf(const at::Tensor& x, const at::Tensor& approximation);
+
+// [rows]; see CudaLogitSummaries in lib/kernels/cuda/token_loss.h.
+struct CudaSummary {
+  at::Tensor shift, top;
+};
+// logits: [rows, vocab], contiguous
+CudaSummary CudaSummarize(const at::Tensor& logits);
+
+// [plans, rows], on the device; see TokenLosses in token_loss.h.
+struct CudaLosses {
+  at::Tensor kl, nll, same_top1;
+};
+// reference: [rows, vocab]; logits: [plans, rows, vocab]; next_tokens: [rows]; all are contiguous.
+CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summary,
+                           const at::Tensor& logits, const at::Tensor& next_tokens);
+
+// Quantizes and reads back with any format, in float32, and rounds the result to the type of x
+// once. x: [..., kv_heads, tokens, head_dim], contiguous
+at::Tensor CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
+                         std::span<const float> static_scales);
+
+// The same for KVTuner's integers, in the type of x.
+at::Tensor CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, QuantAxis axis);
+
+// Moves every element one rounding step up or down, in directions that the seed decides.
+void CudaAddRoundingNoise(at::Tensor& x, double step, uint64_t seed);
+
+}  // namespace kvtune

@@ -1,0 +1,146 @@
+#include "lib/runner/flash_attention.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+namespace kvtune {
+namespace {
+
+// The result of attention over a part of the keys, with what is needed to merge it with others.
+struct PartialAttention {
+  at::Tensor output;   // [..., queries, heads, head_dim]
+  at::Tensor log_sum;  // [..., queries, heads], float32: log of the sum of exp(score)
+};
+
+// Computes one batch of equally long sequences. All are [batch, tokens, heads, head_dim].
+PartialAttention FlashForward(const at::Tensor& query, const at::Tensor& key,
+                              const at::Tensor& value, bool causal, int64_t window_tokens) {
+  const auto window =
+      window_tokens > 0 ? std::optional<int64_t>(window_tokens - 1) : std::optional<int64_t>();
+  const auto result = at::_flash_attention_forward(
+      query, key, value, std::nullopt, std::nullopt, query.size(1), key.size(1), /*dropout_p=*/0,
+      causal, /*return_debug_mask=*/false, /*scale=*/1.0, window,
+      window ? std::optional<int64_t>(0) : std::nullopt);
+  return {std::get<0>(result), std::get<1>(result).transpose(1, 2)};
+}
+
+// Extends a prompt with zeros to a whole number of groups and separates these.
+// x: [batch, heads, tokens, channels] -> [batch, groups, window, heads, channels]
+at::Tensor ByGroups(const at::Tensor& x, int64_t groups, int64_t window) {
+  const int64_t missing = groups * window - x.size(2);
+  at::Tensor whole = x.transpose(1, 2);
+  if (missing > 0) {
+    whole = at::cat({whole, at::zeros({x.size(0), missing, x.size(1), x.size(3)}, x.options())}, 1);
+  }
+  return whole.reshape({x.size(0), groups, window, x.size(1), x.size(3)});
+}
+
+// Every query attends to the stored tokens before its own group. The queries of a group see the
+// same keys, and so do the query heads that share a KV head; together they are the rows of one
+// sequence without a causal mask. All sequences of a prompt read the same keys, from the first one
+// on, so only their number of keys differs. The first group has no past and is left out. query:
+// [batch, groups, window, query_heads, head_dim]; stored keys and values: [batch, kv_heads, tokens,
+// head_dim] -> the same layout as query, with groups - 1 groups
+PartialAttention AttendToPast(const at::Tensor& query, const at::Tensor& key,
+                              const at::Tensor& value) {
+  const int64_t batch = query.size(0), groups = query.size(1) - 1, window = query.size(2);
+  const int64_t heads = query.size(3), head_dim = query.size(4);
+  const int64_t kv_heads = key.size(1), shared = heads / kv_heads, tokens = key.size(2);
+  const int64_t rows = window * shared;  // of a sequence
+  const at::Tensor sequences = query.narrow(1, 1, groups)
+                                   .unflatten(3, {kv_heads, shared})
+                                   .permute({0, 1, 2, 4, 3, 5})  // the KV head last
+                                   .reshape({batch * groups * rows, kv_heads, head_dim});
+  std::vector<int32_t> first_query, first_key, key_count;
+  for (int64_t i = 0; i < batch * groups; ++i) {
+    first_query.push_back(static_cast<int32_t>(i * rows));
+    first_key.push_back(static_cast<int32_t>(i / groups * tokens));
+    key_count.push_back(static_cast<int32_t>((i % groups + 1) * window));
+  }
+  first_query.push_back(static_cast<int32_t>(batch * groups * rows));
+  first_key.push_back(static_cast<int32_t>(batch * tokens));
+  const auto on_device = [&](std::vector<int32_t>& numbers) {
+    return at::from_blob(numbers.data(), {static_cast<int64_t>(numbers.size())}, at::kInt)
+        .to(query.device());
+  };
+  const auto packed = [&](const at::Tensor& x) {
+    return x.transpose(1, 2).reshape({batch * tokens, kv_heads, head_dim});
+  };
+  const auto result = at::_flash_attention_forward(
+      sequences, packed(key), packed(value), on_device(first_query), on_device(first_key), rows,
+      tokens, /*dropout_p=*/0, /*is_causal=*/false, /*return_debug_mask=*/false, /*scale=*/1.0,
+      std::nullopt, std::nullopt, on_device(key_count));
+  const auto by_query = [&](const at::Tensor& x) {  // [batch * groups * rows, kv_heads, ...]
+    const at::Tensor apart = x.unflatten(0, {batch, groups, window, shared});
+    return apart.transpose(3, 4).flatten(3, 4);
+  };
+  // The sums are [kv_heads, batch * groups * rows].
+  return {by_query(std::get<0>(result)), by_query(std::get<1>(result).transpose(0, 1))};
+}
+
+// Weighs two parts by the sums of their exponentials.
+PartialAttention Merged(const PartialAttention& a, const PartialAttention& b) {
+  const at::Tensor weight_of_a = at::sigmoid(a.log_sum - b.log_sum).unsqueeze(-1);
+  const at::Tensor wide_b = b.output.to(at::kFloat);
+  const at::Tensor output = (a.output.to(at::kFloat) - wide_b).mul_(weight_of_a).add_(wide_b);
+  return {output.to(a.output.scalar_type()), at::logaddexp(a.log_sum, b.log_sum)};
+}
+
+// The queries of each group attend to the stored past and to the exact tokens of their own group.
+PartialAttention AttendByGroups(const at::Tensor& query, const CacheSide& keys,
+                                const CacheSide& values) {
+  const int64_t window = std::max(keys.window_tokens, values.window_tokens);
+  const int64_t tokens = query.size(2), groups = (tokens + window - 1) / window;
+  const at::Tensor queries = ByGroups(query, groups, window);
+  const auto own = [&](const CacheSide& side) {
+    return ByGroups(side.window_tokens > 0 ? side.exact : side.stored, groups, window)
+        .flatten(0, 1);
+  };
+  PartialAttention result =
+      FlashForward(queries.flatten(0, 1), own(keys), own(values), /*causal=*/true, 0);
+  result.output = result.output.unflatten(0, {query.size(0), groups});
+  result.log_sum = result.log_sum.unflatten(0, {query.size(0), groups});
+  if (groups > 1) {
+    const auto later = [&](const at::Tensor& x) { return x.narrow(1, 1, groups - 1); };
+    const PartialAttention merged = Merged(AttendToPast(queries, keys.stored, values.stored),
+                                           {later(result.output), later(result.log_sum)});
+    later(result.output).copy_(merged.output);
+    result.log_sum = at::cat({result.log_sum.narrow(1, 0, 1), merged.log_sum}, 1);
+  }
+  return {result.output.flatten(1, 2).narrow(1, 0, tokens),
+          result.log_sum.flatten(1, 2).narrow(1, 0, tokens)};
+}
+
+}  // namespace
+
+bool CanFlash(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+              const ScoreRule& rule) {
+  constexpr int64_t kLargestHead = 256;
+  const bool half = query.scalar_type() == at::kBFloat16 || query.scalar_type() == at::kHalf;
+  if (!query.is_cuda() || !half || rule.soft_cap > 0) return false;
+  const int64_t head_dim = query.size(3);
+  if (values.stored.size(3) != head_dim || head_dim % 8 != 0 || head_dim > kLargestHead)
+    return false;
+  const int64_t a = keys.window_tokens, b = values.window_tokens;
+  if (a == 0 && b == 0) return true;
+  return (a == b || a == 0 || b == 0) &&
+         (rule.window_tokens == 0 || rule.window_tokens >= query.size(2));
+}
+
+at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+                          const ScoreRule& rule) {
+  const bool grouped = keys.window_tokens > 0 || values.window_tokens > 0;
+  const auto by_token = [](const at::Tensor& x) { return x.transpose(1, 2); };
+  PartialAttention attention =
+      grouped ? AttendByGroups(query, keys, values)
+              : FlashForward(by_token(query), by_token(keys.stored), by_token(values.stored),
+                             /*causal=*/true, rule.window_tokens);
+  if (!rule.sinks.defined()) return attention.output;
+  // A sink takes part in the softmax, so it takes its share of the weights away.
+  const at::Tensor share = at::sigmoid(attention.log_sum - rule.sinks.to(at::kFloat));
+  return (attention.output.to(at::kFloat) * share.unsqueeze(-1)).to(query.scalar_type());
+}
+
+}  // namespace kvtune

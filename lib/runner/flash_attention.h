@@ -1,0 +1,22 @@
+// Attention that never stores its weights, by libtorch's flash kernels (FlashAttention-2, arXiv
+// 2307.08691). It computes what AttentionWeights and AttentionOutput compute (attention.h), up to
+// the rounding of the outputs.
+#pragma once
+
+#include "lib/runner/attention.h"
+#include "lib/runner/torch.h"
+
+namespace kvtune {
+
+// Whether the flash kernels can take this attention. They need half precision on CUDA and equal
+// widths of keys and values, and know no soft cap. Two sides with residual windows must have the
+// same window, and a residual window in a layer with a sliding window is left to the other path.
+bool CanFlash(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+              const ScoreRule& rule);
+
+// All queries of a prompt attend, causally. query: [batch, query_heads, tokens, head_dim], already
+// scaled -> [batch, tokens, query_heads, head_dim]. REQUIRES: CanFlash.
+at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+                          const ScoreRule& rule);
+
+}  // namespace kvtune

@@ -1,0 +1,183 @@
+// Our CUDA kernels against the operators that they replace and against the CPU. They are skipped
+// where there is no device or where the kernels were not built.
+#include "lib/runner/cuda_kernels.h"
+
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "lib/runner/row_ops.h"
+#include "lib/runner/token_loss.h"
+
+namespace kvtune {
+namespace {
+
+// Takes memory, fills it with NaN and gives it back, so that a kernel which leaves an element of
+// its output unwritten is likely to show it.
+void PoisonFreeMemory() {
+  at::full({1 << 22}, std::numeric_limits<float>::quiet_NaN(), at::TensorOptions(at::kCUDA));
+}
+
+class CudaKernels : public ::testing::TestWithParam<at::ScalarType> {
+ protected:
+  void SetUp() override {
+    if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+    if (!UsesCudaKernels(at::zeros({1}, Options())))
+      GTEST_SKIP() << "built without the CUDA kernels";
+    at::manual_seed(11);
+    PoisonFreeMemory();
+  }
+
+  at::TensorOptions Options() const { return at::TensorOptions(GetParam()).device(at::kCUDA); }
+  at::Tensor Random(at::IntArrayRef shape) const {
+    return at::randn(shape, at::kFloat).to(Options());
+  }
+
+  // Compares with a result computed in float64. A result in half precision may differ by a rounding
+  // step or two, because sums are added in another order.
+  void ExpectNear(const at::Tensor& found, const at::Tensor& expected) const {
+    const double relative = GetParam() == at::kFloat  ? 2e-6
+                            : GetParam() == at::kHalf ? 2e-3
+                                                      : 1.6e-2;
+    const at::Tensor wide = found.cpu().to(at::kDouble);
+    EXPECT_TRUE(at::allclose(wide, expected, relative, relative))
+        << "largest difference " << at::abs(wide - expected).max().item<double>();
+  }
+};
+
+at::Tensor Wide(const at::Tensor& x) { return x.cpu().to(at::kDouble); }
+
+TEST_P(CudaKernels, NormIsThatOfTheFormula) {
+  for (const int64_t width : {1, 7, 64, 576, 4096}) {
+    const at::Tensor x = Random({5, width});
+    for (const at::ScalarType weight_type : {GetParam(), at::kFloat}) {
+      const at::Tensor weight = Random({width}).to(weight_type);
+      const at::Tensor expected =
+          Wide(x) * at::rsqrt((Wide(x) * Wide(x)).mean(-1, true) + 1e-5) * Wide(weight);
+      ExpectNear(CudaRmsNorm(x, weight, 1e-5), expected);
+    }
+  }
+}
+
+TEST_P(CudaKernels, AddingBeforeTheNormIsInPlace) {
+  for (const int64_t width : {7, 64, 4096}) {
+    at::Tensor rows = Random({6, width});
+    const at::Tensor delta = Random({6, width}), weight = Random({width});
+    const at::Tensor sum = Wide(rows) + 0.22 * Wide(delta);
+    const at::Tensor normed = CudaAddAndNorm(rows, delta, 0.22, weight, 1e-6);
+    ExpectNear(rows, sum);
+    ExpectNear(normed, sum * at::rsqrt((sum * sum).mean(-1, true) + 1e-6) * Wide(weight));
+  }
+}
+
+TEST_P(CudaKernels, GatedIsThatOfTheOperators) {
+  for (const int64_t width : {3, 64, 1000}) {
+    const at::Tensor gate_up = Random({9, 2 * width});
+    const at::Tensor gate = Wide(gate_up).narrow(1, 0, width);
+    const at::Tensor up = Wide(gate_up).narrow(1, width, width);
+    ExpectNear(CudaGated(gate_up, Activation::kSilu), at::silu(gate) * up);
+    ExpectNear(CudaGated(gate_up, Activation::kGeluTanh), at::gelu(gate, "tanh") * up);
+  }
+}
+
+TEST_P(CudaKernels, HeadsAreGatheredAndRotated) {
+  const int64_t sequences = 2, tokens = 5, heads = 3, head_dim = 40, first = 16;
+  const at::Tensor projected = Random({sequences, tokens, first + heads * head_dim + 8});
+  const HeadLayout layout{sequences, tokens, projected.size(2), first, heads, head_dim};
+  const at::Tensor gathered = Wide(projected)
+                                  .narrow(2, first, heads * head_dim)
+                                  .unflatten(2, {heads, head_dim})
+                                  .transpose(1, 2);
+  ExpectNear(CudaGatherHeads(projected, layout, {}, 0.5), 0.5 * gathered);
+  for (const int64_t rotary_dim : {16, 40}) {
+    const RotaryTables angles{Random({tokens, rotary_dim / 2}), Random({tokens, rotary_dim / 2})};
+    ExpectNear(CudaGatherHeads(projected, layout, angles, 1),
+               Rotate(gathered, {Wide(angles.cos), Wide(angles.sin)}));
+  }
+}
+
+TEST_P(CudaKernels, SoftmaxIsOverWhatAQuerySees) {
+  const int64_t batch = 2, heads = 3, rows = 5, columns = 300, first_visible = 290;
+  for (const int64_t window : {0, 4, 299}) {
+    for (const bool with_sinks : {false, true}) {
+      const at::Tensor sinks = with_sinks ? Random({heads}) : at::Tensor();
+      at::Tensor scores = Random({batch, heads, rows, columns});
+      const at::Tensor before = Wide(scores);
+      CudaCausalSoftmax(scores, first_visible, window, sinks);
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t end = first_visible + row,
+                      begin = window > 0 ? std::max<int64_t>(0, end - window) : 0;
+        const at::Tensor powers = at::exp(before.select(2, row).narrow(2, begin, end - begin));
+        at::Tensor sum = powers.sum(-1, true);
+        if (with_sinks) sum = sum + at::exp(Wide(sinks)).view({1, heads, 1});
+        at::Tensor expected = at::zeros({batch, heads, columns}, at::kDouble);
+        expected.narrow(2, begin, end - begin).copy_(powers / sum);
+        ExpectNear(scores.select(2, row), expected);
+      }
+    }
+  }
+}
+
+TEST_P(CudaKernels, ErrorSumsAreThoseOfTheFormula) {
+  for (const int64_t elements : {1, 1000, 100'000}) {
+    const at::Tensor x = Random({3, elements}), approximation = x + 0.1 * Random({3, elements});
+    x.select(1, 0).zero_();  // an element that no ratio counts
+    const at::Tensor error = at::abs(Wide(x) - Wide(approximation)), magnitude = at::abs(Wide(x));
+    const at::Tensor counted = magnitude > 0;
+    const at::Tensor ratio = at::where(counted, error / magnitude, at::zeros_like(error));
+    const at::Tensor expected = at::stack(
+        {error.sum(1), magnitude.sum(1), ratio.sum(1), counted.to(at::kDouble).sum(1)}, 1);
+    const at::Tensor found = CudaErrorSumsOf(x, approximation).cpu();
+    EXPECT_TRUE(at::allclose(found, expected, 1e-5, 1e-6)) << elements;
+  }
+}
+
+TEST_P(CudaKernels, LossesAreThoseOfTheCpu) {
+  const int64_t plans = 3, rows = 4;
+  for (const int64_t vocab : {2, 101, 4096}) {
+    for (const double distance : {1e-3, 0.1, 5.0}) {
+      const at::Tensor exact = Random({rows, vocab}) * 4;
+      const at::Tensor logits = exact + distance * Random({plans, rows, vocab});
+      const at::Tensor next = at::randint(vocab, {rows}, at::TensorOptions(at::kLong));
+      const TokenLosses expected = ComputeTokenLosses(ReferenceLogits(exact.cpu().to(at::kFloat)),
+                                                      logits.cpu().to(at::kFloat), next);
+      const TokenLosses found =
+          ComputeTokenLosses(ReferenceLogits(exact), logits, next.to(at::kCUDA));
+      EXPECT_TRUE(at::allclose(found.kl, expected.kl, 1e-4, 1e-9)) << vocab << " " << distance;
+      EXPECT_TRUE(at::allclose(found.nll, expected.nll, 1e-5, 1e-6)) << vocab << " " << distance;
+      EXPECT_TRUE(found.same_top1.equal(expected.same_top1)) << vocab << " " << distance;
+    }
+  }
+}
+
+TEST_P(CudaKernels, EqualLogitsLoseNothing) {
+  const at::Tensor exact = Random({3, 1000}) * 4;
+  const TokenLosses found =
+      ComputeTokenLosses(ReferenceLogits(exact), exact.unsqueeze(0),
+                         at::zeros({3}, at::TensorOptions(at::kLong).device(at::kCUDA)));
+  EXPECT_EQ(found.kl.abs().max().item<float>(), 0);
+  EXPECT_TRUE(found.same_top1.all().item<bool>());
+}
+
+TEST_P(CudaKernels, RoundingNoiseMovesEveryElementBySteps) {
+  at::Tensor x = Random({1000});
+  const at::Tensor before = Wide(x);
+  const double step = 0x1p-6;  // more than one rounding step of each type
+  CudaAddRoundingNoise(x, step, 3);
+  const at::Tensor moved = Wide(x) / before;
+  ExpectNear(moved,
+             at::where(moved > 1, at::full_like(moved, 1 + step), at::full_like(moved, 1 - step)));
+  const double up = (moved > 1).to(at::kDouble).mean().item<double>();
+  EXPECT_GT(up, 0.4);
+  EXPECT_LT(up, 0.6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, CudaKernels,
+                         ::testing::Values(at::kFloat, at::kBFloat16, at::kHalf),
+                         [](const auto& test) { return std::string(at::toString(test.param)); });
+
+}  // namespace
+}  // namespace kvtune
