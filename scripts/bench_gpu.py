@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Times kvtune on a GPU against the card's limits and against a plain loop in transformers, in one run.
+
+It makes a checkpoint of a real model's shape with random weights and prompts of random tokens, measures the rate of
+matrix products and of copies, then times
+
+- the joint score of random plans (`kvtune evaluate --stdin`, model loaded once),
+- calibration and a whole search as commands, from start to end,
+- in transformers: the forward pass, the forward pass with quantized keys and values, and the KL of its logits, which
+  is what a loop that scores one plan after another costs.
+
+Times are medians of --repeats, with the device synchronized. The result is printed as a table and written as JSON.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import statistics
+import subprocess
+import time
+
+SHAPES = {
+    "llama-3.1-8b": {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096,
+                     "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+                     "num_hidden_layers": 32, "vocab_size": 128256, "rope_theta": 500000.0},
+    "qwen2.5-7b": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584,
+                   "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4, "head_dim": 128,
+                   "num_hidden_layers": 28, "vocab_size": 152064, "rope_theta": 1000000.0},
+}
+PROMPTS = {"2k": (8, 2048), "8k": (2, 8192), "short": (32, 225)}
+PAIRS = ["KV8", "K8V4", "KV4", "K4V2", "K8V2", "KV2"]
+
+
+def make_checkpoint(directory: pathlib.Path, config: dict) -> None:
+    """Writes random weights, scaled so that activations stay near 1, one file a layer."""
+    import torch
+    from safetensors.torch import save_file
+
+    directory.mkdir(parents=True, exist_ok=True)
+    config = {**config, "rms_norm_eps": 1e-5, "max_position_embeddings": 131072, "hidden_act": "silu",
+              "tie_word_embeddings": False, "torch_dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 1}
+    (directory / "config.json").write_text(json.dumps(config))
+    generator = torch.Generator(device="cuda").manual_seed(1)
+    weight_map = {}
+
+    def weight(*shape: int, std: float = 0.02):
+        return (torch.randn(*shape, generator=generator, device="cuda") * std).to(torch.bfloat16).cpu()
+
+    def save(tensors: dict) -> None:
+        name = f"model-{len(set(weight_map.values())) + 1:05d}.safetensors"
+        save_file(tensors, str(directory / name))
+        weight_map.update({key: name for key in tensors})
+
+    hidden, width, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    query = config["num_attention_heads"] * config["head_dim"]
+    key = config["num_key_value_heads"] * config["head_dim"]
+    ones = torch.ones(hidden, dtype=torch.bfloat16)
+    save({"model.embed_tokens.weight": weight(vocab, hidden, std=1.0), "model.norm.weight": ones.clone(),
+          "lm_head.weight": weight(vocab, hidden)})
+    for layer in range(config["num_hidden_layers"]):
+        name = f"model.layers.{layer}."
+        tensors = {name + "self_attn.q_proj.weight": weight(query, hidden),
+                   name + "self_attn.k_proj.weight": weight(key, hidden),
+                   name + "self_attn.v_proj.weight": weight(key, hidden),
+                   name + "self_attn.o_proj.weight": weight(hidden, query),
+                   name + "mlp.gate_proj.weight": weight(width, hidden),
+                   name + "mlp.up_proj.weight": weight(width, hidden),
+                   name + "mlp.down_proj.weight": weight(hidden, width),
+                   name + "input_layernorm.weight": ones.clone(),
+                   name + "post_attention_layernorm.weight": ones.clone()}
+        if config["model_type"] == "qwen2":
+            for part, rows in (("q", query), ("k", key), ("v", key)):
+                tensors[f"{name}self_attn.{part}_proj.bias"] = weight(rows)
+        save(tensors)
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    generator_of_tokens = random.Random(5)
+    for name, (count, length) in PROMPTS.items():
+        lines = [json.dumps({"input_ids": [generator_of_tokens.randrange(2, vocab) for _ in range(length)]})
+                 for _ in range(count)]
+        (directory / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def median_seconds(work, repeats: int) -> float:
+    import torch
+
+    work()
+    times = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure_limits(repeats: int) -> dict:
+    import torch
+
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    source = torch.empty(2**31, device="cuda", dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return {"device": torch.cuda.get_device_name(),
+            "matrix_tflops": 2 * 8192**3 / median_seconds(lambda: a @ a, repeats) / 1e12,
+            "copy_tb_per_s": 2 * 2**31 / median_seconds(lambda: target.copy_(source), repeats) / 1e12}
+
+
+def flops_of_forward(config: dict, prompts: str) -> float:
+    """Matrix products of the layers and the head, and causal attention."""
+    count, length = PROMPTS[prompts]
+    hidden, width = config["hidden_size"], config["intermediate_size"]
+    query = config["num_attention_heads"] * config["head_dim"]
+    key = config["num_key_value_heads"] * config["head_dim"]
+    layer = 2 * hidden * (2 * query + 2 * key + 3 * width) + 2 * query * length
+    return count * length * (config["num_hidden_layers"] * layer + 2 * hidden * config["vocab_size"])
+
+
+class Evaluator:
+    """`kvtune evaluate --stdin` on one set of prompts."""
+
+    def __init__(self, program: str, model: pathlib.Path, prompts: str, extra: list[str]):
+        command = [program, "evaluate", "--model", str(model), "--prompts", str(model / f"{prompts}.jsonl"),
+                   "--device", "cuda", "--stdin", "-q", *extra]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds(self, plans: object) -> float:
+        start = time.perf_counter()
+        self.process.stdin.write(json.dumps(plans) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        if isinstance(answer, dict) and "error" in answer:
+            raise SystemExit(f"kvtune evaluate: {answer['error']}")
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def measure_scoring(arguments, model: pathlib.Path, config: dict, target: str) -> dict:
+    plans_of = random.Random(3)
+
+    def plan() -> dict:
+        overrides = ";".join(f"{layer}:{plans_of.choice(PAIRS)}" for layer in range(config["num_hidden_layers"]))
+        return {"name": "x", "spec": f"KV8;{overrides}"}
+
+    result = {}
+    for prompts in PROMPTS:
+        evaluator = Evaluator(arguments.program, model, prompts, ["--target", target])
+        first = evaluator.seconds({"name": "a", "spec": "KV8"})
+        # A plan that was scored before would be answered from memory, so each of these is another one.
+        one = statistics.median(evaluator.seconds({"name": "a", "spec": f"KV4;0:{PAIRS[i]}"})
+                                for i in range(arguments.repeats))
+        many = statistics.median(evaluator.seconds([plan() for _ in range(arguments.plans)])
+                                 for _ in range(arguments.repeats))
+        evaluator.close()
+        result[prompts] = {"load_exact_and_first_plan_s": first, "one_plan_s": one,
+                           "random_plan_s": many / arguments.plans}
+    return result
+
+
+def measure_commands(arguments, model: pathlib.Path) -> dict:
+    run = model / "run"
+    common = ["--model", str(model), "--prompts", str(model / "2k.jsonl"), "--device", "cuda", "-q"]
+    result = {}
+    for name, command in (("calibrate_s", ["calibrate", *common, "--out", str(run / "calibrate")]),
+                          ("search_s", ["search", *common, "--held-out", "none", "--max-evaluations", "80", "--out",
+                                        str(run / "search")])):
+        start = time.perf_counter()
+        subprocess.run([arguments.program, *command], check=True, stdout=subprocess.DEVNULL)
+        result[name] = time.perf_counter() - start
+    return result
+
+
+def measure_transformers(arguments, model: pathlib.Path) -> dict:
+    import torch
+    import torch.nn.functional as functional
+    from transformers import AutoModelForCausalLM
+
+    network = AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.bfloat16, attn_implementation="sdpa")
+    network = network.cuda().eval()
+    plain_attention = functional.scaled_dot_product_attention
+
+    def quantized(x):
+        wide = x.float()
+        low = wide.amin(-1, True)
+        scale = (wide.amax(-1, True) - low).clamp(min=1e-5) / 15
+        zero = (low / scale).round()
+        return ((wide / scale - zero).round().clamp(0, 15) + zero).mul(scale).to(x.dtype)
+
+    result = {}
+    for prompts in PROMPTS:
+        ids = [torch.tensor(json.loads(line)["input_ids"]).cuda()[None]
+               for line in (model / f"{prompts}.jsonl").read_text().splitlines()]
+
+        @torch.inference_mode()
+        def forward():
+            for row in ids:
+                network(row, use_cache=False)
+
+        @torch.inference_mode()
+        def kl():
+            for p, q in zip(exact, exact):
+                for begin in range(0, p.shape[0], 1024):
+                    a = functional.log_softmax(p[begin:begin + 1024].float(), -1)
+                    b = functional.log_softmax(q[begin:begin + 1024].float(), -1)
+                    (a.exp() * (a - b)).sum(-1).mean().item()
+
+        plain = median_seconds(forward, arguments.repeats)
+        functional.scaled_dot_product_attention = lambda q, k, v, **named: plain_attention(
+            q, quantized(k), quantized(v), **named)
+        with_cache = median_seconds(forward, arguments.repeats)
+        functional.scaled_dot_product_attention = plain_attention
+        with torch.inference_mode():
+            exact = [network(row, use_cache=False).logits[0] for row in ids]
+        result[prompts] = {"forward_s": plain, "quantized_forward_s": with_cache,
+                           "kl_s": median_seconds(kl, arguments.repeats)}
+        del exact
+    return result
+
+
+def print_table(result: dict, config: dict) -> None:
+    limits = result["limits"]
+    print(f"{limits['device']}: matrix products {limits['matrix_tflops']:.0f} TFLOP/s, copies (read and write) "
+          f"{limits['copy_tb_per_s']:.2f} TB/s")
+    for target, scoring in result["scoring"].items():
+        for prompts, times in scoring.items():
+            count, length = PROMPTS[prompts]
+            share = flops_of_forward(config, prompts) / times["random_plan_s"] / 1e12 / limits["matrix_tflops"]
+            line = (f"{target}, {count} x {length}: first answer {times['load_exact_and_first_plan_s']:.1f} s, one plan "
+                    f"{times['one_plan_s']:.2f} s, of many random plans {times['random_plan_s']:.3f} s each "
+                    f"({100 * share:.0f} % of the matrix rate)")
+            peer = result.get("transformers", {}).get(prompts)
+            if peer:
+                loop = peer["quantized_forward_s"] + peer["kl_s"]
+                line += f"; transformers loop {loop:.3f} s: {loop / times['random_plan_s']:.2f} times"
+            print(line)
+    for name, seconds in result.get("commands", {}).items():
+        print(f"{name}: {seconds:.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default="build/cuda/apps/kvtune/kvtune")
+    parser.add_argument("--shape", choices=SHAPES, default="llama-3.1-8b")
+    parser.add_argument("--layers", type=int, help="fewer layers than the shape has, for a quick look")
+    parser.add_argument("--model", type=pathlib.Path, default=pathlib.Path("build/bench-model"),
+                        help="where the checkpoint is made, or is already")
+    parser.add_argument("--targets", nargs="+", default=["kvtuner", "kvtuner-kivi"])
+    parser.add_argument("--plans", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--skip", nargs="*", default=[], choices=["transformers", "commands"])
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file of the result")
+    arguments = parser.parse_args()
+
+    config = dict(SHAPES[arguments.shape])
+    config["num_hidden_layers"] = arguments.layers or config["num_hidden_layers"]
+    if not (arguments.model / "model.safetensors.index.json").exists():
+        make_checkpoint(arguments.model, config)
+    result = {"shape": arguments.shape, "layers": config["num_hidden_layers"],
+              "limits": measure_limits(arguments.repeats), "scoring": {}}
+    for target in arguments.targets:
+        result["scoring"][target] = measure_scoring(arguments, arguments.model, config, target)
+    if "commands" not in arguments.skip:
+        result["commands"] = measure_commands(arguments, arguments.model)
+    if "transformers" not in arguments.skip:
+        result["transformers"] = measure_transformers(arguments, arguments.model)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    print_table(result, config)
+
+
+if __name__ == "__main__":
+    main()
