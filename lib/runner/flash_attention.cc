@@ -17,12 +17,12 @@ struct PartialAttention {
 // Computes one batch of equally long sequences. All are [batch, tokens, heads, head_dim].
 PartialAttention FlashForward(const at::Tensor& query, const at::Tensor& key,
                               const at::Tensor& value, bool causal, int64_t window_tokens) {
-  const auto window =
-      window_tokens > 0 ? std::optional<int64_t>(window_tokens - 1) : std::optional<int64_t>();
+  // -1 stands for no window.
+  const int64_t older = window_tokens > 0 ? window_tokens - 1 : -1;
+  const int64_t newer = window_tokens > 0 ? 0 : -1;
   const auto result = at::_flash_attention_forward(
       query, key, value, std::nullopt, std::nullopt, query.size(1), key.size(1), /*dropout_p=*/0,
-      causal, /*return_debug_mask=*/false, /*scale=*/1.0, window,
-      window ? std::optional<int64_t>(0) : std::nullopt);
+      causal, /*return_debug_mask=*/false, /*scale=*/1.0, older, newer);
   return {std::get<0>(result), std::get<1>(result).transpose(1, 2)};
 }
 
