@@ -1,8 +1,6 @@
 // kvtune tokenize: lines of text to lines of token ids.
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +8,7 @@
 #include "apps/kvtune/output.h"
 #include "lib/base/file.h"
 #include "lib/base/json_fields.h"
+#include "lib/base/line_reader.h"
 #include "lib/tokenizer/tokenizer.h"
 
 namespace kvtune {
@@ -41,17 +40,17 @@ class LineWriter {
 
 std::string TextOfLine(std::string_view line, const std::string& where, bool jsonl) {
   if (!jsonl) return std::string(line);
-  const Json json = ParseJson(line, where);
+  const Json json = ParseJsonLine(line, where);
   return JsonFields(json, where).String("text");
 }
 
 // Every line of `input` but an empty one behind the last line break.
-void TokenizeLines(std::istream& input, const std::string& source, const Tokenizer& tokenizer,
+void TokenizeLines(LineReader input, const std::string& source, const Tokenizer& tokenizer,
                    const TokenizeArguments& arguments) {
   const SpecialTokens special = arguments.no_special ? SpecialTokens::kOmit : SpecialTokens::kAdd;
   LineWriter writer;
   std::string line;
-  for (int64_t number = 1; std::getline(input, line); ++number) {
+  for (int64_t number = 1; input.Next(line); ++number) {
     const std::string where = fmt::format("{}, line {}", source, number);
     try {
       writer.Append(tokenizer.Encode(TextOfLine(line, where, arguments.jsonl), special));
@@ -69,12 +68,11 @@ void TokenizeLines(std::istream& input, const std::string& source, const Tokeniz
 ExitCode RunTokenize(const TokenizeArguments& arguments, const Invocation&) {
   const Tokenizer tokenizer = Tokenizer::FromFile(arguments.model / "tokenizer.json");
   if (arguments.file.empty() || arguments.file == "-") {
-    std::ios::sync_with_stdio(false);
-    TokenizeLines(std::cin, "standard input", tokenizer, arguments);
+    TokenizeLines(LineReader::StandardInput(), "standard input", tokenizer, arguments);
   } else {
-    const MappedFile file(arguments.file);  // says why when it cannot be read
-    std::ifstream stream(arguments.file, std::ios::binary);
-    TokenizeLines(stream, arguments.file.string(), tokenizer, arguments);
+    const std::string source = arguments.file.string();
+    TokenizeLines(LineReader(OpenForReading(arguments.file, "reading"), source), source, tokenizer,
+                  arguments);
   }
   return ExitCode::kOk;
 }

@@ -9,11 +9,13 @@
 #include <cstring>
 
 #include "lib/base/error.h"
+#include "lib/base/system_calls.h"
 
 namespace kvtune {
 
 FileLock::FileLock(const std::filesystem::path& path, const std::filesystem::path& folder)
-    : descriptor_(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666)) {
+    : descriptor_(
+          OpenFile(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666)) {
   // flock() and not a file that exists: the system lets go of it also when the process is killed.
   if (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
   const int reason = errno;

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/base/json_depth.h"
 
 namespace kvtune {
 namespace {
@@ -26,87 +26,10 @@ bool FitsInt64(const Json& value) {
          (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
 }
 
-// Returns "line 3, column 7", for example, of a byte offset.
-std::string Position(std::string_view text, size_t offset) {
-  offset = std::min(offset, text.size());
-  const std::string_view before = text.substr(0, offset);
-  const auto line = std::count(before.begin(), before.end(), '\n') + 1;
-  const size_t line_start = before.rfind('\n');
-  const size_t column = line_start == std::string_view::npos ? offset : offset - line_start - 1;
-  return fmt::format("line {}, column {}", line, std::max<size_t>(column, 1));
-}
-
-// The word that Python writes for a number that JSON does not have, where one stands at the
-// one-based offset of a mistake; otherwise empty.
-std::string_view NonFiniteAt(std::string_view text, size_t byte) {
-  const std::string_view rest = text.substr(std::min(byte > 0 ? byte - 1 : 0, text.size()));
-  for (const std::string_view word : {"NaN", "Infinity"}) {
-    if (rest.starts_with(word)) return word;
-  }
-  return {};
-}
-
-// Remembers the keys of the objects being read, in order to refuse the second of two equal ones.
-// nlohmann/json would silently let it win.
-class DuplicateKeyCheck {
- public:
-  explicit DuplicateKeyCheck(const std::string& source) : source_(source) {}
-
-  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kDeepestJson) {
-      throw Error(fmt::format("{}: found values nested more than {} deep, expected at most that",
-                              source_, kDeepestJson));
-    }
-    if (event == Json::parse_event_t::object_start) {
-      open_objects_.emplace_back();
-    } else if (event == Json::parse_event_t::object_end) {
-      open_objects_.pop_back();
-    } else if (event == Json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!open_objects_.back().insert(key).second) {
-        throw Error(fmt::format("{}: found the key \"{}\" twice in one object, expected it once",
-                                source_, key));
-      }
-    }
-    return true;
-  }
-
- private:
-  const std::string& source_;
-  std::vector<std::set<std::string>> open_objects_;
-};
+// An object of more keys than this gets an index of them when it is first asked for one.
+constexpr size_t kMostSearched = 16;
 
 }  // namespace
-
-Json ParseJson(std::string_view text, const std::string& source) {
-  if (text.starts_with("version https://git-lfs")) {
-    throw Error(fmt::format(
-        "{}: found a Git LFS pointer, expected JSON: git lfs pull fetches the file itself",
-        source));
-  }
-  try {
-    return Json::parse(text, DuplicateKeyCheck(source));
-  } catch (const Json::parse_error& error) {
-    // The text of nlohmann/json repeats the position and has an error number of its own, so only
-    // the reason is kept.
-    std::string reason = error.what();
-    const size_t cause = reason.find(" - ");
-    if (const std::string_view word = NonFiniteAt(text, error.byte); !word.empty()) {
-      reason = fmt::format("found {}, which JSON does not have", word);
-    } else if (cause != std::string::npos && reason.find("; last read: ") != std::string::npos) {
-      reason = reason.substr(cause + 3);
-    } else if (const size_t colon = reason.rfind("; "); colon != std::string::npos) {
-      reason = reason.substr(colon + 2);
-    } else if (const size_t last = reason.rfind(": "); last != std::string::npos) {
-      reason = reason.substr(last + 2);
-    }
-    throw Error(
-        fmt::format("{}: not valid JSON at {}: {}", source, Position(text, error.byte), reason));
-  } catch (const Json::out_of_range& error) {
-    throw Error(fmt::format("{}: found a number that no double holds, expected finite numbers ({})",
-                            source, error.what()));
-  }
-}
 
 Json ReadJsonFile(const std::filesystem::path& path) {
   return ParseJson(ReadFile(path), path.string());
@@ -131,15 +54,37 @@ void JsonFields::Fail(std::string_view key, std::string_view found_and_expected)
   throw Error(fmt::format("{}: \"{}\": {}", where_, key, found_and_expected));
 }
 
+struct JsonFields::Index {
+  std::unordered_map<std::string_view, const Json*> values;
+};
+
+// The object keeps its keys in the order of the file, so it can only search them one by one.
+const Json* JsonFields::Look(std::string_view key) const {
+  if (object_->size() <= kMostSearched) {
+    const auto found = object_->find(key);
+    return found == object_->end() ? nullptr : &*found;
+  }
+  if (!index_) {
+    auto index = std::make_shared<Index>();
+    index->values.reserve(object_->size());
+    for (const auto& [name, value] : object_->get_ref<const Json::object_t&>()) {
+      index->values.emplace(name, &value);
+    }
+    index_ = std::move(index);
+  }
+  const auto found = index_->values.find(key);
+  return found == index_->values.end() ? nullptr : found->second;
+}
+
 bool JsonFields::Has(std::string_view key) const {
-  const auto found = object_->find(key);
-  return found != object_->end() && !found->is_null();
+  const Json* found = Look(key);
+  return found != nullptr && !found->is_null();
 }
 
 const Json& JsonFields::Find(std::string_view key, std::string_view expected) {
   known_.emplace(key);
-  const auto found = object_->find(key);
-  if (found == object_->end()) Fail(key, fmt::format("found nothing, expected {}", expected));
+  const Json* found = Look(key);
+  if (found == nullptr) Fail(key, fmt::format("found nothing, expected {}", expected));
   return *found;
 }
 
@@ -167,6 +112,21 @@ double JsonFields::Number(std::string_view key) {
   const Json& value = Find(key, "a number");
   if (!value.is_number()) Fail(key, fmt::format("found {}, expected a number", Brief(value)));
   return value.get<double>();
+}
+
+uint64_t JsonFields::Unsigned(std::string_view key) {
+  const Json& value = Find(key, "an integer");
+  if (!value.is_number_unsigned()) {
+    Fail(key, fmt::format("found {}, expected an integer from 0 to 2^64 - 1", Brief(value)));
+  }
+  return value.get<uint64_t>();
+}
+
+double JsonFields::NumberWithin(std::string_view key, double least, double most) {
+  const double value = Number(key);
+  // NaN compares false.
+  if (value >= least && value <= most) return value;
+  Fail(key, fmt::format("found {}, expected a number from {} to {}", value, least, most));
 }
 
 std::vector<std::string> JsonFields::Strings(std::string_view key) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
@@ -20,9 +21,14 @@ namespace kvtune {
 // byte for byte.
 using Json = nlohmann::ordered_json;
 
-// Throws Error that names `source` (a path or "standard input, line 3") and the line and column of
-// the mistake. An object that gives a key twice is refused.
+// Throws Error that names `source` (a path) and the line and column of the mistake. An object that
+// gives a key twice is refused. The time is linear in the length of the text.
 Json ParseJson(std::string_view text, const std::string& source);
+// Does the same for one line, whose number `source` tells ("prompts.jsonl, line 3").
+Json ParseJsonLine(std::string_view line, const std::string& source);
+// Returns nullopt for a text that is not JSON, and throws Error as ParseJson does for one that
+// nests too deeply or gives a key twice.
+std::optional<Json> TryParseJson(std::string_view text, const std::string& source);
 Json ReadJsonFile(const std::filesystem::path& path);
 
 // Indents by two spaces and ends with a newline. A float is written in the shortest form that reads
@@ -41,7 +47,11 @@ class JsonFields {
   std::string String(std::string_view key);
   bool Bool(std::string_view key);
   int64_t Integer(std::string_view key);
+  // An integer that may use all 64 bits, as a seed does.
+  uint64_t Unsigned(std::string_view key);
   double Number(std::string_view key);
+  // A number from `least` to `most`.
+  double NumberWithin(std::string_view key, double least, double most);
   std::vector<std::string> Strings(std::string_view key);
   std::vector<int64_t> Integers(std::string_view key);
   std::vector<double> Numbers(std::string_view key);
@@ -63,11 +73,16 @@ class JsonFields {
   [[noreturn]] void Fail(std::string_view key, std::string_view found_and_expected) const;
 
  private:
+  struct Index;
+
+  // Null where there is none.
+  const Json* Look(std::string_view key) const;
   const Json& Find(std::string_view key, std::string_view expected);
 
   const Json* object_;
   std::string where_;
   std::set<std::string, std::less<>> known_;
+  mutable std::shared_ptr<const Index> index_;  // of a large object; made when it is needed
 };
 
 }  // namespace kvtune

@@ -1,8 +1,6 @@
 #include "lib/base/scratch_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,6 +11,8 @@
 #include <string>
 
 #include "lib/base/error.h"
+#include "lib/base/file_descriptor.h"
+#include "lib/base/system_calls.h"
 
 namespace kvtune {
 
@@ -32,17 +32,12 @@ ScratchFile::ScratchFile(size_t size) {
                     size, folder.string(), std::strerror(reason)));
   };
   std::string path = (folder / "kvtune-XXXXXX").string();
-  const int file = ::mkostemp(path.data(), O_CLOEXEC);
-  if (file < 0) fail(errno);
+  const FileDescriptor file(OpenTemporaryFile(path.data()));
+  if (file.get() < 0) fail(errno);
   ::unlink(path.c_str());
-  int reason = ::posix_fallocate(file, 0, static_cast<off_t>(size));
-  void* address = MAP_FAILED;
-  if (reason == 0) {
-    address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (address == MAP_FAILED) reason = errno;
-  }
-  ::close(file);
-  if (reason != 0) fail(reason);
+  if (ReserveFile(file.get(), size) != 0) fail(errno);
+  void* address = MapFile(file.get(), size, PROT_READ | PROT_WRITE, MAP_SHARED);
+  if (address == MAP_FAILED) fail(errno);
   bytes_ = {static_cast<std::byte*>(address), size};
 }
 

@@ -101,6 +101,7 @@ std::string CanonicalConfig(const fs::path& path) {
 
 struct Checkpoint::Shard {
   fs::path path;
+  std::vector<std::string> tensors;       // as the index says; none without an index
   std::unique_ptr<SafetensorsFile> file;  // null until a tensor is asked for
 };
 
@@ -118,12 +119,13 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
               fmt::format("opening the model {}: found no shard {}, expected it as {} names it",
                           directory.string(), name, kIndexFile));
         }
-        shard = std::make_unique<Shard>(Shard{directory / name, nullptr});
+        shard = std::make_unique<Shard>(Shard{directory / name, {}, nullptr});
       }
+      shard->tensors.push_back(tensor);
       shard_of_.emplace(tensor, shard.get());
     }
   } else if (fs::exists(directory / kSingleFile)) {
-    auto shard = std::make_unique<Shard>(Shard{directory / kSingleFile, nullptr});
+    auto shard = std::make_unique<Shard>(Shard{directory / kSingleFile, {}, nullptr});
     for (const std::string& name : Open(*shard).names()) shard_of_.emplace(name, shard.get());
     shards_.emplace(kSingleFile, std::move(shard));
   } else {
@@ -178,16 +180,21 @@ const SafetensorsFile& Checkpoint::Open(Shard& shard) const {
   auto file = std::make_unique<SafetensorsFile>(shard.path);
   // An index and a shard that disagree are parts of two checkpoints. Loading either version
   // silently would measure a model that nobody has.
-  for (const auto& [tensor, place] : shard_of_) {
-    if ((place == &shard) == file->Has(tensor)) continue;
-    const std::string name = shard.path.filename().string();
-    throw Error(
-        place == &shard
-            ? fmt::format("reading {}: tensor {}: found none in {}, expected it there",
-                          (directory_ / kIndexFile).string(), tensor, name)
-            : fmt::format("reading {}: tensor {}: found it in {} too, expected it in {} alone",
-                          (directory_ / kIndexFile).string(), tensor, name,
-                          place->path.filename().string()));
+  const auto fail = [&](const std::string& tensor, const std::string& found_and_expected) {
+    throw Error(fmt::format("reading {}: tensor {}: {}", (directory_ / kIndexFile).string(), tensor,
+                            found_and_expected));
+  };
+  const std::string name = shard.path.filename().string();
+  for (const std::string& tensor : shard.tensors) {
+    if (!file->Has(tensor)) {
+      fail(tensor, fmt::format("found none in {}, expected it there", name));
+    }
+  }
+  for (const std::string& tensor : file->names()) {
+    const auto place = shard_of_.find(tensor);
+    if (place == shard_of_.end() || place->second == &shard) continue;
+    fail(tensor, fmt::format("found it in {} too, expected it in {} alone", name,
+                             place->second->path.filename().string()));
   }
   shard.file = std::move(file);
   return *shard.file;
@@ -244,7 +251,15 @@ std::string Checkpoint::ContentHash() const {
     // A checkpoint may be larger than the memory, and its pages are not needed again soon.
     DropPages(tensor.bytes);
   }
+  RequireUnchanged();
   return hash.Digest();
+}
+
+void Checkpoint::RequireUnchanged() const {
+  const std::scoped_lock lock(opening_);
+  for (const auto& [name, shard] : shards_) {
+    if (shard->file != nullptr) shard->file->RequireUnchanged();
+  }
 }
 
 std::string ModelName(const fs::path& directory) {

@@ -47,8 +47,13 @@ class Checkpoint {
 
   // The content hash of the configuration and of all tensors by name. It stays the same when an
   // equal model is sharded anew, is saved by another version of its library, or has another
-  // tokenizer file (prompts are hashed as token ids). Computing it reads every page once.
+  // tokenizer file (prompts are hashed as token ids). Computing it reads every page once. Throws
+  // Error as RequireUnchanged does.
   std::string ContentHash() const;
+
+  // Throws Error when a shard has another size or time of modification than when it was opened, or
+  // when a page of it could not be read: what was read since is then no single model.
+  void RequireUnchanged() const;
 
  private:
   struct Shard;

@@ -81,7 +81,7 @@ void RefuseOtherContainers(std::string_view content, const fs::path& path) {
 
 // A text whose lines are objects, or that is an array of them, is JSON under a wrong name. Scored
 // as prose it would measure braces and keys.
-bool LooksLikeJson(std::string_view content) {
+bool LooksLikeJson(std::string_view content, const fs::path& path) {
   const char first = FirstCharacter(content);
   if (first != '{' && first != '[') return false;
   std::string_view rest = content;
@@ -91,7 +91,7 @@ bool LooksLikeJson(std::string_view content) {
     return next == '{' || next == '\0';
   }
   if (!Json::accept(content)) return false;
-  const Json whole = Json::parse(content);
+  const Json whole = ParseJson(content, path.string());
   return whole.is_object() || std::ranges::any_of(whole, [](const Json& v) {
            return v.is_structured() || v.is_string();
          });
@@ -104,11 +104,7 @@ std::vector<RawPrompt> ReadLines(std::string_view content, const fs::path& path,
     const std::string_view line = NextLine(content);
     if (IsBlank(line)) continue;
     const std::string where = fmt::format("{}, line {}", path.string(), number);
-    if (!Json::accept(line)) {
-      // The empty lines in front make the message count the lines of the file.
-      ParseJson(std::string(number - 1, '\n').append(line), path.string());
-    }
-    prompts.push_back(records.Read(ParseJson(line, where), where));
+    prompts.push_back(records.Read(ParseJsonLine(line, where), where));
   }
   return prompts;
 }
@@ -157,7 +153,7 @@ std::vector<RawPrompt> ReadPromptFile(const fs::path& path, const fs::path& mode
   PromptRecords records(path, model_directory, prompt_template);
   if (IsJsonSuffix(Suffix(path))) {
     prompts = ReadJsonPrompts(content, path, records);
-  } else if (LooksLikeJson(content)) {
+  } else if (LooksLikeJson(content, path)) {
     throw Error(fmt::format(
         "reading prompts from {}: found JSON, expected text: name the file {} to have its prompts "
         "read",

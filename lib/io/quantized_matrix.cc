@@ -283,7 +283,9 @@ std::unique_ptr<QuantizedMatrix> FindQuantizedMatrix(const Checkpoint& checkpoin
     return nullptr;
   }
   const std::string module = name.substr(0, name.size() - kWeight.size());
-  if (format.Ignores(module) || format.Ignores(checkpoint.StoredName(module))) return nullptr;
+  if (format.ignored.Name(module) || format.ignored.Name(checkpoint.StoredName(module))) {
+    return nullptr;
+  }
   const ModuleParts parts(checkpoint, module);
   const bool has_weight = parts.Has("weight");
   if (format.coding == WeightCoding::kBytes) {
@@ -304,7 +306,7 @@ std::unique_ptr<QuantizedMatrix> FindQuantizedExperts(const Checkpoint& checkpoi
                                                       const std::string& name, int64_t experts,
                                                       int64_t rows, int64_t columns) {
   const WeightFormat& format = checkpoint.weight_format();
-  if (format.coding != WeightCoding::kMxfp4 || format.Ignores(name) || checkpoint.Has(name)) {
+  if (format.coding != WeightCoding::kMxfp4 || format.ignored.Name(name) || checkpoint.Has(name)) {
     return nullptr;
   }
   const size_t dot = name.rfind('.');

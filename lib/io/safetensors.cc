@@ -128,6 +128,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
                       source, previous_name, name));
     }
   }
+  file_.RequireUnchanged();
   // Disjoint tensors that cover all bytes leave no gap in which a truncated file could hide.
   if (covered != data_size) {
     throw Error(fmt::format("reading {}: found {} bytes of data, expected {} as its header says",

@@ -1,8 +1,9 @@
 // Reading safetensors files, which are an 8-byte header length, a JSON header, and then the raw
 // little-endian tensors.
 //
-// The file is memory-mapped and nothing is copied: a tensor's bytes are pages of the map. The
-// format is described in github.com/huggingface/safetensors, README "Format".
+// The file is memory-mapped and nothing is copied: a tensor's bytes are pages of the map
+// (lib/base/mapped_file.h says what holds when the file changes meanwhile). The format is described
+// in github.com/huggingface/safetensors, README "Format".
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lib/base/file.h"
+#include "lib/base/mapped_file.h"
 
 namespace kvtune {
 
@@ -51,6 +52,8 @@ class SafetensorsFile {
   std::vector<std::string> names() const;
   const std::filesystem::path& path() const { return file_.path(); }
   std::span<const std::byte> bytes() const { return file_.bytes(); }
+  // Throws Error when another program wrote the file since it was opened, as far as can be seen.
+  void RequireUnchanged() const { file_.RequireUnchanged(); }
 
  private:
   struct Entry {

@@ -33,7 +33,7 @@ void WriteSafetensors(const std::filesystem::path& path, std::span<const Float32
   const auto length = static_cast<uint64_t>(text.size());
   std::string file;
   Append(file, &length, sizeof length);
-  WriteFileAtomically(path, file + text + data);
+  WriteOutputFile(path, file + text + data);
 }
 
 }  // namespace kvtune

@@ -1,10 +1,8 @@
 #include "lib/io/weight_format.h"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -43,8 +41,9 @@ int RequireBits(JsonFields& fields, std::string_view key, std::initializer_list<
   fields.Fail(key, fmt::format("found {}, expected {}", bits, fmt::join(supported, " or ")));
 }
 
-std::vector<std::string> StringsOrNone(JsonFields& fields, std::string_view key) {
-  return fields.Has(key) ? fields.Strings(key) : std::vector<std::string>();
+ModulePatterns PatternsOrNone(JsonFields& fields, std::string_view key) {
+  if (!fields.Has(key)) return {};
+  return ModulePatterns(fields.Strings(key), fmt::format("{}: \"{}\"", fields.where(), key));
 }
 
 void ReadBlock(JsonFields& fields, std::string_view key, WeightFormat& format) {
@@ -63,7 +62,7 @@ WeightFormat ParseFp8(JsonFields& fields) {
   RequireText(fields, "fmt", "e4m3");
   ReadBlock(fields, "weight_block_size", format);
   format.ignored =
-      StringsOrNone(fields, Spelling(fields, "modules_to_not_convert", "ignored_layers"));
+      PatternsOrNone(fields, Spelling(fields, "modules_to_not_convert", "ignored_layers"));
   return format;
 }
 
@@ -88,7 +87,7 @@ WeightFormat ParseModelOpt(JsonFields& fields) {
   if (algorithm != "FP8") {
     fields.Fail("quant_algo", fmt::format("found \"{}\", expected \"FP8\"", algorithm));
   }
-  format.ignored = StringsOrNone(fields, Spelling(fields, "ignore", "exclude_modules"));
+  format.ignored = PatternsOrNone(fields, Spelling(fields, "ignore", "exclude_modules"));
   return format;
 }
 
@@ -106,7 +105,7 @@ WeightFormat ParseAwq(JsonFields& fields) {
   if (fields.Has("zero_point") && !fields.Bool("zero_point")) {
     fields.Fail("zero_point", "found false, expected true");
   }
-  format.ignored = StringsOrNone(fields, "modules_to_not_convert");
+  format.ignored = PatternsOrNone(fields, "modules_to_not_convert");
   return format;
 }
 
@@ -193,49 +192,11 @@ WeightFormat ParseCompressedTensors(JsonFields& fields) {
                             "4 bits alone",
                             layout, format.bits));
   }
-  format.ignored = StringsOrNone(fields, "ignore");
+  format.ignored = PatternsOrNone(fields, "ignore");
   return format;
 }
 
-bool Matches(const std::string& pattern, std::string_view text) {
-  return ::fnmatch(pattern.c_str(), std::string(text).c_str(), 0) == 0;
-}
-
-bool Names(const std::string& pattern, std::string_view module) {
-  constexpr std::string_view kRegex = "re:";
-  if (pattern.starts_with(kRegex)) {
-    const std::regex expression(pattern.substr(kRegex.size()));
-    return std::regex_search(module.begin(), module.end(), expression,
-                             std::regex_constants::match_continuous);
-  }
-  if (Matches(pattern, module)) return true;
-  for (size_t dot = module.find('.'); dot != std::string_view::npos;
-       dot = module.find('.', dot + 1)) {
-    if (Matches(pattern, module.substr(0, dot)) || Matches(pattern, module.substr(dot + 1)))
-      return true;
-  }
-  return false;
-}
-
-void RequirePatterns(const JsonFields& fields, const std::vector<std::string>& patterns) {
-  for (const std::string& pattern : patterns) {
-    try {
-      Names(pattern, "model");
-    } catch (const std::regex_error& error) {
-      throw Error(fmt::format("{}: found the expression \"{}\", expected one that compiles: {}",
-                              fields.where(), pattern, error.what()));
-    }
-  }
-}
-
 }  // namespace
-
-bool WeightFormat::Ignores(std::string_view module) const {
-  for (const std::string& pattern : ignored) {
-    if (Names(pattern, module)) return true;
-  }
-  return false;
-}
 
 WeightFormat ParseWeightFormat(JsonFields quantization_config) {
   const std::string method = quantization_config.String("quant_method");
@@ -251,7 +212,7 @@ WeightFormat ParseWeightFormat(JsonFields quantization_config) {
   } else if (method == "mxfp4") {
     format.coding = WeightCoding::kMxfp4;
     format.bits = 4;
-    format.ignored = StringsOrNone(quantization_config, "modules_to_not_convert");
+    format.ignored = PatternsOrNone(quantization_config, "modules_to_not_convert");
   } else if (method == "compressed-tensors") {
     format = ParseCompressedTensors(quantization_config);
   } else {
@@ -260,7 +221,6 @@ WeightFormat ParseWeightFormat(JsonFields quantization_config) {
                                     "fp8, gptq, modelopt or mxfp4",
                                     method));
   }
-  RequirePatterns(quantization_config, format.ignored);
   return format;
 }
 
@@ -279,7 +239,6 @@ WeightFormat ReadWeightFormat(const fs::path& model_directory) {
   JsonFields quantization = JsonFields(modelopt, modelopt_path.string()).Object("quantization");
   WeightFormat format = ParseModelOpt(quantization);
   SayThatScalesAreNotApplied(quantization);
-  RequirePatterns(quantization, format.ignored);
   return format;
 }
 

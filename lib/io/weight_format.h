@@ -23,10 +23,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/io/module_patterns.h"
 
 namespace kvtune {
 
@@ -40,12 +39,7 @@ struct WeightFormat {
   int64_t block_columns = 0;  // kBytes: inputs that share a scale; 0: all
   bool symmetric = true;      // kPacked: no zero points
   int zero_offset = 0;  // kGptq: what is added to a stored zero point; its first version adds 1
-  std::vector<std::string> ignored = {};  // modules that are stored as floats; see Ignores
-
-  // Whether `ignored` names `module` ("model.layers.0.mlp.up_proj"). An entry may be the whole
-  // dotted name, its beginning or its end, a pattern with "*", or "re:" and a regular expression
-  // that matches its beginning.
-  bool Ignores(std::string_view module) const;
+  ModulePatterns ignored = {};  // modules that are stored as floats
 };
 
 // Throws Error for a method, a number of bits or an option that kvtune does not read, and names it.

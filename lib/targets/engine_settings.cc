@@ -1,7 +1,6 @@
 #include "lib/targets/engine_settings.h"
 
 #include <fmt/format.h>
-#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "lib/base/error.h"
 #include "lib/targets/shell_words.h"
+#include "lib/targets/yaml_text.h"
 
 namespace kvtune {
 namespace {
@@ -189,32 +189,6 @@ bool IsConfiguration(const YAML::Node& node) {
          });
 }
 
-// Does nothing with a document, so that it is parsed only.
-class IgnoredEvents : public YAML::EventHandler {
- public:
-  using Mark = YAML::Mark;
-  using Tag = const std::string&;
-  void OnDocumentStart(const Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const Mark&, YAML::anchor_t) override {}
-  void OnAlias(const Mark&, YAML::anchor_t) override {}
-  void OnScalar(const Mark&, Tag, YAML::anchor_t, Tag) override {}
-  void OnSequenceStart(const Mark&, Tag, YAML::anchor_t, YAML::EmitterStyle::value) override {}
-  void OnSequenceEnd() override {}
-  void OnMapStart(const Mark&, Tag, YAML::anchor_t, YAML::EmitterStyle::value) override {}
-  void OnMapEnd() override {}
-};
-
-// Whether the text is one YAML node and nothing else. YAML::Load ignores what follows the first
-// node, for example all lines of an INI file behind "[section]".
-bool IsWhole(const std::string& text) {
-  std::istringstream in(text);
-  YAML::Parser parser(in);
-  IgnoredEvents ignored;
-  parser.HandleNextDocument(ignored);
-  return !parser;
-}
-
 // The documents of a text, which lines of "---" separate. YAML::LoadAll could split them too, but
 // it never returns when a document begins with a comma or a closing bracket.
 std::vector<std::string> DocumentsOf(std::string_view content) {
@@ -236,7 +210,7 @@ std::vector<YAML::Node> LoadDocuments(std::string_view content) {
       documents.push_back(YAML::Load(text));
       if (documents.back().IsNull()) {
         documents.pop_back();
-      } else if (!IsConfiguration(documents.back()) || !IsWhole(text)) {
+      } else if (!IsConfiguration(documents.back()) || !IsOneYamlDocument(text)) {
         return {};
       }
     }

@@ -17,15 +17,14 @@ namespace {
 constexpr const char* kKeyBits = "nbits_key";
 constexpr const char* kValueBits = "nbits_value";
 
-// Removes the name and the equals sign in front of a Python dict. What is left is YAML in flow
-// style.
-std::string_view WithoutPythonName(std::string_view content) {
+// Removes the name and the equals sign in front of a Python dict, and the code behind it. What is
+// left is YAML in flow style.
+std::string_view WithoutPythonCode(std::string_view content) {
   const size_t brace = content.find('{');
   const size_t equals = content.find('=');
-  return equals < brace && brace != std::string_view::npos &&
-                 content.substr(0, equals).find(':') == std::string_view::npos
-             ? content.substr(brace)
-             : content;
+  const bool is_python = equals < brace && brace != std::string_view::npos &&
+                         content.substr(0, equals).find(':') == std::string_view::npos;
+  return is_python ? content.substr(brace, content.rfind('}') + 1 - brace) : content;
 }
 
 // Reads one file, and knows its name for messages.
@@ -34,7 +33,7 @@ class YamlReader {
   YamlReader(const std::string& source, const Target& target) : source_(source), target_(target) {}
 
   PrecisionPlan Read(std::string_view content, size_t layer_count) const {
-    const YAML::Node root = LoadYaml(WithoutPythonName(content), source_);
+    const YAML::Node root = LoadYaml(WithoutPythonCode(content), source_);
     if (!root.IsMap()) Fail(root, "found no mapping, expected layer indices with their bits");
     std::vector<std::optional<PrecisionPair>> layers(layer_count);
     for (const auto& entry : root) {

@@ -8,7 +8,6 @@
 #include <sstream>
 
 #include "lib/base/error.h"
-#include "lib/base/json_depth.h"
 #include "lib/base/printable.h"
 #include "lib/targets/engine_settings.h"
 
@@ -74,14 +73,7 @@ size_t LayerIndexOf(std::string_view text, size_t layer_count, const std::string
 }
 
 std::optional<Json> TryJson(std::string_view content) {
-  const auto refuse_deep = [](int depth, Json::parse_event_t, Json&) {
-    if (depth <= kDeepestJson) return true;
-    throw Error(
-        fmt::format("found values nested more than {} deep, expected at most that", kDeepestJson));
-  };
-  Json json = Json::parse(content, refuse_deep, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return std::nullopt;
-  return json;
+  return TryParseJson(content, "reading a plan");
 }
 
 bool IsJsonWith(std::string_view content, std::string_view key) {

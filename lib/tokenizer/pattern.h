@@ -9,6 +9,10 @@
 
 #include "lib/base/json_fields.h"
 
+namespace kvtune {
+class Regex;
+}
+
 namespace kvtune::tokenizer {
 
 // One stretch of a text. A cover is a list of stretches that reaches from the first byte to the
@@ -44,13 +48,12 @@ class Pattern {
   std::string Replace(std::string_view text, std::string_view content) const;
 
  private:
-  struct Compiled;
   Pattern();
 
   void AppendRegexCover(std::string_view text, std::vector<CoverPart>& cover) const;
   void AppendLiteralCover(std::string_view text, std::vector<CoverPart>& cover) const;
 
-  std::unique_ptr<Compiled> compiled_;  // null when the pattern is a literal text
+  std::unique_ptr<kvtune::Regex> regex_;  // null when the pattern is a literal text
   std::string literal_;
 };
 

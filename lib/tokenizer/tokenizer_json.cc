@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "lib/base/error.h"
 #include "lib/base/json_depth.h"
@@ -61,7 +62,7 @@ class EventHandler : public nlohmann::json_sax<Json> {
 
   bool key(string_t& value) override {
     key_ = std::move(value);
-    if (place_ != Place::kVocab && open_.back()->contains(key_)) {
+    if (place_ != Place::kVocab && !keys_.back().insert(key_).second) {
       throw Error(fmt::format("{}: found the key \"{}\" twice in one object, expected it once",
                               result_.source, key_));
     }
@@ -69,7 +70,10 @@ class EventHandler : public nlohmann::json_sax<Json> {
   }
 
   bool start_object(size_t) override {
-    if (!IsModelField("vocab")) return Open(Json::object());
+    if (!IsModelField("vocab")) {
+      keys_.emplace_back();
+      return Open(Json::object());
+    }
     Put(Json::object());
     place_ = Place::kVocab;
     return true;
@@ -79,6 +83,7 @@ class EventHandler : public nlohmann::json_sax<Json> {
       place_ = Place::kElsewhere;
       return true;
     }
+    keys_.pop_back();
     return Close();
   }
   bool start_array(size_t) override {
@@ -145,9 +150,10 @@ class EventHandler : public nlohmann::json_sax<Json> {
       parent.push_back(std::move(value));
       return &parent.back();
     }
-    Json& member = parent[key_];
-    member = std::move(value);
-    return &member;
+    // Of std::vector: the object's own functions would search all keys.
+    auto& object = parent.get_ref<Json::object_t&>();
+    object.emplace_back(key_, std::move(value));
+    return &object.back().second;
   }
 
   bool Put(Json value) {
@@ -173,6 +179,7 @@ class EventHandler : public nlohmann::json_sax<Json> {
   std::string_view text_;
   TokenizerJson& result_;
   std::vector<Json*> open_;
+  std::vector<std::unordered_set<std::string>> keys_;  // of the open objects but the vocabulary
   bool is_in_model_ = false;
   std::string key_;
   Place place_ = Place::kElsewhere;
@@ -186,6 +193,10 @@ TokenizerJson ParseTokenizerJson(std::string_view text, const std::string& sourc
     throw Error(fmt::format(
         "{}: found a Git LFS pointer, expected JSON: git lfs pull fetches the file itself",
         source));
+  }
+  // nlohmann/json takes it for the end of the text, whatever follows.
+  if (text.find('\0') != std::string_view::npos) {
+    throw Error(fmt::format("{}: not valid JSON: found a null byte", source));
   }
   TokenizerJson result;
   result.source = source;

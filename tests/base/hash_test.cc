@@ -9,7 +9,9 @@ namespace {
 std::span<const std::byte> Bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 TEST(Hash, DigestIsNamedAndOfFixedLength) {
-  EXPECT_THAT(HashOf("kvtune"), ::testing::MatchesRegex("xxh3:[0-9a-f]+"));
+  // Not by MatchesRegex: Oniguruma takes the place of the system's functions that it calls.
+  EXPECT_EQ(HashOf("kvtune").find_first_not_of("0123456789abcdef", 5), std::string::npos);
+  EXPECT_THAT(HashOf("kvtune"), ::testing::StartsWith("xxh3:"));
   EXPECT_EQ(HashOf("kvtune").size(), 5u + 32u);
   // XXH3-128 of nothing, from the reference implementation.
   EXPECT_EQ(HashOf(""), "xxh3:99aa06d3014798d86001c324468d497f");

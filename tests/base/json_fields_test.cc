@@ -58,6 +58,96 @@ TEST(ParseJson, NaNIsNotJson) {
   EXPECT_THAT([] { ParseJson("[NaN]", "f"); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
 }
 
+// Every message says what was found, not only what was expected.
+TEST(ParseJson, TheReasonOfAMistakeIsWhole) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"[1", "unexpected end of input; expected ']'"},
+      {"{\"a\" 1}", "unexpected number literal; expected ':'"},
+      {"[1,]", "unexpected ']'; expected '[', '{', or a literal"},
+      {"[\"\xff\"]", "invalid string: ill-formed UTF-8 byte; last read: '\"\xff'"},
+      {"[\"\\ud800\"]", "must be followed by U+DC00..U+DFFF; last read: "},
+      {"{} {}", "unexpected '{'; expected end of input"},
+      {"[-Infinity]", "found Infinity, which JSON does not have"},
+      {"[-x]", "invalid number; expected digit after '-'"},
+      {"[NaN]", "found NaN, which JSON does not have"},
+      {"[1e999]", "found a number that no double holds"}};
+  for (const auto& [text, reason] : cases) {
+    EXPECT_THAT([&] { ParseJson(text, "f"); }, ThrowsMessage<Error>(HasSubstr(reason))) << text;
+  }
+}
+
+TEST(ParseJson, WhatWasReadIsCutInMessages) {
+  for (const std::string& text :
+       {"[\"" + std::string(100'000, 'x'),
+        "{\"" + std::string(100'000, 'k') + "\": 1, \"" + std::string(100'000, 'k') + "\": 2}"}) {
+    try {
+      ParseJson(text, "f");
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_LT(std::string(error.what()).size(), 300u);
+    }
+  }
+}
+
+TEST(ParseJson, BytesBehindANullAreNotIgnored) {
+  EXPECT_THAT(
+      [] { ParseJson(std::string("{}\n\0 more", 9), "f"); },
+      ThrowsMessage<Error>(StrEq("f: not valid JSON at line 2, column 1: found a null byte")));
+  EXPECT_THAT([] { ParseJson(std::string("[\"a\0b\"]", 7), "f"); },
+              ThrowsMessage<Error>(HasSubstr("found a null byte")));
+  EXPECT_FALSE(TryParseJson(std::string("{}\0", 3), "f"));
+}
+
+TEST(ParseJson, OfALineCountsItsColumnsAlone) {
+  EXPECT_THAT([] { ParseJsonLine("{\"a\": ?}", "p.jsonl, line 50"); },
+              ThrowsMessage<Error>(
+                  StrEq("p.jsonl, line 50: not valid JSON at column 7: invalid literal; last read: "
+                        "'\"a\": ?'")));
+}
+
+TEST(ParseJson, TryReturnsNothingForWhatIsNoJson) {
+  EXPECT_EQ(TryParseJson("[1]", "f"), Json::array({1}));
+  EXPECT_FALSE(TryParseJson("key: value", "f"));
+  EXPECT_FALSE(TryParseJson("", "f"));
+  EXPECT_THROW(TryParseJson(R"({"a": 1, "a": 2})", "f"), Error);
+}
+
+TEST(ParseJson, ValuesOfEveryKindComeBack) {
+  const std::string text =
+      R"({"b":[],"a":{"n":null,"t":true,"i":-3,"u":18446744073709551615,"f":1.5,"s":"\u00e9"},)"
+      R"("c":[[1,{}],2]})";
+  EXPECT_EQ(ParseJson(text, "f").dump(), Json::parse(text).dump());
+  EXPECT_EQ(ParseJson(" 5 ", "f"), 5);
+}
+
+// A tensor's name is as long as these; looking each up by a search of all would take minutes.
+TEST(JsonFields, ReadsAHundredThousandKeys) {
+  constexpr int kKeys = 100'000;
+  std::string text = "{";
+  for (int i = 0; i < kKeys; ++i) {
+    text += (i > 0 ? "," : "") + ("\"model.layers.mlp.experts." + std::to_string(1'000'000 + i)) +
+            ".weight\":" + std::to_string(i);
+  }
+  const Json json = ParseJson(text + "}", "f");
+  JsonFields fields(json, "f");
+  const std::vector<std::string> keys = fields.Keys();
+  ASSERT_THAT(keys, SizeIs(kKeys));
+  for (int i = 0; i < kKeys; ++i) ASSERT_EQ(fields.Integer(keys[static_cast<size_t>(i)]), i);
+  EXPECT_FALSE(fields.Has("none"));
+  EXPECT_NO_THROW(fields.RequireNoOthers());
+}
+
+TEST(JsonFields, NumbersHaveBounds) {
+  const Json json = ParseJson(R"({"n": 2.5, "seed": 18446744073709551615, "minus": -1})", "f");
+  JsonFields fields(json, "f");
+  EXPECT_EQ(fields.NumberWithin("n", 2.5, 3), 2.5);
+  EXPECT_THAT([&] { fields.NumberWithin("n", 0, 2); },
+              ThrowsMessage<Error>(StrEq("f: \"n\": found 2.5, expected a number from 0 to 2")));
+  EXPECT_EQ(fields.Unsigned("seed"), UINT64_MAX);
+  EXPECT_THAT([&] { fields.Unsigned("minus"); },
+              ThrowsMessage<Error>(HasSubstr("found -1, expected an integer from 0 to 2^64 - 1")));
+}
+
 TEST(DumpJson, KeysKeepTheirOrderAndTheTextEndsInANewline) {
   const Json json = {{"b", 1}, {"a", {1.5, "x"}}};
   EXPECT_EQ(DumpJson(json), "{\n  \"b\": 1,\n  \"a\": [\n    1.5,\n    \"x\"\n  ]\n}\n");

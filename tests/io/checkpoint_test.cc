@@ -294,5 +294,54 @@ TEST(ModelName, IsTheDirectorysOwnName) {
   EXPECT_EQ(ModelName("."), fs::current_path().filename());
 }
 
+// Of a file that is written in place; two seconds later, because times are coarse.
+void Overwrite(const fs::path& path, size_t size) {
+  const auto later = fs::last_write_time(path) + std::chrono::seconds(2);
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-4, std::ios::end);
+  file << "\x3f\x3f\x3f\x3f";
+  file.close();
+  fs::resize_file(path, size);
+  fs::last_write_time(path, later);
+}
+
+TEST_F(CheckpointFolder, AShardThatIsWrittenWhileItIsReadIsTold) {
+  const Checkpoint checkpoint(sharded());
+  checkpoint.ContentHash();
+  EXPECT_NO_THROW(checkpoint.RequireUnchanged());
+  const fs::path shard = sharded() / ShardName(1);
+  const auto size = fs::file_size(shard);
+  Overwrite(shard, size);
+  EXPECT_THAT([&] { checkpoint.RequireUnchanged(); },
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr(ShardName(1)), HasSubstr("found that it was written since"))));
+  EXPECT_THROW(checkpoint.ContentHash(), Error);
+  EXPECT_NO_THROW(Checkpoint(sharded()).ContentHash());
+}
+
+TEST_F(CheckpointFolder, AShardThatIsCutWhileItIsReadIsTold) {
+  const Checkpoint checkpoint(single());
+  checkpoint.ContentHash();
+  fs::resize_file(single() / "model.safetensors", 100);
+  EXPECT_THAT([&] { checkpoint.ContentHash(); },
+              ThrowsMessage<Error>(HasSubstr("found 100 bytes, ")));
+}
+
+TEST_F(CheckpointFolder, AnIndexOfAHundredThousandNamesIsRead) {
+  Json index = ReadJsonFile(sharded() / kIndex);
+  std::string names;
+  for (int i = 0; i < 100'000; ++i) {
+    names += "\"model.layers.9.mlp.experts." + std::to_string(1'000'000 + i) +
+             ".up_proj.weight\":\"" + ShardName(0) + "\",";
+  }
+  std::string text = index.dump();
+  text.insert(text.find("\"model."), names);
+  WriteFileAtomically(sharded() / kIndex, text);
+  const Checkpoint checkpoint(sharded());
+  EXPECT_TRUE(checkpoint.Has("model.layers.9.mlp.experts.1099999.up_proj.weight"));
+  EXPECT_THAT([&] { checkpoint.ContentHash(); },
+              ThrowsMessage<Error>(HasSubstr("found none in model-0.safetensors")));
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -80,7 +80,7 @@ TEST_F(PromptFiles, ChatsAreRefusedWithTheCommandThatRendersThem) {
 
 TEST_F(PromptFiles, MistakesNameTheirLine) {
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \"b\""),
-              ThrowsMessage<Error>(HasSubstr("p.jsonl: not valid JSON at line 3, column ")));
+              ThrowsMessage<Error>(HasSubstr("p.jsonl, line 3: not valid JSON at column ")));
   EXPECT_THAT(Reading("p.jsonl", "[1, 2]"),
               ThrowsMessage<Error>(HasSubstr("found 1, expected a JSON object")));
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": 5}"),
@@ -88,7 +88,9 @@ TEST_F(PromptFiles, MistakesNameTheirLine) {
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"a\", \"text\": \"b\"}"),
               ThrowsMessage<Error>(HasSubstr("line 1: found the key \"text\" twice")));
   EXPECT_THAT(Reading("p.jsonl", "{\"text\": \"\xff\"}"),
-              ThrowsMessage<Error>(HasSubstr("not valid JSON at line 1")));
+              ThrowsMessage<Error>(
+                  HasSubstr("p.jsonl, line 1: not valid JSON at column 11: invalid string: "
+                            "ill-formed UTF-8 byte")));
 }
 
 TEST_F(PromptFiles, JsonIsReadUnderEverySuffixAndAsAnArray) {

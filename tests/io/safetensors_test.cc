@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <string>
@@ -255,6 +256,26 @@ TEST_F(SafetensorsFiles, ADamagedFileIsReadOrRefusedButNeverMore) {
       }
     }
   }
+}
+
+TEST_F(SafetensorsFiles, APipeIsRefused) {
+  ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
+  EXPECT_THAT(Opening(), ThrowsMessage<Error>(HasSubstr("found a pipe, expected a regular file")));
+}
+
+// Of names as long as those of experts; a search of all names for each of them took minutes.
+TEST_F(SafetensorsFiles, AHeaderOfAHundredThousandNamesIsRead) {
+  std::string header = "{";
+  for (int i = 0; i < 100'000; ++i) {
+    header += (i > 0 ? ",\"" : "\"") + std::string("model.layers.7.mlp.experts.") +
+              std::to_string(1'000'000 + i) +
+              R"(.up_proj.weight":{"dtype":"U8","shape":[1],"data_offsets":[)" + std::to_string(i) +
+              "," + std::to_string(i + 1) + "]}";
+  }
+  WriteSafetensors(path(), header + "}", std::string(100'000, 'x'));
+  const SafetensorsFile file(path());
+  EXPECT_EQ(file.names().size(), 100'000u);
+  EXPECT_EQ(file.Contents("model.layers.7.mlp.experts.1099999.up_proj.weight").bytes.size(), 1u);
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ TEST(WeightFormat, Float8HasBlocksOrOneScale) {
   EXPECT_EQ(blocks.coding, WeightCoding::kBytes);
   EXPECT_EQ(blocks.block_rows, 128);
   EXPECT_EQ(blocks.block_columns, 64);
-  EXPECT_THAT(blocks.ignored, ElementsAre("lm_head"));
+  EXPECT_THAT(blocks.ignored.entries(), ElementsAre("lm_head"));
   EXPECT_EQ(Describe(blocks), "8-bit in blocks of 128x64");
 
   for (const char* method : {"fp8", "fbgemm_fp8"}) {
@@ -89,7 +89,7 @@ TEST(WeightFormat, CompressedTensorsSchemesAreRead) {
       {{"num_bits", 8}, {"type", "float"}, {"strategy", "channel"}, {"symmetric", true}}));
   EXPECT_EQ(channel.coding, WeightCoding::kBytes);
   EXPECT_EQ(channel.block_columns, 0);
-  EXPECT_THAT(channel.ignored, ElementsAre("lm_head"));
+  EXPECT_THAT(channel.ignored.entries(), ElementsAre("lm_head"));
   const WeightFormat block =
       Parse(CompressedTensors("float-quantized", {{"num_bits", 8},
                                                   {"type", "float"},
@@ -175,25 +175,11 @@ TEST(WeightFormat, UnknownCompressedTensorsSchemesAreNamed) {
               ThrowsMessage<Error>(HasSubstr("found \"sparse-24-bitmask\", expected \"dense\"")));
 }
 
-TEST(WeightFormat, ModulesAreIgnoredByWholePartsOfTheirNames) {
-  const auto ignores = [](const char* pattern, const char* module) {
-    WeightFormat format;
-    format.ignored = {pattern};
-    return format.Ignores(module);
-  };
-  EXPECT_TRUE(ignores("lm_head", "lm_head"));
-  EXPECT_TRUE(ignores("model.layers.1", "model.layers.1.mlp.up_proj"));
-  EXPECT_FALSE(ignores("model.layers.1", "model.layers.10.mlp.up_proj"));
-  EXPECT_TRUE(ignores("gate", "model.layers.0.mlp.gate"));
-  EXPECT_FALSE(ignores("gate", "model.layers.0.mlp.up_gate"));
-  EXPECT_TRUE(ignores("model.layers.*.self_attn", "model.layers.3.self_attn.q_proj"));
-  EXPECT_FALSE(ignores("model.layers.*.self_attn", "model.layers.3.mlp.up_proj"));
-  EXPECT_TRUE(ignores("re:.*mlp\\.gate$", "model.layers.3.mlp.gate"));
-  EXPECT_FALSE(ignores("re:mlp", "model.layers.3.mlp.gate"));
-  EXPECT_FALSE(WeightFormat().Ignores("lm_head"));
-  EXPECT_THAT(
-      Parsing({{"quant_method", "fp8"}, {"modules_to_not_convert", {"re:("}}}),
-      ThrowsMessage<Error>(HasSubstr("found the expression \"re:(\", expected one that compiles")));
+TEST(WeightFormat, PatternsAreCheckedWhenTheConfigIsRead) {
+  EXPECT_THAT(Parsing({{"quant_method", "fp8"}, {"modules_to_not_convert", {"re:("}}}),
+              ThrowsMessage<Error>(
+                  HasSubstr("config.json: q: \"modules_to_not_convert\": found the regular "
+                            "expression \"re:(\", expected one that Oniguruma compiles")));
 }
 
 TEST(WeightFormat, ComesFromConfigOrFromModelOptsFile) {
@@ -204,7 +190,7 @@ TEST(WeightFormat, ComesFromConfigOrFromModelOptsFile) {
       directory / "hf_quant_config.json",
       {{"quantization", {{"quant_algo", "FP8"}, {"exclude_modules", {"lm_head"}}}}});
   EXPECT_EQ(Describe(ReadWeightFormat(directory.path())), "8-bit");
-  EXPECT_TRUE(ReadWeightFormat(directory.path()).Ignores("lm_head"));
+  EXPECT_TRUE(ReadWeightFormat(directory.path()).ignored.Name("lm_head"));
   WriteJsonFileAtomically(directory / "config.json",
                           {{"quantization_config", {{"quant_method", "quip"}}}});
   EXPECT_THAT([&] { ReadWeightFormat(directory.path()); },

@@ -271,5 +271,13 @@ TEST(PlanFiles, DamagedFilesAreReadOrRefused) {
   }
 }
 
+TEST(PlanFiles, ASecondYamlDocumentIsRefused) {
+  const std::string plan =
+      "0: {nbits_key: 8, nbits_value: 8}\n1: {nbits_key: 8, nbits_value: 8}\n"
+      "2: {nbits_key: 8, nbits_value: 8}\n3: {nbits_key: 8, nbits_value: 8}\n";
+  EXPECT_THAT(ImportError(plan + "---\n" + plan, "kvtuner"),
+              HasSubstr("found more behind the first YAML document, expected one alone"));
+}
+
 }  // namespace
 }  // namespace kvtune
