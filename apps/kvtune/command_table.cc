@@ -92,15 +92,12 @@ void DeclareParetoShow(CLI::App& app, FrontArguments& arguments) {
 
 void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
   AddRunDirectory(app, arguments.run);
-  app.add_option("--max-loss", arguments.constraints.max_loss,
-                 "Fewest bytes with at most this mean KL")
-      ->type_name("NATS");
-  app.add_option("--max-bits", arguments.constraints.max_bits,
-                 "Least loss with at most B effective bits")
-      ->type_name("B");
-  app.add_option("--max-bytes", arguments.constraints.max_bytes,
-                 "Least loss with at most N bytes per token")
-      ->type_name("N");
+  AddLimit(app, "--max-loss", arguments.constraints.max_loss, "NATS",
+           "Fewest bytes with at most this mean KL");
+  AddLimit(app, "--max-bits", arguments.constraints.max_bits, "B",
+           "Least loss with at most B effective bits");
+  AddLimit(app, "--max-bytes", arguments.constraints.max_bytes, "N",
+           "Least loss with at most N bytes per token");
   app.add_flag("--lossless", arguments.constraints.lossless,
                "Fewest bytes with a held-out loss not worse than the 8-bit uniform plan's");
 }

@@ -5,30 +5,40 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 namespace kvtune {
 namespace {
 
-// A whole number of at least `smallest`. CLI11's own checks let "-1" through as an unsigned number
-// and print ranges of 300 digits.
-CLI::Validator WholeNumber(uint64_t smallest) {
-  const auto check = [smallest](const std::string& text) -> std::string {
+// No run has more of anything that is counted, and the products of such numbers fit.
+constexpr uint64_t kMostCount = 1'000'000'000;
+// Of plans, which are in memory together.
+constexpr uint64_t kMostPlans = 1'000'000;
+// Of tokens: as many as a model may have positions.
+constexpr uint64_t kMostTokens = uint64_t{1} << 40;
+
+// A whole number within these bounds. CLI11's own checks let "-1" through as an unsigned number and
+// print ranges of 300 digits.
+CLI::Validator WholeNumber(uint64_t smallest, uint64_t largest = kMostCount) {
+  const auto check = [smallest, largest](const std::string& text) -> std::string {
     uint64_t number = 0;
     const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
     const bool whole = reason == std::errc() && end == text.data() + text.size();
-    if (whole && number >= smallest) return "";
-    return fmt::format("found \"{}\", expected a whole number from {} on", text, smallest);
+    if (whole && number >= smallest && number <= largest) return "";
+    return fmt::format("found \"{}\", expected a whole number from {} to {}", text, smallest,
+                       largest);
   };
   return {check, ""};
 }
 
-CLI::Validator ShareBelowOne() {
-  const auto check = [](const std::string& text) -> std::string {
-    double number = -1;
+// A finite number that `holds`, which `expected` says in words. CLI11's checks let NaN through.
+CLI::Validator Number(bool (*holds)(double), std::string expected) {
+  const auto check = [holds, expected = std::move(expected)](const std::string& text) {
+    double number = 0;
     const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
     const bool complete = reason == std::errc() && end == text.data() + text.size();
-    if (complete && number >= 0 && number < 1) return "";
-    return fmt::format("found \"{}\", expected a number from 0 to below 1", text);
+    if (complete && std::isfinite(number) && holds(number)) return std::string();
+    return fmt::format("found \"{}\", expected {}", text, expected);
   };
   return {check, ""};
 }
@@ -83,7 +93,7 @@ void AddModel(CLI::App& app, std::filesystem::path& model) {
 void AddContext(CLI::App& app, int64_t& context) {
   app.add_option("--context", context, "Bytes are counted at this length")
       ->type_name("TOKENS")
-      ->check(WholeNumber(1))
+      ->check(WholeNumber(1, kMostTokens))
       ->capture_default_str();
 }
 
@@ -117,8 +127,15 @@ void AddModelOptions(CLI::App& app, ModelOptions& options) {
 void AddSeed(CLI::App& app, uint64_t& seed) {
   app.add_option("--seed", seed, "Seed of every random choice")
       ->type_name("N")
-      ->check(WholeNumber(0))
+      ->check(WholeNumber(0, UINT64_MAX))
       ->capture_default_str();
+}
+
+void AddLimit(CLI::App& app, const std::string& flag, std::optional<double>& limit,
+              const std::string& unit, const std::string& help) {
+  app.add_option(flag, limit, help)
+      ->type_name(unit)
+      ->check(Number([](double x) { return x >= 0; }, "a number from 0 on"));
 }
 
 void AddRunInputs(CLI::App& app, RunInputs& inputs) {
@@ -134,7 +151,7 @@ void AddRunInputs(CLI::App& app, RunInputs& inputs) {
       ->check(WholeNumber(1));
   app.add_option("--max-tokens", inputs.prompts.max_tokens, "Use at most N tokens in all")
       ->type_name("N")
-      ->check(WholeNumber(1))
+      ->check(WholeNumber(1, kMostTokens))
       ->capture_default_str();
   AddChoice(app, "--long-prompts", inputs.prompts.long_prompts, kLongPromptWords,
             "A prompt of --prompts that is longer than the model's context");
@@ -172,7 +189,7 @@ void AddPruneOptions(CLI::App& app, PruneOptions& prune) {
   AddChoice(app, "--bits", prune.bits, kBitCountWords, "Bits that pruning counts");
   app.add_option("--epsilon", prune.epsilon, "Keep pairs whose errors are this close, in [0, 1)")
       ->type_name("X")
-      ->check(ShareBelowOne())
+      ->check(Number([](double x) { return x >= 0 && x < 1; }, "a number from 0 to below 1"))
       ->capture_default_str();
   app.add_option("--min-pairs", prune.min_pairs, "Keep at least N pairs a layer")
       ->type_name("N")
@@ -202,11 +219,11 @@ void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
                "Score every plan of the groups on all prompts, or refuse when they are too many");
   app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")
       ->type_name("N")
-      ->check(WholeNumber(1))
+      ->check(WholeNumber(1, kMostPlans))
       ->capture_default_str();
   app.add_option("--generations", search.generations, "Generations")
       ->type_name("N")
-      ->check(WholeNumber(1))
+      ->check(WholeNumber(1, kMostPlans))
       ->capture_default_str();
   app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
       ->type_name("N")
@@ -214,7 +231,7 @@ void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
   app.add_option("--max-seconds", step.max_seconds,
                  "Stop the search after so long; the same command goes on from there")
       ->type_name("S")
-      ->check(CLI::PositiveNumber);
+      ->check(Number([](double x) { return x > 0; }, "seconds, a number above 0"));
   app.add_option("--stall-generations", search.stall_generations,
                  "End the grouped search after N generations in a row that added nothing")
       ->type_name("N")
@@ -225,7 +242,7 @@ void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
   app.add_option("--search-seed", step.search_seed,
                  "Seed of the search alone, where prompts shall stay (default: --seed)")
       ->type_name("N")
-      ->check(WholeNumber(0));
+      ->check(WholeNumber(0, UINT64_MAX));
   AddKnownScores(app, step.known_scores);
   CLI::Option* refine =
       app.add_option("--refine-evaluations", search.refinement_evaluations,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,9 @@ void AddRunDirectory(CLI::App& app, std::filesystem::path& run);
 // --max-activation-memory.
 void AddModelOptions(CLI::App& app, ModelOptions& options);
 void AddSeed(CLI::App& app, uint64_t& seed);
+// Adds an option that takes a finite number from 0 on.
+void AddLimit(CLI::App& app, const std::string& flag, std::optional<double>& limit,
+              const std::string& unit, const std::string& help);
 // Adds all options that every command which runs the model has.
 void AddRunInputs(CLI::App& app, RunInputs& inputs);
 void AddRunPlace(CLI::App& app, RunPlace& place);

@@ -20,6 +20,9 @@ constexpr int64_t kMaxCount = int64_t{1} << 20;       // of heads and experts
 constexpr int64_t kMaxVocabulary = int64_t{1} << 31;  // token ids have 32 bits
 constexpr int64_t kMaxPositions = int64_t{1} << 40;
 constexpr int64_t kMaxParameters = int64_t{1} << 50;
+// Of scales and caps; the smallest scale is its inverse. Beyond them scores would be NaN without a
+// word about the field.
+constexpr double kMaxScale = 1e6;
 
 std::string ArchitectureOf(JsonFields& fields) {
   const std::vector<std::string> architectures = fields.Strings("architectures");
@@ -98,9 +101,7 @@ bool BoolOr(JsonFields& fields, std::string_view key, bool fallback) {
 // 0 where there is none.
 double SoftCap(JsonFields& fields, std::string_view key) {
   if (!fields.Has(key)) return 0;
-  const double cap = fields.Number(key);
-  if (!(cap >= 0)) fields.Fail(key, fmt::format("found {}, expected a positive number", cap));
-  return cap;
+  return fields.NumberWithin(key, 0, kMaxScale);
 }
 
 // The only activation field that the family's class has.
@@ -266,7 +267,7 @@ void ReadQueryGrowth(JsonFields& fields, ModelConfig& model) {
   if (!fields.Has(place)) return;
   JsonFields parameters = fields.Object(place);
   if (!parameters.Has(kKey)) return;
-  model.query_growth = parameters.Number(kKey);
+  model.query_growth = parameters.NumberWithin(kKey, -kMaxScale, kMaxScale);
   model.query_growth_period = PositiveIntegerOr(parameters, "original_max_position_embeddings",
                                                 model.max_position_embeddings, kMaxPositions);
 }
@@ -332,10 +333,7 @@ double ReadNormEps(JsonFields& fields) {
   for (const std::string_view other : {"layer_norm_eps", "norm_eps", "norm_epsilon"}) {
     if (fields.Has(other)) key = other;
   }
-  const double eps = fields.Number(key);
-  // NaN compares false.
-  if (!(eps >= 0)) fields.Fail(key, fmt::format("found {}, expected 0 or more", eps));
-  return eps;
+  return fields.NumberWithin(key, 0, 1);
 }
 
 // Sizes and heads; layers that are all alike.
@@ -412,25 +410,22 @@ void ReadLayers(JsonFields& fields, const Family& family, ModelConfig& model) {
   if (family.experts) ReadExperts(fields, *family.experts, model);
 }
 
-double PositiveNumberOr(JsonFields& fields, std::string_view key, double fallback) {
-  const double value = fields.Has(key) ? fields.Number(key) : fallback;
-  if (!(value > 0)) fields.Fail(key, fmt::format("found {}, expected a positive number", value));
-  return value;
+double ScaleOr(JsonFields& fields, std::string_view key, double fallback) {
+  return fields.Has(key) ? fields.NumberWithin(key, 1 / kMaxScale, kMaxScale) : fallback;
 }
 
 // The fields of other families are not among `fields`.
 void ReadScalesAndCaps(JsonFields& fields, const Family& family, ModelConfig& model) {
-  const double scalar = PositiveNumberOr(fields, "query_pre_attn_scalar",
-                                         static_cast<double>(model.layers.front().key_head_dim));
-  model.attention_scale = PositiveNumberOr(fields, "attention_multiplier", 1 / std::sqrt(scalar));
+  const double scalar = ScaleOr(fields, "query_pre_attn_scalar",
+                                static_cast<double>(model.layers.front().key_head_dim));
+  model.attention_scale = ScaleOr(fields, "attention_multiplier", 1 / std::sqrt(scalar));
   model.attention_soft_cap = SoftCap(fields, "attn_logit_softcapping");
   model.logit_soft_cap = SoftCap(fields, "final_logit_softcapping");
   model.embedding_scale = family.scales_embedding
                               ? std::sqrt(static_cast<double>(model.hidden_size))
-                              : PositiveNumberOr(fields, "embedding_multiplier", 1);
-  model.residual_scale = PositiveNumberOr(fields, "residual_multiplier", 1);
-  model.logit_scale =
-      PositiveNumberOr(fields, "logit_scale", 1) / PositiveNumberOr(fields, "logits_scaling", 1);
+                              : ScaleOr(fields, "embedding_multiplier", 1);
+  model.residual_scale = ScaleOr(fields, "residual_multiplier", 1);
+  model.logit_scale = ScaleOr(fields, "logit_scale", 1) / ScaleOr(fields, "logits_scaling", 1);
   model.attention_sinks = family.has_sinks;
 }
 

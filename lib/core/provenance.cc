@@ -9,16 +9,6 @@
 namespace kvtune {
 namespace {
 
-// JsonFields reads signed integers, but a seed may use all 64 bits.
-uint64_t ReadSeed(JsonFields& fields) {
-  const Json& value = fields.Value("seed");
-  if (!value.is_number_unsigned()) {
-    fields.Fail("seed",
-                fmt::format("found {}, expected an integer from 0 to 2^64 - 1", value.dump()));
-  }
-  return value.get<uint64_t>();
-}
-
 std::vector<LayerShape> ReadLayers(JsonFields& fields) {
   const size_t layer_count = ReadCount(fields, "layer_count");
   if (fields.Has("layer_shapes")) return LayerShapesFromJson(fields, "layer_shapes", layer_count);
@@ -70,7 +60,7 @@ Provenance ProvenanceFromJson(JsonFields fields) {
   provenance.device = fields.String("device");
   provenance.dtype = fields.String("dtype");
   provenance.prefill = fields.String("prefill");
-  provenance.seed = ReadSeed(fields);
+  provenance.seed = fields.Unsigned("seed");
   provenance.context = fields.Integer("context");
   provenance.layers = ReadLayers(fields);
   if (fields.Has("noise_floor")) provenance.noise_floor = fields.Number("noise_floor");

@@ -10,15 +10,24 @@
 namespace kvtune {
 namespace {
 
-double NumberOr(JsonFields& fields, std::string_view key, double fallback) {
-  return fields.Has(key) ? fields.Number(key) : fallback;
+// No model has numbers near these. Beyond them, angles of positions are rounded to nothing, and
+// scores would be NaN without a word about the field.
+constexpr double kLeastTheta = 2, kMostTheta = 1e12;
+constexpr double kMostFactor = 1e6;
+constexpr int64_t kMostPositions = int64_t{1} << 40;
+
+double NumberOr(JsonFields& fields, std::string_view key, double fallback, double least,
+                double most) {
+  return fields.Has(key) ? fields.NumberWithin(key, least, most) : fallback;
 }
 
-double PositiveNumberOr(JsonFields& fields, std::string_view key, double fallback) {
-  const double value = NumberOr(fields, key, fallback);
+// A factor that may be missing. What stands for it comes from other fields and is checked too.
+double FactorOr(JsonFields& fields, std::string_view key, double fallback) {
+  const double factor = fields.Has(key) ? fields.Number(key) : fallback;
   // NaN compares false.
-  if (!(value > 0)) fields.Fail(key, fmt::format("found {}, expected a positive number", value));
-  return value;
+  if (factor >= 1 / kMostFactor && factor <= kMostFactor) return factor;
+  fields.Fail(key, fmt::format("found {}, expected a number from {} to {}", factor, 1 / kMostFactor,
+                               kMostFactor));
 }
 
 // `scaling` is config.json's rope_scaling or rope_parameters. A field of the model itself, as Phi-3
@@ -28,23 +37,22 @@ int64_t OriginalContext(JsonFields& config, JsonFields& scaling, const RopeConte
   JsonFields& place = config.Has(kKey) ? config : scaling;
   if (!place.Has(kKey)) return context.max_position_embeddings;
   const int64_t tokens = place.Integer(kKey);
-  if (tokens <= 0) place.Fail(kKey, fmt::format("found {}, expected a positive integer", tokens));
+  if (tokens <= 0 || tokens > kMostPositions) {
+    place.Fail(kKey, fmt::format("found {}, expected a positive integer of at most {}", tokens,
+                                 kMostPositions));
+  }
   return tokens;
 }
 
-double FactorOf(JsonFields& scaling) {
-  const double factor = scaling.Number("factor");
-  if (!(factor >= 1)) scaling.Fail("factor", fmt::format("found {}, expected 1 or more", factor));
-  return factor;
-}
+double FactorOf(JsonFields& scaling) { return scaling.NumberWithin("factor", 1, kMostFactor); }
 
 void ReadLlama3(JsonFields& scaling, RopeConfig& rope) {
   rope.factor = FactorOf(scaling);
-  rope.low_freq_factor = scaling.Number("low_freq_factor");
-  rope.high_freq_factor = scaling.Number("high_freq_factor");
-  if (!(rope.low_freq_factor > 0 && rope.high_freq_factor > rope.low_freq_factor)) {
+  rope.low_freq_factor = scaling.NumberWithin("low_freq_factor", 1 / kMostFactor, kMostFactor);
+  rope.high_freq_factor = scaling.NumberWithin("high_freq_factor", 1 / kMostFactor, kMostFactor);
+  if (!(rope.high_freq_factor > rope.low_freq_factor)) {
     scaling.Fail("low_freq_factor",
-                 fmt::format("found {} and high_freq_factor {}, expected a positive number and a "
+                 fmt::format("found {} and high_freq_factor {}, expected the second to be the "
                              "larger one",
                              rope.low_freq_factor, rope.high_freq_factor));
   }
@@ -60,17 +68,17 @@ double FactorOrRatio(JsonFields& scaling, const RopeConfig& rope, const RopeCont
 // YaRN (arXiv 2309.00071), _compute_yarn_parameters.
 void ReadYarn(JsonFields& scaling, RopeConfig& rope, const RopeContext& context) {
   rope.factor = FactorOrRatio(scaling, rope, context);
-  rope.beta_fast = PositiveNumberOr(scaling, "beta_fast", 32);
-  rope.beta_slow = PositiveNumberOr(scaling, "beta_slow", 1);
+  rope.beta_fast = FactorOr(scaling, "beta_fast", 32);
+  rope.beta_slow = FactorOr(scaling, "beta_slow", 1);
   if (scaling.Has("truncate")) rope.truncated = scaling.Bool("truncate");
   const auto mscale = [&](double weight) {
     return rope.factor <= 1 ? 1.0 : 0.1 * weight * std::log(rope.factor) + 1.0;
   };
-  const double numerator = NumberOr(scaling, "mscale", 0);
-  const double denominator = NumberOr(scaling, "mscale_all_dim", 0);
+  const double numerator = NumberOr(scaling, "mscale", 0, -kMostFactor, kMostFactor);
+  const double denominator = NumberOr(scaling, "mscale_all_dim", 0, -kMostFactor, kMostFactor);
   const bool has_both = numerator != 0 && denominator != 0;
-  rope.attention_factor = PositiveNumberOr(
-      scaling, "attention_factor", has_both ? mscale(numerator) / mscale(denominator) : mscale(1));
+  rope.attention_factor = FactorOr(scaling, "attention_factor",
+                                   has_both ? mscale(numerator) / mscale(denominator) : mscale(1));
 }
 
 std::vector<double> ReadFactors(JsonFields& scaling, std::string_view key, int64_t count) {
@@ -80,8 +88,9 @@ std::vector<double> ReadFactors(JsonFields& scaling, std::string_view key, int64
                                   factors.size(), count));
   }
   for (const double factor : factors) {
-    if (!(factor > 0)) {
-      scaling.Fail(key, fmt::format("found {}, expected positive numbers", factor));
+    if (!(factor >= 1 / kMostFactor && factor <= kMostFactor)) {
+      scaling.Fail(key, fmt::format("found {}, expected numbers from {} to {}", factor,
+                                    1 / kMostFactor, kMostFactor));
     }
   }
   return factors;
@@ -93,9 +102,9 @@ void ReadLongRope(JsonFields& scaling, RopeConfig& rope, const RopeContext& cont
   rope.long_factor = ReadFactors(scaling, "long_factor", rope.rotary_dim / 2);
   rope.factor = FactorOrRatio(scaling, rope, context);
   const auto original = static_cast<double>(rope.original_max_position_embeddings);
-  rope.attention_factor = PositiveNumberOr(
-      scaling, "attention_factor",
-      rope.factor <= 1 ? 1 : std::sqrt(1 + std::log(rope.factor) / std::log(original)));
+  rope.attention_factor =
+      FactorOr(scaling, "attention_factor",
+               rope.factor <= 1 ? 1 : std::sqrt(1 + std::log(rope.factor) / std::log(original)));
 }
 
 void ReadScaling(JsonFields& config, JsonFields& scaling, const RopeContext& context,
@@ -111,7 +120,12 @@ void ReadScaling(JsonFields& config, JsonFields& scaling, const RopeContext& con
   } else if (type == "dynamic" && context.has_alpha) {
     rope.original_max_position_embeddings = 0;
     const auto channels = static_cast<double>(context.head_dim);
-    rope.theta *= std::pow(PositiveNumberOr(scaling, "alpha", 0), channels / (channels - 2));
+    const double alpha = FactorOr(scaling, "alpha", 1);
+    rope.theta *= std::pow(alpha, channels / (channels - 2));
+    if (!std::isfinite(rope.theta)) {
+      scaling.Fail("alpha", fmt::format("found {} for heads of {} channels, expected more channels",
+                                        alpha, context.head_dim));
+    }
   } else if (type == "linear") {
     rope.type = RopeType::kLinear;
     rope.factor = FactorOf(scaling);
@@ -134,7 +148,7 @@ void ReadScaling(JsonFields& config, JsonFields& scaling, const RopeContext& con
 
 int64_t ReadRotaryDim(JsonFields& fields, const RopeContext& context) {
   constexpr std::string_view kKey = "partial_rotary_factor";
-  const double factor = NumberOr(fields, kKey, context.default_rotary_part);
+  const double factor = NumberOr(fields, kKey, context.default_rotary_part, 0, 1);
   if (factor == 1) return context.head_dim;
   if (context.part == RotaryPart::kWhole) {
     fields.Fail(kKey, fmt::format("found {}, expected 1 for this architecture", factor));
@@ -148,7 +162,7 @@ int64_t ReadRotaryDim(JsonFields& fields, const RopeContext& context) {
 }
 
 void ReadTheta(JsonFields& fields, std::string_view key, RopeConfig& rope) {
-  if (fields.Has(key)) rope.theta = PositiveNumberOr(fields, key, 0);
+  if (fields.Has(key)) rope.theta = fields.NumberWithin(key, kLeastTheta, kMostTheta);
 }
 
 // `parameters`: a base and its scaling in one object, as transformers 5 writes it.

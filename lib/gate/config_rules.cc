@@ -33,6 +33,13 @@ FieldRule Integer(std::string_view name, std::string_view meaning, double least)
           .fields = {}};
 }
 
+// A number that may use all 64 bits.
+FieldRule Unsigned(std::string_view name, std::string_view meaning) {
+  FieldRule rule = Integer(name, meaning, 0);
+  rule.type = FieldType::kUnsigned;
+  return rule;
+}
+
 FieldRule Text(std::string_view name, Presence presence, std::string_view meaning) {
   return {.name = name,
           .type = FieldType::kString,
@@ -98,6 +105,9 @@ void RequireRule(JsonFields& fields, const FieldRule& rule) {
       if (fields.Strings(rule.name).empty())
         fields.Fail(rule.name, "found [], expected one at least");
       return;
+    case FieldType::kUnsigned:
+      fields.Unsigned(rule.name);
+      return;
     case FieldType::kInteger:
       return RequireRange(fields, rule, static_cast<double>(fields.Integer(rule.name)));
     case FieldType::kNumber:
@@ -110,7 +120,7 @@ void RequireRule(JsonFields& fields, const FieldRule& rule) {
 }
 
 Json SchemaOf(const FieldRule& rule) {
-  constexpr const char* kTypes[] = {"string", "array", "integer", "number", "object"};
+  constexpr const char* kTypes[] = {"string", "array", "integer", "integer", "number", "object"};
   Json schema = {{"description", rule.meaning}};
   if (rule.type == FieldType::kObject) {
     schema.update(SchemaOf(rule.fields));
@@ -158,7 +168,7 @@ std::vector<FieldRule> MakeRules() {
       Integer("max_tokens", "At most so many tokens in all (default: 16384)", 1),
       Choice("long_prompts", ChoicesOf(kLongPromptWords),
              "What becomes of a prompt that is longer than the model's context (default: refuse)"),
-      Integer("seed", "Of the choice of prompts (default: 0)", 0),
+      Unsigned("seed", "Of the choice of prompts (default: 0)"),
       Integer("context", "Tokens at which bytes are counted (default: 8192)", 1),
       Choice("prefill", ChoicesOf(kPrefillWords),
              "What attention reads during the prompt (default: quantized)"),

@@ -98,7 +98,7 @@ GateConfig GateConfigFromJson(const Json& json, const fs::path& file) {
   if (fields.Has("long_prompts")) {
     prompts.long_prompts = ValueOf(kLongPromptWords, fields.String("long_prompts"), "long_prompts");
   }
-  if (fields.Has("seed")) config.seed = static_cast<uint64_t>(fields.Integer("seed"));
+  if (fields.Has("seed")) config.seed = fields.Unsigned("seed");
   if (fields.Has("context")) config.context = fields.Integer("context");
   if (fields.Has("prefill")) {
     config.prefill = ValueOf(kPrefillWords, fields.String("prefill"), "prefill");

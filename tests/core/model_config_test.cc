@@ -446,5 +446,28 @@ TEST(ModelConfig, PublishedConfigsAreReadRightOrRefusedWithTheReason) {
   EXPECT_EQ(supported_count, SupportedConfigs().size());
 }
 
+TEST(ModelConfig, NumbersThatNoModelHasAreRefusedByName) {
+  for (const double eps : {-1.0, 2.0, 1e300}) {
+    EXPECT_THAT(ParsingWith({{"rms_norm_eps", eps}}),
+                ThrowsMessage<Error>(HasSubstr("\"rms_norm_eps\": found ")));
+  }
+  EXPECT_NO_THROW(ParsingWith({{"rms_norm_eps", 0.0}})());
+  for (const char* cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+    for (const double value : {-1.0, 1e300}) {
+      EXPECT_THAT(ParsingWith({{"architectures", {"Gemma2ForCausalLM"}},
+                               {"hidden_activation", "gelu_pytorch_tanh"},
+                               {cap, value}}),
+                  ThrowsMessage<Error>(HasSubstr(std::string(cap) + "\": found ")));
+    }
+  }
+  for (const char* scale :
+       {"attention_multiplier", "embedding_multiplier", "residual_multiplier", "logits_scaling"}) {
+    for (const double value : {0.0, 1e-300, 1e300}) {
+      EXPECT_THAT(ParsingWith({{"architectures", {"GraniteForCausalLM"}}, {scale, value}}),
+                  ThrowsMessage<Error>(HasSubstr(std::string(scale) + "\": found ")));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -191,7 +191,7 @@ TEST(RopeConfig, UnknownTypesAndImpossibleParametersAreRefused) {
               ThrowsMessage<Error>(HasSubstr("rope_parameters: \"rope_type\": found \"mrope\"")));
   EXPECT_THAT(
       Reading({{"rope_theta", 0}}),
-      ThrowsMessage<Error>(HasSubstr("\"rope_theta\": found 0, expected a positive number")));
+      ThrowsMessage<Error>(HasSubstr("\"rope_theta\": found 0, expected a number from 2 to ")));
 
   Json incomplete = Llama3Rope();
   incomplete.erase("low_freq_factor");
@@ -205,11 +205,37 @@ TEST(RopeConfig, UnknownTypesAndImpossibleParametersAreRefused) {
   Json shrinking = Llama3Rope();
   shrinking["factor"] = 0.5;
   EXPECT_THAT(Reading({{"rope_scaling", shrinking}}),
-              ThrowsMessage<Error>(HasSubstr("\"factor\": found 0.5, expected 1 or more")));
+              ThrowsMessage<Error>(
+                  HasSubstr("\"factor\": found 0.5, expected a number from 1 to 1000000")));
   Json nowhere = Llama3Rope();
   nowhere["original_max_position_embeddings"] = 0;
   EXPECT_THAT(Reading({{"rope_scaling", nowhere}}),
               ThrowsMessage<Error>(HasSubstr("found 0, expected a positive integer")));
+}
+
+TEST(RopeConfig, NumbersThatNoModelHasAreRefusedByName) {
+  const auto scaling = [](Json rope, const char* key, double value) {
+    rope[key] = value;
+    return Reading({{"rope_scaling", rope}});
+  };
+  const Json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}};
+  const auto names = [](const std::string& key) {
+    return ThrowsMessage<Error>(HasSubstr("\"" + key + "\": found "));
+  };
+  for (const double theta : {1e-300, -1.0, 1.0, 1e300}) {
+    EXPECT_THAT(Reading({{"rope_theta", theta}}), names("rope_theta"));
+  }
+  EXPECT_THAT(scaling(Llama3Rope(), "factor", 1e300), names("factor"));
+  EXPECT_THAT(scaling(Llama3Rope(), "low_freq_factor", 1e-300), names("low_freq_factor"));
+  EXPECT_THAT(scaling(Llama3Rope(), "high_freq_factor", 1e300), names("high_freq_factor"));
+  for (const char* key : {"beta_fast", "beta_slow", "attention_factor"}) {
+    EXPECT_THAT(scaling(yarn, key, 1e300), names(key));
+    EXPECT_THAT(scaling(yarn, key, 0), names(key));
+  }
+  EXPECT_THAT(scaling(yarn, "mscale", 1e300), names("mscale"));
+  EXPECT_THAT(scaling(yarn, "original_max_position_embeddings", 1e18),
+              names("original_max_position_embeddings"));
+  EXPECT_NO_THROW(Reading({{"rope_theta", 1e9}})());
 }
 
 }  // namespace

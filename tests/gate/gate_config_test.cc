@@ -110,5 +110,16 @@ TEST(GateConfig, TheShippedConfigsAreRead) {
   EXPECT_GT(count, 0);
 }
 
+TEST(GateConfig, SeedsUseAll64Bits) {
+  Json json = ValidConfig();
+  json["seed"] = UINT64_MAX;
+  EXPECT_EQ(Read(json).seed, UINT64_MAX);
+  EXPECT_EQ(ToJson(Read(json))["seed"], UINT64_MAX);
+  for (const Json& wrong : {Json(-1), Json(1.5), Json("1"), Json(18446744073709551616.0)}) {
+    EXPECT_THAT(ReadingWith("/seed", wrong),
+                ThrowsMessage<Error>(HasSubstr("expected an integer from 0 to 2^64 - 1")));
+  }
+}
+
 }  // namespace
 }  // namespace kvtune
