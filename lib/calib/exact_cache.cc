@@ -61,7 +61,7 @@ std::vector<ExactPass> Read(const fs::path& file, const ExactCacheKey& key, size
   const std::string content = ReadFile(file);
   const size_t line_end = content.find('\n');
   if (line_end == std::string::npos) throw Error("it has no header");
-  const Json header = ParseJson(std::string_view(content).substr(0, line_end), file.string());
+  const Json header = ParseJsonLine(std::string_view(content).substr(0, line_end), file.string());
   const std::string_view hidden = std::string_view(content).substr(line_end + 1);
   JsonFields fields(header, file.string());
   const Json prompts = fields.Value("prompts");

@@ -112,7 +112,7 @@ void WriteBaseline(const fs::path& file, const Baseline& baseline) {
   for (const Baseline& entry : baselines) json["baselines"].push_back(BaselineToJson(entry));
   RequireFinite(json, file.string());
   if (file.has_parent_path()) CreateWritableDirectory(file.parent_path());
-  WriteJsonFileAtomically(file, json);
+  WriteOutputFile(file, DumpJson(json));
 }
 
 const Baseline& FindBaseline(const std::vector<Baseline>& baselines, std::string_view name,

@@ -68,7 +68,7 @@ void RequireClear(const Baseline& before, const Provenance& run,
 void PinModel(const GateConfig& config, const std::string& hash, GateResult& result) {
   Json json = ReadJsonFile(config.file);
   json["model_hash"] = hash;
-  WriteJsonFileAtomically(config.file, json);
+  WriteOutputFile(config.file, DumpJson(json));
   result.notes.push_back(
       fmt::format("{}: model_hash: {} -> {}", config.file.string(), config.model_hash, hash));
 }
@@ -177,9 +177,11 @@ void Gate::JudgeConfig(const GateConfig& config, GateResult& result) {
   now.measured = MeasurePlans(model, std::span(&plan, 1), prompts, models_.CostFor(config)).front();
   if (before) {
     RequireSameCounts(*before, now.measured, file);
+    models_.RequireUnchanged(config);
     return Compare(config, *before, now, model, prompts, result);
   }
   now.run.noise_floor = models_.NoiseFloorOf(config, prompts);
+  models_.RequireUnchanged(config);
   Update(config, now, file, result);
 }
 

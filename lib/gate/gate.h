@@ -36,6 +36,8 @@ class GateModels {
   virtual MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) = 0;
   // The score, in nats per token, that rounding alone produces.
   virtual double NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) = 0;
+  // Throws Error when the model changed while it was scored.
+  virtual void RequireUnchanged(const GateConfig& config) = 0;
   // The costs of plans under the config's target, at its context.
   virtual CostFunction CostFor(const GateConfig& config) = 0;
 };

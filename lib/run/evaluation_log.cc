@@ -72,7 +72,7 @@ std::vector<PromptScore> ReadPrompts(JsonFields& fields) {
 }
 
 Line ParseLine(std::string_view text, const std::string& source, size_t layer_count) {
-  const Json json = ParseJson(text, source);
+  const Json json = ParseJsonLine(text, source);
   JsonFields fields(json, source);
   Line line;
   CostedPlan costed = ReadPlan(fields);

@@ -98,6 +98,10 @@ double OpenedGateModels::NoiseFloorOf(const GateConfig& config, const PromptSet&
   return Open(config).NoiseFloor(prompts);
 }
 
+void OpenedGateModels::RequireUnchanged(const GateConfig& config) {
+  Open(config).RequireUnchanged();
+}
+
 CostFunction OpenedGateModels::CostFor(const GateConfig& config) {
   return kvtune::CostFor(TargetOf(config), Open(config).config(), config.context);
 }

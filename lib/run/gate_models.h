@@ -28,6 +28,7 @@ class OpenedGateModels : public GateModels {
   Provenance RunOf(const GateConfig& config, const PromptSet& prompts) override;
   MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) override;
   double NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) override;
+  void RequireUnchanged(const GateConfig& config) override;
   CostFunction CostFor(const GateConfig& config) override;
 
  private:

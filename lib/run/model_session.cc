@@ -26,6 +26,17 @@ MeasuredModel& OpenedModel::model() {
   return *model_;
 }
 
+void OpenedModel::RequireUnchanged() {
+  if (!model().streams_weights()) return;
+  const std::string now = checkpoint_.ContentHash();
+  if (now == hash()) return;
+  throw Error(
+      fmt::format("reading {}: found the content {}, {} when it was opened, expected a model that "
+                  "nothing writes "
+                  "while it is read",
+                  checkpoint_.directory().string(), now, hash()));
+}
+
 Provenance OpenedModel::ProvenanceOf(const RunInputs& inputs, const PromptSet& prompts) {
   const MeasuredModel& loaded = model();
   return {.version = std::string(Version()),

@@ -36,6 +36,10 @@ class OpenedModel {
   const std::string& hash();
   // The loaded model. The first call loads the weights.
   MeasuredModel& model();
+  // Throws Error when weights that are read in every pass are no longer those of hash(). It reads
+  // them once more; weights that stay in memory cannot change. To be called before results are
+  // written.
+  void RequireUnchanged();
 
   // Everything that results of these inputs on these prompts depend on. Loads the weights.
   Provenance ProvenanceOf(const RunInputs& inputs, const PromptSet& prompts);
@@ -70,6 +74,7 @@ class ModelSession {
   MeasuredModel& model() { return opened_.model(); }
   const Provenance& run() const { return run_; }
   size_t layer_count() const { return config().layers.size(); }
+  void RequireUnchanged() { opened_.RequireUnchanged(); }
   // Measures the score that rounding alone produces on the calibration prompts, in nats per token,
   // and tells the user. It takes one pass of the exact model.
   double MeasureNoiseFloor();

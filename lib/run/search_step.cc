@@ -158,6 +158,7 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
       outcome.interrupted = outcome.unfinished = true;
     }
   }
+  model.RequireUnchanged();
   WriteJsonFileAtomically(file, ToJson(outcome.front));
   if (!outcome.unfinished) session.Finish(Stage::kSearch);
   return outcome;

@@ -61,7 +61,10 @@ Json OptionsOf(const ClusterOptions& options) {
 SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
                                const CalibrateOptions& options) {
   return ReuseOrMake(session, Stage::kCalibrate, OptionsOf(options), SensitivityTableFromJson, [&] {
-    return Calibrate(model.model(), model.prompts().calibration, model.target().pairs, options);
+    SensitivityTable table =
+        Calibrate(model.model(), model.prompts().calibration, model.target().pairs, options);
+    model.RequireUnchanged();
+    return table;
   });
 }
 

@@ -3,8 +3,11 @@
 #include <malloc.h>
 #include <omp.h>
 
+#include <cmath>
 #include <optional>
+#include <string>
 
+#include "lib/base/error.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/torch_device.h"
 #include "lib/runner/torch_errors.h"
@@ -94,11 +97,35 @@ void RunnerState::LearnReferences(std::span<const TokenIds> prompts) {
           ScoreHidden(decoder, hidden, reference.hidden, unknown[i], PassOf(unknown[i])).front();
       reference.score.exact_nll_sum = reference.score.nll_sum;
     });
+    for (const TokenIds& prompt : unknown) RequireFinite(prompt);
   } catch (...) {
     // A prompt whose pass did not finish must not count as known the next time.
     for (const TokenIds& prompt : unknown) references.erase(prompt);
     throw;
   }
+}
+
+void RunnerState::RequireFinite(const TokenIds& prompt) {
+  const double loss = ReferenceOf(prompt).score.nll_sum;
+  if (std::isfinite(loss)) return;
+  // The pass runs again to find the layer, because a look at every layer of every pass would cost
+  // those that are sound.
+  std::optional<size_t> broken;
+  const PlanTreeLayer exact = {{0, kExactPair}};
+  const auto advance = [&](size_t, size_t layer, const at::Tensor& hidden) {
+    at::Tensor advanced = AdvancePlans(decoder, layer, exact, hidden, {.threads = threads});
+    if (!broken && !at::isfinite(advanced).all().item<bool>()) broken = layer;
+    return advanced;
+  };
+  walk.Run(std::span(&prompt, 1), 1,
+           {[&](size_t) { return Begin(prompt); }, advance, [](size_t, const at::Tensor&) {}},
+           nullptr);
+  const std::string found =
+      broken ? "layer " + std::to_string(*broken) + ": found NaN or infinity behind it"
+             : "found logits that are NaN or infinite";
+  throw Error("running the exact model: " + found +
+              ", expected finite numbers: its weights or its config.json are not as they were "
+              "trained");
 }
 
 std::vector<PromptScore> RunnerState::Score(const TokenIds& prompt,

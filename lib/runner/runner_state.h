@@ -54,6 +54,9 @@ struct RunnerState {
 
  private:
   int64_t MaxActivationBytes() const;
+  // Throws Error, which names the layer, when the exact model's loss on a prompt is not a finite
+  // number. REQUIRES: the prompt's pass is done.
+  void RequireFinite(const TokenIds& prompt);
 };
 
 // Sets the threads and the arithmetic of the process, then loads the weights. Without `type` the

@@ -46,8 +46,10 @@ void LoadEmbeddingAndHead(const Checkpoint& checkpoint, const TensorReader& read
 
 LayerWeights LoadLayer(const Checkpoint& checkpoint, const at::TensorOptions& options,
                        size_t index) {
-  return LoadLayer(TensorReader(checkpoint, options), checkpoint.config(),
-                   static_cast<int64_t>(index));
+  LayerWeights weights = LoadLayer(TensorReader(checkpoint, options), checkpoint.config(),
+                                   static_cast<int64_t>(index));
+  checkpoint.RequireUnchanged();
+  return weights;
 }
 
 ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options,
@@ -57,6 +59,7 @@ ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& 
   ModelWeights weights;
   LoadEmbeddingAndHead(checkpoint, reader, weights);
   weights.final_norm = LoadNorm(reader, config, "model.norm");
+  checkpoint.RequireUnchanged();
   weights.layers.resize(config.layers.size());
   weights.streamed = mode == WeightMode::kStream;
   for (size_t i = 0; i < weights.layers.size() && !weights.streamed; ++i) {

@@ -50,6 +50,9 @@ class FakeGateModels : public GateModels {
     ++loads;
     return model;
   }
+  void RequireUnchanged(const GateConfig&) override {
+    if (changes) throw Error("reading the model: found other content");
+  }
   double NoiseFloorOf(const GateConfig&, const PromptSet& set) override {
     return model.NoiseFloor(set.prompts);
   }
@@ -61,6 +64,7 @@ class FakeGateModels : public GateModels {
   FakeModelScript script;
   FakeModel model{FakeConfig(3), script};
   int loads = 0;
+  bool changes = false;  // while it is scored
 };
 
 struct Checked {
@@ -441,6 +445,38 @@ TEST(Gate, AFileThatTheSystemRefusesIsNotJudged) {
   const GateResult result = gate.Run(config);
   EXPECT_EQ(result.status, GateStatus::kNotJudged);
   EXPECT_THAT(result.error, HasSubstr("too long"));
+}
+
+TEST(Gate, DoesNotJudgeAModelThatChangedMeanwhile) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.models.changes = true;
+  EXPECT_EQ(check.Update(config).status, GateStatus::kNotJudged);
+  EXPECT_FALSE(fs::exists(check.folder / "baselines" / "small.json"));
+  check.models.changes = false;
+  check.Update(config);
+  check.models.changes = true;
+  const GateResult result = check.Run(config);
+  EXPECT_EQ(result.status, GateStatus::kNotJudged);
+  EXPECT_THAT(result.error, HasSubstr("found other content"));
+}
+
+TEST(Gate, WritesBaselinesAndConfigsThroughLinks) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  fs::create_directories(check.folder / "elsewhere");
+  fs::create_directories(check.folder / "baselines");
+  fs::rename(config, check.folder / "elsewhere/config.json");
+  fs::create_symlink("elsewhere/config.json", config);
+  fs::create_symlink("../elsewhere/baseline.json", check.folder / "baselines" / "small.json");
+  check.models.hash = "hash of another model";
+  const GateResult result = check.Run(config, BaselineUse::kUpdate, ModelChange::kAccept);
+  EXPECT_EQ(result.status, GateStatus::kPassed) << result.error;
+  EXPECT_TRUE(fs::is_symlink(config));
+  EXPECT_TRUE(fs::is_symlink(check.folder / "baselines" / "small.json"));
+  EXPECT_EQ(ReadJsonFile(check.folder / "elsewhere/config.json")["model_hash"],
+            "hash of another model");
+  EXPECT_EQ(ReadBaselines(check.folder / "elsewhere/baseline.json").size(), 1u);
 }
 
 }  // namespace

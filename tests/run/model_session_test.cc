@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/version.h"
@@ -196,6 +198,36 @@ TEST(ModelSession, MeasuresTheNoiseFloorOfTheCalibrationPrompts) {
   const std::vector<FakeCall> measured = fake.script.CallsOf(FakeCallKind::kNoiseFloor);
   ASSERT_THAT(measured, SizeIs(1));
   EXPECT_EQ(measured[0].prompts, session.prompts().calibration.prompts);
+}
+
+// Changes the last weight, and puts the time of modification back: only the content tells.
+void ChangeUnseen(const fs::path& weights) {
+  const auto written = fs::last_write_time(weights);
+  std::fstream file(weights, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-1, std::ios::end);
+  file.put('\x3e');
+  file.close();
+  fs::last_write_time(weights, written);
+}
+
+TEST(OpenedModel, WeightsThatAreReadAgainMustStayTheSame) {
+  FakeRun fake;
+  fake.script.streams_weights = true;
+  OpenedModel opened(fake.model(), {}, fake.loader());
+  opened.hash();
+  EXPECT_NO_THROW(opened.RequireUnchanged());
+  ChangeUnseen(fake.model() / "model.safetensors");
+  EXPECT_THAT([&] { opened.RequireUnchanged(); },
+              ThrowsMessage<Error>(HasSubstr("when it was opened, expected a model that nothing "
+                                             "writes while it is read")));
+}
+
+TEST(OpenedModel, WeightsInMemoryMayChangeOnDisk) {
+  FakeRun fake;
+  OpenedModel opened(fake.model(), {}, fake.loader());
+  opened.hash();
+  ChangeUnseen(fake.model() / "model.safetensors");
+  EXPECT_NO_THROW(opened.RequireUnchanged());
 }
 
 }  // namespace

@@ -346,5 +346,18 @@ TEST(SearchStep, OptionsAreNamedByTheirFlags) {
   EXPECT_NE(OptionsOf(options, prompts)["--known-scores"], known);
 }
 
+TEST(SearchStep, AModelThatChangesMeanwhileGivesNoFront) {
+  SearchRuns runs;
+  runs.fake.script.streams_weights = true;
+  runs.fake.script.on_call = [&](const FakeCall& call) {
+    if (call.kind != FakeCallKind::kScore || call.plans.size() < 2) return;
+    fs::resize_file(runs.fake.model() / "model.safetensors", 64);
+  };
+  EXPECT_THAT([&] { runs.Search("run"); },
+              ThrowsMessage<Error>(HasSubstr("model.safetensors: found 64 bytes, ")));
+  EXPECT_FALSE(fs::exists(runs.fake / "run" / "front.json"));
+  EXPECT_FALSE(runs.Finished("run"));
+}
+
 }  // namespace
 }  // namespace kvtune

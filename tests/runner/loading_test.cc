@@ -2,10 +2,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "lib/base/error.h"
 #include "lib/runner/model_probe.h"
 #include "tests/io/safetensors_builder.h"
 #include "tests/support/temporary_directory.h"
@@ -15,6 +22,9 @@ namespace kvtune {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
 
 const TokenIds kPrompt = {5, 9, 3, 41, 22, 17, 60};
 
@@ -110,6 +120,102 @@ TEST(Loading, AContextThatNoPromptFillsCostsNothing) {
   WriteTinyCheckpoint({}, narrow.path());
   WriteTinyCheckpoint({.context = 1'000'000'000}, wide.path());
   EXPECT_EQ(LogitsOf(wide.path()), LogitsOf(narrow.path()));
+}
+
+// The tiny model with the first weight of a tensor set to `value`.
+fs::path WithWeight(const TemporaryDirectory& directory, const std::string& name, float value) {
+  WriteTinyCheckpoint({}, directory.path());
+  std::vector<NamedTensor> tensors = ReadTensors(directory.path());
+  for (NamedTensor& tensor : tensors) {
+    if (tensor.name == name) std::memcpy(tensor.bytes.data(), &value, sizeof value);
+  }
+  WriteTensors(directory.path() / "model.safetensors", tensors);
+  return directory.path();
+}
+
+TEST(Loading, AWeightThatIsTooLargeIsNamed) {
+  const TemporaryDirectory directory;
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  EXPECT_THAT([&] { LogitsOf(WithWeight(directory, name, -3e38f)); },
+              ThrowsMessage<Error>(HasSubstr("tensor " + name +
+                                             ": found 3e+38, expected finite "
+                                             "weights of at most 1e+15")));
+  EXPECT_THAT([&] { LogitsOf(WithWeight(directory, name, std::nanf(""))); },
+              ThrowsMessage<Error>(HasSubstr("tensor " + name + ": found NaN or infinity")));
+}
+
+// Weights that are finite one by one may still overflow together.
+TEST(Loading, ALayerWhoseStatesAreNotFiniteIsNamed) {
+  const TemporaryDirectory directory;
+  WriteTinyCheckpoint({.layers = 4}, directory.path());
+  std::vector<NamedTensor> tensors = ReadTensors(directory.path());
+  for (NamedTensor& tensor : tensors) {
+    if (tensor.name.find("layers.2.mlp.") == std::string::npos) continue;
+    const std::vector<float> huge(tensor.bytes.size() / sizeof(float), 9e14f);
+    std::memcpy(tensor.bytes.data(), huge.data(), tensor.bytes.size());
+  }
+  WriteTensors(directory.path() / "model.safetensors", tensors);
+  const Checkpoint checkpoint(directory.path());
+  for (const WeightMode mode : {WeightMode::kResident, WeightMode::kStream}) {
+    ModelRunner runner(checkpoint, {.device = "cpu", .weights = mode});
+    EXPECT_THAT([&] { runner.NoiseFloor(std::span(&kPrompt, 1)); },
+                ThrowsMessage<Error>(HasSubstr(
+                    "running the exact model: layer 2: found NaN or infinity behind it")));
+  }
+}
+
+// A streamed model of six layers, whose file another program changes in the middle of a pass: two
+// prompts have gone through three layers when the first progress comes.
+struct ChangingModel {
+  ChangingModel() {
+    WriteTinyCheckpoint({.layers = 6}, directory.path());
+    checkpoint.emplace(directory.path());
+    runner.emplace(*checkpoint, ModelOptions{.device = "cpu", .weights = WeightMode::kStream});
+  }
+
+  void Score(const std::function<void()>& change) {
+    const std::vector<TokenIds> prompts = {kPrompt, {7, 7, 9, 1, 30}};
+    const PrecisionPlan plan = PrecisionPlan::Uniform({KvFormatId::kInt8, KvFormatId::kInt8}, 6);
+    bool changed = false;
+    runner->ScorePlans(std::span(&plan, 1), prompts, [&](int64_t) {
+      if (!std::exchange(changed, true)) change();
+    });
+    EXPECT_TRUE(changed);
+  }
+
+  fs::path weights() const { return directory.path() / "model.safetensors"; }
+
+  TemporaryDirectory directory;
+  std::optional<Checkpoint> checkpoint;
+  std::optional<ModelRunner> runner;
+};
+
+TEST(Streaming, AFileThatIsOverwrittenInAPassIsAnError) {
+  ChangingModel model;
+  model.Score([] {});
+  EXPECT_THAT(
+      [&] {
+        model.Score([&] {
+          const auto later = fs::last_write_time(model.weights()) + std::chrono::seconds(2);
+          const auto size = static_cast<std::streamoff>(fs::file_size(model.weights()));
+          std::fstream file(model.weights(), std::ios::in | std::ios::out | std::ios::binary);
+          file.seekp(size / 2);
+          file << std::string(static_cast<size_t>(size - size / 2), '\x3e');
+          file.close();
+          fs::last_write_time(model.weights(), later);
+        });
+      },
+      ThrowsMessage<Error>(HasSubstr("model.safetensors: found that it was written since")));
+}
+
+TEST(Streaming, AFileThatIsCutInAPassIsAnError) {
+  ChangingModel model;
+  model.Score([] {});
+  EXPECT_THAT([&] { model.Score([&] { fs::resize_file(model.weights(), 4096); }); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("model.safetensors: found 4096 bytes, "),
+                                         HasSubstr("when it was opened"))));
+  // The next pass says so too.
+  EXPECT_THROW(model.Score([] {}), Error);
 }
 
 }  // namespace

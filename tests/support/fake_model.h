@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <span>
@@ -35,6 +36,8 @@ struct FakeModelScript {
   double noise_floor = 1e-9;
   std::string device_name = "cpu";
   std::string data_type_name = "float32";
+  bool streams_weights = false;
+  std::function<void(const FakeCall&)> on_call = {};  // before a call does anything
   // Counted from 1 over all calls on record; 0: in none.
   size_t error_in_call = 0;
   size_t nan_in_call = 0;
@@ -76,7 +79,7 @@ class FakeModel : public MeasuredModel {
   const ModelConfig& config() const override { return config_; }
   std::string device_name() const override { return script_.device_name; }
   std::string data_type_name() const override { return script_.data_type_name; }
-  bool streams_weights() const override { return false; }
+  bool streams_weights() const override { return script_.streams_weights; }
 
   std::vector<LayerObservation> ObserveAttention(std::span<const TokenIds> prompts,
                                                  std::span<const PrecisionPair> pairs,
@@ -146,6 +149,7 @@ class FakeModel : public MeasuredModel {
  private:
   // Notes the call. What it returns multiplies every result of the call: 1, or a NaN.
   double Begin(FakeCall call) {
+    if (script_.on_call) script_.on_call(call);
     script_.calls.push_back(std::move(call));
     const size_t number = script_.calls.size();
     if (number == script_.error_in_call) {
