@@ -44,6 +44,7 @@ void RequireReportsApart(const GateArguments& arguments) {
                 ExitCode::kUsage);
   };
   for (const fs::path& report : {arguments.junit, arguments.markdown}) {
+    if (!report.empty()) RequireOutputFile(report);
     require_apart(report, arguments.baseline);
     for (const fs::path& config : arguments.configs) {
       require_apart(report, config);
@@ -74,7 +75,7 @@ void WriteNewConfig(const std::string& run_and_name, const fs::path& out) {
                     out.string(), front.run.model));
   }
   const Target& target = FindTarget(front.run.target);
-  WriteJsonFileAtomically(out, ToJson(NewGateConfig(front, plan, target.shape.pairs, out)));
+  WriteOutputFile(out, DumpJson(ToJson(NewGateConfig(front, plan, target.shape.pairs, out))));
   LogInfo(fmt::format("wrote {}; next: kvtune check --config {} --update-baseline", out.string(),
                       out.string()));
 }
@@ -117,7 +118,7 @@ ExitCode Report(std::span<const GateResult> results, const GateArguments& argume
   bool complete = Succeeds([&] { Print(results, arguments, format); });
   const auto write = [&](const fs::path& file, std::string (*render)(std::span<const GateResult>)) {
     if (file.empty()) return;
-    complete = Succeeds([&] { WriteFileAtomically(file, render(results)); }) && complete;
+    complete = Succeeds([&] { WriteOutputFile(file, render(results)); }) && complete;
   };
   write(arguments.junit, GateJunit);
   write(arguments.markdown, GateMarkdown);

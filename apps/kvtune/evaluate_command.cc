@@ -1,13 +1,12 @@
 // kvtune evaluate: scores of given plans.
 #include <fmt/format.h>
 
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
-#include "lib/base/file.h"
+#include "lib/base/line_reader.h"
 #include "lib/calib/model_evaluator.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
@@ -86,7 +85,7 @@ NamedPlan PlanOfJson(const Json& json, const std::string& source, const ModelSes
 Json AnswerLine(const std::string& line, const std::string& source, const ModelSession& model,
                 EvaluationCache& evaluator) {
   try {
-    const Json json = ParseJson(line, source);
+    const Json json = ParseJsonLine(line, source);
     std::vector<NamedPlan> plans;
     if (json.is_array()) {
       for (size_t i = 0; i < json.size(); ++i) {
@@ -106,9 +105,9 @@ Json AnswerLine(const std::string& line, const std::string& source, const ModelS
 }
 
 // One line at a time, so that another program can ask, read the answer and ask again.
-void AnswerLines(std::istream& input, const ModelSession& model, EvaluationCache& evaluator) {
+void AnswerLines(LineReader input, ModelSession& model, EvaluationCache& evaluator) {
   std::string line;
-  for (int64_t number = 1; std::getline(input, line); ++number) {
+  for (int64_t number = 1; input.Next(line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string source = fmt::format("standard input, line {}", number);
     // An error may quote bytes that are not UTF-8; the answer has to be JSON all the same.
@@ -116,6 +115,7 @@ void AnswerLines(std::istream& input, const ModelSession& model, EvaluationCache
                    .dump(-1, ' ', false, Json::error_handler_t::replace) +
                "\n");
   }
+  model.RequireUnchanged();
 }
 
 void CheckArguments(const EvaluateArguments& arguments) {
@@ -149,9 +149,10 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   }
   const double noise_floor = model.MeasureNoiseFloor();
   if (arguments.read_stdin) {
-    AnswerLines(std::cin, model, evaluator);
+    AnswerLines(LineReader::StandardInput(), model, evaluator);
   } else {
     const std::vector<ScoredPlan> scored = Score(plans, evaluator, model.cost());
+    model.RequireUnchanged();
     Print(scored, model.target().name, noise_floor, invocation.format);
   }
   return ExitCode::kOk;

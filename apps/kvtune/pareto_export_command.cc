@@ -129,12 +129,13 @@ void RequireOutsideTheRun(const ExportArguments& arguments) {
 
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
   RequireOutsideTheRun(arguments);
+  if (!arguments.out.empty()) RequireOutputFile(arguments.out);
   const ParetoFront front = ReadFront(arguments.run);
   const ScoredPlan plan =
       Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);
   const std::string exported = ExportPlan(plan, front, arguments.format);
   if (!arguments.out.empty()) {
-    WriteFileAtomically(arguments.out, exported);
+    WriteOutputFile(arguments.out, exported);
     LogInfo(fmt::format("wrote {} ({})", arguments.out.string(), PlanSpec(plan.plan)));
   }
   const fs::path scales = WriteScales(plan.plan, arguments);

@@ -58,7 +58,9 @@ class SmallSearch : public ::testing::Test {
     for (const fs::directory_entry& entry : fs::directory_iterator(fake_ / name)) {
       const std::string file = entry.path().filename();
       EXPECT_EQ(file.find(".tmp"), std::string::npos) << file;
-      if (file.ends_with(".json")) EXPECT_NO_THROW(ReadJsonFile(entry.path())) << file;
+      if (file.ends_with(".json")) {
+        EXPECT_NO_THROW(ReadJsonFile(entry.path())) << file;
+      }
       if (file.ends_with(".jsonl")) {
         EXPECT_NO_THROW(ReadEvaluationLog(entry.path(), FakeRun::kLayers)) << file;
       }
