@@ -104,11 +104,6 @@ class DocumentsTest(CliTestCase):
                     ran += 1
         return ran
 
-    def test_every_block_names_its_language(self):
-        for page in PAGES:
-            for line, language, _, _ in blocks(page):
-                self.assertTrue(language, f"{name_of(page)}:{line}: found no language, expected sh, text or another")
-
     def test_commands_of_pages(self):
         self.assertGreaterEqual(sum(self.run_page(page) for page in PAGES), 20)
 
