@@ -48,7 +48,7 @@ fi
 
 codename="$(. /etc/os-release && echo "$VERSION_CODENAME")"
 work="$(mktemp -d "${TMPDIR:-/var/tmp}/kvtune-install.XXXXXX")"
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf --one-file-system "$work"' EXIT
 cp "$KVTUNE_ROOT/scripts/try_installation.sh" "$work/try.sh"
 [ -n "$keep" ] || keep="$work"
 
@@ -109,7 +109,8 @@ check_deb() {
   # Lists of packages stay until after the hooks, so that apt finds what the package depends on.
   ci_repository "$work/repository" "GitHub Actions"
   # Lists of packages stay until after the hooks, so that apt finds what the package depends on.
-  mmdebstrap --quiet --mode=root --variant=apt \
+  # What it mounts goes with its namespace, also when it is stopped halfway.
+  unshare --mount mmdebstrap --quiet --mode=root --variant=apt \
     --customize-hook="copy-in '$package' '$work/try.sh' '$work/repository' /tmp" \
     --customize-hook='chroot "$1" bash /tmp/repository/steps.sh' \
     --customize-hook='chroot "$1" bash /tmp/try.sh program kvtune' \
@@ -148,7 +149,7 @@ check_wheel() {
 
 check_container() {
   local images=(buildah --root "$work/images" --runroot "$work/images-run" --storage-driver vfs) base container
-  mmdebstrap --quiet --mode=root --variant=apt --format=tar "$codename" "$work/base.tar"
+  unshare --mount mmdebstrap --quiet --mode=root --variant=apt --format=tar "$codename" "$work/base.tar"
   base="$("${images[@]}" from scratch)"
   "${images[@]}" add -q "$base" "$work/base.tar" / >/dev/null
   "${images[@]}" commit -q "$base" localhost/kvtune-base >/dev/null
