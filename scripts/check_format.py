@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that every C++ and CUDA file is as clang-format leaves it and has no line over 100 columns.
+"""Checks that every C++ and CUDA file is as clang-format leaves it and has no line over 100 columns, and
+that every fenced block of the documents names its language: the test cli_test.documents runs those in sh.
 
 Versions of clang-format disagree about a few lambdas, so only version 14 judges (the package clang-format-14 of
 Debian 12 and Ubuntu 24.04). Where that version is missing, the columns are checked alone and the exit status is 77,
@@ -42,6 +43,18 @@ def long_lines(path: pathlib.Path) -> list[str]:
             for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1) if len(line) > COLUMNS]
 
 
+def documents() -> list[pathlib.Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "calib_data").rglob("*.md")]
+
+
+def nameless_blocks(path: pathlib.Path) -> list[str]:
+    fences = [(number, line) for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1)
+              if line.startswith("```")]
+    return [f"{path.relative_to(ROOT)}:{number}: found a block without a language, expected ```sh for commands that a "
+            "test runs (after a line <!-- not run: REASON --> where it cannot), ```text or another"
+            for number, line in fences[::2] if line == "```"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fix", action="store_true", help="format the files instead of judging them")
@@ -58,8 +71,11 @@ def main() -> int:
         mode = ["-i"] if arguments.fix else ["--dry-run", "-Werror"]
         formatted = subprocess.run([program, *mode, *files], cwd=ROOT).returncode == 0
     too_long = [problem for path in files for problem in long_lines(path)]
-    for problem in too_long:
+    nameless = [problem for path in documents() for problem in nameless_blocks(path)]
+    for problem in too_long + nameless:
         print(problem)
+    if nameless:
+        return 1
     if too_long or not formatted or not files:
         print("check_format: run scripts/check_format.py --fix, and break long strings and comments by hand")
         return 1

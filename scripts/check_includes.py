@@ -40,7 +40,9 @@ CONFINED_NAMES = {
 THIRD_PARTY = {
     ("ATen/", "c10/", "torch/"): ["lib/runner/torch.h"],
     ("pagmo/",): ["search/*.cc"],
-    ("CLI/",): ["apps/kvtune/cli.cc", "apps/kvtune/command_table.cc", "apps/kvtune/option_groups.cc"],
+    ("CLI/",): ["apps/kvtune/cli.cc", "apps/kvtune/command_description.cc", "apps/kvtune/command_table.cc",
+                 "apps/kvtune/config_file.cc", "apps/kvtune/option_groups.cc"],
+    ("toml++/",): ["apps/kvtune/config_file.cc"],
     ("oniguruma.h",): ["lib/base/*.cc"],
     ("utf8proc.h",): ["lib/tokenizer/*.cc"],
     ("spdlog/",): ["lib/base/*.cc"],

@@ -7,6 +7,8 @@ KVTUNE_CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/kvtune"
 
 REQUIREMENTS="$KVTUNE_ROOT/scripts/requirements"
 TORCH_VERSION="$(sed -n 's/^torch==//p' "$REQUIREMENTS/libtorch-cpu.txt")"
+# nvcc of libtorch's CUDA release, for GPU machines without a CUDA toolkit.
+NVCC_VERSION="$(sed -n 's/^nvidia-cuda-nvcc==//p' "$REQUIREMENTS/nvcc.txt")"
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -60,10 +62,40 @@ pip_install() {
     --disable-pip-version-check --no-compile --require-hashes --no-build-isolation "$@" -r "$lock"
 }
 
+# Prints the nvcc to compile with: that of an installed CUDA toolkit of libtorch's release, else ours in the cache.
+cuda_compiler() {
+  local candidate
+  for candidate in "${CUDACXX:-}" "$(command -v nvcc || true)" "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" \
+    "$KVTUNE_CACHE/nvcc-$NVCC_VERSION/nvidia/cu13/bin/nvcc"; do
+    if [ -x "$candidate" ] && "$candidate" --version 2>/dev/null | grep -q "release ${NVCC_VERSION%%.*}\."; then
+      echo "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Prints what CMake calls the architectures of the GPUs of this machine: "90", or "80;90" of two kinds. Code for them
+# includes PTX, which newer GPUs compile.
+cuda_architectures() {
+  nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -nu | paste -sd ';'
+}
+
 # configure_and_build PRESET FLAVOUR [CMAKE_OPTION...]: configures and builds in build/PRESET.
 configure_and_build() {
-  local preset="$1" flavour="$2"
+  local preset="$1" flavour="$2" environment=() compiler architectures
   shift 2
-  cmake --preset "$preset" -S "$KVTUNE_ROOT" -DKVTUNE_TORCH_ROOT="$(torch_root "$flavour")" "$@" >&2
-  cmake --build "$KVTUNE_ROOT/build/$preset" >&2
+  local options=(-DKVTUNE_TORCH_ROOT="$(torch_root "$flavour")")
+  if [ "$flavour" = cuda ]; then
+    # Compilers and library folders that the environment of a GPU machine names are often those of another toolkit.
+    # They would link a second C++ runtime into the program.
+    environment=(-u CXX -u CC -u CUDAHOSTCXX -u LIBRARY_PATH)
+    if compiler="$(cuda_compiler)"; then
+      options+=(-DKVTUNE_CUDA=ON -DCMAKE_CUDA_COMPILER="$compiler")
+      architectures="$(cuda_architectures)"
+      [ -z "$architectures" ] || options+=(-DCMAKE_CUDA_ARCHITECTURES="$architectures")
+    fi
+  fi
+  env ${environment[@]+"${environment[@]}"} cmake --preset "$preset" -S "$KVTUNE_ROOT" "${options[@]}" "$@" >&2
+  env ${environment[@]+"${environment[@]}"} cmake --build "$KVTUNE_ROOT/build/$preset" >&2
 }

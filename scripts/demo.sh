@@ -18,8 +18,8 @@ for argument in "$@"; do
   esac
 done
 
-"$KVTUNE_ROOT/scripts/setup.sh" "--$flavour"
-say "building (build/release)"
+"$KVTUNE_ROOT/scripts/setup.sh" "--$flavour" --program
+say "building (build/release) on $(nproc) cores; the first time takes minutes"
 configure_and_build release "$flavour"
 
 run="$KVTUNE_ROOT/build/demo-run"

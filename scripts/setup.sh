@@ -1,35 +1,41 @@
 #!/usr/bin/env bash
 # Installs what kvtune needs to build: Debian packages and the pinned libtorch. Safe to run again.
 #
-#   scripts/setup.sh [--cpu | --cuda] [--oracles]
+#   scripts/setup.sh [--cpu | --cuda] [--program | --oracles]
 #
 #   --cpu      installs the slim libtorch (1.3 GB), which needs neither CUDA toolkit nor driver
-#   --cuda     installs the whole libtorch (4.6 GB). The default is --cuda where there is an NVIDIA GPU
+#   --cuda     installs the whole libtorch (4.6 GB), and nvcc (0.3 GB) where no CUDA toolkit of libtorch's release is
+#              installed. The default is --cuda where there is an NVIDIA GPU
+#   --program  leaves out what only tests need
 #   --oracles  also installs the Python packages that the tests compare with
 #
 # libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, in a folder for each version, and is shared by all
 # clones. A libtorch of your own is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# What pip needs is installed first, because libtorch is fetched while the other packages are installed.
+PYTHON_PACKAGES=(ca-certificates python3 python3-venv python3-pip)
 DEBIAN_PACKAGES=(
-  g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv python3-pip
+  g++ cmake ninja-build ccache pkg-config git
   libpagmo-dev libboost-serialization-dev libeigen3-dev libtbb-dev
-  libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev
+  libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev nlohmann-json3-dev
   libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev zlib1g-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
 )
+TEST_PACKAGES=(libgtest-dev libgmock-dev libbenchmark-dev)
 # The test check_format judges with this very version.
 FORMAT_PACKAGE=clang-format-14
 
 flavour="$(detect_flavour)"
+tests=yes
 oracles=no
 while [ $# -gt 0 ]; do
   case "$1" in
     --cpu) flavour=cpu ;;
     --cuda) flavour=cuda ;;
+    --program) tests=no ;;
     --oracles) oracles=yes ;;
     -h | --help) show_help ;;
-    *) die "setup.sh: found the option $1, expected --cpu, --cuda or --oracles" ;;
+    *) die "setup.sh: found the option $1, expected --cpu, --cuda, --program or --oracles" ;;
   esac
   shift
 done
@@ -48,15 +54,17 @@ apt_get() {
   ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get "$@"
 }
 
+# install_debian_packages PACKAGE...: installs those that are not there yet.
 install_debian_packages() {
   local missing=() package
-  for package in "${DEBIAN_PACKAGES[@]}"; do
+  for package in "$@"; do
     is_installed "$package" || missing+=("$package")
   done
   if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "setup.sh: found no apt-get, expected Debian or Ubuntu; install: ${missing[*]}"
     say "installing ${missing[*]}"
-    apt_get update -qq
+    [ "$lists_are_new" = yes ] || apt_get update -qq
+    lists_are_new=yes
     apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   fi
 }
@@ -88,6 +96,22 @@ install_libtorch() {
   touch "$place/.complete"
 }
 
+# nvcc of libtorch's CUDA release, with the headers that it compiles against.
+install_nvcc() {
+  if cuda_compiler >/dev/null; then
+    say "nvcc: $(cuda_compiler)"
+    return 0
+  fi
+  local place="$KVTUNE_CACHE/nvcc-$NVCC_VERSION"
+  say "installing nvcc $NVCC_VERSION into $place"
+  rm -rf "$place"
+  make_environment "$KVTUNE_CACHE/pip"
+  pip_install "$KVTUNE_CACHE/pip/bin/python" "$REQUIREMENTS/nvcc.lock" --only-binary :all: --no-deps --target "$place"
+  # The linker looks for names without a version, and nvcc.profile for a toolkit's lib64.
+  (cd "$place/nvidia/cu13" && ln -s lib lib64 && cd lib && ln -s libcudart.so.13 libcudart.so)
+  cuda_compiler >/dev/null || die "setup.sh: found no working nvcc in $place, expected one"
+}
+
 install_oracles() {
   local place
   place="$(oracles_directory)"
@@ -99,12 +123,19 @@ install_oracles() {
   touch "$place/.complete"
 }
 
-install_debian_packages
-install_clang_format
-require_cmake
+lists_are_new=no
+install_debian_packages "${PYTHON_PACKAGES[@]}"
+fetching=""
 if [ -n "${KVTUNE_TORCH_ROOT:-}${Torch_DIR:-}" ]; then
   say "using the libtorch in $(torch_root "$flavour")"
 else
-  install_libtorch
+  install_libtorch &
+  fetching=$!
 fi
+[ "$tests" = no ] || DEBIAN_PACKAGES+=("${TEST_PACKAGES[@]}")
+install_debian_packages "${DEBIAN_PACKAGES[@]}"
+[ "$tests" = no ] || install_clang_format
+require_cmake
+[ -z "$fetching" ] || wait "$fetching"
+[ "$flavour" = cpu ] || install_nvcc
 [ "$oracles" = no ] || install_oracles

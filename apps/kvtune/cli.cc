@@ -6,7 +6,12 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "apps/kvtune/build_facts.h"
 #include "apps/kvtune/command_table.h"
+#include "apps/kvtune/completions.h"
+#include "apps/kvtune/config_file.h"
+#include "apps/kvtune/man_page.h"
+#include "apps/kvtune/option_groups.h"
 #include "apps/kvtune/options.h"
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/suggestion.h"
@@ -111,13 +116,9 @@ std::string OptionSuggestion(const CLI::App& app, const std::vector<std::string>
 ExitCode RunCommand(const Command& command, const std::vector<std::string>& words,
                     Invocation invocation) {
   CLI::App app(command.summary, "kvtune " + command.name);
-  bool json = false;
-  bool quiet = false;
-  bool verbose = false;
+  CommonOptions common;
   const Command::Action action = command.bind(app);
-  app.add_flag("--json", json, "Result as one JSON document on stdout");
-  app.add_flag("-q,--quiet", quiet, "Only errors on stderr");
-  app.add_flag("-v,--verbose", verbose, "Details on stderr");
+  AddCommonOptions(app, common);
   try {
     app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::CallForHelp&) {
@@ -127,8 +128,14 @@ ExitCode RunCommand(const Command& command, const std::vector<std::string>& word
     FailUsage(fmt::format("kvtune {}: {}{}; see `kvtune {} --help`", command.name, error.what(),
                           OptionSuggestion(app, app.remaining()), command.name));
   }
-  SetLogLevel(quiet ? LogLevel::kQuiet : verbose ? LogLevel::kVerbose : LogLevel::kNormal);
-  invocation.format = json ? OutputFormat::kJson : OutputFormat::kText;
+  if (common.print_config) {
+    PrintText(ConfigInEffect(app));
+    return ExitCode::kOk;
+  }
+  SetLogLevel(common.quiet     ? LogLevel::kQuiet
+              : common.verbose ? LogLevel::kVerbose
+                               : LogLevel::kNormal);
+  invocation.format = common.json ? OutputFormat::kJson : OutputFormat::kText;
   return action(invocation);
 }
 
@@ -149,7 +156,15 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments) {
     return ExitCode::kOk;
   }
   if (words.front() == "--version") {
-    PrintText(fmt::format("kvtune {}\n", Version()));
+    PrintText(VersionText());
+    return ExitCode::kOk;
+  }
+  if (words.front() == "man-page" && words.size() == 1) {
+    PrintExact(ManPage());
+    return ExitCode::kOk;
+  }
+  if (words.front() == "completions") {
+    PrintExact(Completions(words.size() == 2 ? words[1] : ""));
     return ExitCode::kOk;
   }
   const Command& command = TakeCommand(words);

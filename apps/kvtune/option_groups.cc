@@ -7,6 +7,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "apps/kvtune/config_file.h"
+
 namespace kvtune {
 namespace {
 
@@ -76,6 +78,13 @@ CLI::Option* AddWord(CLI::App& app, const std::string& flag, std::vector<std::st
       ->type_name(type)
       ->check({check, ""})
       ->default_str(std::string(default_word));
+}
+
+void AddCommonOptions(CLI::App& app, CommonOptions& common) {
+  app.add_flag("--json", common.json, "Result as one JSON document on stdout");
+  app.add_flag("-q,--quiet", common.quiet, "Only errors on stderr");
+  app.add_flag("-v,--verbose", common.verbose, "Details on stderr");
+  if (app.get_option_no_throw("--config") == nullptr) AddConfigFile(app, common.print_config);
 }
 
 void AddTarget(CLI::App& app, std::string& target) {

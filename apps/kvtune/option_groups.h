@@ -37,6 +37,18 @@ CLI::Option* AddChoice(CLI::App& app, const std::string& flag, Value& value, con
   return AddWord(app, flag, WordsOf(table), WordOf(table, value), set, help);
 }
 
+// The options of every command.
+struct CommonOptions {
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+  bool print_config = false;
+};
+
+// Adds them after the command's own. `check` has a --config of another meaning, so it alone takes
+// no file of options.
+void AddCommonOptions(CLI::App& app, CommonOptions& common);
+
 void AddTarget(CLI::App& app, std::string& target);
 void AddModel(CLI::App& app, std::filesystem::path& model);
 void AddContext(CLI::App& app, int64_t& context);

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <numeric>
 #include <optional>
 
+#include "lib/base/data_folder.h"
 #include "lib/base/error.h"
 #include "lib/base/hash.h"
 #include "lib/base/log.h"
@@ -117,22 +117,13 @@ void CountAndHash(PromptSet& set) {
 
 fs::path BundledPromptFile(BundledSet set) {
   const char* name = set == BundledSet::kCalibration ? "calibration.jsonl" : "held_out.jsonl";
-  std::vector<fs::path> places;
-  if (const char* directory = std::getenv("KVTUNE_DATA_DIR")) places.emplace_back(directory);
-  std::error_code ignored;
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
-  if (!ignored)
-    places.push_back(program.parent_path().parent_path() / "share" / "kvtune" / "calib_data");
-  places.emplace_back(KVTUNE_SOURCE_DATA_DIR);
-  std::string looked_at;
-  for (const fs::path& place : places) {
-    if (fs::exists(place / name)) return place / name;
-    looked_at += (looked_at.empty() ? "" : ", ") + place.string();
+  for (const fs::path& folder : DataFolders()) {
+    if (fs::exists(folder / name)) return folder / name;
   }
   throw Error(fmt::format(
-      "looking for the bundled prompts {}: found none in {}, expected it in one; --prompts FILE "
+      "looking for the bundled prompts {}: found none in {}, expected it there; --prompts FILE "
       "uses others",
-      name, looked_at));
+      name, DescribeDataFolders()));
 }
 
 PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, uint64_t seed,

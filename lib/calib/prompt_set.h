@@ -51,8 +51,8 @@ void CountAndHash(PromptSet& set);
 // Names one of the two bundled sets, which share no prompt.
 enum class BundledSet { kCalibration, kHeldOut };
 
-// Returns the bundled prompt file: in $KVTUNE_DATA_DIR, else beside the installed program, else in
-// the source tree. Throws Error naming the places where it looked.
+// Returns the bundled prompt file of the first of DataFolders() that has it. Throws Error naming
+// the places where it looked.
 std::filesystem::path BundledPromptFile(BundledSet set);
 
 // Reads the prompts, tokenizes them with the model's tokenizer.json, fits them to the model's

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "lib/base/data_folder.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 
@@ -140,7 +141,7 @@ PromptRecords::PromptRecords(std::filesystem::path file, std::filesystem::path m
 std::string PromptRecords::RenderCommand() const {
   std::filesystem::path out = file_.filename();
   out.replace_extension(".text.jsonl");
-  return fmt::format("scripts/render_chat.py --model {} {} --out {}",
+  return fmt::format("{} --model {} {} --out {}", ShellWord(ChatRenderer()),
                      ShellWord(model_directory_.string()), ShellWord(file_.string()),
                      ShellWord(out.string()));
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/torch_device.h"
 #include "lib/runner/torch_errors.h"
@@ -27,6 +28,17 @@ at::ScalarType ResolveType(DataType type, at::Device device) {
       return at::kHalf;
   }
   return at::kFloat;
+}
+
+// Says why scores will take long, where another build of the program would not.
+void WarnWithoutKernels([[maybe_unused]] const at::Device& device) {
+#if !defined(KVTUNE_CUDA_KERNELS)
+  if (device.is_cuda()) {
+    LogWarning(
+        "this program was built without CUDA kernels, so it quantizes most formats on the CPU; a "
+        "build by scripts/demo.sh --cuda has them");
+  }
+#endif
 }
 
 // Returns the number of threads that OpenMP would use: OMP_NUM_THREADS when it is set, otherwise
@@ -149,6 +161,7 @@ std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const Mode
   const std::string doing = "loading the model " + checkpoint.directory().string();
   std::unique_ptr<RunnerState> state = WithTorchErrors(doing, [&] {
     const at::Device device = ResolveDevice(options.device);
+    if (!type) WarnWithoutKernels(device);
     const at::ScalarType resolved = type.value_or(ResolveType(options.data_type, device));
     return std::make_unique<RunnerState>(checkpoint, at::TensorOptions(resolved).device(device),
                                          options, sharing, threads);

@@ -1,0 +1,12 @@
+# Read by cpack once for each kind of package: which parts of the installation it holds, and where they go.
+set(components program)
+if(CPACK_GENERATOR STREQUAL "DEB")
+  list(APPEND components libtorch)
+  set(CPACK_PACKAGING_INSTALL_PREFIX "/usr")
+else()
+  list(APPEND components libtorch libraries)
+endif()
+set(CPACK_INSTALL_CMAKE_PROJECTS "")
+foreach(component ${components})
+  list(APPEND CPACK_INSTALL_CMAKE_PROJECTS "${CPACK_KVTUNE_BUILD}" kvtune "${component}" "/")
+endforeach()

@@ -1,0 +1,3 @@
+from kvtune import main
+
+main()

@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Installs a build in every way and tries each installation in a clean place, with the clone out of sight.
+#
+#   scripts/check_install.sh [--build DIR] [--keep DIR] [prefix] [deb] [archive] [wheel] [container]
+#
+#   --build DIR  the folder of a build that is complete (default: build/release)
+#   --keep DIR   leaves the packages in DIR
+#   prefix       cmake --install
+#   deb          the Debian package, in a new system of this distribution that has nothing else, by the shell steps of
+#                the workflow for GitHub in docs/ci.md
+#   archive      the tar archive
+#   wheel        the Python package, in a fresh virtual environment beside libtorch of the cache, by the steps for GitLab
+#   container    packaging/Containerfile for a CPU, on a base image made of this distribution's packages; it compiles
+#                everything once more, in minutes
+#
+# Without names it checks all but the container. It needs root and installs the Debian packages that it needs.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+build="$KVTUNE_ROOT/build/release"
+keep=""
+ways=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --build) build="$(realpath "$2")"; shift ;;
+    --keep) mkdir -p "$2"; keep="$(realpath "$2")"; shift ;;
+    prefix | deb | archive | wheel | container) ways+=("$1") ;;
+    -h | --help) show_help ;;
+    *) die "check_install.sh: found $1, expected --build, --keep, prefix, deb, archive, wheel or container" ;;
+  esac
+  shift
+done
+[ ${#ways[@]} -gt 0 ] || ways=(prefix deb archive wheel)
+[ "$(id -u)" = 0 ] || die "check_install.sh: found the user $(id -un), expected root, who may hide folders and make new systems"
+[ -x "$build/apps/kvtune/kvtune" ] || die "check_install.sh: found no program in $build, expected a complete build"
+torch="$(sed -n 's/^KVTUNE_TORCH_ROOT:PATH=//p' "$build/CMakeCache.txt")"
+
+packages=(zsh man-db groff-base dpkg-dev file mmdebstrap python3-venv)
+[[ " ${ways[*]} " != *" container "* ]] || packages+=(buildah)
+needed=()
+for package in "${packages[@]}"; do
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || needed+=("$package")
+done
+if [ ${#needed[@]} -gt 0 ]; then
+  say "installing ${needed[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${needed[@]}" >/dev/null
+fi
+
+codename="$(. /etc/os-release && echo "$VERSION_CODENAME")"
+work="$(mktemp -d "${TMPDIR:-/var/tmp}/kvtune-install.XXXXXX")"
+trap 'rm -rf --one-file-system "$work"' EXIT
+cp "$KVTUNE_ROOT/scripts/try_installation.sh" "$work/try.sh"
+[ -n "$keep" ] || keep="$work"
+
+# hidden FOLDER... -- COMMAND...: runs the command where these folders are empty.
+hidden() {
+  local folders=()
+  while [ "$1" != -- ]; do folders+=("$1"); shift; done
+  shift
+  unshare --mount bash -c '
+    while [ "$1" != -- ]; do [ ! -d "$1" ] || mount -t tmpfs -o size=1M none "$1"; shift; done
+    shift
+    cd /
+    exec "$@"
+  ' bash "${folders[@]}" -- "$@"
+}
+
+# The program must not tell where it was built.
+refuse_source_paths() {
+  ! strings -a "$1" | grep -F -e "$KVTUNE_ROOT" -e "$build" >&2 || die "check_install.sh: found the lines above in $1, expected no path of the clone"
+}
+
+# ci_repository FOLDER SECTION: makes a user's repository with plans to judge, and steps.sh with the shell steps of that
+# section of docs/ci.md. Its bin/ stands for what a CI system brings.
+ci_repository() {
+  local folder="$1" section="$2"
+  mkdir -p "$folder/configs/baselines" "$folder/bin"
+  cp -r "$KVTUNE_ROOT/calib_data" "$folder"
+  for name in kvtuner.json vllm.json; do
+    cp "$KVTUNE_ROOT/configs/$name" "$folder/configs"
+    cp "$KVTUNE_ROOT/configs/baselines/$name" "$folder/configs/baselines"
+  done
+  printf '#!/bin/sh\n[ "$1" != release ] || cp /tmp/kvtune_*.deb .\n' > "$folder/bin/gh"
+  printf '#!/bin/sh\nexec "$@"\n' > "$folder/bin/sudo"
+  chmod +x "$folder/bin/gh" "$folder/bin/sudo"
+  {
+    printf 'set -e\ncd "$(dirname "$0")"\nPATH="$PWD/bin:$PATH"\nexport KVTUNE_PACKAGES=owner/packages\n'
+    sed -n "/^## $section/,/^## /p" "$KVTUNE_ROOT/docs/ci.md" |
+      sed -n 's/\${{[^}]*}}/1/g; s/^ *\(- \)\?run: //p; s/^    - \([a-z]\)/\1/p'
+    printf '[ -s gate.md ] && [ -s junit.xml ]\n'
+  } > "$folder/steps.sh"
+  [ "$(grep -c kvtune "$folder/steps.sh")" -ge 2 ] || die "check_install.sh: found no steps in the section $section of docs/ci.md"
+}
+
+check_prefix() {
+  local prefix="$work/a prefix"
+  cmake --install "$build" --prefix "$prefix" --strip | tail -n 1
+  refuse_source_paths "$prefix/bin/kvtune"
+  hidden "$KVTUNE_ROOT" "$build" "$torch" -- "$work/try.sh" program "$prefix/bin/kvtune"
+  "$work/try.sh" pages "$prefix/share"
+  rm -rf "$prefix"
+}
+
+check_deb() {
+  local package root="$work/system"
+  (cd "$build" && cpack -G DEB -B "$work/deb" >/dev/null)
+  package="$(find "$work/deb" -maxdepth 1 -name '*.deb')"
+  [ "$keep" = "$work" ] || cp "$package" "$keep"
+  # Lists of packages stay until after the hooks, so that apt finds what the package depends on.
+  ci_repository "$work/repository" "GitHub Actions"
+  # Lists of packages stay until after the hooks, so that apt finds what the package depends on.
+  # What it mounts goes with its namespace, also when it is stopped halfway.
+  unshare --mount mmdebstrap --quiet --mode=root --variant=apt \
+    --customize-hook="copy-in '$package' '$work/try.sh' '$work/repository' /tmp" \
+    --customize-hook='chroot "$1" bash /tmp/repository/steps.sh' \
+    --customize-hook='chroot "$1" bash /tmp/try.sh program kvtune' \
+    "$codename" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
+  "$work/try.sh" pages "$root/usr/share"
+  rm -rf "$root" "$work/deb" "$work/repository"
+}
+
+check_archive() {
+  local archive
+  (cd "$build" && cpack -G TGZ -B "$work/archive" >/dev/null)
+  archive="$(find "$work/archive" -maxdepth 1 -name '*.tar.gz')"
+  [ "$keep" = "$work" ] || cp "$archive" "$keep"
+  mkdir "$work/unpacked"
+  tar -xzf "$archive" --strip-components=1 -C "$work/unpacked"
+  hidden "$KVTUNE_ROOT" "$build" "$torch" -- "$work/try.sh" program "$work/unpacked/bin/kvtune"
+  "$work/try.sh" pages "$work/unpacked/share"
+  rm -rf "$work/archive" "$work/unpacked"
+}
+
+check_wheel() {
+  local venv="$work/venv" site
+  python3 -m venv "$venv"
+  KVTUNE_BUILD="$build" "$venv/bin/pip" --disable-pip-version-check --no-cache-dir wheel --quiet --no-index --no-deps --wheel-dir "$work/wheel" "$KVTUNE_ROOT"
+  # torch is 1.3 GB and is there already, so the environment is told where instead of installing it again.
+  site="$(echo "$venv"/lib/python3*/site-packages)"
+  dirname "$torch" > "$site/torch.pth"
+  ci_repository "$work/repository" "GitLab CI"
+  hidden "$KVTUNE_ROOT" "$build" -- env PATH="$venv/bin:$PATH" KVTUNE_WHEELS="$work/wheel" PIP_NO_INDEX=1 PIP_NO_CACHE_DIR=1 \
+    bash "$work/repository/steps.sh"
+  hidden "$KVTUNE_ROOT" "$build" -- "$work/try.sh" program "$venv/bin/kvtune"
+  "$work/try.sh" pages "$venv/share"
+  [ "$keep" = "$work" ] || cp "$work"/wheel/*.whl "$keep"
+  rm -rf "$venv" "$work/wheel" "$work/repository"
+}
+
+check_container() {
+  local images=(buildah --root "$work/images" --runroot "$work/images-run" --storage-driver vfs) base container
+  unshare --mount mmdebstrap --quiet --mode=root --variant=apt --format=tar "$codename" "$work/base.tar"
+  base="$("${images[@]}" from scratch)"
+  "${images[@]}" add -q "$base" "$work/base.tar" / >/dev/null
+  "${images[@]}" commit -q "$base" localhost/kvtune-base >/dev/null
+  "${images[@]}" build --isolation chroot --build-arg BASE=localhost/kvtune-base -f "$KVTUNE_ROOT/packaging/Containerfile" \
+    -t localhost/kvtune "$KVTUNE_ROOT" >&2
+  container="$("${images[@]}" from localhost/kvtune)"
+  "${images[@]}" run --isolation chroot -v "$work/try.sh:/tmp/try.sh:ro" "$container" -- bash /tmp/try.sh program kvtune
+  say "the image: $("${images[@]}" images --format '{{.Size}}' localhost/kvtune), user $("${images[@]}" run --isolation chroot "$container" -- id -u)"
+  "${images[@]}" rm --all >/dev/null
+  "${images[@]}" rmi --all --force >/dev/null
+}
+
+for way in "${ways[@]}"; do
+  began=$SECONDS
+  "check_$way"
+  say "installed by $way and tried: $((SECONDS - began)) s"
+done
