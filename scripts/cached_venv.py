@@ -4,6 +4,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import venv
 
 REQUIREMENTS = pathlib.Path(__file__).resolve().parent / "requirements"
@@ -37,3 +38,15 @@ def python_with(lock: str) -> pathlib.Path:
         pip_install(python, lock)
         done.write_text(wanted)
     return python
+
+
+def unpacked(lock: str, package: str) -> pathlib.Path:
+    """The folder with a package's files, without what it depends on. Throws CalledProcessError."""
+    folder = CACHE / f"{package}-{version_of(lock, package)}"
+    if not folder.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as parent:
+            partial = pathlib.Path(parent) / package
+            pip_install(sys.executable, lock, "--no-deps", "--target", partial)
+            partial.rename(folder)
+    return folder

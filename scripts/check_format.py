@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that every C++ and CUDA file is as clang-format leaves it and has no line over 100 columns, and
+"""Checks that every C++, CUDA and JavaScript file is as clang-format leaves it and has no line over 100 columns, and
 that every fenced block of the documents names its language: the test cli_test.documents runs those in sh.
 
 Versions of clang-format disagree about a few lambdas, so only version 14 judges (the package clang-format-14 of
@@ -16,7 +16,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ("apps", "lib", "search", "tests")
-SUFFIXES = (".h", ".cc", ".cu")
+SUFFIXES = (".h", ".cc", ".cu", ".js")
 VERSION = 14
 COLUMNS = 100
 SKIPPED = 77

@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 case "${1:-}" in -h | --help) show_help ;; esac
 
 # Their packages are installed without what they depend on.
-WITHOUT_DEPENDENCIES=(libtorch-cpu nvcc export-exllamav3 export-mlx-optiq)
+WITHOUT_DEPENDENCIES=(libtorch-cpu nvcc export-exllamav3 export-mlx-optiq axe)
 
 cd "$KVTUNE_ROOT/scripts/requirements"
 names=("$@")

@@ -7,7 +7,7 @@
 #   --cuda     installs the whole libtorch (4.6 GB), and nvcc (0.3 GB) where no CUDA toolkit of libtorch's release is
 #              installed. The default is --cuda where there is an NVIDIA GPU
 #   --program  leaves out what only tests need
-#   --oracles  also installs the Python packages that the tests compare with
+#   --oracles  also installs the Python packages that the tests compare with, and a browser for the HTML report
 #
 # libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, in a folder for each version, and is shared by all
 # clones. A libtorch of your own is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
@@ -22,6 +22,8 @@ DEBIAN_PACKAGES=(
   libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev zlib1g-dev
 )
 TEST_PACKAGES=(libgtest-dev libgmock-dev libbenchmark-dev)
+# A test opens the HTML report with it.
+BROWSER_PACKAGES=(chromium chromium-driver fonts-dejavu-core)
 # The test check_format judges with this very version.
 FORMAT_PACKAGE=clang-format-14
 
@@ -69,12 +71,17 @@ install_debian_packages() {
   fi
 }
 
-# Nothing but a test needs it, so a set-up without it goes on.
-install_clang_format() {
-  if ! is_installed "$FORMAT_PACKAGE"; then
-    say "installing $FORMAT_PACKAGE"
-    (apt_get install -y -qq --no-install-recommends "$FORMAT_PACKAGE" >/dev/null) ||
-      say "went on without $FORMAT_PACKAGE: the test check_format will be skipped"
+# install_for_test TEST PACKAGE...: nothing but that test needs them, so a set-up without them goes on.
+install_for_test() {
+  local test="$1" missing=() package
+  shift
+  for package in "$@"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "installing ${missing[*]}"
+    (apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null) ||
+      say "went on without ${missing[*]}: the test $test will be skipped"
   fi
 }
 
@@ -134,8 +141,11 @@ else
 fi
 [ "$tests" = no ] || DEBIAN_PACKAGES+=("${TEST_PACKAGES[@]}")
 install_debian_packages "${DEBIAN_PACKAGES[@]}"
-[ "$tests" = no ] || install_clang_format
+[ "$tests" = no ] || install_for_test check_format "$FORMAT_PACKAGE"
 require_cmake
 [ -z "$fetching" ] || wait "$fetching"
 [ "$flavour" = cpu ] || install_nvcc
-[ "$oracles" = no ] || install_oracles
+if [ "$oracles" = yes ]; then
+  install_oracles
+  install_for_test oracle.report_in_browser "${BROWSER_PACKAGES[@]}"
+fi

@@ -37,6 +37,9 @@ oracle_test(export_parity "${oracles}/export_parity.py" --kvtune $<TARGET_FILE:k
 # The parser of CI systems' reports reads what the gate writes. Skipped where that parser is not installed.
 oracle_test(junit_readback "${oracles}/junit_readback.py" --kvtune $<TARGET_FILE:kvtune>)
 
+# The HTML report in a browser. Skipped where chromium or chromedriver is not installed.
+oracle_test(report_in_browser "${oracles}/report_in_browser.py" --kvtune $<TARGET_FILE:kvtune>)
+
 # A serving engine itself, the cheapest one: its packages are installed once. Skipped where they cannot
 # be. For the other engines see scripts/check_against_engine.py --engine llama.cpp|transformers.
 oracle_test(engine_mlx "${PROJECT_SOURCE_DIR}/scripts/check_against_engine.py" --engine mlx

@@ -117,6 +117,12 @@ void DeclareParetoExport(CLI::App& app, ExportArguments& arguments) {
                "Take the nearest plan where the format cannot express this one");
 }
 
+void DeclareReport(CLI::App& app, ReportArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  app.add_option("--out", arguments.out, "Page to write (default: report.html in the run)")
+      ->type_name("FILE");
+}
+
 void DeclareInspect(CLI::App& app, InspectArguments& arguments) {
   AddModel(app, arguments.model);
   AddTarget(app, arguments.target);
@@ -171,6 +177,7 @@ const std::vector<Command>& Commands() {
        BindTo<DeclareParetoPick, RunParetoPick>},
       {"pareto export", "write a plan for a serving engine",
        BindTo<DeclareParetoExport, RunParetoExport>},
+      {"report", "write a run as one HTML page", BindTo<DeclareReport, RunReportPage>},
       {"inspect", "show a model's sizes and its KV bytes per token",
        BindTo<DeclareInspect, RunInspect>},
       {"tokenize", "turn lines of text into token ids", BindTo<DeclareTokenize, RunTokenize>},

@@ -16,6 +16,7 @@ ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invoca
 ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation);
+ExitCode RunReportPage(const ReportArguments& arguments, const Invocation& invocation);
 ExitCode RunInspect(const InspectArguments& arguments, const Invocation& invocation);
 ExitCode RunTokenize(const TokenizeArguments& arguments, const Invocation& invocation);
 ExitCode RunTargets(const TargetsArguments& arguments, const Invocation& invocation);

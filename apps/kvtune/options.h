@@ -93,6 +93,11 @@ struct ExportArguments {
   bool project = false;       // take the nearest plan that the format can express
 };
 
+struct ReportArguments {
+  std::filesystem::path run;
+  std::filesystem::path out;  // empty: report.html of the run
+};
+
 struct InspectArguments {
   std::filesystem::path model;  // a checkpoint directory or a config.json
   std::string target = RunInputs{}.target;

@@ -113,22 +113,10 @@ fs::path WriteScales(const PrecisionPlan& plan, const ExportArguments& arguments
   return file;
 }
 
-// A plan in place of a file of the run would end the run.
-void RequireOutsideTheRun(const ExportArguments& arguments) {
-  for (const fs::path& file : RunDirectory(arguments.run).files()) {
-    std::error_code ignored;
-    if (!fs::equivalent(arguments.out, file, ignored)) continue;
-    throw Error(fmt::format("kvtune pareto export: found --out {} to be a file of the run, "
-                            "expected another file",
-                            arguments.out.string()),
-                ExitCode::kUsage);
-  }
-}
-
 }  // namespace
 
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
-  RequireOutsideTheRun(arguments);
+  RunDirectory(arguments.run).RequireOutside(arguments.out, "kvtune pareto export");
   if (!arguments.out.empty()) RequireOutputFile(arguments.out);
   const ParetoFront front = ReadFront(arguments.run);
   const ScoredPlan plan =

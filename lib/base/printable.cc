@@ -67,4 +67,14 @@ std::string Printable(std::string_view text, std::string_view kept) {
 std::string PrintableText(std::string_view text) { return Printable(text, "\n\t"); }
 std::string PrintableLine(std::string_view text) { return Printable(text, ""); }
 
+std::string ShellWord(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos)
+    return std::string(text);
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
+}
+
 }  // namespace kvtune

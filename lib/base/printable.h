@@ -13,4 +13,8 @@ std::string PrintableText(std::string_view text);
 // The same for what must stay one line, as a name: newlines and tabs become "\n" and "\t".
 std::string PrintableLine(std::string_view text);
 
+// The word of a shell that means what `text` says: as it is where a shell takes it as it is,
+// otherwise in single quotes.
+std::string ShellWord(std::string_view text);
+
 }  // namespace kvtune

@@ -42,6 +42,17 @@ std::vector<std::filesystem::path> RunDirectory::files() const {
           evaluations(), scouting(),    held_out(),  lock(),       front()};
 }
 
+void RunDirectory::RequireOutside(const std::filesystem::path& out,
+                                  std::string_view command) const {
+  for (const std::filesystem::path& file : files()) {
+    std::error_code ignored;
+    if (!std::filesystem::equivalent(out, file, ignored)) continue;
+    throw Error(fmt::format("{}: found --out {} to be a file of the run, expected another file",
+                            command, out.string()),
+                ExitCode::kUsage);
+  }
+}
+
 JsonFields OpenArtifact(const Json& json, const std::string& source) {
   JsonFields fields(json, source);
   const int64_t version = fields.Integer("schema_version");

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/json_fields.h"
@@ -36,8 +37,15 @@ class RunDirectory {
   std::filesystem::path lock() const { return root_ / "run.lock"; }
   std::filesystem::path front() const { return root_ / "front.json"; }
 
-  // All of the above: whatever kvtune may write into the directory.
+  // All of the above: whatever a stage may write into the directory.
   std::vector<std::filesystem::path> files() const;
+
+  // Throws Error (kUsage) when `out`, the --out of `command`, is one of files(): a result in place
+  // of a file of the run would end the run.
+  void RequireOutside(const std::filesystem::path& out, std::string_view command) const;
+
+  // The page of `kvtune report`, which no stage reads or writes.
+  std::filesystem::path report() const { return root_ / "report.html"; }
 
  private:
   std::filesystem::path root_;

@@ -9,6 +9,7 @@
 #include "lib/base/data_folder.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/printable.h"
 
 namespace kvtune {
 namespace {
@@ -28,16 +29,6 @@ constexpr KnownShape kKnownShapes[] = {
     {"GSM8K", "Question: {question}\nAnswer: {answer}"},
     {"MT-Bench", "{turns}"},
 };
-
-// The words of a shell that mean what `text` says.
-std::string ShellWord(const std::string& text) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+=:,@";
-  if (text.find_first_not_of(kPlain) == std::string::npos) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
-}
 
 std::string KeysOf(const Json& json) {
   std::vector<std::string> keys;

@@ -140,21 +140,12 @@ def check_generation(snippet: types.ModuleType, bits: list[tuple[int, int]], for
 
 
 def unpacked(name: str) -> pathlib.Path | None:
-    """The folder with a package's files, without what it depends on."""
-    version = cached_venv.version_of(f"export-{name}", name)
-    folder = cached_venv.CACHE / f"{name}-{version}"
-    if folder.exists():
-        return folder
-    cached_venv.CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cached_venv.CACHE) as parent:
-        partial = pathlib.Path(parent) / name
-        try:
-            cached_venv.pip_install(sys.executable, f"export-{name}", "--no-deps", "--target", partial)
-        except subprocess.CalledProcessError:
-            print(f"{name} {version} cannot be installed: its export is not compared")
-            return None
-        partial.rename(folder)
-    return folder
+    """The folder with a package's files; None where they cannot be had."""
+    try:
+        return cached_venv.unpacked(f"export-{name}", name)
+    except subprocess.CalledProcessError:
+        print(f"{name} cannot be installed: its export is not compared")
+        return None
 
 
 class ExllamaModel:

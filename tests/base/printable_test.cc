@@ -38,5 +38,13 @@ TEST(Printable, BytesThatAreNotUtf8BecomeEscapes) {
   EXPECT_EQ(PrintableLine("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // half of a surrogate pair
 }
 
+TEST(Printable, AShellReadsItsWordAsTheText) {
+  EXPECT_EQ(ShellWord("runs/a-1:p07"), "runs/a-1:p07");
+  EXPECT_EQ(ShellWord("a run"), "'a run'");
+  EXPECT_EQ(ShellWord("it's; rm"), "'it'\\''s; rm'");
+  EXPECT_EQ(ShellWord("$(x)\n"), "'$(x)\n'");
+  EXPECT_EQ(ShellWord(""), "''");
+}
+
 }  // namespace
 }  // namespace kvtune

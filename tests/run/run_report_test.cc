@@ -1,0 +1,158 @@
+#include "lib/run/run_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/run/evaluation_log.h"
+#include "lib/run/plan_source.h"
+#include "lib/run/search_step.h"
+#include "lib/run/stages.h"
+#include "tests/support/fake_run.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+using ::testing::ThrowsMessage;
+
+struct ReportedRun {
+  // The stages up to `last` in the directory "a run", whose name a shell has to be told.
+  void Make(Stage last, const std::string& held_out = "", int stop_at = 0) {
+    ModelSession model(fake.inputs(), held_out, fake.loader());
+    RunSession session(run, model.run(), {"kvtune", "search", "--model", "m"});
+    CalibrateStep(session, model, {});
+    if (last >= Stage::kPrune) PruneStep(session, {});
+    if (last >= Stage::kCluster) ClusterStep(session, {});
+    if (last < Stage::kSearch) return;
+    SearchStepOptions options;
+    options.search.population = 8;
+    options.search.generations = 2;
+    options.search.refinement_evaluations = 4;
+    int asked = 0;
+    SearchStep(session, model, options, [&] { return ++asked >= stop_at && stop_at > 0; });
+  }
+  std::vector<std::string> Missing() const {
+    std::vector<std::string> what;
+    for (const MissingPart& part : ReadRunReport(run).missing) what.push_back(part.what);
+    return what;
+  }
+
+  FakeRun fake;
+  fs::path run = fake / "a run";
+};
+
+TEST(RunReport, AFinishedRunHasEverything) {
+  ReportedRun reported;
+  reported.Make(Stage::kSearch);
+  const RunReport report = ReadRunReport(reported.run);
+  EXPECT_THAT(report.missing, IsEmpty());
+  EXPECT_EQ(report.title, "model");
+  EXPECT_EQ(report.path, reported.run.string());
+  EXPECT_THAT(report.stages, SizeIs(4));
+  EXPECT_EQ(report.stages[0].command, "kvtune search --model m");
+  EXPECT_TRUE(report.stages[3].finished);
+  EXPECT_TRUE(report.weight_bytes.has_value());
+  EXPECT_TRUE(report.diagnosis.has_value());
+  EXPECT_TRUE(report.candidates.has_value());
+  EXPECT_TRUE(report.groups.has_value());
+  const LogContent log =
+      ReadEvaluationLog(RunDirectory(reported.run).evaluations(), FakeRun::kLayers);
+  EXPECT_EQ(report.scored_plans, static_cast<int64_t>(log.evaluations.size()));
+}
+
+TEST(RunReport, ThePageHoldsAllPlansAndCellsOfTheRun) {
+  ReportedRun reported;
+  reported.Make(Stage::kSearch);
+  const Json data = ReportData(ReadRunReport(reported.run));
+  const ParetoFront front = ReadFront(reported.run);
+  std::set<std::vector<PrecisionPair>> plans;
+  for (const ScoredPlan& plan : front.plans) plans.insert(plan.plan.layers);
+  for (const ScoredPlan& plan : front.uniform) plans.insert(plan.plan.layers);
+  EXPECT_EQ(data["plans"].size(), plans.size() + 1);  // and the exact plan
+  EXPECT_EQ(data["pairs"].size() * data["output_errors"][0].size(), 9 * FakeRun::kLayers);
+  EXPECT_THAT(data["sentences"], Not(IsEmpty()));
+  for (const Json& plan : data["plans"]) {
+    // The run's own count of bytes, which the page's sizes have to agree with.
+    for (size_t i = 0; i < data["contexts"].size(); ++i) {
+      if (data["contexts"][i] != data["run"]["context"]) continue;
+      const double bytes =
+          plan["bytes_per_token"].get<double>() * data["contexts"][i].get<double>();
+      // Both have six significant digits.
+      EXPECT_NEAR(plan["cache_bytes"][i].get<double>(), bytes, 1e-5 * bytes);
+    }
+  }
+}
+
+TEST(RunReport, ExportsNameTheRunAsAShellReadsIt) {
+  ReportedRun reported;
+  reported.Make(Stage::kSearch);
+  const RunReport report = ReadRunReport(reported.run);
+  const std::vector<PlanExport> exports = report.exports(report.front->uniform.front());
+  ASSERT_FALSE(exports.empty());
+  for (const PlanExport& exported : exports) {
+    EXPECT_EQ(exported.command, "kvtune pareto export '" + reported.run.string() + "' --plan " +
+                                    report.front->uniform.front().name + " --format " +
+                                    exported.format);
+    EXPECT_EQ(exported.why_not, "");
+  }
+}
+
+TEST(RunReport, SaysWhatIsMissing) {
+  ReportedRun reported;
+  reported.Make(Stage::kCalibrate);
+  RunReport report = ReadRunReport(reported.run);
+  ASSERT_THAT(report.missing, SizeIs(2));
+  EXPECT_EQ(report.missing[0].what, "No pairs have been pruned yet.");
+  EXPECT_EQ(report.missing[0].command, "kvtune prune '" + reported.run.string() + "'");
+  EXPECT_EQ(report.missing[1].what, "No plans have been searched yet, so there is no front.");
+  EXPECT_EQ(report.missing[1].command, "kvtune search --model m");
+  EXPECT_FALSE(report.front.has_value());
+  EXPECT_THAT(ReportData(report)["plans"], IsEmpty());
+  reported.Make(Stage::kPrune);
+  EXPECT_EQ(reported.Missing()[0], "The layers have not been grouped yet.");
+  reported.Make(Stage::kCluster);
+  EXPECT_THAT(reported.Missing(), SizeIs(1));
+}
+
+TEST(RunReport, SaysThatThereAreNoHeldOutPromptsOrNoEnd) {
+  ReportedRun reported;
+  reported.Make(Stage::kSearch, "none");
+  ASSERT_THAT(reported.Missing(), SizeIs(1));
+  EXPECT_THAT(reported.Missing()[0], HasSubstr("no held-out prompts"));
+  ReportedRun stopped;
+  stopped.Make(Stage::kSearch, "", 5);
+  ASSERT_THAT(stopped.Missing(), SizeIs(1));
+  EXPECT_THAT(stopped.Missing()[0], HasSubstr("has not ended"));
+}
+
+TEST(RunReport, TheModelMayBeGone) {
+  ReportedRun reported;
+  reported.Make(Stage::kSearch);
+  fs::remove_all(reported.fake.model());
+  EXPECT_FALSE(ReadRunReport(reported.run).weight_bytes.has_value());
+}
+
+TEST(RunReport, RefusesWhatIsNoRunAndFilesOfAnother) {
+  ReportedRun reported;
+  EXPECT_THAT([&] { ReadRunReport(reported.fake / "nothing"); },
+              ThrowsMessage<Error>(HasSubstr("run.json: found no such file")));
+  reported.Make(Stage::kSearch);
+  const fs::path file = RunDirectory(reported.run).front();
+  Json front = ReadJsonFile(file);
+  front["run"]["seed"] = 7;
+  WriteJsonFileAtomically(file, front);
+  EXPECT_THAT([&] { ReadRunReport(reported.run); },
+              ThrowsMessage<Error>(HasSubstr("it is not of this run: --seed")));
+}
+
+}  // namespace
+}  // namespace kvtune
