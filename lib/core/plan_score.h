@@ -17,9 +17,22 @@ struct PromptScore {
   double nll_sum = 0;        // nats, the plan's own negative log-likelihood of the next token
   double exact_nll_sum = 0;  // nats, the exact model's negative log-likelihood of it
   int64_t top1_matches = 0;  // positions where plan and exact model prefer the same token
-  // KL in nats of each scored position. Empty once it is summarized. The gate's records keep only
-  // the largest ones.
+  // The sum of the total variation distances, half of sum |p - q|, in 0 to `tokens`. nullopt where
+  // it was not measured.
+  std::optional<double> total_variation_sum = std::nullopt;
+  int64_t first_position = 0;  // of the scored ones, counted from the prompt's first token
+  // KL in nats of each scored position, in their order. Empty once it is summarized. The gate's
+  // records keep only the largest ones.
   std::vector<float> token_kl;
+};
+
+// The loss at the positions [from, to) of the prompts.
+struct PositionLoss {
+  int64_t from = 0;
+  int64_t to = 0;
+  int64_t tokens = 0;  // scored positions of all prompts that lie there
+  double kl_mean = 0;
+  friend bool operator==(const PositionLoss&, const PositionLoss&) = default;
 };
 
 // The joint score of a plan: all of its layers are quantized at once. KL is the forward KL from the
@@ -33,6 +46,16 @@ struct PlanScore {
   double top1_agreement = 1;  // share of scored tokens, higher is better
   double nll = 0;             // nats per scored token
   double delta_nll = 0;       // nll minus the nll of the exact model
+  // The total variation distance per scored token. 1 minus it is the share of draft tokens that
+  // speculative decoding is expected to keep. nullopt in files of earlier versions.
+  std::optional<double> total_variation = std::nullopt;
+  // (sum of KL)^2 / sum of KL^2: how many tokens carry the loss. The mean over a thousand tokens is
+  // no better known than one over so many that lose alike. nullopt in files of earlier versions,
+  // and where nothing is lost.
+  std::optional<double> effective_tokens = std::nullopt;
+  // The loss by position, in ranges that grow fourfold: [0, 64), [64, 256), ... Ranges without
+  // tokens are left out. Empty in files of earlier versions.
+  std::vector<PositionLoss> by_position = {};
   std::vector<PromptScore> per_prompt;
   // Set only for a plan that racing stopped (search/racing.h): the loss to expect over all prompts,
   // by the objective of the search (lib/core/objective.h). The other figures of such a plan are

@@ -37,17 +37,26 @@ float SumOfExp(const float* x, int64_t size, float max) {
   return sum;
 }
 
+struct Sums {
+  float kl = 0;
+  float variation = 0;
+};
+
 KVTUNE_VECTOR_CLONES
-float SumOfTerms(const float* reference, const float* plan, int64_t size, float reference_shift,
-                 float plan_shift) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
+Sums SumOfTerms(const float* reference, const float* plan, int64_t size, float reference_shift,
+                float plan_shift) {
+  float kl = 0, variation = 0;
+#pragma omp simd reduction(+ : kl, variation)
   for (int64_t i = 0; i < size; ++i) {
     const float log_p = reference[i] - reference_shift;
     const float d = log_p - (plan[i] - plan_shift);
-    sum += ExpNonPositive(log_p) * SecondOrderTerm(d);
+    const float p = ExpNonPositive(log_p);
+    const float term = SecondOrderTerm(d);
+    const float lost = d - term;  // 1 - q / p
+    kl += p * term;
+    variation += p * (lost > 0 ? lost : 0);
   }
-  return sum;
+  return {kl, variation};
 }
 
 }  // namespace
@@ -70,9 +79,11 @@ TokenLoss ComputeTokenLoss(const float* reference_logits, const LogitSummary& re
   const LogitSummary plan = Summarize(logits, vocab);
   TokenLoss loss;
   for (int64_t i = 0; i < vocab; i += kChunk) {
-    loss.kl += static_cast<double>(SumOfTerms(reference_logits + i, logits + i,
-                                              vocab - i < kChunk ? vocab - i : kChunk,
-                                              reference.shift(), plan.shift()));
+    const Sums sums =
+        SumOfTerms(reference_logits + i, logits + i, vocab - i < kChunk ? vocab - i : kChunk,
+                   reference.shift(), plan.shift());
+    loss.kl += static_cast<double>(sums.kl);
+    loss.total_variation += static_cast<double>(sums.variation);
   }
   loss.nll = static_cast<double>(plan.max) + static_cast<double>(plan.log_sum) -
              static_cast<double>(logits[next_token]);

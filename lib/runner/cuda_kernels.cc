@@ -120,12 +120,12 @@ CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summa
   const auto empty = [&](at::ScalarType type) {
     return at::empty({plans, rows}, logits.options().dtype(type));
   };
-  CudaLosses losses{empty(at::kFloat), empty(at::kDouble), empty(at::kBool)};
-  TokenLossesOnCuda(PlaceOf(logits), reference.const_data_ptr(), PointersOf(summary),
-                    logits.const_data_ptr(), next_tokens.const_data_ptr<int64_t>(), plans, rows,
-                    logits.size(2),
-                    {losses.kl.mutable_data_ptr<float>(), losses.nll.mutable_data_ptr<double>(),
-                     losses.same_top1.mutable_data_ptr<bool>()});
+  CudaLosses losses{empty(at::kFloat), empty(at::kDouble), empty(at::kBool), empty(at::kFloat)};
+  TokenLossesOnCuda(
+      PlaceOf(logits), reference.const_data_ptr(), PointersOf(summary), logits.const_data_ptr(),
+      next_tokens.const_data_ptr<int64_t>(), plans, rows, logits.size(2),
+      {losses.kl.mutable_data_ptr<float>(), losses.nll.mutable_data_ptr<double>(),
+       losses.same_top1.mutable_data_ptr<bool>(), losses.variation.mutable_data_ptr<float>()});
   return losses;
 }
 

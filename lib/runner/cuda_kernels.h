@@ -54,7 +54,7 @@ CudaSummary CudaSummarize(const at::Tensor& logits);
 
 // [plans, rows], on the device; see TokenLosses in token_loss.h.
 struct CudaLosses {
-  at::Tensor kl, nll, same_top1;
+  at::Tensor kl, nll, same_top1, variation;
 };
 // reference: [rows, vocab]; logits: [plans, rows, vocab]; next_tokens: [rows]; all are contiguous.
 CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summary,

@@ -290,6 +290,10 @@ void AddLosses(const TokenLosses& chunk, std::span<PromptScore> totals) {
     const bool* same_top1 = chunk.same_top1.const_data_ptr<bool>() + static_cast<int64_t>(i) * rows;
     total.token_kl.insert(total.token_kl.end(), kl, kl + rows);
     total.nll_sum = std::accumulate(nll, nll + rows, total.nll_sum);
+    const float* variation =
+        chunk.variation.const_data_ptr<float>() + static_cast<int64_t>(i) * rows;
+    total.total_variation_sum =
+        std::accumulate(variation, variation + rows, total.total_variation_sum.value_or(0.0));
     total.top1_matches += std::count(same_top1, same_top1 + rows, true);
   }
 }
@@ -333,6 +337,7 @@ std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& h
         });
   }
   for (PromptScore& score : scores) {
+    score.first_position = pass.exact_queries;
     score.tokens = static_cast<int64_t>(score.token_kl.size());
     for (const float kl : score.token_kl) score.kl_sum += static_cast<double>(kl);
   }

@@ -14,6 +14,7 @@ struct TokenLosses {
   at::Tensor kl;         // float32, nats, >= 0
   at::Tensor nll;        // float64, nats
   at::Tensor same_top1;  // bool
+  at::Tensor variation;  // float32, total variation distance, in 0 to 1
 };
 
 // The exact model's logits of some rows, with everything that is computed from them once and then

@@ -41,6 +41,18 @@ long double ExactKl(const Pair& pair) {
   return kl;
 }
 
+long double ExactTotalVariation(const Pair& pair) {
+  long double reference_sum = 0, plan_sum = 0, variation = 0;
+  for (const float value : pair.reference)
+    reference_sum += std::exp(static_cast<long double>(value));
+  for (const float value : pair.plan) plan_sum += std::exp(static_cast<long double>(value));
+  for (size_t i = 0; i < pair.reference.size(); ++i) {
+    variation += std::abs(std::exp(static_cast<long double>(pair.reference[i])) / reference_sum -
+                          std::exp(static_cast<long double>(pair.plan[i])) / plan_sum);
+  }
+  return variation / 2;
+}
+
 TokenLoss LossAgainst(const std::vector<float>& reference, const float* logits, int64_t vocab,
                       int64_t next_token) {
   return ComputeTokenLoss(reference.data(), Summarize(reference.data(), vocab), logits, vocab,
@@ -51,6 +63,7 @@ TEST(TokenLoss, EqualLogitsLoseExactlyNothing) {
   const Pair pair = RandomLogits(1000, 0, 1);
   const TokenLoss loss = LossAgainst(pair.reference, pair.reference.data(), 1000, 3);
   EXPECT_EQ(loss.kl, 0);
+  EXPECT_EQ(loss.total_variation, 0);
   EXPECT_TRUE(loss.same_top1);
 }
 
@@ -60,6 +73,7 @@ TEST(TokenLoss, AgreesWithTheSmallestExampleByHand) {
   const TokenLoss loss = LossAgainst(reference, plan.data(), 2, 0);
   EXPECT_NEAR(loss.kl, std::log(2.0) - std::log(3.0) / 2, 1e-6);
   EXPECT_NEAR(loss.nll, std::log(4.0), 1e-6);
+  EXPECT_NEAR(loss.total_variation, 0.25, 1e-6);  // (|1/2 - 1/4| + |1/2 - 3/4|) / 2
   EXPECT_FALSE(loss.same_top1);
 }
 
@@ -72,6 +86,11 @@ TEST(TokenLoss, AgreesWithTheDefinitionOverManyMagnitudes) {
           LossAgainst(pair.reference, pair.plan.data(), static_cast<int64_t>(vocab), 0);
       EXPECT_NEAR(loss.kl, expected, 0.01 * expected)
           << "difference " << difference << " vocab " << vocab;
+      const auto variation = static_cast<double>(ExactTotalVariation(pair));
+      EXPECT_NEAR(loss.total_variation, variation, 0.01 * variation)
+          << "difference " << difference << " vocab " << vocab;
+      // Pinsker's inequality.
+      EXPECT_LE(variation * variation, 1.01 * expected / 2);
     }
   }
 }
@@ -87,6 +106,7 @@ TEST(TokenLoss, SurvivesExtremeLogits) {
   const std::vector<float> reference = {1e4f, -1e4f, 0}, plan = {-1e4f, 1e4f, 0};
   const TokenLoss loss = LossAgainst(reference, plan.data(), 3, 0);
   EXPECT_TRUE(std::isfinite(loss.kl));
+  EXPECT_NEAR(loss.total_variation, 1, 1e-6);
   EXPECT_GT(loss.kl, 1000);
   EXPECT_NEAR(loss.nll, 2e4, 1);
 }

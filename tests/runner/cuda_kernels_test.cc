@@ -148,6 +148,8 @@ TEST_P(CudaKernels, LossesAreThoseOfTheCpu) {
           ComputeTokenLosses(ReferenceLogits(exact), logits, next.to(at::kCUDA));
       EXPECT_TRUE(at::allclose(found.kl, expected.kl, 1e-4, 1e-9)) << vocab << " " << distance;
       EXPECT_TRUE(at::allclose(found.nll, expected.nll, 1e-5, 1e-6)) << vocab << " " << distance;
+      EXPECT_TRUE(at::allclose(found.variation, expected.variation, 1e-4, 1e-6))
+          << vocab << " " << distance;
       EXPECT_TRUE(found.same_top1.equal(expected.same_top1)) << vocab << " " << distance;
     }
   }
@@ -159,6 +161,7 @@ TEST_P(CudaKernels, EqualLogitsLoseNothing) {
       ComputeTokenLosses(ReferenceLogits(exact), exact.unsqueeze(0),
                          at::zeros({3}, at::TensorOptions(at::kLong).device(at::kCUDA)));
   EXPECT_EQ(found.kl.abs().max().item<float>(), 0);
+  EXPECT_EQ(found.variation.abs().max().item<float>(), 0);
   EXPECT_TRUE(found.same_top1.all().item<bool>());
 }
 

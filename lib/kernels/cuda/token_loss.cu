@@ -89,25 +89,36 @@ __global__ void TokenLossesKernel(const T* reference_logits, CudaLogitSummaries 
   const P* exact = reinterpret_cast<const P*>(reference_logits + row * vocab);
   const Running summary = SummaryOf<T, P>(plan, vocab);
   const float plan_shift = ShiftOf(summary), exact_shift = reference.shift[row];
-  double sum = 0;
+  double sum = 0, variation_sum = 0;
   for (int64_t i = threadIdx.x; i < vocab / P::kSize; i += kThreads) {
     const P p = exact[i], q = reinterpret_cast<const P*>(plan)[i];
-    float of_pack = 0;
+    float of_pack = 0, variation_of_pack = 0;
     for (int k = 0; k < P::kSize; ++k) {
       const float log_p = Load(p.elements[k]) - exact_shift;
       const float d = log_p - (Load(q.elements[k]) - plan_shift);
-      of_pack += expf(log_p) * SecondOrderTerm(d);
+      const float probability = expf(log_p), term = SecondOrderTerm(d);
+      of_pack += probability * term;
+      variation_of_pack += probability * fmaxf(d - term, 0.0f);  // p - q, where p is larger
     }
     sum += static_cast<double>(of_pack);
+    variation_sum += static_cast<double>(variation_of_pack);
   }
-  for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-  __shared__ double of_warp[kWarps];
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = sum;
+  for (int offset = 16; offset > 0; offset /= 2) {
+    sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+    variation_sum += __shfl_xor_sync(0xffffffffu, variation_sum, offset);
+  }
+  __shared__ double of_warp[kWarps], variation_of_warp[kWarps];
+  if (threadIdx.x % 32 == 0) {
+    of_warp[threadIdx.x / 32] = sum;
+    variation_of_warp[threadIdx.x / 32] = variation_sum;
+  }
   __syncthreads();
   if (threadIdx.x != 0) return;
-  double kl = 0;
+  double kl = 0, variation = 0;
   for (const double part : of_warp) kl += part;
+  for (const double part : variation_of_warp) variation += part;
   losses.kl[index] = static_cast<float>(kl);
+  losses.variation[index] = static_cast<float>(variation);
   losses.nll[index] =
       static_cast<double>(plan_shift) - static_cast<double>(Load(plan[next_tokens[row]]));
   losses.same_top1[index] = summary.top == reference.top[row];

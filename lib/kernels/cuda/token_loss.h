@@ -23,6 +23,7 @@ struct TokenLossArrays {
   float* kl = nullptr;    // nats, >= 0
   double* nll = nullptr;  // nats
   bool* same_top1 = nullptr;
+  float* variation = nullptr;  // total variation distance, in 0 to 1
 };
 
 // reference_logits: [rows, vocab] with their summaries; logits: [plans, rows, vocab]; next_tokens:
