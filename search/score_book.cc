@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -114,6 +115,37 @@ std::vector<ScoredPlan> ScoreBook::Front() const {
   return front;
 }
 
+std::vector<ScoredPlan> ScoreBook::NearFront(const std::vector<ScoredPlan>& front) const {
+  struct Near {
+    double factor;
+    double bytes;
+    const PrecisionPlan* plan;
+  };
+  const auto listed = [&](const PrecisionPlan& plan) {
+    return plan.is_exact() || std::ranges::count(front, plan, &ScoredPlan::plan) > 0 ||
+           std::ranges::count(uniform_plans_, plan) > 0;
+  };
+  std::vector<Near> close;
+  for (const PrecisionPlan& plan : plans()) {
+    if (listed(plan) || !scores_.ScoreOf(plan).complete()) continue;
+    const double bytes = problem_.cost(plan).bytes_per_token;
+    double best = std::numeric_limits<double>::infinity();
+    for (const ScoredPlan& member : front) {
+      if (member.cost.bytes_per_token <= bytes) best = std::min(best, LossOf(member.calibration));
+    }
+    const double factor = LossOf(scores_.ScoreOf(plan)) / best;
+    if (factor <= kNearFactor) close.push_back({factor, bytes, &plan});
+  }
+  std::ranges::stable_sort(close, {}, &Near::factor);
+  close.resize(std::min(close.size(), kMostNearPlans));
+  std::ranges::stable_sort(close, std::greater<>(), &Near::bytes);
+  std::vector<ScoredPlan> near;
+  for (size_t i = 0; i < close.size(); ++i) {
+    near.push_back(Scored(fmt::format("n{:02}", i), *close[i].plan));
+  }
+  return near;
+}
+
 LayerLosses ScoreBook::FittedLosses() const {
   std::vector<double> losses;
   for (const PrecisionPlan& plan : plans()) losses.push_back(LossOfAllPrompts(plan));
@@ -200,6 +232,7 @@ SearchResult ScoreBook::Result() const {
       .summary = Summary(),
       .interrupted = interrupted_,
       .out_of_time = out_of_time_};
+  result.near = NearFront(result.front);
   for (size_t i = 0; i < uniform_plans_.size(); ++i) {
     result.uniform.push_back(Scored(PairLabel(problem_.uniform_pairs[i]), uniform_plans_[i]));
   }

@@ -51,6 +51,8 @@ class ScoreBook {
   const Objectives& worst() const { return worst_; }
   // The plans of the front by descending bytes, with their names.
   std::vector<ScoredPlan> Front() const;
+  // The plans near the front, as SearchResult describes them.
+  std::vector<ScoredPlan> NearFront(const std::vector<ScoredPlan>& front) const;
 
   // What every layer's pairs lose when that layer alone is quantized. If it is empty, the search
   // has no surrogate.

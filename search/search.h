@@ -45,10 +45,17 @@ struct SearchHooks {
   std::function<LayerLosses()> scout = nullptr;
 };
 
+inline constexpr size_t kMostNearPlans = 16;
+inline constexpr double kNearFactor = 2;
+
 struct SearchResult {
   std::vector<ScoredPlan> front;    // non-dominated among all scored plans, most bytes first
   std::vector<ScoredPlan> uniform;  // every pair of the target, in its order
   ScoredPlan reference;             // the exact plan
+  // Scored on all prompts, neither on the front nor uniform, and so close to the front that the
+  // choice of prompts may have decided: at most kMostNearPlans that lose at most kNearFactor times
+  // the best plan of at most their bytes. Named "n00", "n01", ... by descending bytes.
+  std::vector<ScoredPlan> near = {};
   SearchSummary summary;
   bool interrupted = false;  // should_stop() ended it
   bool out_of_time = false;  // out_of_time() ended it

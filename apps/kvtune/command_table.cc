@@ -98,8 +98,15 @@ void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
            "Least loss with at most B effective bits");
   AddLimit(app, "--max-bytes", arguments.constraints.max_bytes, "N",
            "Least loss with at most N bytes per token");
+  app.add_option("--like", arguments.constraints.like,
+                 "Fewest bytes among plans as good as this one of the run, prompt by prompt")
+      ->type_name("PLAN");
+  app.add_option("--margin", arguments.constraints.margin,
+                 "Share by which the loss may be larger with --like or --lossless")
+      ->type_name("X")
+      ->capture_default_str();
   app.add_flag("--lossless", arguments.constraints.lossless,
-               "Fewest bytes with a held-out loss not worse than the 8-bit uniform plan's");
+               "--like the target's 8-bit uniform plan (fp8_e4m3 where there is one)");
 }
 
 void DeclareParetoExport(CLI::App& app, ExportArguments& arguments) {

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
+#include "lib/report/trust_text.h"
 #include "lib/run/plan_source.h"
 #include "search/pick.h"
 
@@ -35,7 +36,8 @@ ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invoca
     PrintJson(ToJson(front));
   } else {
     PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
-              TieSentence(front) + PaddingSentence(front));
+              OptimismSentence(front) + EffectiveTokensSentence(front) + TieSentence(front) +
+              PaddingSentence(front));
   }
   return ExitCode::kOk;
 }
@@ -54,11 +56,17 @@ ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invoca
 }
 
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation) {
-  const ParetoFront front = ReadFront(arguments.run);
+  const ParetoFront front = ReadFrontByPrompt(arguments.run);
   const PickedPlan picked = PickPlan(front, arguments.constraints);
   LogInfo(fmt::format("{}: {}", picked.plan.name, picked.reason));
   if (invocation.format == OutputFormat::kJson) {
-    PrintJson(ToJson(picked.plan));
+    Json json = ToJson(picked.plan);
+    if (picked.comparison) {
+      json["comparison"] = ToJson(*picked.comparison);
+      json["comparison"]["reference"] = picked.reference;
+    }
+    if (!picked.ties.empty()) json["ties"] = picked.ties;
+    PrintJson(json);
   } else {
     PrintText(PlanTable(std::span(&picked.plan, 1), TerminalWidth()) +
               PaddingSentence(std::span(&picked.plan, 1), front.run.target));

@@ -29,7 +29,7 @@ namespace fs = std::filesystem;
 std::optional<double> MeasuredLoss(const PrecisionPlan& plan, const ParetoFront& front,
                                    const fs::path& run) {
   const auto is_it = [&](const auto& scored) { return scored.plan == plan; };
-  for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
+  for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform, &front.near}) {
     const auto found = std::ranges::find_if(*plans, is_it);
     if (found != plans->end()) return LossOf(found->calibration);
   }

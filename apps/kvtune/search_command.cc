@@ -9,6 +9,7 @@
 #include "lib/report/diagnosis_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
+#include "lib/report/trust_text.h"
 #include "lib/run/search_step.h"
 #include "lib/run/stages.h"
 
@@ -28,8 +29,8 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
                 OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
-            TieSentence(front) + PaddingSentence(front) + SearchSentences(front) +
-            DiagnosisSentence(diagnosis) +
+            OptimismSentence(front) + EffectiveTokensSentence(front) + TieSentence(front) +
+            PaddingSentence(front) + SearchSentences(front) + DiagnosisSentence(diagnosis) +
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 
@@ -44,6 +45,9 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
   RunSession session(out, model.run(), invocation.command_line);
   RequireSameOptions(session, model, arguments);
+
+  const std::string warning = ShortPromptsWarning(model.prompts(), session.run().context);
+  if (!warning.empty()) LogWarning(warning);
 
   const SensitivityTable table = CalibrateStep(session, model, arguments.calibrate);
   const Diagnosis diagnosis = DiagnoseStep(session, table);

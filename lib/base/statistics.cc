@@ -4,8 +4,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "lib/base/random.h"
-
 namespace kvtune {
 
 double Mean(std::span<const double> values) {
@@ -25,26 +23,6 @@ double Quantile(std::vector<double>& values, double q) {
   // their minimum. This is cheaper than to sort everything.
   const double high_value = *std::min_element(at_lower + 1, values.end());
   return low_value + fraction * (high_value - low_value);
-}
-
-Interval BootstrapRatioInterval(std::span<const double> numerators,
-                                std::span<const double> denominators,
-                                const BootstrapOptions& options) {
-  Random random(options.seed);
-  std::vector<double> ratios(static_cast<size_t>(options.resamples));
-  for (double& ratio : ratios) {
-    double numerator = 0, denominator = 0;
-    for (size_t i = 0; i < numerators.size(); ++i) {
-      const size_t draw = random.Below(numerators.size());
-      numerator += numerators[draw];
-      denominator += denominators[draw];
-    }
-    ratio = denominator == 0 ? 0 : numerator / denominator;
-  }
-  const double tail = (1 - options.confidence) / 2;
-  // Quantile reorders `ratios`, which does no harm to the second call.
-  const double low = Quantile(ratios, tail);
-  return {low, Quantile(ratios, 1 - tail)};
 }
 
 }  // namespace kvtune

@@ -1,7 +1,6 @@
-// Means, quantiles and bootstrap intervals of plain doubles.
+// Means and quantiles of plain doubles.
 #pragma once
 
-#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -19,18 +18,5 @@ struct Interval {
   double high = 0;
   friend bool operator==(const Interval&, const Interval&) = default;
 };
-
-struct BootstrapOptions {
-  int resamples = 2000;
-  double confidence = 0.95;
-  uint64_t seed = 0;
-};
-
-// Percentile bootstrap of a ratio of sums, sum(numerators) / sum(denominators), over resampled
-// indices. This is the interval of a mean per token where prompts, not tokens, are the independent
-// draws. REQUIRES: both spans have the same size, which is not 0.
-Interval BootstrapRatioInterval(std::span<const double> numerators,
-                                std::span<const double> denominators,
-                                const BootstrapOptions& options);
 
 }  // namespace kvtune

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -22,13 +23,20 @@ Interval IntervalFromJson(JsonFields& fields, std::string_view key) {
 
 Json HeldOutToJson(const HeldOutScore& held_out) {
   Json json = ToJson(held_out.score);
-  json["kl_mean_interval"] = IntervalToJson(held_out.loss_interval);
+  json["kl_mean_interval"] =
+      held_out.loss_interval ? IntervalToJson(*held_out.loss_interval) : Json(nullptr);
+  if (held_out.prompts_for_interval > 0)
+    json["prompts_for_interval"] = held_out.prompts_for_interval;
   return json;
 }
 
 HeldOutScore HeldOutFromJson(JsonFields fields) {
   HeldOutScore held_out;
-  held_out.loss_interval = IntervalFromJson(fields, "kl_mean_interval");
+  fields.Value("kl_mean_interval");  // required, but null when none is claimed
+  if (fields.Has("kl_mean_interval"))
+    held_out.loss_interval = IntervalFromJson(fields, "kl_mean_interval");
+  if (fields.Has("prompts_for_interval"))
+    held_out.prompts_for_interval = fields.Integer("prompts_for_interval");
   held_out.score = PlanScoreFromJson(std::move(fields));
   return held_out;
 }
@@ -36,9 +44,9 @@ HeldOutScore HeldOutFromJson(JsonFields fields) {
 // PlanScoreFromJson ignores the interval, so a calibration score that has one, which only a
 // held-out score may have, has to be refused here.
 PlanScore CalibrationFromJson(JsonFields fields) {
-  if (fields.Has("kl_mean_interval")) {
-    fields.Fail("kl_mean_interval",
-                "found it in a calibration score, expected it in held-out scores only");
+  for (const std::string_view key : {"kl_mean_interval", "prompts_for_interval"}) {
+    if (!fields.Has(key)) continue;
+    fields.Fail(key, "found it in a calibration score, expected it in held-out scores only");
   }
   return PlanScoreFromJson(std::move(fields));
 }
@@ -141,6 +149,7 @@ Json ToJson(const ParetoFront& front) {
                {"plans", PlansToJson(front.plans)},
                {"uniform", PlansToJson(front.uniform)},
                {"reference", ToJson(front.reference)}};
+  if (!front.near.empty()) json["near"] = PlansToJson(front.near);
   if (front.search) json["search"] = ToJson(*front.search);
   return json;
 }
@@ -152,6 +161,7 @@ ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
   front.plans = PlansFromJson(fields, "plans");
   front.uniform = PlansFromJson(fields, "uniform");
   front.reference = ScoredPlanFromJson(fields.Object("reference"));
+  if (fields.Has("near")) front.near = PlansFromJson(fields, "near");
   if (fields.Has("search")) front.search = SearchSummaryFromJson(fields.Object("search"));
   fields.RequireNoOthers();
 
@@ -165,6 +175,7 @@ ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
                               PlanSpec(plan.plan), plan.name));
     }
   }
+  for (const ScoredPlan& plan : front.near) CheckPlan(plan, front.run, fields, "near", names);
   CheckPlan(front.reference, front.run, fields, "reference", names);
   if (!front.reference.plan.is_exact()) {
     fields.Fail("reference",
@@ -173,14 +184,28 @@ ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
   return front;
 }
 
+std::vector<const ScoredPlan*> AllPlans(const ParetoFront& front) {
+  std::vector<const ScoredPlan*> all;
+  for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform, &front.near}) {
+    for (const ScoredPlan& plan : *plans) all.push_back(&plan);
+  }
+  all.push_back(&front.reference);
+  return all;
+}
+
+std::vector<ScoredPlan*> AllPlans(ParetoFront& front) {
+  std::vector<ScoredPlan*> all;
+  for (std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform, &front.near}) {
+    for (ScoredPlan& plan : *plans) all.push_back(&plan);
+  }
+  all.push_back(&front.reference);
+  return all;
+}
+
 const ScoredPlan* FindPlan(const ParetoFront& front, std::string_view name) {
-  for (const ScoredPlan& plan : front.plans) {
-    if (plan.name == name) return &plan;
-  }
-  for (const ScoredPlan& plan : front.uniform) {
-    if (plan.name == name) return &plan;
-  }
-  return front.reference.name == name ? &front.reference : nullptr;
+  const std::vector<const ScoredPlan*> all = AllPlans(front);
+  const auto found = std::ranges::find(all, name, &ScoredPlan::name);
+  return found == all.end() ? nullptr : *found;
 }
 
 }  // namespace kvtune

@@ -29,7 +29,11 @@ using CostFunction = std::function<PlanCost(const PrecisionPlan&)>;
 
 struct HeldOutScore {
   PlanScore score;
-  Interval loss_interval;  // interval of the loss (lib/core/objective.h), bootstrap over prompts
+  // The 95 % interval of the loss (lib/core/objective.h) over prompts (lib/base/ratio_interval.h),
+  // or nullopt when too few prompts carry the loss. Then prompts_for_interval says how many prompts
+  // like these would allow one; otherwise it is 0.
+  std::optional<Interval> loss_interval;
+  int64_t prompts_for_interval = 0;
 };
 
 struct ScoredPlan {
@@ -38,7 +42,7 @@ struct ScoredPlan {
   PlanCost cost;
   PlanScore calibration;
   std::optional<HeldOutScore> held_out = std::nullopt;
-  // The interval of the loss of `calibration`, by bootstrap over prompts.
+  // The interval of the loss of `calibration`, of the same kind.
   std::optional<Interval> calibration_interval = std::nullopt;
 };
 
@@ -47,6 +51,9 @@ struct ParetoFront {
   std::vector<ScoredPlan> plans;    // non-dominated, most bytes first
   std::vector<ScoredPlan> uniform;  // always scored, whether on the front or not
   ScoredPlan reference;             // the exact plan
+  // Plans that are not on the front, but so close to it on the calibration prompts that other
+  // prompts may put them there. Most bytes first.
+  std::vector<ScoredPlan> near = {};
   std::optional<SearchSummary> search = std::nullopt;
 };
 
@@ -71,8 +78,12 @@ Json ToJson(const ParetoFront& front);
 // uniform plan whose layers differ and for a reference that is not exact.
 ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source);
 
-// Finds a plan by name among the front, the uniform plans and the reference. Returns nullptr when
-// there is none.
+// All plans of the front, uniform ones, those near the front and the reference, in this order.
+std::vector<const ScoredPlan*> AllPlans(const ParetoFront& front);
+std::vector<ScoredPlan*> AllPlans(ParetoFront& front);
+
+// Finds a plan by name among the front, the uniform plans, the plans near the front and the
+// reference. Returns nullptr when there is none.
 const ScoredPlan* FindPlan(const ParetoFront& front, std::string_view name);
 
 }  // namespace kvtune

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lib/base/random.h"
+#include "lib/base/ratio_interval.h"
 
 namespace kvtune {
 namespace {
@@ -22,8 +23,42 @@ bool Beyond(const MetricVerdict& verdict) {
   return verdict.limit && WorseSign(verdict.metric) * (verdict.after - *verdict.limit) > 0;
 }
 
-Interval ChangeInterval(const Measurement& before, const Measurement& after, Metric metric,
-                        const VerdictOptions& options) {
+std::vector<double> KlSums(const Measurement& measurement) {
+  std::vector<double> sums;
+  // Rounding may bring the loss of a nearly exact plan a little below 0.
+  for (const PromptScore& prompt : measurement.prompts)
+    sums.push_back(std::max(0.0, prompt.kl_sum));
+  return sums;
+}
+
+// The interval of the ratio of both losses, as a change of the loss before.
+std::optional<Interval> KlChange(const Measurement& before, const Measurement& after,
+                                 double confidence) {
+  const std::vector<double> losses = KlSums(after), others = KlSums(before);
+  const auto lost = [](double loss) { return loss > 0; };
+  if (std::ranges::none_of(losses, lost) || std::ranges::none_of(others, lost)) return std::nullopt;
+  const Interval ratio = LogRatio(losses, others).IntervalAt(confidence);
+  const double value = ValueOf(before, Metric::kKlMean);
+  return Interval{value * (ratio.low - 1), value * (ratio.high - 1)};
+}
+
+// The interval of a difference of two means over tokens.
+Interval MeanChange(const Measurement& before, const Measurement& after, Metric metric,
+                    double confidence) {
+  std::vector<double> differences, tokens;
+  for (size_t i = 0; i < after.prompts.size(); ++i) {
+    const double count = static_cast<double>(after.prompts[i].tokens);
+    const std::span<const size_t> drawn(&i, 1);
+    differences.push_back(count *
+                          (ValueOver(after, metric, drawn) - ValueOver(before, metric, drawn)));
+    tokens.push_back(count);
+  }
+  return DifferenceInterval(differences, tokens, confidence);
+}
+
+// A percentile of tokens is no mean, so prompts are drawn again and again.
+Interval PercentileChange(const Measurement& before, const Measurement& after, Metric metric,
+                          const VerdictOptions& options) {
   Random random(DeriveSeed(options.seed, SeedPurpose::kBootstrap));
   std::vector<double> changes(static_cast<size_t>(options.resamples));
   std::vector<size_t> drawn(after.prompts.size());
@@ -34,6 +69,19 @@ Interval ChangeInterval(const Measurement& before, const Measurement& after, Met
   const double tail = (1 - options.confidence) / 2;
   const double low = Quantile(changes, tail);
   return {low, Quantile(changes, 1 - tail)};
+}
+
+Interval ChangeInterval(const Measurement& before, const Measurement& after, Metric metric,
+                        const VerdictOptions& options) {
+  if (metric == Metric::kKlP999) return PercentileChange(before, after, metric, options);
+  const Interval difference = MeanChange(before, after, metric, options.confidence);
+  if (metric != Metric::kKlMean) return difference;
+  const std::optional<Interval> ratio = KlChange(before, after, options.confidence);
+  if (!ratio) return difference;
+  // A change that is alike in all prompts as a factor shows in the ratio, one that is alike in nats
+  // shows in the difference. Both intervals hold, so the narrower end counts.
+  const Interval both{std::max(ratio->low, difference.low), std::min(ratio->high, difference.high)};
+  return both.low <= both.high ? both : *ratio;
 }
 
 Outcome OutcomeOf(const MetricVerdict& verdict) {

@@ -1,8 +1,11 @@
 // Decides whether a plan got worse, by a paired test over prompts.
 //
 // Comparing two noisy means tells little, but the change prompt by prompt tells much. The interval
-// of a change is a percentile bootstrap over prompts (Efron and Tibshirani 1993, ch. 13) of after -
-// before, both over the same drawn prompts. Identical measurements have the interval [0, 0].
+// of a change of the mean KL is that of the ratio of both losses, by which plans are compared
+// elsewhere too (lib/base/ratio_interval.h, lib/core/plan_comparison.h), or that of their
+// difference where it is narrower; other means have the interval of their difference. The change of
+// a percentile has a percentile bootstrap over prompts (Efron and Tibshirani 1993, ch. 13).
+// Identical measurements have the interval [0, 0].
 #pragma once
 
 #include <cstdint>

@@ -38,8 +38,10 @@ std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
   const bool leaves = promised && (loss < promised->low || loss > promised->high);
   const char* mark = leaves ? " !" : "";
   if (detail > Detail::kAll) return fmt::format("{:.3g}{}", loss, mark);
-  return fmt::format("{:.3g} [{:.3g}, {:.3g}]{}", loss, held_out.loss_interval.low,
-                     held_out.loss_interval.high, mark);
+  if (!held_out.loss_interval)
+    return fmt::format("{:.3g} [{} prompts needed]{}", loss, held_out.prompts_for_interval, mark);
+  return fmt::format("{:.3g} [{:.3g}, {:.3g}]{}", loss, held_out.loss_interval->low,
+                     held_out.loss_interval->high, mark);
 }
 
 TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
@@ -154,9 +156,9 @@ std::string UniformSentence(const ParetoFront& front) {
 
 const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan) {
   const ScoredPlan* smallest = nullptr;
+  const ScoreSet scores = ComparableScores(front);
   for (const ScoredPlan& other : front.plans) {
-    const double more =
-        LossOf(other, ScoreSet::kCalibration) - LossOf(plan, ScoreSet::kCalibration);
+    const double more = LossOf(other, scores) - LossOf(plan, scores);
     if (std::abs(more) >= front.run.noise_floor.value_or(0)) continue;
     if (other.cost.bytes_per_token >= (smallest ? *smallest : plan).cost.bytes_per_token) continue;
     smallest = &other;

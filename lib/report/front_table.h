@@ -43,8 +43,8 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
 // none, the sentence says so.
 std::string UniformSentence(const ParetoFront& front);
 
-// Among the plans of the front that have fewer bytes than `plan` and whose calibration loss is
-// closer to that of `plan` than the run's noise floor, returns the one with the fewest bytes.
+// Among the plans of the front that have fewer bytes than `plan` and whose loss (ComparableScores)
+// is closer to that of `plan` than the run's noise floor, returns the one with the fewest bytes.
 // Returns nullptr when there is none or when no noise floor is known.
 const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
 

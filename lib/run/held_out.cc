@@ -7,39 +7,31 @@
 #include <vector>
 
 #include "lib/base/log.h"
-#include "lib/base/random.h"
-#include "lib/base/statistics.h"
+#include "lib/base/ratio_interval.h"
 #include "lib/core/objective.h"
 
 namespace kvtune {
 namespace {
 
-Interval IntervalOf(const PlanScore& score, uint64_t seed) {
+// The losses and tokens of a score's prompts.
+struct ByPrompt {
+  explicit ByPrompt(const PlanScore& score) {
+    for (const PromptScore& prompt : score.per_prompt) {
+      losses.push_back(std::max(0.0, LossOf(prompt)));
+      tokens.push_back(static_cast<double>(prompt.tokens));
+    }
+  }
   std::vector<double> losses;
   std::vector<double> tokens;
-  for (const PromptScore& prompt : score.per_prompt) {
-    losses.push_back(LossOf(prompt));
-    tokens.push_back(static_cast<double>(prompt.tokens));
-  }
-  BootstrapOptions options;
-  options.seed = DeriveSeed(seed, SeedPurpose::kBootstrap);
-  return BootstrapRatioInterval(losses, tokens, options);
-}
-
-std::vector<ScoredPlan*> AllPlans(ParetoFront& front) {
-  std::vector<ScoredPlan*> all;
-  for (ScoredPlan& plan : front.plans) all.push_back(&plan);
-  for (ScoredPlan& plan : front.uniform) all.push_back(&plan);
-  all.push_back(&front.reference);
-  return all;
-}
+};
 
 }  // namespace
 
 void AddCalibrationIntervals(ParetoFront& front) {
   for (ScoredPlan* plan : AllPlans(front)) {
     if (plan->calibration.per_prompt.empty()) continue;
-    plan->calibration_interval = IntervalOf(plan->calibration, front.run.seed);
+    const ByPrompt prompts(plan->calibration);
+    plan->calibration_interval = RatioInterval(prompts.losses, prompts.tokens);
   }
 }
 
@@ -47,8 +39,11 @@ bool AddHeldOutScores(ParetoFront& front, EvaluationCache& evaluator,
                       const std::function<bool()>& should_stop) {
   if (evaluator.prompt_count() == 0) return true;
   const std::vector<ScoredPlan*> scored = AllPlans(front);
-  LogInfo(fmt::format("held out: scoring {} plans on {} prompts", scored.size(),
-                      evaluator.prompt_count()));
+  LogInfo(
+      fmt::format("held out: scoring {} plans on {} prompts ({} of the front, {} uniform, {} near "
+                  "the front)",
+                  scored.size(), evaluator.prompt_count(), front.plans.size(), front.uniform.size(),
+                  front.near.size()));
   std::vector<PrecisionPlan> plans;
   for (const ScoredPlan* plan : scored) plans.push_back(plan->plan);
   constexpr size_t kBatch = 16;
@@ -58,7 +53,9 @@ bool AddHeldOutScores(ParetoFront& front, EvaluationCache& evaluator,
   }
   for (ScoredPlan* plan : scored) {
     const PlanScore& score = evaluator.ScoreOf(plan->plan);
-    plan->held_out = HeldOutScore{score, IntervalOf(score, front.run.seed)};
+    const ByPrompt prompts(score);
+    plan->held_out = HeldOutScore{score, RatioInterval(prompts.losses, prompts.tokens),
+                                  DrawsForInterval(prompts.losses, prompts.tokens)};
   }
   return true;
 }

@@ -8,14 +8,14 @@
 
 namespace kvtune {
 
-// Fills `calibration_interval` of all plans whose score has its single prompts: a bootstrap
-// interval over prompts, whose random numbers depend on the run's seed only.
+// Fills `calibration_interval` of all plans whose score has its single prompts, where an interval
+// can be claimed (lib/base/ratio_interval.h).
 void AddCalibrationIntervals(ParetoFront& front);
 
-// Fills `held_out` of all plans, uniform plans and the reference, with an interval of the same
-// kind. Does nothing when there are no held-out prompts. `should_stop` is asked between batches;
-// when it says true, nothing is filled and false is returned, but the cache keeps the scores of the
-// finished batches.
+// Fills `held_out` of all plans, uniform plans, plans near the front and the reference, with an
+// interval of the same kind. Does nothing when there are no held-out prompts. `should_stop` is
+// asked between batches; when it says true, nothing is filled and false is returned, but the cache
+// keeps the scores of the finished batches.
 bool AddHeldOutScores(ParetoFront& front, EvaluationCache& evaluator,
                       const std::function<bool()>& should_stop);
 

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/core/artifacts.h"
+#include "lib/run/evaluation_log.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
@@ -42,6 +45,27 @@ PrecisionPlan PlanOfRun(const std::string& text, size_t layer_count) {
   return plan;
 }
 
+using PromptsOfPlans =
+    std::unordered_map<PrecisionPlan, std::vector<PromptScore>, PrecisionPlanHash>;
+
+PromptsOfPlans LossesByPrompt(const fs::path& log, size_t layer_count) {
+  PromptsOfPlans prompts;
+  for (LoggedEvaluation& logged : ReadEvaluationLog(log, layer_count).evaluations) {
+    prompts.try_emplace(std::move(logged.plan), std::move(logged.score.per_prompt));
+  }
+  return prompts;
+}
+
+// A log that was continued with other prompts than the score's has nothing to say about it.
+void AddPrompts(const PromptsOfPlans& known, const PrecisionPlan& plan, PlanScore& score) {
+  const auto found = known.find(plan);
+  if (found == known.end()) return;
+  int64_t tokens = 0;
+  for (const PromptScore& prompt : found->second) tokens += prompt.tokens;
+  if (static_cast<int64_t>(found->second.size()) != score.prompts || tokens != score.tokens) return;
+  score.per_prompt = found->second;
+}
+
 }  // namespace
 
 PrecisionPlan ReadPlanSource(const std::string& text, size_t layer_count, const Target& target) {
@@ -61,6 +85,19 @@ std::string PlanSourceFrom(const std::string& text, const fs::path& folder) {
 ParetoFront ReadFront(const fs::path& run) {
   const fs::path file = RunDirectory(run).front();
   return ParetoFrontFromJson(ReadArtifact(file, "kvtune search"), file.string());
+}
+
+ParetoFront ReadFrontByPrompt(const fs::path& run) {
+  ParetoFront front = ReadFront(run);
+  const RunDirectory directory(run);
+  const auto layers = static_cast<size_t>(front.run.layer_count());
+  const auto calibration = LossesByPrompt(directory.evaluations(), layers);
+  const auto held_out = LossesByPrompt(directory.held_out(), layers);
+  for (ScoredPlan* plan : AllPlans(front)) {
+    AddPrompts(calibration, plan->plan, plan->calibration);
+    if (plan->held_out) AddPrompts(held_out, plan->plan, plan->held_out->score);
+  }
+  return front;
 }
 
 const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,

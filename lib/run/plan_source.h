@@ -22,6 +22,10 @@ std::string PlanSourceFrom(const std::string& text, const std::filesystem::path&
 // Reads front.json of a run directory.
 ParetoFront ReadFront(const std::filesystem::path& run);
 
+// The same with the scores' single prompts (`per_prompt`, tokens and losses) where the run's logs
+// have them, so that plans can be compared prompt by prompt (lib/core/plan_comparison.h).
+ParetoFront ReadFrontByPrompt(const std::filesystem::path& run);
+
 // Finds a plan of the front, a uniform plan or the exact plan by its name. Throws Error naming the
 // plans that exist.
 const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,

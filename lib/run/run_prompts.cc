@@ -65,6 +65,18 @@ PromptSet LoadPrompts(const RunInputs& inputs, const ModelConfig& config) {
   return Load(inputs, config, inputs.prompts.files, BundledSet::kCalibration);
 }
 
+std::string ShortPromptsWarning(const RunPrompts& prompts, int64_t context) {
+  constexpr int64_t kMuchShorter = 4;
+  int64_t longest = 0;
+  for (const TokenIds& ids : prompts.calibration.prompts)
+    longest = std::max(longest, static_cast<int64_t>(ids.size()));
+  if (longest * kMuchShorter > context) return "";
+  return fmt::format(
+      "the longest prompt has {} tokens and bytes are counted at {} (--context): what plans lose "
+      "so far on is not measured; only longer --prompts show it",
+      longest, context);
+}
+
 RunPrompts LoadRunPrompts(const RunInputs& inputs, const std::string& held_out,
                           const ModelConfig& config) {
   RunPrompts prompts;

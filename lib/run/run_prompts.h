@@ -24,6 +24,10 @@ struct RunPrompts {
 RunPrompts LoadRunPrompts(const RunInputs& inputs, const std::string& held_out,
                           const ModelConfig& config);
 
+// Says that the calibration prompts are much shorter than the context at which bytes are counted,
+// so that nothing is known of the loss there. Empty when they are not.
+std::string ShortPromptsWarning(const RunPrompts& prompts, int64_t context);
+
 // Loads all prompts as calibration prompts and holds none out.
 PromptSet LoadPrompts(const RunInputs& inputs, const ModelConfig& config);
 

@@ -147,6 +147,7 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
                                   .plans = std::move(result.front),
                                   .uniform = std::move(result.uniform),
                                   .reference = std::move(result.reference),
+                                  .near = std::move(result.near),
                                   .search = std::move(result.summary)},
                         .interrupted = result.interrupted,
                         .unfinished = result.interrupted || result.out_of_time};

@@ -40,34 +40,5 @@ TEST(Statistics, QuantileMatchesSorting) {
   }
 }
 
-TEST(Statistics, BootstrapOfEqualRatiosHasNoWidth) {
-  const std::vector<double> numerators = {1, 2, 3}, denominators = {10, 20, 30};
-  const Interval interval = BootstrapRatioInterval(numerators, denominators, {});
-  EXPECT_NEAR(interval.low, 0.1, 1e-15);
-  EXPECT_NEAR(interval.high, 0.1, 1e-15);
-}
-
-TEST(Statistics, BootstrapHoldsTheRatioAndRepeatsWithItsSeed) {
-  Random random(1);
-  std::vector<double> numerators, denominators;
-  double numerator = 0, denominator = 0;
-  for (int i = 0; i < 40; ++i) {
-    denominators.push_back(100 + static_cast<double>(random.Below(100)));
-    numerators.push_back(denominators.back() * random.Unit());
-    numerator += numerators.back();
-    denominator += denominators.back();
-  }
-  BootstrapOptions options;
-  options.seed = 5;
-  const Interval interval = BootstrapRatioInterval(numerators, denominators, options);
-  EXPECT_LT(interval.low, numerator / denominator);
-  EXPECT_GT(interval.high, numerator / denominator);
-  EXPECT_EQ(BootstrapRatioInterval(numerators, denominators, options), interval);
-  options.confidence = 0.5;
-  const Interval narrower = BootstrapRatioInterval(numerators, denominators, options);
-  EXPECT_GT(narrower.low, interval.low);
-  EXPECT_LT(narrower.high, interval.high);
-}
-
 }  // namespace
 }  // namespace kvtune

@@ -27,7 +27,7 @@ ParetoFront SmallFront() {
   ParetoFront front;
   front.run = TestRun(2);
   front.plans = {Scored("p00", {{kKV8, kK8V4}}), Scored("p01", {{kKV8, kKV4}})};
-  front.plans[1].held_out = HeldOutScore{front.plans[1].calibration, {0.1, 1.0 / 7}};
+  front.plans[1].held_out = HeldOutScore{front.plans[1].calibration, Interval{0.1, 1.0 / 7}};
   front.uniform = {Scored("KV8", {{kKV8, kKV8}}), Scored("KV4", {{kKV4, kKV4}})};
   front.reference = Scored("exact", {{kExactPair, kExactPair}});
   return front;
@@ -160,6 +160,29 @@ TEST(ParetoFront, PlansAreFoundByName) {
   EXPECT_EQ(FindPlan(front, "KV4"), &front.uniform[1]);
   EXPECT_EQ(FindPlan(front, "exact"), &front.reference);
   EXPECT_EQ(FindPlan(front, "p02"), nullptr);
+  ParetoFront with_near = front;
+  with_near.near = {Scored("n00", {{kK8V4, kKV4}})};
+  EXPECT_EQ(FindPlan(with_near, "n00"), &with_near.near[0]);
+  EXPECT_EQ(AllPlans(with_near).size(), 6u);
+}
+
+TEST(ParetoFront, WhatIsNotKnownReadsBackAsThat) {
+  ParetoFront front = SmallFront();
+  front.near = {Scored("n00", {{kK8V4, kKV4}})};
+  HeldOutScore& held_out = *front.plans[1].held_out;
+  held_out.loss_interval = std::nullopt;
+  held_out.prompts_for_interval = 31;
+  held_out.score.total_variation = 1.0 / 3;
+  held_out.score.effective_tokens = 12.5;
+  held_out.score.by_position = {{0, 64, 640, 0.001}, {64, 256, 900, 1.0 / 3}};
+  const std::string text = DumpJson(ToJson(front));
+  const ParetoFront read = ReadBack(ParseJson(text, "text"));
+  EXPECT_EQ(DumpJson(ToJson(read)), text);
+  ASSERT_EQ(read.near.size(), 1u);
+  EXPECT_EQ(read.plans[1].held_out->loss_interval, std::nullopt);
+  EXPECT_EQ(read.plans[1].held_out->prompts_for_interval, 31);
+  EXPECT_EQ(read.plans[1].held_out->score.by_position, held_out.score.by_position);
+  EXPECT_EQ(read.plans[0].calibration.total_variation, std::nullopt);
 }
 
 TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/base/ratio_interval.h"
 #include "tests/gate/gate_test_data.h"
 
 namespace kvtune {
@@ -37,8 +38,8 @@ TEST(Verdict, ASmallChangeOfEveryPromptIsWorse) {
   EXPECT_EQ(kl.outcome, Outcome::kWorse);
   EXPECT_NEAR(kl.before, 0.2, 1e-7);
   EXPECT_NEAR(kl.after - kl.before, 0.0225, 1e-7);
-  EXPECT_GE(kl.change.low, 0.0199);
-  EXPECT_LE(kl.change.high, 0.0301);
+  EXPECT_GT(kl.change.low, kl.allowed);
+  EXPECT_LT(kl.change.high, 0.06);
   const MetricVerdict back =
       Of(Judge(EvenMeasurement(after), EvenMeasurement(kBefore), {}), Metric::kKlMean);
   EXPECT_EQ(back.outcome, Outcome::kBetter);
@@ -133,16 +134,46 @@ TEST(Verdict, ALimitBrokenInAnotherTypeIsNotClear) {
   EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kOverLimit);
 }
 
+// Only a percentile is drawn at random. The other intervals depend on the numbers alone.
 TEST(Verdict, SameSeedGivesTheSameInterval) {
-  const std::vector<float> after = Plus(kBefore, {0.1F, -0.02F, 0.05F, 0, 0.01F, 0.2F});
-  const auto interval = [&](uint64_t seed) {
+  std::vector<float> before, after;
+  for (int i = 0; i < 40; ++i) {
+    before.push_back(0.1F + 0.01F * static_cast<float>(i * 37 % 40));
+    after.push_back(before.back() * (1 + 0.02F * static_cast<float>(i * 11 % 17)));
+  }
+  const auto interval = [&](Metric metric, uint64_t seed) {
     VerdictOptions options;
     options.seed = seed;
-    return Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), options), Metric::kKlMean)
-        .change;
+    return Of(Judge(EvenMeasurement(before), EvenMeasurement(after), options), metric).change;
   };
-  EXPECT_EQ(interval(3), interval(3));
-  EXPECT_NE(interval(3), interval(4));
+  EXPECT_EQ(interval(Metric::kKlP999, 3), interval(Metric::kKlP999, 3));
+  EXPECT_EQ(interval(Metric::kKlMean, 3), interval(Metric::kKlMean, 4));
+}
+
+// The gate and `pareto pick` judge a factor that all prompts share by one interval.
+TEST(Verdict, ChangeOfTheLossIsThatOfThePairedRatio) {
+  std::vector<float> after;
+  for (const float factor : {1.5F, 1.6F, 1.5F, 1.55F, 1.6F, 1.5F})
+    after.push_back(factor * kBefore[after.size()]);
+  const Measurement before_measured = EvenMeasurement(kBefore);
+  const Measurement after_measured = EvenMeasurement(after);
+  std::vector<double> losses, others;
+  for (size_t i = 0; i < kBefore.size(); ++i) {
+    losses.push_back(after_measured.prompts[i].kl_sum);
+    others.push_back(before_measured.prompts[i].kl_sum);
+  }
+  const Interval ratio = LogRatio(losses, others).IntervalAt(VerdictOptions{}.confidence);
+  const MetricVerdict kl = Of(Judge(before_measured, after_measured, {}), Metric::kKlMean);
+  EXPECT_NEAR(kl.change.low, kl.before * (ratio.low - 1), 1e-12);
+  EXPECT_NEAR(kl.change.high, kl.before * (ratio.high - 1), 1e-12);
+}
+
+TEST(Verdict, LosingNothingBeforeIsJudgedByTheDifference) {
+  const std::vector<float> nothing(6, 0.0F);
+  const std::vector<float> after = {0.01F, 0.012F, 0.011F, 0.01F, 0.012F, 0.01F};
+  EXPECT_EQ(
+      Of(Judge(EvenMeasurement(nothing), EvenMeasurement(after), {}), Metric::kKlMean).outcome,
+      Outcome::kWorse);
 }
 
 }  // namespace

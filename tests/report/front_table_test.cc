@@ -31,7 +31,8 @@ ParetoFront SmallFront() {
 }
 
 void AddHeldOut(ScoredPlan& plan, double kl) {
-  plan.held_out = HeldOutScore{.score = plan.calibration, .loss_interval = {kl / 2, kl * 2}};
+  plan.held_out =
+      HeldOutScore{.score = plan.calibration, .loss_interval = Interval{kl / 2, kl * 2}};
   plan.held_out->score.kl_mean = kl;
 }
 
@@ -155,6 +156,14 @@ TEST(FrontTable, HeldOutColumnOnlyWhereThereIsOne) {
   EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("held-out")));
   AddHeldOut(front.plans[0], 0.02);
   EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04]"));
+}
+
+TEST(FrontTable, AnIntervalThatIsNotClaimedSaysWhatWouldAllowIt) {
+  ParetoFront front = SmallFront();
+  AddHeldOut(front.plans[0], 0.02);
+  front.plans[0].held_out->loss_interval = std::nullopt;
+  front.plans[0].held_out->prompts_for_interval = 40;
+  EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [40 prompts needed]"));
 }
 
 TEST(FrontTable, HeldOutLossThatLeavesTheCalibrationIntervalIsMarked) {

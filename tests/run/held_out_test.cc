@@ -38,7 +38,7 @@ ParetoFront FrontOf(const FakeEvaluator& calibration) {
   return front;
 }
 
-TEST(CalibrationIntervals, HoldTheMeanAndDependOnTheSeedAlone) {
+TEST(CalibrationIntervals, HoldTheMeanAndDependOnNoSeed) {
   const FakeEvaluator calibration(kWeights, 0, 12);
   ParetoFront front = FrontOf(calibration);
   ParetoFront again = front;
@@ -54,7 +54,7 @@ TEST(CalibrationIntervals, HoldTheMeanAndDependOnTheSeedAlone) {
   EXPECT_EQ(front.reference.calibration_interval->high, 0);
   again.run.seed = 1;
   AddCalibrationIntervals(again);
-  EXPECT_NE(again.plans[0].calibration_interval->low, front.plans[0].calibration_interval->low);
+  EXPECT_EQ(again.plans[0].calibration_interval, front.plans[0].calibration_interval);
 }
 
 TEST(CalibrationIntervals, NeedScoresByPrompt) {
@@ -67,23 +67,38 @@ TEST(CalibrationIntervals, NeedScoresByPrompt) {
 
 TEST(HeldOutScores, AreOfAllPlans) {
   ParetoFront front = FrontOf(FakeEvaluator(kWeights));
-  FakeEvaluator fake(kWeights, 0, 6);
+  front.near = {front.plans.front()};
+  front.near.front().plan = {{kKV8, kK2V4}};
+  FakeEvaluator fake(kWeights, 0, 9);
   EvaluationCache held_out(fake);
   EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
   const auto expect_score = [&](const ScoredPlan& plan) {
     ASSERT_TRUE(plan.held_out);
     const PlanScore expected = fake.ScoreOf(plan.plan);
     EXPECT_EQ(plan.held_out->score.kl_mean, expected.kl_mean);
-    EXPECT_EQ(plan.held_out->score.prompts, 6);
-    EXPECT_LE(plan.held_out->loss_interval.low, expected.kl_mean);
-    EXPECT_GE(plan.held_out->loss_interval.high, expected.kl_mean);
+    EXPECT_EQ(plan.held_out->score.prompts, 9);
+    ASSERT_TRUE(plan.held_out->loss_interval);
+    EXPECT_EQ(plan.held_out->prompts_for_interval, 0);
+    EXPECT_LE(plan.held_out->loss_interval->low, expected.kl_mean);
+    EXPECT_GE(plan.held_out->loss_interval->high, expected.kl_mean);
   };
   for (const ScoredPlan& plan : front.plans) expect_score(plan);
   for (const ScoredPlan& plan : front.uniform) expect_score(plan);
+  for (const ScoredPlan& plan : front.near) expect_score(plan);
   expect_score(front.reference);
   ASSERT_THAT(fake.batches(), SizeIs(2));
   EXPECT_THAT(fake.batches()[0], SizeIs(16));
-  EXPECT_THAT(fake.batches()[1], SizeIs(3));
+  EXPECT_THAT(fake.batches()[1], SizeIs(4));
+}
+
+TEST(HeldOutScores, OfFewPromptsHaveNoInterval) {
+  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
+  FakeEvaluator fake(kWeights, 0, 6);
+  EvaluationCache held_out(fake);
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  EXPECT_EQ(front.plans[0].held_out->loss_interval, std::nullopt);
+  EXPECT_EQ(front.plans[0].held_out->prompts_for_interval, 8);
+  EXPECT_EQ(front.reference.held_out->loss_interval, (Interval{0, 0}));
 }
 
 TEST(HeldOutScores, AreNotAddedWithoutPrompts) {

@@ -118,6 +118,16 @@ TEST(RunPrompts, RefusesAPromptInBothSets) {
               ThrowsMessage<Error>(HasSubstr("(split): found 6 of the 6 calibration prompts")));
 }
 
+TEST(RunPrompts, AContextFarBeyondThePromptsIsSaid) {
+  RunPrompts prompts;
+  prompts.calibration.prompts = {TokenIds(100), TokenIds(512)};
+  EXPECT_EQ(ShortPromptsWarning(prompts, 512), "");
+  EXPECT_EQ(ShortPromptsWarning(prompts, 2047), "");
+  EXPECT_EQ(ShortPromptsWarning(prompts, 8192),
+            "the longest prompt has 512 tokens and bytes are counted at 8192 (--context): what "
+            "plans lose so far on is not measured; only longer --prompts show it");
+}
+
 TEST(RunPrompts, TheSeedChoosesThePrompts) {
   PromptFiles files;
   RunInputs inputs = files.fake.inputs();

@@ -12,6 +12,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/run/evaluation_log.h"
+#include "lib/run/plan_source.h"
 #include "lib/run/stages.h"
 #include "tests/support/fake_run.h"
 #include "tests/support/test_data.h"
@@ -96,6 +97,27 @@ TEST(SearchStep, LeavesTheFrontOfACompleteRun) {
   EXPECT_EQ(ReadEvaluationLog(runs.fake / "run" / "evaluations.jsonl", FakeRun::kLayers)
                 .evaluations.size(),
             static_cast<size_t>(front.search->distinct_plans));
+}
+
+// front.json has means only. The logs know the single prompts.
+TEST(SearchStep, TheRunKnowsTheLossesByPrompt) {
+  SearchRuns runs;
+  const ParetoFront made = runs.Search("run").front;
+  const ParetoFront read = ReadFrontByPrompt(runs.fake / "run");
+  ASSERT_EQ(AllPlans(read).size(), AllPlans(made).size());
+  for (size_t i = 0; i < AllPlans(read).size(); ++i) {
+    const ScoredPlan& plan = *AllPlans(read)[i];
+    const ScoredPlan& expected = *AllPlans(made)[i];
+    ASSERT_TRUE(plan.held_out);
+    ASSERT_EQ(plan.held_out->score.per_prompt.size(), 4u);
+    for (size_t p = 0; p < 4; ++p) {
+      EXPECT_EQ(plan.held_out->score.per_prompt[p].kl_sum,
+                expected.held_out->score.per_prompt[p].kl_sum);
+    }
+    EXPECT_EQ(plan.calibration.per_prompt.size(), 12u) << plan.name;
+  }
+  fs::remove(runs.fake / "run" / "held_out.jsonl");
+  EXPECT_THAT(ReadFrontByPrompt(runs.fake / "run").plans[0].held_out->score.per_prompt, IsEmpty());
 }
 
 // What the search reports comes from the model: its plans, scored by the formula.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <limits>
 
 #include "lib/base/error.h"
@@ -11,6 +12,7 @@
 namespace kvtune {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
@@ -35,21 +37,49 @@ ParetoFront SmallFront() {
   return front;
 }
 
-void AddHeldOut(ScoredPlan& plan, double loss, Interval interval) {
-  plan.held_out = HeldOutScore{};
-  plan.held_out->score.kl_mean = loss;
-  plan.held_out->loss_interval = interval;
+// Ten prompts of 100 tokens whose losses differ by a factor of 34.
+constexpr double kPromptLosses[] = {1, 2, 3, 5, 8, 13, 21, 34, 3, 5};
+
+// A score of `loss` nats per token. With a wobble, every other prompt loses that share more and the
+// others that share less, against plans without one.
+PlanScore ScoreOf(double loss, double wobble = 0) {
+  PlanScore score;
+  double sum = 0;
+  for (size_t i = 0; i < std::size(kPromptLosses); ++i) {
+    PromptScore prompt;
+    prompt.tokens = 100;
+    prompt.kl_sum = kPromptLosses[i] * (i % 2 == 0 ? 1 + wobble : 1 - wobble);
+    sum += prompt.kl_sum;
+    score.tokens += prompt.tokens;
+    score.per_prompt.push_back(prompt);
+  }
+  for (PromptScore& prompt : score.per_prompt)
+    prompt.kl_sum *= loss * static_cast<double>(score.tokens) / sum;
+  score.prompts = static_cast<int64_t>(score.per_prompt.size());
+  score.kl_mean = loss;
+  return score;
 }
 
-// Held-out losses: p01 within the interval of uniform KV8, p02 not.
+void AddHeldOut(ScoredPlan& plan, double loss, double wobble = 0) {
+  plan.held_out = HeldOutScore{.score = ScoreOf(loss, wobble), .loss_interval = {}};
+}
+
+// Held-out losses: p01 is as good as uniform KV8 within the margin, p02 is not.
 ParetoFront HeldOutFront() {
   ParetoFront front = SmallFront();
-  AddHeldOut(front.plans[0], 0.010, {0.008, 0.012});
-  AddHeldOut(front.plans[1], 0.015, {0.013, 0.017});
-  AddHeldOut(front.plans[2], 0.200, {0.100, 0.300});
-  AddHeldOut(front.plans[3], 2.000, {1.000, 3.000});
-  AddHeldOut(front.uniform[1], 0.010, {0.005, 0.016});
+  AddHeldOut(front.plans[0], 0.010);
+  AddHeldOut(front.plans[1], 0.0108);
+  AddHeldOut(front.plans[2], 0.200);
+  AddHeldOut(front.plans[3], 2.000);
+  AddHeldOut(front.uniform[0], 0.200);
+  AddHeldOut(front.uniform[1], 0.010);
   return front;
+}
+
+PickConstraints Lossless() {
+  PickConstraints constraints;
+  constraints.lossless = true;
+  return constraints;
 }
 
 TEST(Pick, TakesTheCheapestPlanWithinTheLoss) {
@@ -118,45 +148,115 @@ TEST(Pick, HeldOutScoresDecideWhenAllPlansHaveThem) {
   EXPECT_EQ(PickPlan(front, constraints).plan.name, "p02");
 }
 
-TEST(Pick, LosslessIsWithinTheIntervalOfUniformEightBits) {
-  PickConstraints constraints;
-  constraints.lossless = true;
-  const PickedPlan picked = PickPlan(HeldOutFront(), constraints);
+TEST(Pick, LosslessIsAsGoodAsUniformEightBits) {
+  const PickedPlan picked = PickPlan(HeldOutFront(), Lossless());
   EXPECT_EQ(picked.plan.name, "p01");
-  EXPECT_THAT(picked.reason,
-              HasSubstr("a held-out loss of at most 0.016 nats per token (lossless)"));
+  EXPECT_EQ(picked.reference, "KV8");
+  ASSERT_TRUE(picked.comparison);
+  EXPECT_EQ(picked.comparison->standing, Standing::kAsGood);
+  EXPECT_EQ(picked.reason,
+            "the cheapest of 4 plans with a held-out loss as good as that of KV8 (at most 1.1 "
+            "times it, with 95 % confidence); 1.08 [1.08, 1.08] times the loss of KV8, worse on "
+            "10 of 10 prompts");
+  PickConstraints strict = Lossless();
+  strict.margin = 0.05;
+  EXPECT_EQ(PickPlan(HeldOutFront(), strict).plan.name, "p00");
 }
 
-TEST(Pick, LosslessAndALossMeanTheStricterOne) {
+// Noisier data must not permit worse plans: the mean is the same, but prompts disagree.
+TEST(Pick, WhatPromptsDisagreeAboutIsNotLossless) {
+  ParetoFront front = HeldOutFront();
+  AddHeldOut(front.plans[1], 0.0108, 0.3);
+  const PickedPlan picked = PickPlan(front, Lossless());
+  EXPECT_EQ(picked.plan.name, "p00");
+  EXPECT_THAT(picked.reason, HasSubstr("; not decided: p01 has 1.08 ["));
+  EXPECT_THAT(picked.reason, HasSubstr("prompts like these would decide"));
+}
+
+TEST(Pick, LikeNamesAnyMeasuredPlan) {
+  ParetoFront front = HeldOutFront();
   PickConstraints constraints;
+  constraints.like = "p02";
+  EXPECT_EQ(PickPlan(front, constraints).plan.name, "p02");
+  constraints.like = "K8V4";  // as p01 is written out
+  EXPECT_EQ(PickPlan(front, constraints).reference, "p01");
+  EXPECT_EQ(PickPlan(front, constraints).plan.name, "p01");
+  constraints.like = "p77";
+  EXPECT_THAT([&] { PickPlan(front, constraints); },
+              ThrowsMessage<Error>(HasSubstr("found no plan \"p77\"")));
   constraints.lossless = true;
-  constraints.max_loss = 0.012;
+  EXPECT_THAT([&] { PickPlan(front, constraints); },
+              ThrowsMessage<Error>(HasSubstr("found --lossless and --like")));
+}
+
+TEST(Pick, LosslessAndALossMeanBoth) {
+  PickConstraints constraints = Lossless();
+  constraints.max_loss = 0.0101;
   EXPECT_EQ(PickPlan(HeldOutFront(), constraints).plan.name, "p00");
   constraints.max_loss = 1;
   EXPECT_EQ(PickPlan(HeldOutFront(), constraints).plan.name, "p01");
 }
 
+TEST(Pick, NothingAsGoodSaysHowManyPromptsWouldDecide) {
+  ParetoFront front = HeldOutFront();
+  AddHeldOut(front.plans[1], 0.0108, 0.3);
+  PickConstraints constraints = Lossless();
+  constraints.max_bits = 7;
+  EXPECT_THAT([&] { PickPlan(front, constraints); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("found none among 4"),
+                                         HasSubstr("not decided: p01 has 1.08 ["),
+                                         HasSubstr("prompts like these would decide"))));
+}
+
 TEST(Pick, LosslessKnowsTheEightBitFormatsOfOtherTargets) {
   ParetoFront front = HeldOutFront();
   front.uniform[1].plan = PrecisionPlan::Uniform({KvFormatId::kKiviInt8, KvFormatId::kKiviInt8}, 2);
-  PickConstraints constraints;
-  constraints.lossless = true;
-  EXPECT_EQ(PickPlan(front, constraints).plan.name, "p01");
+  EXPECT_EQ(EightBitPlan(front), &front.uniform[1]);
+  EXPECT_EQ(PickPlan(front, Lossless()).plan.name, "p01");
+  // Users of vLLM run FP8, whichever other formats of 8 bits come first.
+  front.uniform.push_back(PlanOf("fp8_e4m3", {KvFormatId::kFp8E4m3, KvFormatId::kFp8E4m3}, 8, 1));
+  EXPECT_EQ(EightBitPlan(front)->name, "fp8_e4m3");
 }
 
 TEST(Pick, LosslessSaysWhatIsMissing) {
-  PickConstraints constraints;
-  constraints.lossless = true;
   ParetoFront front = HeldOutFront();
-  front.uniform[1].held_out.reset();
-  front.plans[2].held_out.reset();
-  EXPECT_THAT(
-      [&] { PickPlan(front, constraints); },
-      ThrowsMessage<Error>(StrEq("picking a lossless plan: found no held-out scores for KV8, p02, "
-                                 "expected them for every plan of the front and for uniform KV8")));
+  front.plans[2].held_out->score.per_prompt.clear();
+  EXPECT_THAT([&] { PickPlan(front, Lossless()); },
+              ThrowsMessage<Error>(StrEq(
+                  "comparing plans with KV8: found no losses by prompt of p02, expected them in "
+                  "the run's held_out.jsonl")));
+  EXPECT_THAT([&] { PickPlan(SmallFront(), Lossless()); },
+              ThrowsMessage<Error>(HasSubstr("found no held-out scores, expected them")));
   front.uniform.pop_back();
-  EXPECT_THAT([&] { PickPlan(front, constraints); },
+  EXPECT_THAT([&] { PickPlan(front, Lossless()); },
               ThrowsMessage<Error>(HasSubstr("found no uniform 8-bit plan")));
+}
+
+TEST(Pick, SeesUniformPlansAndThoseNearTheFront) {
+  ParetoFront front = HeldOutFront();
+  PickConstraints constraints;
+  constraints.max_bits = 4;
+  EXPECT_EQ(PickPlan(front, constraints).plan.name, "p02");
+  // The search left this one out by its calibration loss.
+  front.uniform.push_back(PlanOf("K4V2", kK4V2, 3, 0.3));
+  AddHeldOut(front.uniform.back(), 0.05);
+  EXPECT_EQ(PickPlan(front, constraints).plan.name, "K4V2");
+  front.near = {PlanOf("n00", kK2V4, 3.5, 0.3)};
+  AddHeldOut(front.near.back(), 0.01);
+  EXPECT_EQ(PickPlan(front, constraints).plan.name, "n00");
+}
+
+TEST(Pick, PlansThatCannotBeToldApartAreNamed) {
+  ParetoFront front = HeldOutFront();
+  AddHeldOut(front.plans[1], 0.0108, 0.3);
+  PickConstraints constraints;
+  constraints.max_bits = 8;
+  const PickedPlan picked = PickPlan(front, constraints);
+  EXPECT_EQ(picked.plan.name, "p00");
+  EXPECT_THAT(picked.ties, ::testing::ElementsAre("p01"));
+  EXPECT_EQ(picked.reason,
+            "the best of 4 plans with at most 8 effective bits; by held-out loss it cannot be told "
+            "from p01");
 }
 
 TEST(Pick, NoConstraintIsAMistake) {
@@ -179,6 +279,7 @@ TEST(Pick, LimitMustBeANumber) {
 TEST(Pick, EmptyFrontHasNoPlans) {
   ParetoFront front = SmallFront();
   front.plans.clear();
+  front.uniform.clear();
   PickConstraints constraints;
   constraints.max_loss = 1;
   EXPECT_THAT([&] { PickPlan(front, constraints); },

@@ -121,6 +121,39 @@ TEST(Search, FrontHoldsNoPlanThatAnyScoredPlanDominates) {
   }
 }
 
+TEST(Search, PlansNearTheFrontAreAllThatAreWithinTheFactor) {
+  FakeEvaluator fake(RandomWeights(6, 5), 0, 12);
+  EvaluationCache cache(fake);
+  SearchProblem problem = Problem(OneLayerGroups(6, kFive), kFive);
+  const SearchResult result = Search(problem, cache, {.racing = std::nullopt});
+  const auto factor = [&](const PrecisionPlan& plan) {
+    double best = INFINITY;
+    for (const ScoredPlan& member : result.front) {
+      if (member.cost.bytes_per_token <= FakeCost(plan).bytes_per_token)
+        best = std::min(best, member.calibration.kl_mean);
+    }
+    return cache.ScoreOf(plan).kl_mean / best;
+  };
+  const auto listed = [](const std::vector<ScoredPlan>& plans, const PrecisionPlan& plan) {
+    return std::ranges::count(plans, plan, &ScoredPlan::plan) > 0;
+  };
+  ASSERT_FALSE(result.near.empty());
+  EXPECT_LE(result.near.size(), kMostNearPlans);
+  EXPECT_EQ(result.near[0].name, "n00");
+  double farthest = 0;
+  for (const ScoredPlan& plan : result.near) {
+    EXPECT_FALSE(listed(result.front, plan.plan) || listed(result.uniform, plan.plan));
+    EXPECT_FALSE(plan.plan.is_exact());
+    farthest = std::max(farthest, factor(plan.plan));
+  }
+  EXPECT_LE(farthest, kNearFactor);
+  for (const PrecisionPlan& plan : cache.plans()) {
+    if (plan.is_exact() || listed(result.front, plan) || listed(result.uniform, plan)) continue;
+    if (listed(result.near, plan)) continue;
+    EXPECT_GE(factor(plan), result.near.size() == kMostNearPlans ? farthest : kNearFactor);
+  }
+}
+
 TEST(Search, SameSeedGivesTheSameResult) {
   const auto search = [](uint64_t seed) {
     FakeEvaluator fake(RandomWeights(8, 3), 5);
