@@ -101,8 +101,8 @@ PlanComparison ComparePlans(const PlanScore& plan, const PlanScore& reference,
 
 std::optional<PlanComparison> ComparePlans(const ScoredPlan& plan, const ScoredPlan& reference,
                                            const ComparisonOptions& options) {
-  if (plan.held_out && reference.held_out &&
-      CanCompare(plan.held_out->score, reference.held_out->score)) {
+  if (plan.held_out && reference.held_out) {
+    if (!CanCompare(plan.held_out->score, reference.held_out->score)) return std::nullopt;
     return ComparePlans(plan.held_out->score, reference.held_out->score, options);
   }
   if (CanCompare(plan.calibration, reference.calibration))

@@ -57,8 +57,8 @@ bool CanCompare(const PlanScore& plan, const PlanScore& reference);
 PlanComparison ComparePlans(const PlanScore& plan, const PlanScore& reference,
                             const ComparisonOptions& options = {});
 
-// The same for two plans of a run: on held-out prompts when both have single prompts there, else on
-// calibration prompts. nullopt when neither set can be compared.
+// The same for two plans of a run: on held-out prompts when both have such scores, else on
+// calibration prompts. nullopt when the scores of that set lack their single prompts.
 std::optional<PlanComparison> ComparePlans(const ScoredPlan& plan, const ScoredPlan& reference,
                                            const ComparisonOptions& options = {});
 

@@ -130,6 +130,9 @@ TEST(PlanComparison, HeldOutPromptsComeFirst) {
   plan.held_out = HeldOutScore{.score = ScoreOf(Times(kLosses, 2)), .loss_interval = {}};
   reference.held_out = HeldOutScore{.score = ScoreOf(kLosses), .loss_interval = {}};
   EXPECT_EQ(ComparePlans(plan, reference)->standing, Standing::kWorse);
+  // What the run says of other prompts does not stand in for prompts that are not known.
+  plan.held_out->score.per_prompt.clear();
+  EXPECT_EQ(ComparePlans(plan, reference), std::nullopt);
   plan.held_out.reset();
   plan.calibration.per_prompt.clear();
   EXPECT_EQ(ComparePlans(plan, reference), std::nullopt);
