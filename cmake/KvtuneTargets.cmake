@@ -1,15 +1,3 @@
-# A precompiled header hides a missing #include, so only builds that nobody edits have one: the preset release, where
-# it saves a third of the processor time.
-option(KVTUNE_PRECOMPILE "Precompile the headers that most sources include" OFF)
-function(kvtune_precompile target)
-  if(KVTUNE_PRECOMPILE)
-    target_precompile_headers(${target} ${ARGN})
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      target_compile_options(${target} PRIVATE -fpch-preprocess)  # for ccache
-    endif()
-  endif()
-endfunction()
-
 # kvtune_library(NAME HEADERS ... PRIVATE_HEADERS ... SOURCES ... PUBLIC ... PRIVATE ...)
 #
 # One static library per folder. HEADERS are what other folders may include, PRIVATE_HEADERS are for
@@ -24,12 +12,6 @@ function(kvtune_library name)
   target_include_directories(${name} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE kvtune_warnings ${ARG_PRIVATE})
   set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
-  # Only libraries that are compiled alike can share it.
-  if(name STREQUAL "kvtune_core")
-    kvtune_precompile(${name} PRIVATE "${PROJECT_SOURCE_DIR}/cmake/precompiled.h")
-  elseif("fmt::fmt" IN_LIST ARG_PRIVATE AND NOT name STREQUAL "kvtune_base")
-    kvtune_precompile(${name} REUSE_FROM kvtune_core)
-  endif()
   if(ARG_PRIVATE_HEADERS)
     add_library(${name}_private_headers INTERFACE)
     target_sources(${name}_private_headers INTERFACE
