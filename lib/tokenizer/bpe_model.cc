@@ -4,16 +4,16 @@
 
 #include <algorithm>
 #include <functional>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/tokenizer/component_json.h"
 #include "lib/tokenizer/unicode.h"
 
-// The behaviour follows `tokenizers` 0.23 (tokenizers/src/models/bpe/model.rs, word.rs) with one
-// exception: in a model without unk_token, a character that has no token is an Error here and is
-// dropped there.
+// The behaviour follows `tokenizers` 0.23 (tokenizers/src/models/bpe/model.rs, word.rs).
 
 namespace kvtune::tokenizer {
 
@@ -141,6 +141,17 @@ void BpeModel::AppendWordIds(std::string_view word, Workspace& workspace,
   }
 }
 
+// Says so once: every later one is left out in the same way.
+void BpeModel::SayThatIsLeftOut(std::string_view character, char32_t value) {
+  static std::once_flag once;
+  std::call_once(once, [&] {
+    LogWarning(
+        fmt::format("the tokenizer has no token for the character \"{}\" (U+{:04X}) and no "
+                    "unk_token: such characters are left out, as by transformers",
+                    character, static_cast<uint32_t>(value)));
+  });
+}
+
 // This is `merge_word` of model.rs, down to its order: an unknown token waits for the next known
 // character, and bytes do not count as one.
 void BpeModel::PutSymbols(std::string_view word, Workspace& workspace) const {
@@ -167,10 +178,7 @@ void BpeModel::PutSymbols(std::string_view word, Workspace& workspace) const {
       if (has_waiting_unknown && !options_.fuses_unknown) put(unknown_id_);
       has_waiting_unknown = true;
     } else {
-      throw Error(fmt::format(
-          "tokenizing: found the character \"{}\" (U+{:04X}), expected one of the vocabulary: the "
-          "model has no unk_token",
-          bytes, static_cast<uint32_t>(character.value)));
+      SayThatIsLeftOut(bytes, character.value);
     }
   }
   if (has_waiting_unknown) put(unknown_id_);

@@ -48,6 +48,7 @@ class BpeModel : public Model {
 
   void AppendWordIds(std::string_view word, Workspace& workspace, std::vector<int32_t>& ids) const;
   void PutSymbols(std::string_view word, Workspace& workspace) const;
+  static void SayThatIsLeftOut(std::string_view character, char32_t value);
   bool PutBytes(std::string_view character, Workspace& workspace) const;
   void MergeSymbols(Workspace& workspace) const;
 

@@ -15,8 +15,8 @@ namespace kvtune::tokenizer {
 class Model {
  public:
   virtual ~Model() = default;
-  // Appends the ids of every word. It is const and thread-safe. Throws Error when a character has
-  // no token and the model has no token for unknown characters.
+  // Appends the ids of every word. It is const and thread-safe. A character that has no token is
+  // left out, and the log says so, when the model has no token for unknown characters.
   virtual void AppendIds(const WordList& list, std::vector<int32_t>& ids) const = 0;
 };
 

@@ -5,7 +5,7 @@
 #include "lib/base/error.h"
 #include "lib/base/regex.h"
 #include "lib/tokenizer/unicode.h"
-#include "lib/tokenizer/unicode_versions.h"
+#include "lib/tokenizer/widened_pattern.h"
 
 namespace kvtune::tokenizer {
 
@@ -16,7 +16,7 @@ Pattern::~Pattern() = default;
 
 Pattern Pattern::Regex(const std::string& expression, const std::string& where) {
   Pattern pattern;
-  pattern.regex_ = std::make_unique<kvtune::Regex>(WidenCategories(expression),
+  pattern.regex_ = std::make_unique<kvtune::Regex>(WidenProperties(expression),
                                                    RegexSyntax::kOniguruma, where, expression);
   return pattern;
 }

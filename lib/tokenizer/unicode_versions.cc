@@ -46,24 +46,25 @@ constexpr CategoryRange kRecentCategories[] = {
     {0x11F36, 0x11F3A, "Mn"}, {0x11F3E, 0x11F3F, "Mc"}, {0x11F40, 0x11F40, "Mn"},
     {0x11F41, 0x11F41, "Mc"}, {0x11F42, 0x11F42, "Mn"}, {0x11F43, 0x11F4F, "Po"},
     {0x11F50, 0x11F59, "Nd"}, {0x11F5A, 0x11F5A, "Mn"}, {0x1342F, 0x1342F, "Lo"},
-    {0x13440, 0x13440, "Mn"}, {0x13441, 0x13446, "Lo"}, {0x13447, 0x13455, "Mn"},
-    {0x13460, 0x143FA, "Lo"}, {0x16100, 0x1611D, "Lo"}, {0x1611E, 0x16129, "Mn"},
-    {0x1612A, 0x1612C, "Mc"}, {0x1612D, 0x1612F, "Mn"}, {0x16130, 0x16139, "Nd"},
-    {0x16D40, 0x16D42, "Lm"}, {0x16D43, 0x16D6A, "Lo"}, {0x16D6B, 0x16D6C, "Lm"},
-    {0x16D6D, 0x16D6F, "Po"}, {0x16D70, 0x16D79, "Nd"}, {0x18CFF, 0x18CFF, "Lo"},
-    {0x1B132, 0x1B132, "Lo"}, {0x1B155, 0x1B155, "Lo"}, {0x1CC00, 0x1CCEF, "So"},
-    {0x1CCF0, 0x1CCF9, "Nd"}, {0x1CD00, 0x1CEB3, "So"}, {0x1D2C0, 0x1D2D3, "No"},
-    {0x1DF25, 0x1DF2A, "Ll"}, {0x1E030, 0x1E06D, "Lm"}, {0x1E08F, 0x1E08F, "Mn"},
-    {0x1E4D0, 0x1E4EA, "Lo"}, {0x1E4EB, 0x1E4EB, "Lm"}, {0x1E4EC, 0x1E4EF, "Mn"},
-    {0x1E4F0, 0x1E4F9, "Nd"}, {0x1E5D0, 0x1E5ED, "Lo"}, {0x1E5EE, 0x1E5EF, "Mn"},
-    {0x1E5F0, 0x1E5F0, "Lo"}, {0x1E5F1, 0x1E5FA, "Nd"}, {0x1E5FF, 0x1E5FF, "Po"},
-    {0x1F6DC, 0x1F6DC, "So"}, {0x1F774, 0x1F776, "So"}, {0x1F77B, 0x1F77F, "So"},
-    {0x1F7D9, 0x1F7D9, "So"}, {0x1F8B2, 0x1F8BB, "So"}, {0x1F8C0, 0x1F8C1, "So"},
-    {0x1FA75, 0x1FA77, "So"}, {0x1FA87, 0x1FA89, "So"}, {0x1FA8F, 0x1FA8F, "So"},
-    {0x1FAAD, 0x1FAAF, "So"}, {0x1FABB, 0x1FABF, "So"}, {0x1FAC6, 0x1FAC6, "So"},
-    {0x1FACE, 0x1FACF, "So"}, {0x1FADA, 0x1FADC, "So"}, {0x1FADF, 0x1FADF, "So"},
-    {0x1FAE8, 0x1FAE9, "So"}, {0x1FAF7, 0x1FAF8, "So"}, {0x1FBCB, 0x1FBEF, "So"},
-    {0x2B739, 0x2B739, "Lo"}, {0x2EBF0, 0x2EE5D, "Lo"}, {0x31350, 0x323AF, "Lo"},
+    {0x13439, 0x1343F, "Cf"}, {0x13440, 0x13440, "Mn"}, {0x13441, 0x13446, "Lo"},
+    {0x13447, 0x13455, "Mn"}, {0x13460, 0x143FA, "Lo"}, {0x16100, 0x1611D, "Lo"},
+    {0x1611E, 0x16129, "Mn"}, {0x1612A, 0x1612C, "Mc"}, {0x1612D, 0x1612F, "Mn"},
+    {0x16130, 0x16139, "Nd"}, {0x16D40, 0x16D42, "Lm"}, {0x16D43, 0x16D6A, "Lo"},
+    {0x16D6B, 0x16D6C, "Lm"}, {0x16D6D, 0x16D6F, "Po"}, {0x16D70, 0x16D79, "Nd"},
+    {0x18CFF, 0x18CFF, "Lo"}, {0x1B132, 0x1B132, "Lo"}, {0x1B155, 0x1B155, "Lo"},
+    {0x1CC00, 0x1CCEF, "So"}, {0x1CCF0, 0x1CCF9, "Nd"}, {0x1CD00, 0x1CEB3, "So"},
+    {0x1D2C0, 0x1D2D3, "No"}, {0x1DF25, 0x1DF2A, "Ll"}, {0x1E030, 0x1E06D, "Lm"},
+    {0x1E08F, 0x1E08F, "Mn"}, {0x1E4D0, 0x1E4EA, "Lo"}, {0x1E4EB, 0x1E4EB, "Lm"},
+    {0x1E4EC, 0x1E4EF, "Mn"}, {0x1E4F0, 0x1E4F9, "Nd"}, {0x1E5D0, 0x1E5ED, "Lo"},
+    {0x1E5EE, 0x1E5EF, "Mn"}, {0x1E5F0, 0x1E5F0, "Lo"}, {0x1E5F1, 0x1E5FA, "Nd"},
+    {0x1E5FF, 0x1E5FF, "Po"}, {0x1F6DC, 0x1F6DC, "So"}, {0x1F774, 0x1F776, "So"},
+    {0x1F77B, 0x1F77F, "So"}, {0x1F7D9, 0x1F7D9, "So"}, {0x1F8B2, 0x1F8BB, "So"},
+    {0x1F8C0, 0x1F8C1, "So"}, {0x1FA75, 0x1FA77, "So"}, {0x1FA87, 0x1FA89, "So"},
+    {0x1FA8F, 0x1FA8F, "So"}, {0x1FAAD, 0x1FAAF, "So"}, {0x1FABB, 0x1FABF, "So"},
+    {0x1FAC6, 0x1FAC6, "So"}, {0x1FACE, 0x1FACF, "So"}, {0x1FADA, 0x1FADC, "So"},
+    {0x1FADF, 0x1FADF, "So"}, {0x1FAE8, 0x1FAE9, "So"}, {0x1FAF7, 0x1FAF8, "So"},
+    {0x1FBCB, 0x1FBEF, "So"}, {0x2B739, 0x2B739, "Lo"}, {0x2EBF0, 0x2EE5D, "Lo"},
+    {0x31350, 0x323AF, "Lo"},
 };
 
 struct Range {
@@ -87,64 +88,14 @@ constexpr Range kInertInNormalization[] = {
     {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},
 };
 
-// Whether `name`, which is a category like Lu or a group of them like L, holds `category`.
-bool Holds(std::string_view name, std::string_view category) {
-  return name.size() <= 2 && !name.empty() && category.starts_with(name);
-}
-
-// Appends \x{first}-\x{last} for every recent range that `name` holds.
-void AppendRanges(std::string_view name, std::string& expression) {
-  for (const CategoryRange& range : kRecentCategories) {
-    if (!Holds(name, range.category)) continue;
-    fmt::format_to(std::back_inserter(expression), "\\x{{{:X}}}-\\x{{{:X}}}",
-                   static_cast<uint32_t>(range.first), static_cast<uint32_t>(range.last));
-  }
-}
-
-// Appends the widened `escape` as a class of its own, which Oniguruma also accepts inside of a
-// class.
-void AppendWidened(std::string_view escape, bool is_negated, std::string_view name,
-                   std::string& expression) {
-  expression.append(is_negated ? "[^" : "[").append(escape);
-  AppendRanges(name, expression);
-  expression.push_back(']');
-}
-
 }  // namespace
 
-std::string WidenCategories(std::string_view expression) {
-  std::string widened;
-  for (size_t i = 0; i < expression.size();) {
-    if (expression[i] != '\\' || i + 1 == expression.size()) {
-      widened.push_back(expression[i++]);
-      continue;
-    }
-    const char kind = expression[i + 1];
-    if (kind == 'd' || kind == 'D') {
-      AppendWidened("\\d", kind == 'D', "Nd", widened);
-      i += 2;
-    } else if (const size_t close = expression.find('}', i);
-               (kind == 'p' || kind == 'P') && expression.substr(i + 2).starts_with('{') &&
-               close != std::string_view::npos) {
-      std::string_view name = expression.substr(i + 3, close - i - 3);
-      bool is_negated = kind == 'P';
-      if (name.starts_with('^')) {
-        is_negated = !is_negated;
-        name.remove_prefix(1);
-      }
-      if (std::any_of(std::begin(kRecentCategories), std::end(kRecentCategories),
-                      [&](const CategoryRange& range) { return Holds(name, range.category); })) {
-        AppendWidened(fmt::format("\\p{{{}}}", name), is_negated, name, widened);
-      } else {
-        widened.append(expression.substr(i, close + 1 - i));
-      }
-      i = close + 1;
-    } else {
-      widened.append(expression.substr(i, 2));
-      i += 2;
-    }
+void AppendRecentRanges(std::string_view category, std::string& members) {
+  for (const CategoryRange& range : kRecentCategories) {
+    if (!range.category.starts_with(category)) continue;
+    fmt::format_to(std::back_inserter(members), "\\x{{{:X}}}-\\x{{{:X}}}",
+                   static_cast<uint32_t>(range.first), static_cast<uint32_t>(range.last));
   }
-  return widened;
 }
 
 std::string_view RecentCategory(char32_t code_point) {

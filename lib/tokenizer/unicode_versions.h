@@ -11,11 +11,14 @@
 
 namespace kvtune::tokenizer {
 
-// Returns `expression` with every \p{category} and \d widened by the code points of Unicode 15 and
-// 16, which is harmless where the engine of regular expressions knows them. Scripts (\p{Han}), long
-// names (\p{Letter}) and \w stay as they are, because published patterns use categories, and
-// Oniguruma's \w has other members inside of a class than outside.
-std::string WidenCategories(std::string_view expression);
+// The categories that code points of Unicode 15 and 16 have.
+inline constexpr std::string_view kCategories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me",
+                                                   "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi",
+                                                   "Pf", "Po", "Sm", "Sc", "Sk", "So", "Cf"};
+
+// Appends the code points that Unicode 15 or 16 added to a category ("Lu"), to a group of them
+// ("L") or at all (""), as members of a class of a regular expression: "\x{897}-\x{897}".
+void AppendRecentRanges(std::string_view category, std::string& members);
 
 // The category, for example "Lo", of a code point that Unicode 15 or 16 added, and "Cn" for all
 // others.

@@ -169,11 +169,12 @@ TEST(BpeModel, MistakesNameTheField) {
   EXPECT_THAT(error(text), HasSubstr("tokenizer.json: model: found the unknown key \"speed\""));
 }
 
-TEST(BpeModel, NeedsAnUnknownTokenForUnknownCharacters) {
+TEST(BpeModel, LeavesOutUnknownCharactersWithoutAnUnknownToken) {
   const Tokenizer tokenizer = TokenizerText{}.Make();
-  EXPECT_EQ(ErrorOf([&] { tokenizer.Encode("aé", SpecialTokens::kAdd); }),
-            "tokenizing: found the character \"é\" (U+00E9), expected one of the vocabulary: the "
-            "model has no unk_token");
+  const auto encode = [&](const char* text) { return tokenizer.Encode(text, SpecialTokens::kAdd); };
+  EXPECT_EQ(encode("aé"), encode("a"));
+  EXPECT_EQ(encode("éa"), encode("a"));
+  EXPECT_TRUE(encode("é").empty());
 }
 
 }  // namespace
