@@ -13,6 +13,7 @@
 set(data "share/kvtune")
 file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/${data}")
 file(CREATE_LINK "${PROJECT_SOURCE_DIR}/calib_data" "${PROJECT_BINARY_DIR}/${data}/calib_data" SYMBOLIC)
+file(CREATE_LINK "${PROJECT_SOURCE_DIR}/scripts/render_chat.py" "${PROJECT_BINARY_DIR}/${data}/render_chat.py" SYMBOLIC)
 if(NOT KVTUNE_WITH_TORCH)
   return()
 endif()

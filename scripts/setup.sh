@@ -19,7 +19,8 @@ DEBIAN_PACKAGES=(
   g++ cmake ninja-build ccache pkg-config git
   libpagmo-dev libboost-serialization-dev libeigen3-dev libtbb-dev
   libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev nlohmann-json3-dev
-  libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev zlib1g-dev
+  libonig-dev libutf8proc-dev libxxhash-dev libyaml-cpp-dev zlib1g-dev libzstd-dev
+  python3-jinja2  # renders chats, see scripts/render_chat.py
 )
 TEST_PACKAGES=(libgtest-dev libgmock-dev libbenchmark-dev)
 # A test opens the HTML report with it.

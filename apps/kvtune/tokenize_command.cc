@@ -9,6 +9,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json_fields.h"
 #include "lib/base/line_reader.h"
+#include "lib/io/model_directory.h"
 #include "lib/tokenizer/tokenizer.h"
 
 namespace kvtune {
@@ -38,22 +39,27 @@ class LineWriter {
   std::string buffer_;
 };
 
-std::string TextOfLine(std::string_view line, const std::string& where, bool jsonl) {
-  if (!jsonl) return std::string(line);
+TokenIds IdsOfLine(const std::string& line, const std::string& where, const Tokenizer& tokenizer,
+                   const TokenizeArguments& arguments) {
+  SpecialTokens special = arguments.no_special ? SpecialTokens::kOmit : SpecialTokens::kAdd;
+  if (!arguments.jsonl) return tokenizer.Encode(line, special);
   const Json json = ParseJsonLine(line, where);
-  return JsonFields(json, where).String("text");
+  JsonFields fields(json, where);
+  if (fields.Has("add_special_tokens") && !fields.Bool("add_special_tokens")) {
+    special = SpecialTokens::kOmit;
+  }
+  return tokenizer.Encode(fields.String("text"), special);
 }
 
 // Every line of `input` but an empty one behind the last line break.
 void TokenizeLines(LineReader input, const std::string& source, const Tokenizer& tokenizer,
                    const TokenizeArguments& arguments) {
-  const SpecialTokens special = arguments.no_special ? SpecialTokens::kOmit : SpecialTokens::kAdd;
   LineWriter writer;
   std::string line;
   for (int64_t number = 1; input.Next(line); ++number) {
     const std::string where = fmt::format("{}, line {}", source, number);
     try {
-      writer.Append(tokenizer.Encode(TextOfLine(line, where, arguments.jsonl), special));
+      writer.Append(IdsOfLine(line, where, tokenizer, arguments));
     } catch (const Error& error) {
       writer.Flush();  // the lines before are results
       const std::string message = error.what();
@@ -66,6 +72,7 @@ void TokenizeLines(LineReader input, const std::string& source, const Tokenizer&
 }  // namespace
 
 ExitCode RunTokenize(const TokenizeArguments& arguments, const Invocation&) {
+  RequireModelDirectory(arguments.model);
   const Tokenizer tokenizer = Tokenizer::FromFile(arguments.model / "tokenizer.json");
   if (arguments.file.empty() || arguments.file == "-") {
     TokenizeLines(LineReader::StandardInput(), "standard input", tokenizer, arguments);

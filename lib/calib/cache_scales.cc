@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/base/progress.h"
+#include "lib/io/stored_scales.h"
 
 namespace kvtune {
 
@@ -22,6 +23,10 @@ void CalibrateScales(MeasuredModel& model, std::span<const TokenIds> prompts) {
   }
   progress.Finish();
   model.SetCacheMaxima(std::move(maxima));
+}
+
+void UseStoredScales(MeasuredModel& model, const Checkpoint& checkpoint) {
+  model.SetCacheMaxima(ReadStoredScales(checkpoint));
 }
 
 }  // namespace kvtune

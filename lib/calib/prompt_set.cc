@@ -156,7 +156,9 @@ PromptSet LoadPromptSet(const PromptOptions& options, BundledSet default_set, ui
           prompts = raw.is_document
                         ? Windows(*tokenizer, raw.text,
                                   std::min(kWindowTokens, config.max_position_embeddings))
-                        : std::vector<TokenIds>{tokenizer->Encode(raw.text, SpecialTokens::kAdd)};
+                        : std::vector<TokenIds>{tokenizer->Encode(
+                              raw.text,
+                              raw.has_special_tokens ? SpecialTokens::kOmit : SpecialTokens::kAdd)};
         } catch (const Error& error) {
           throw Error(fmt::format("{}: {}", raw.where, error.what()), error.exit_code());
         }

@@ -1,5 +1,5 @@
-// The largest magnitudes of a model's keys and values on its calibration prompts. Calibrated scales
-// are computed from them.
+// The largest magnitudes of a model's keys and values on its calibration prompts, from which
+// calibrated scales are computed, and scales that a checkpoint stores itself.
 #pragma once
 
 #include <span>
@@ -9,12 +9,23 @@
 
 namespace kvtune {
 
+// Where static scales come from: from the largest magnitudes on the calibration prompts, or from
+// the checkpoint, whose scales an engine uses where there are some.
+enum class CacheScales { kCalibrated, kCheckpoint };
+
 // The maxima of one layer: for each KV head, max |x| over all tokens and channels.
 struct LayerMaxima {
   std::vector<float> key;
   std::vector<float> value;
+  // The scales that the checkpoint stores, one for each KV head. Where there are some, they are
+  // used in place of scales from the maxima.
+  std::vector<float> stored_key_scales = {};
+  std::vector<float> stored_value_scales = {};
 
   std::span<const float> side(KvSide side) const { return side == KvSide::kKey ? key : value; }
+  std::span<const float> stored_scales(KvSide side) const {
+    return side == KvSide::kKey ? stored_key_scales : stored_value_scales;
+  }
   friend bool operator==(const LayerMaxima&, const LayerMaxima&) = default;
 };
 

@@ -1,10 +1,13 @@
-// How a model is run: on which device, in which arithmetic, and how its weights are kept.
+// How a model is run: on which device, in which arithmetic, and how its weights are kept. Also the
+// words by which a user chooses, for this and for what a run is made from.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "lib/base/words.h"
+#include "lib/core/cache_maxima.h"
+#include "lib/core/provenance.h"
 
 namespace kvtune {
 
@@ -29,6 +32,11 @@ enum class WeightMode { kAuto, kResident, kStream };
 inline constexpr Word<WeightMode> kWeightWords[] = {{"auto", WeightMode::kAuto},
                                                     {"resident", WeightMode::kResident},
                                                     {"stream", WeightMode::kStream}};
+
+inline constexpr Word<CacheScales> kCacheScaleWords[] = {{"calibrated", CacheScales::kCalibrated},
+                                                         {"checkpoint", CacheScales::kCheckpoint}};
+inline constexpr Word<KernelChoice> kKernelWords[] = {{"default", KernelChoice::kDefault},
+                                                      {"all", KernelChoice::kAll}};
 
 struct ModelOptions {
   std::string device = "auto";  // "auto", "cpu", "cuda", "cuda:N"

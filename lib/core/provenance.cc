@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/core/artifacts.h"
+#include "lib/core/model_options.h"
 
 namespace kvtune {
 namespace {
@@ -43,6 +44,17 @@ Json ToJson(const Provenance& provenance) {
                {"context", provenance.context},
                {"layer_count", provenance.layer_count()},
                {"layer_shapes", ToJson(provenance.layers)}};
+  // What is as it is in most runs is left out.
+  if (!provenance.prompt_template.empty()) json["prompt_template"] = provenance.prompt_template;
+  if (provenance.scales != CacheScales::kCalibrated) {
+    json["scales"] = WordOf(kCacheScaleWords, provenance.scales);
+  }
+  if (provenance.kernels != KernelChoice::kAll) {
+    json["kernels"] = WordOf(kKernelWords, provenance.kernels);
+  }
+  if (provenance.module_prefix != Provenance{}.module_prefix) {
+    json["module_prefix"] = provenance.module_prefix;
+  }
   if (provenance.noise_floor) json["noise_floor"] = *provenance.noise_floor;
   return json;
 }
@@ -63,6 +75,16 @@ Provenance ProvenanceFromJson(JsonFields fields) {
   provenance.seed = fields.Unsigned("seed");
   provenance.context = fields.Integer("context");
   provenance.layers = ReadLayers(fields);
+  if (fields.Has("prompt_template")) {
+    provenance.prompt_template = fields.String("prompt_template");
+  }
+  if (fields.Has("scales")) {
+    provenance.scales = ValueOf(kCacheScaleWords, fields.String("scales"), "scales");
+  }
+  if (fields.Has("kernels")) {
+    provenance.kernels = ValueOf(kKernelWords, fields.String("kernels"), "kernels");
+  }
+  if (fields.Has("module_prefix")) provenance.module_prefix = fields.String("module_prefix");
   if (fields.Has("noise_floor")) provenance.noise_floor = fields.Number("noise_floor");
   fields.RequireNoOthers();
   return provenance;
@@ -89,6 +111,8 @@ std::vector<std::string> ScoreDifferences(const Provenance& stored, const Proven
   Compare("--device", stored.device, wanted.device, differences);
   Compare("--dtype", stored.dtype, wanted.dtype, differences);
   Compare("--prefill", stored.prefill, wanted.prefill, differences);
+  Compare("--scales", WordOf(kCacheScaleWords, stored.scales),
+          WordOf(kCacheScaleWords, wanted.scales), differences);
   return differences;
 }
 
@@ -96,6 +120,8 @@ std::vector<std::string> Differences(const Provenance& stored, const Provenance&
   std::vector<std::string> differences = ScoreDifferences(stored, wanted);
   Compare("--seed", stored.seed, wanted.seed, differences);
   Compare("--context", stored.context, wanted.context, differences);
+  Compare("--kernels", WordOf(kKernelWords, stored.kernels), WordOf(kKernelWords, wanted.kernels),
+          differences);
   return differences;
 }
 

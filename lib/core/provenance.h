@@ -8,9 +8,14 @@
 #include <vector>
 
 #include "lib/base/json_fields.h"
+#include "lib/core/cache_maxima.h"
 #include "lib/core/layer_shape.h"
 
 namespace kvtune {
+
+// Which pairs a search tries: those that the target's default builds have fused kernels for, or all
+// that it can express.
+enum class KernelChoice { kDefault, kAll };
 
 // Written into every artifact as "run". It holds no time, host or output path, so that the same
 // inputs give the same bytes. run.json adds the command line.
@@ -19,6 +24,7 @@ struct Provenance {
   std::string model;                 // the directory, as the user gave it
   std::string model_hash;            // hash of the content of configuration and weights
   std::vector<std::string> prompts;  // files as the user gave them, or "bundled"
+  std::string prompt_template;       // PromptOptions::prompt_template; may be empty
   std::string prompts_hash;          // hash of the token ids that were used
   int64_t prompt_count = 0;
   int64_t token_count = 0;
@@ -28,6 +34,11 @@ struct Provenance {
   std::string prefill;  // "quantized", "exact"
   uint64_t seed = 0;
   int64_t context = 0;  // the number of tokens at which bytes are counted
+  CacheScales scales = CacheScales::kCalibrated;
+  KernelChoice kernels = KernelChoice::kAll;  // kAll too where default builds have all kernels
+  // How the checkpoint's names of the decoder's tensors begin: "model.", or
+  // "language_model.model." in a model that also reads images.
+  std::string module_prefix = "model.";
   // The nats per token that rounding alone adds to a score (MeasuredModel::NoiseFloor): plans whose
   // losses are closer than this are ties. It is set by the stages that score plans.
   std::optional<double> noise_floor = std::nullopt;

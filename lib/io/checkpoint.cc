@@ -10,6 +10,7 @@
 #include "lib/base/hash.h"
 #include "lib/base/json_fields.h"
 #include "lib/base/log.h"
+#include "lib/io/model_directory.h"
 
 namespace kvtune {
 namespace {
@@ -18,54 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSingleFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
-
-// "ORGANIZATION/MODEL", the name of a model on the Hugging Face hub, or a path that reads like one.
-bool IsHubId(const std::string& name) {
-  return std::ranges::count(name, '/') == 1 && name.front() != '/' && name.front() != '.' &&
-         name.front() != '~' && name.back() != '/';
-}
-
-[[noreturn]] void FailForGguf(const fs::path& directory, const std::string& file) {
-  throw Error(fmt::format(
-      "opening the model {}: found the GGUF file {}, expected a Hugging Face checkpoint directory: "
-      "search the original checkpoint that it was made from, the plan holds for the GGUF file too",
-      directory.string(), file));
-}
-
-// A directory that lacks a file of a checkpoint may hold a model in the form of llama.cpp.
-void RefuseGguf(const fs::path& directory) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    if (entry.path().extension() == ".gguf") {
-      FailForGguf(directory, entry.path().filename().string());
-    }
-  }
-}
-
-void RequireDirectory(const fs::path& directory) {
-  if (!fs::exists(directory)) {
-    const std::string name = directory.string();
-    const std::string download =
-        IsHubId(name) ? fmt::format(": hf download {} --local-dir {} fetches it from the hub", name,
-                                    directory.filename().string())
-                      : "";
-    throw Error(fmt::format(
-        "opening the model {}: found nothing, expected a Hugging Face checkpoint directory{}", name,
-        download));
-  }
-  if (directory.extension() == ".gguf" && !fs::is_directory(directory)) {
-    FailForGguf(directory, directory.filename().string());
-  }
-  if (!fs::is_directory(directory)) {
-    throw Error(fmt::format(
-        "opening the model {}: found a file, expected a Hugging Face checkpoint directory",
-        directory.string()));
-  }
-  if (!fs::exists(directory / "config.json")) {
-    RefuseGguf(directory);
-    throw Error(fmt::format("opening the model {}: found no config.json, expected one",
-                            directory.string()));
-  }
-}
 
 // Maps each tensor's name to the name of its shard's file, as the index says.
 std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
@@ -106,8 +59,7 @@ struct Checkpoint::Shard {
 };
 
 Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
-  RequireDirectory(directory);
-  config_ = ReadModelConfig(directory / "config.json");
+  config_ = ReadConfigOf(directory);
   weight_format_ = ReadWeightFormat(directory);
 
   if (fs::exists(directory / kIndexFile)) {

@@ -8,7 +8,9 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/json_fields.h"
-#include "lib/io/gzip.h"
+#include "lib/base/log.h"
+#include "lib/io/chat_renderer.h"
+#include "lib/io/compression.h"
 #include "lib/io/prompt_record.h"
 
 namespace kvtune {
@@ -47,7 +49,7 @@ std::string Suffix(const fs::path& path) {
     return text;
   };
   std::string suffix = lower(path.extension().string());
-  return suffix == ".gz" ? lower(path.stem().extension().string()) : suffix;
+  return suffix == ".gz" || suffix == ".zst" ? lower(path.stem().extension().string()) : suffix;
 }
 
 bool IsJsonSuffix(std::string_view suffix) {
@@ -61,9 +63,6 @@ void RefuseOtherContainers(std::string_view content, const fs::path& path) {
                             path.string(), found, command));
   };
   fs::path plain = path;
-  if (content.starts_with("\x28\xb5\x2f\xfd")) {
-    refuse("a file of zstd", fmt::format("zstd -d {} unpacks it", path.string()));
-  }
   if (content.starts_with("PAR1")) {
     plain.replace_extension(".jsonl");
     refuse("a Parquet file",
@@ -97,37 +96,65 @@ bool LooksLikeJson(std::string_view content, const fs::path& path) {
          });
 }
 
-std::vector<RawPrompt> ReadLines(std::string_view content, const fs::path& path,
-                                 PromptRecords& records) {
+// Prompts of one file. Chats among them are rendered together, when all are known.
+struct PromptList {
   std::vector<RawPrompt> prompts;
+  std::vector<Chat> chats;
+  std::vector<size_t> chat_places;  // in `prompts`
+
+  void Add(const Json& record, const std::string& where, PromptRecords& records) {
+    const bool has_prompt = record.contains("text") || record.contains("input_ids");
+    if (records.has_template() || has_prompt || !IsChat(record)) {
+      prompts.push_back(records.Read(record, where));
+      return;
+    }
+    chat_places.push_back(prompts.size());
+    chats.push_back({record.dump(), where});
+    prompts.push_back({.text = {}, .token_ids = {}, .where = where, .has_special_tokens = true});
+  }
+
+  void Render(const fs::path& path, const fs::path& model_directory) {
+    if (chats.empty()) return;
+    std::vector<std::string> texts = RenderChats(chats, model_directory);
+    for (size_t i = 0; i < texts.size(); ++i) prompts[chat_places[i]].text = std::move(texts[i]);
+    LogInfo(fmt::format("{}: {} chats, rendered with the model's chat template", path.string(),
+                        chats.size()));
+  }
+};
+
+PromptList ReadLines(std::string_view content, const fs::path& path, PromptRecords& records) {
+  PromptList prompts;
   for (size_t number = 1; !content.empty(); ++number) {
     const std::string_view line = NextLine(content);
     if (IsBlank(line)) continue;
     const std::string where = fmt::format("{}, line {}", path.string(), number);
-    prompts.push_back(records.Read(ParseJsonLine(line, where), where));
+    prompts.Add(ParseJsonLine(line, where), where, records);
   }
   return prompts;
 }
 
 // One array or one object over any number of lines.
-std::vector<RawPrompt> ReadWhole(std::string_view content, const fs::path& path,
-                                 PromptRecords& records) {
+PromptList ReadWhole(std::string_view content, const fs::path& path, PromptRecords& records) {
   const Json whole = ParseJson(content, path.string());
-  if (!whole.is_array() || IsBareChat(whole)) return {records.Read(whole, path.string())};
-  std::vector<RawPrompt> prompts;
+  PromptList prompts;
+  if (!whole.is_array() || IsChat(whole)) {
+    prompts.Add(whole, path.string(), records);
+    return prompts;
+  }
   for (const Json& entry : whole) {
-    const std::string where = fmt::format("{}, entry {}", path.string(), prompts.size() + 1);
+    const std::string where =
+        fmt::format("{}, entry {}", path.string(), prompts.prompts.size() + 1);
     if (entry.is_string()) {
-      prompts.push_back({entry.get<std::string>(), {}, where, false});
+      prompts.prompts.push_back(
+          {.text = entry.get<std::string>(), .token_ids = {}, .where = where});
     } else {
-      prompts.push_back(records.Read(entry, where));
+      prompts.Add(entry, where, records);
     }
   }
   return prompts;
 }
 
-std::vector<RawPrompt> ReadJsonPrompts(std::string_view content, const fs::path& path,
-                                       PromptRecords& records) {
+PromptList ReadJsonPrompts(std::string_view content, const fs::path& path, PromptRecords& records) {
   std::string_view rest = content;
   const std::string_view first = NextFullLine(rest);
   const bool is_one_line = IsBlank(rest);
@@ -143,23 +170,26 @@ std::vector<RawPrompt> ReadJsonPrompts(std::string_view content, const fs::path&
 std::vector<RawPrompt> ReadPromptFile(const fs::path& path, const fs::path& model_directory,
                                       const std::string& prompt_template) {
   std::string bytes = ReadFile(path);
-  if (IsGzip(bytes)) bytes = Gunzip(bytes, path.string());
+  const bool is_compressed = IsCompressed(bytes);
+  if (is_compressed) bytes = Decompress(bytes, path.string());
   RefuseOtherContainers(bytes, path);
   std::string_view content = bytes;
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
 
   std::vector<RawPrompt> prompts;
-  PromptRecords records(path, model_directory, prompt_template);
+  PromptRecords records(path, prompt_template);
   if (IsJsonSuffix(Suffix(path))) {
-    prompts = ReadJsonPrompts(content, path, records);
+    PromptList list = ReadJsonPrompts(content, path, records);
+    list.Render(path, model_directory);
+    prompts = std::move(list.prompts);
   } else if (LooksLikeJson(content, path)) {
     throw Error(fmt::format(
         "reading prompts from {}: found JSON, expected text: name the file {} to have its prompts "
         "read",
         path.string(),
         fs::path(path.filename())
-            .replace_extension(IsGzip(ReadFile(path)) ? ".jsonl.gz" : ".jsonl")
+            .replace_extension(is_compressed ? ".jsonl" + path.extension().string() : ".jsonl")
             .string()));
   } else if (!IsBlank(content)) {
     if (!prompt_template.empty()) {
@@ -168,7 +198,10 @@ std::vector<RawPrompt> ReadPromptFile(const fs::path& path, const fs::path& mode
                       "--prompt-template",
                       path.string()));
     }
-    prompts.push_back({std::string(content), {}, path.string(), true});
+    prompts.push_back({.text = std::string(content),
+                       .token_ids = {},
+                       .where = path.string(),
+                       .is_document = true});
   }
   if (prompts.empty()) {
     throw Error(

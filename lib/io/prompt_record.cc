@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "lib/base/data_folder.h"
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/base/printable.h"
@@ -107,17 +106,8 @@ std::vector<int32_t> TokenIdsOf(JsonFields& fields) {
 
 }  // namespace
 
-bool IsBareChat(const Json& json) {
-  return json.is_array() && !json.empty() && std::ranges::all_of(json, [](const Json& message) {
-           return message.is_object() && message.contains("role") && message.contains("content");
-         });
-}
-
-PromptRecords::PromptRecords(std::filesystem::path file, std::filesystem::path model_directory,
-                             std::string prompt_template)
-    : file_(std::move(file)),
-      model_directory_(std::move(model_directory)),
-      template_(std::move(prompt_template)) {
+PromptRecords::PromptRecords(std::filesystem::path file, std::string prompt_template)
+    : file_(std::move(file)), template_(std::move(prompt_template)) {
   // A shell passes \n on as two characters, where the template's author means a line's end.
   for (size_t at = 0; (at = template_.find("\\n", at)) != std::string::npos; ++at) {
     template_.replace(at, 2, "\n");
@@ -127,14 +117,6 @@ PromptRecords::PromptRecords(std::filesystem::path file, std::filesystem::path m
         "--prompt-template: found no key in \"{}\", expected one in braces such as {{question}}",
         template_));
   }
-}
-
-std::string PromptRecords::RenderCommand() const {
-  std::filesystem::path out = file_.filename();
-  out.replace_extension(".text.jsonl");
-  return fmt::format("{} --model {} {} --out {}", ShellWord(ChatRenderer()),
-                     ShellWord(model_directory_.string()), ShellWord(file_.string()),
-                     ShellWord(out.string()));
 }
 
 std::string PromptRecords::Fill(const Json& json, const std::string& where) const {
@@ -168,13 +150,9 @@ bool PromptRecords::ReadKnownShape(const Json& json, const std::string& where, s
 RawPrompt PromptRecords::Read(const Json& json, const std::string& where) {
   if (json.is_array()) {
     throw Error(
-        IsBareChat(json)
-            ? fmt::format("{}: found a chat without a key, expected {{\"messages\": [...]}}, "
-                          "of which this makes texts: {}",
-                          where, RenderCommand())
-            : fmt::format("{}: found an array, expected an object such as {{\"text\": "
-                          "\"...\"}} or {{\"input_ids\": [...]}}",
-                          where));
+        fmt::format("{}: found an array, expected an object such as {{\"text\": "
+                    "\"...\"}} or {{\"input_ids\": [...]}}, or the messages of a chat",
+                    where));
   }
   JsonFields fields(json, where);
   RawPrompt prompt;
@@ -185,15 +163,8 @@ RawPrompt PromptRecords::Read(const Json& json, const std::string& where) {
     prompt.token_ids = TokenIdsOf(fields);
   } else if (json.contains("text")) {
     prompt.text = fields.String("text");
-  } else if (fields.Has("messages")) {
-    fields.Fail("messages",
-                fmt::format("found a chat, expected \"text\", which this makes of it: {}",
-                            RenderCommand()));
-  } else if (fields.Has("conversations")) {
-    fields.Fail("conversations",
-                fmt::format("found a chat, expected \"messages\" with \"role\" and \"content\" in "
-                            "one line for each chat, of which this makes texts: {}",
-                            RenderCommand()));
+    prompt.has_special_tokens =
+        fields.Has("add_special_tokens") && !fields.Bool("add_special_tokens");
   } else if (!ReadKnownShape(json, where, prompt.text)) {
     throw Error(
         fmt::format("{}: found {}, expected \"text\" or \"input_ids\", or --prompt-template "

@@ -10,14 +10,12 @@
 
 namespace kvtune {
 
-// Whether a value is a chat without a name: a list of messages with "role" and "content".
-bool IsBareChat(const Json& json);
-
 class PromptRecords {
  public:
   // An empty `prompt_template` reads the keys that are known.
-  PromptRecords(std::filesystem::path file, std::filesystem::path model_directory,
-                std::string prompt_template);
+  PromptRecords(std::filesystem::path file, std::string prompt_template);
+
+  bool has_template() const { return !template_.empty(); }
 
   // Throws Error, which begins with `where`.
   RawPrompt Read(const Json& json, const std::string& where);
@@ -27,10 +25,8 @@ class PromptRecords {
   // Returns whether the record is one of a known data set, whose text it puts in `text`. The log
   // says so once.
   bool ReadKnownShape(const Json& json, const std::string& where, std::string& text);
-  std::string RenderCommand() const;
 
   std::filesystem::path file_;
-  std::filesystem::path model_directory_;
   std::string template_;
   std::string said_;  // the data set that the log named last
 };

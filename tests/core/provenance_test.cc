@@ -29,6 +29,27 @@ TEST(Provenance, RoundTripKeepsEveryField) {
   EXPECT_THAT(read.prompts, ElementsAre("prompts.jsonl"));
 }
 
+TEST(Provenance, WhatIsUsualIsLeftOut) {
+  Provenance run = TestRun(2);
+  for (const char* key : {"prompt_template", "scales", "kernels", "module_prefix"}) {
+    EXPECT_FALSE(ToJson(run).contains(key)) << key;
+  }
+  run.prompt_template = "Question: {question}";
+  run.scales = CacheScales::kCheckpoint;
+  run.kernels = KernelChoice::kDefault;
+  run.module_prefix = "language_model.model.";
+  const Provenance read = ReadBack(ToJson(run));
+  EXPECT_EQ(read.prompt_template, run.prompt_template);
+  EXPECT_EQ(read.scales, run.scales);
+  EXPECT_EQ(read.kernels, run.kernels);
+  EXPECT_EQ(read.module_prefix, run.module_prefix);
+  EXPECT_THAT(ScoreDifferences(TestRun(2), run),
+              ElementsAre("--scales: found calibrated there, expected checkpoint"));
+  EXPECT_THAT(Differences(TestRun(2), run),
+              ElementsAre("--scales: found calibrated there, expected checkpoint",
+                          "--kernels: found all there, expected default"));
+}
+
 TEST(Provenance, LayersOfOneShapeShareAnEntry) {
   Provenance run = TestRun(8);
   EXPECT_EQ(ToJson(run)["layer_shapes"], Json::parse(R"([{"layers": "0-7", "kv_heads": 2,

@@ -1,7 +1,8 @@
-#include "lib/io/gzip.h"
+#include "lib/io/compression.h"
 
 #include <fmt/format.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <algorithm>
 #include <array>
@@ -11,8 +12,39 @@
 #include "lib/base/error.h"
 
 namespace kvtune {
+namespace {
 
 bool IsGzip(std::string_view bytes) { return bytes.starts_with("\x1f\x8b"); }
+
+// Of a frame with data, or of one that readers skip.
+bool IsZstd(std::string_view bytes) {
+  if (bytes.starts_with("\x28\xb5\x2f\xfd")) return true;
+  return bytes.size() >= 4 && (static_cast<unsigned char>(bytes[0]) & 0xf0) == 0x50 &&
+         bytes.substr(1).starts_with("\x2a\x4d\x18");
+}
+
+std::string Unzstd(std::string_view bytes, const std::string& source) {
+  const auto fail = [&](std::string_view found) {
+    throw Error(fmt::format("reading {}: found {}, expected a whole zstd file", source, found));
+  };
+  const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),
+                                                                          &ZSTD_freeDStream);
+  if (!stream) fail("no memory to decompress it");
+  std::string text;
+  std::string block(ZSTD_DStreamOutSize(), '\0');
+  ZSTD_inBuffer input{bytes.data(), bytes.size(), 0};
+  size_t wanted = 0;  // 0 at the end of a frame
+  bool is_full = false;
+  while (input.pos < input.size || is_full) {
+    ZSTD_outBuffer output{block.data(), block.size(), 0};
+    wanted = ZSTD_decompressStream(stream.get(), &output, &input);
+    if (ZSTD_isError(wanted) != 0) fail("damaged data");
+    text.append(block.data(), output.pos);
+    is_full = output.pos == output.size && wanted != 0;
+  }
+  if (wanted != 0) fail("an early end");
+  return text;
+}
 
 std::string Gunzip(std::string_view bytes, const std::string& source) {
   const auto fail = [&](std::string_view found) {
@@ -46,6 +78,14 @@ std::string Gunzip(std::string_view bytes, const std::string& source) {
     }
   }
   return text;
+}
+
+}  // namespace
+
+bool IsCompressed(std::string_view bytes) { return IsGzip(bytes) || IsZstd(bytes); }
+
+std::string Decompress(std::string_view bytes, const std::string& source) {
+  return IsGzip(bytes) ? Gunzip(bytes, source) : Unzstd(bytes, source);
 }
 
 }  // namespace kvtune
