@@ -11,7 +11,12 @@ namespace {
 constexpr std::array kFormats = {KvFormatId::kHqqInt8, KvFormatId::kHqqInt4, KvFormatId::kHqqInt2};
 
 constexpr TransformersLayer kLayer = {
-    .name = "HQQQuantizedLayer", .axis = 1, .set_bits = "self.nbits = axis.bits"};
+    .name = "HQQQuantizedLayer",
+    .axis = 1,
+    .set_bits = "self.nbits = axis.bits",
+    // Its 2-bit form puts four groups into one byte, so that their number has to divide by 4
+    // (hqq/core/bitpack.py). A group never spans two tokens.
+    .tokens_multiple = 4};
 
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   return WriteTransformersSnippet(plan, kLayer);

@@ -12,11 +12,13 @@
 namespace kvtune {
 
 // A transformers class of quantized cache layers: its name, the axis that it quantizes along, and
-// the Python statement that makes it quantize to `axis.bits` bits.
+// the Python statement that makes it quantize to `axis.bits` bits. The library may only take
+// numbers of tokens that are a multiple of `tokens_multiple`; the snippet fills up others.
 struct TransformersLayer {
   std::string_view name;
   int axis = 0;
   std::string_view set_bits;
+  int tokens_multiple = 1;
 };
 
 std::string WriteTransformersSnippet(const ScoredPlan& plan, const TransformersLayer& layer);
