@@ -30,8 +30,11 @@ oracle_test(quantizer_parity "${oracles}/quantizer_parity.py" --tool $<TARGET_FI
   --check-table "${PROJECT_SOURCE_DIR}/docs/targets.md")
 oracle_test(tokenizer_parity "${oracles}/tokenizer_parity.py" --kvtune $<TARGET_FILE:kvtune> --shared "${shared}")
 oracle_test(tokenizer_components "${oracles}/tokenizer_components.py" --kvtune $<TARGET_FILE:kvtune>)
+oracle_test(pattern_parity "${oracles}/pattern_parity.py" --kvtune $<TARGET_FILE:kvtune>)
 oracle_test(weight_parity "${oracles}/weight_parity.py" --tool $<TARGET_FILE:oracle_tool>)
 oracle_test(chat_parity "${oracles}/chat_parity.py" --kvtune $<TARGET_FILE:kvtune> --shared "${shared}")
+oracle_test(input_cases "${oracles}/input_cases.py" --kvtune $<TARGET_FILE:kvtune>
+  --cases "${PROJECT_SOURCE_DIR}/../shared/cases")
 oracle_test(export_parity "${oracles}/export_parity.py" --kvtune $<TARGET_FILE:kvtune>)
 
 # The parser of CI systems' reports reads what the gate writes. Skipped where that parser is not installed.

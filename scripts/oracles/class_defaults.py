@@ -71,8 +71,9 @@ def rotary_defaults(config_class: type) -> dict:
 
 def reads_head_dim(config_class: type) -> bool:
     """Whether the attention takes head_dim from the configuration."""
-    name = config_class.__module__.replace("configuration_", "modeling_")
-    source = inspect.getsource(__import__(name, fromlist=["_"]))
+    # Read and not imported: the module needs torch.
+    configuration = pathlib.Path(inspect.getfile(config_class))
+    source = configuration.with_name(configuration.name.replace("configuration_", "modeling_")).read_text()
     attentions = re.findall(r"\nclass \w*Attention\(.*?(?=\nclass |\Z)", source, re.DOTALL)
     return any(re.search(r"config(\.|, \")head_dim", text) for text in attentions)
 
