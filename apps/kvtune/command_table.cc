@@ -12,6 +12,7 @@ namespace {
 
 void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
   AddRunInputs(app, arguments.inputs);
+  AddKernels(app, arguments.inputs.kernels);
   AddRunPlace(app, arguments.place);
   AddSensitivity(app, arguments.calibrate.screening);
   AddCalibrateOptions(app, arguments.calibrate);
@@ -24,6 +25,7 @@ void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
 
 void DeclareCalibrate(CLI::App& app, CalibrateArguments& arguments) {
   AddRunInputs(app, arguments.inputs);
+  AddKernels(app, arguments.inputs.kernels);
   AddRunPlace(app, arguments.place);
   AddSensitivity(app, arguments.calibrate.screening);
   AddCalibrateOptions(app, arguments.calibrate);
@@ -149,6 +151,9 @@ void DeclareTargets(CLI::App& app, TargetsArguments& arguments) {
   app.add_option("--model", arguments.model,
                  "Effective bits for this model, and whether it can be stored")
       ->type_name("DIR");
+  app.add_option("--gpu", arguments.gpu,
+                 "Which formats have kernels on this NVIDIA GPU: sm_90, 9.0 or H100")
+      ->type_name("NAME");
 }
 
 // Owns a command's arguments between parsing and running.

@@ -8,11 +8,13 @@
 #include "apps/kvtune/output.h"
 #include "lib/base/line_reader.h"
 #include "lib/calib/model_evaluator.h"
+#include "lib/io/model_directory.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 #include "lib/run/logged_scores.h"
 #include "lib/run/model_session.h"
 #include "lib/run/plan_source.h"
+#include "lib/targets/kernels.h"
 #include "lib/targets/plan_json.h"
 #include "lib/targets/target.h"
 #include "search/evaluation_cache.h"
@@ -60,10 +62,11 @@ std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, EvaluationCache&
   return scored;
 }
 
-void Print(const std::vector<ScoredPlan>& scored, std::string_view target, double noise_floor,
+void Print(const std::vector<ScoredPlan>& scored, const Target& target, double noise_floor,
            OutputFormat format) {
   if (format == OutputFormat::kText) {
-    return PrintText(PlanTable(scored, TerminalWidth()) + PaddingSentence(scored, target));
+    return PrintText(PlanTable(scored, TerminalWidth()) + PaddingSentence(scored, target.name) +
+                     KernelSentence(scored, target));
   }
   Json document = NewDocument();
   document["noise_floor"] = noise_floor;
@@ -73,8 +76,10 @@ void Print(const std::vector<ScoredPlan>& scored, std::string_view target, doubl
 }
 
 NamedPlan PlanOfJson(const Json& json, const std::string& source, const ModelSession& model) {
-  const PrecisionPlan layers = PlanFromJson(json, source, model.layer_count(), model.target());
-  RequireFormatsOf(model.target(), layers, source);
+  const Target& target = model.target();
+  const PrecisionPlan layers =
+      WithScalesOf(target, PlanFromJson(json, source, model.layer_count(), target));
+  RequireFormatsOf(target, layers, source);
   NamedPlan plan{PlanSpec(layers), layers};
   if (json.contains("name") && json["name"].is_string()) plan.name = json["name"];
   return plan;
@@ -130,10 +135,9 @@ void CheckArguments(const EvaluateArguments& arguments) {
 
 // Before the model is loaded: mistyped plans are found at once.
 std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
-  const std::filesystem::path config_file = arguments.inputs.model / "config.json";
-  const Target& target = FindTarget(arguments.inputs.target);
-  const ModelConfig config = ReadModelConfig(config_file);
-  return PlansOf(arguments, static_cast<size_t>(config.layer_count()), TargetFor(target, config));
+  const ModelConfig config = ReadConfigOf(arguments.inputs.model);
+  return PlansOf(arguments, static_cast<size_t>(config.layer_count()),
+                 TargetOf(arguments.inputs, config));
 }
 
 }  // namespace
@@ -153,7 +157,7 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   } else {
     const std::vector<ScoredPlan> scored = Score(plans, evaluator, model.cost());
     model.RequireUnchanged();
-    Print(scored, model.target().name, noise_floor, invocation.format);
+    Print(scored, model.target(), noise_floor, invocation.format);
   }
   return ExitCode::kOk;
 }

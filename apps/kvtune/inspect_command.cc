@@ -12,6 +12,7 @@
 #include "lib/core/model_config.h"
 #include "lib/core/model_size.h"
 #include "lib/io/checkpoint.h"
+#include "lib/io/model_directory.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 #include "lib/runner/device.h"
@@ -79,11 +80,12 @@ CacheCost CostOfPair(PrecisionPair pair, const Target& target, const ModelConfig
 // --model is a checkpoint directory, or a config.json without one.
 Inspection Inspect(const InspectArguments& arguments) {
   Inspection inspection;
-  const bool is_file = fs::is_regular_file(arguments.model);
+  const bool is_file =
+      fs::is_regular_file(arguments.model) && arguments.model.extension() != ".gguf";
   const fs::path directory =
       is_file ? fs::absolute(arguments.model).parent_path() : arguments.model;
   inspection.name = ModelName(directory);
-  inspection.config = ReadModelConfig(is_file ? arguments.model : directory / "config.json");
+  inspection.config = is_file ? ReadModelConfig(arguments.model) : ReadConfigOf(directory);
   const Target target = TargetFor(FindTarget(arguments.target), inspection.config);
   inspection.size = SizeOf(inspection.config);
   inspection.device = DescribeDevice(arguments.device);

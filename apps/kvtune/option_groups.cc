@@ -173,6 +173,14 @@ void AddRunInputs(CLI::App& app, RunInputs& inputs) {
   AddModelOptions(app, inputs.running);
   AddChoice(app, "--prefill", inputs.running.prefill, kPrefillWords,
             "What attention reads during the prompt");
+  AddChoice(app, "--scales", inputs.scales, kCacheScaleWords,
+            "Static scales of FP8 and NVFP4 caches: from the prompts, or those of the checkpoint");
+}
+
+void AddKernels(CLI::App& app, KernelChoice& kernels) {
+  kernels = KernelChoice::kDefault;
+  AddChoice(app, "--kernels", kernels, kKernelWords,
+            "Search pairs that the engine's default builds have kernels for, or all");
 }
 
 void AddRunPlace(CLI::App& app, RunPlace& place) {

@@ -49,6 +49,8 @@ struct CommonOptions {
 // no file of options.
 void AddCommonOptions(CLI::App& app, CommonOptions& common);
 
+// --kernels, of the commands that search; its default is not that of RunInputs.
+void AddKernels(CLI::App& app, KernelChoice& kernels);
 void AddTarget(CLI::App& app, std::string& target);
 void AddModel(CLI::App& app, std::filesystem::path& model);
 void AddContext(CLI::App& app, int64_t& context);

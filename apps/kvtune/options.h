@@ -115,6 +115,7 @@ struct TokenizeArguments {
 struct TargetsArguments {
   std::string name;             // empty: all
   std::filesystem::path model;  // empty: no particular model
+  std::string gpu;              // empty: no particular GPU
 };
 
 }  // namespace kvtune

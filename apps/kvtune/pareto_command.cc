@@ -10,6 +10,7 @@
 #include "lib/report/text_table.h"
 #include "lib/report/trust_text.h"
 #include "lib/run/plan_source.h"
+#include "lib/targets/kernels.h"
 #include "search/pick.h"
 
 namespace kvtune {
@@ -37,7 +38,7 @@ ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invoca
   } else {
     PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
               OptimismSentence(front) + EffectiveTokensSentence(front) + TieSentence(front) +
-              PaddingSentence(front));
+              PaddingSentence(front) + KernelSentence(front));
   }
   return ExitCode::kOk;
 }
@@ -49,7 +50,8 @@ ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invoca
     PrintJson(ToJson(plan));
   } else {
     PrintText(PlanTable(std::span(&plan, 1), TerminalWidth()) +
-              PaddingSentence(std::span(&plan, 1), front.run.target) + "\n" +
+              PaddingSentence(std::span(&plan, 1), front.run.target) +
+              KernelSentence(std::span(&plan, 1), FindTarget(front.run.target)) + "\n" +
               LayerTable(plan.plan));
   }
   return ExitCode::kOk;
@@ -69,7 +71,8 @@ ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocat
     PrintJson(json);
   } else {
     PrintText(PlanTable(std::span(&picked.plan, 1), TerminalWidth()) +
-              PaddingSentence(std::span(&picked.plan, 1), front.run.target));
+              PaddingSentence(std::span(&picked.plan, 1), front.run.target) +
+              KernelSentence(std::span(&picked.plan, 1), FindTarget(front.run.target)));
   }
   return ExitCode::kOk;
 }

@@ -17,6 +17,7 @@
 #include "lib/io/safetensors_writer.h"
 #include "lib/run/evaluation_log.h"
 #include "lib/run/plan_source.h"
+#include "lib/targets/kernels.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
@@ -73,7 +74,8 @@ ScoredPlan Expressible(const ScoredPlan& plan, const ParetoFront& front,
 
 // k_scale and v_scale of the layers whose formats have calibrated ones, by the names of a
 // checkpoint's modules (as ModelOpt writes and vLLM reads them).
-std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::path& run) {
+std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::path& run,
+                                        const std::string& module_prefix) {
   const auto is_calibrated = [](KvFormatId id) {
     return FormatOf(id).scale == ScaleKind::kCalibrated;
   };
@@ -88,7 +90,7 @@ std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::pat
     const LayerMaxima& maxima = table->layers.at(layer).maxima;
     const auto add = [&](KvFormatId id, KvSide side, const char* name) {
       if (!is_calibrated(id)) return;
-      scales.push_back({fmt::format("model.layers.{}.self_attn.{}", layer, name),
+      scales.push_back({fmt::format("{}layers.{}.self_attn.{}", module_prefix, layer, name),
                         {},
                         {CalibratedScales(FormatOf(id), maxima.side(side)).front()}});
     };
@@ -98,9 +100,12 @@ std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::pat
   return scales;
 }
 
-// Beside the plan; returns their file, empty where the plan needs none.
-fs::path WriteScales(const PrecisionPlan& plan, const ExportArguments& arguments) {
-  const std::vector<Float32Tensor> scales = ScaleTensors(plan, arguments.run);
+// Beside the plan; returns their file, empty where the plan needs none or the checkpoint has its
+// own.
+fs::path WriteScales(const PrecisionPlan& plan, const Provenance& run,
+                     const ExportArguments& arguments) {
+  if (run.scales == CacheScales::kCheckpoint) return {};
+  const std::vector<Float32Tensor> scales = ScaleTensors(plan, arguments.run, run.module_prefix);
   if (scales.empty()) return {};
   if (arguments.out.empty()) {
     LogWarning(
@@ -126,7 +131,9 @@ ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& inv
     WriteOutputFile(arguments.out, exported);
     LogInfo(fmt::format("wrote {} ({})", arguments.out.string(), PlanSpec(plan.plan)));
   }
-  const fs::path scales = WriteScales(plan.plan, arguments);
+  const fs::path scales = WriteScales(plan.plan, front.run, arguments);
+  const std::string kernels = KernelSentence(std::span(&plan, 1), FindTarget(front.run.target));
+  if (!kernels.empty()) LogWarning(kernels.substr(0, kernels.size() - 2));
   if (invocation.format == OutputFormat::kJson) {
     Json document = NewDocument();
     document["plan"] = plan.name;

@@ -12,6 +12,7 @@
 #include "lib/report/trust_text.h"
 #include "lib/run/search_step.h"
 #include "lib/run/stages.h"
+#include "lib/targets/kernels.h"
 
 namespace kvtune {
 namespace {
@@ -30,7 +31,7 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
             OptimismSentence(front) + EffectiveTokensSentence(front) + TieSentence(front) +
-            PaddingSentence(front) + SearchSentences(front) + DiagnosisSentence(diagnosis) +
+            PaddingSentence(front) + KernelSentence(front) + SearchSentences(front) + DiagnosisSentence(diagnosis) +
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 

@@ -98,10 +98,14 @@ GateConfig GateConfigFromJson(const Json& json, const fs::path& file) {
   if (fields.Has("long_prompts")) {
     prompts.long_prompts = ValueOf(kLongPromptWords, fields.String("long_prompts"), "long_prompts");
   }
+  if (fields.Has("prompt_template")) prompts.prompt_template = fields.String("prompt_template");
   if (fields.Has("seed")) config.seed = fields.Unsigned("seed");
   if (fields.Has("context")) config.context = fields.Integer("context");
   if (fields.Has("prefill")) {
     config.prefill = ValueOf(kPrefillWords, fields.String("prefill"), "prefill");
+  }
+  if (fields.Has("scales")) {
+    config.scales = ValueOf(kCacheScaleWords, fields.String("scales"), "scales");
   }
   config.limits = ReadLimits(fields);
   if (fields.Has("confidence")) config.confidence = fields.Number("confidence");
@@ -133,9 +137,15 @@ Json ToJson(const GateConfig& config) {
   if (config.prompts.max_prompts > 0) json["max_prompts"] = config.prompts.max_prompts;
   json["max_tokens"] = config.prompts.max_tokens;
   json["long_prompts"] = WordOf(kLongPromptWords, config.prompts.long_prompts);
+  if (!config.prompts.prompt_template.empty()) {
+    json["prompt_template"] = config.prompts.prompt_template;
+  }
   json["seed"] = config.seed;
   json["context"] = config.context;
   json["prefill"] = WordOf(kPrefillWords, config.prefill);
+  if (config.scales != CacheScales::kCalibrated) {
+    json["scales"] = WordOf(kCacheScaleWords, config.scales);
+  }
   json["limits"] = MetricsToJson(config.limits.absolute);
   if (!config.limits.relative.empty())
     json["limits"]["relative"] = MetricsToJson(config.limits.relative);

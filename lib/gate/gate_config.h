@@ -12,6 +12,7 @@
 
 #include "lib/base/json_fields.h"
 #include "lib/calib/prompt_set.h"
+#include "lib/core/cache_maxima.h"
 #include "lib/core/model_options.h"
 #include "lib/gate/verdict.h"
 
@@ -29,6 +30,7 @@ struct GateConfig {
   uint64_t seed = 0;
   int64_t context = 8192;
   PrefillMode prefill = PrefillMode::kQuantized;
+  CacheScales scales = CacheScales::kCalibrated;
   Limits limits;
   double confidence = 0.99;
 };

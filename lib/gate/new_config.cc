@@ -56,6 +56,7 @@ GateConfig NewGateConfig(const ParetoFront& front, const ScoredPlan& plan,
   if (run.prompts != std::vector<std::string>{"bundled"}) {
     config.prompts.files.assign(run.prompts.begin(), run.prompts.end());
   }
+  config.prompts.prompt_template = run.prompt_template;
   config.prompts_hash = run.prompts_hash;
   // The run's prompts were the first so many of the same shuffle, and have been cut already.
   config.prompts.max_prompts = run.prompt_count;
@@ -64,6 +65,7 @@ GateConfig NewGateConfig(const ParetoFront& front, const ScoredPlan& plan,
   config.seed = run.seed;
   config.context = run.context;
   config.prefill = ValueOf(kPrefillWords, run.prefill, "prefill of the run");
+  config.scales = run.scales;
   config.limits = LimitsOf(plan);
   GateConfigFromJson(ToJson(config), out);  // what is written can be read
   return config;

@@ -74,7 +74,8 @@ bool QuantizesCache(const JsonFields& fields) {
 void SayThatScalesAreNotApplied(const JsonFields& fields) {
   if (!QuantizesCache(fields)) return;
   LogInfo(fmt::format(
-      "{}: the checkpoint quantizes the KV cache; scales that it stores for it are not applied",
+      "{}: the checkpoint quantizes the KV cache; scales that it stores for it are applied with "
+      "--scales checkpoint alone",
       fields.where()));
 }
 

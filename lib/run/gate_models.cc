@@ -22,6 +22,7 @@ RunInputs InputsOf(const GateConfig& config, const ModelOptions& where) {
                    .prompts = config.prompts,
                    .seed = config.seed,
                    .context = config.context,
+                   .scales = config.scales,
                    .running = where};
   inputs.running.prefill = config.prefill;
   return inputs;
@@ -34,9 +35,10 @@ OpenedGateModels::OpenedGateModels(ModelOptions where, fs::path cache, ModelLoad
 
 OpenedModel& OpenedGateModels::Open(const GateConfig& config) {
   std::error_code ignored;
+  // Configs share a model, but not its scales.
   const std::string key =
-      fmt::format("{}\n{}", fs::weakly_canonical(config.model, ignored).string(),
-                  WordOf(kPrefillWords, config.prefill));
+      fmt::format("{}\n{}\n{}", fs::weakly_canonical(config.model, ignored).string(),
+                  WordOf(kPrefillWords, config.prefill), WordOf(kCacheScaleWords, config.scales));
   std::unique_ptr<OpenedModel>& model = models_[key];
   if (!model) {
     model = std::make_unique<OpenedModel>(config.model, InputsOf(config, where_).running, loader_);
@@ -45,8 +47,7 @@ OpenedModel& OpenedGateModels::Open(const GateConfig& config) {
 }
 
 Target OpenedGateModels::TargetOf(const GateConfig& config) {
-  const Target& any_model = FindTarget(config.target);
-  return TargetFor(any_model, Open(config).config());
+  return kvtune::TargetOf(InputsOf(config, where_), Open(config).config());
 }
 
 PrecisionPlan OpenedGateModels::PlanOf(const GateConfig& config) {

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/base/version.h"
 #include "lib/calib/cache_scales.h"
+#include "lib/targets/kernels.h"
 
 namespace kvtune {
 
@@ -43,6 +44,7 @@ Provenance OpenedModel::ProvenanceOf(const RunInputs& inputs, const PromptSet& p
           .model = inputs.model.string(),
           .model_hash = hash(),
           .prompts = prompts.sources,
+          .prompt_template = inputs.prompts.prompt_template,
           .prompts_hash = prompts.hash,
           .prompt_count = static_cast<int64_t>(prompts.prompts.size()),
           .token_count = prompts.token_count,
@@ -52,11 +54,27 @@ Provenance OpenedModel::ProvenanceOf(const RunInputs& inputs, const PromptSet& p
           .prefill = std::string(WordOf(kPrefillWords, inputs.running.prefill)),
           .seed = inputs.seed,
           .context = inputs.context,
+          .scales = inputs.scales,
+          .kernels =
+              HasAllDefaultKernels(FindTarget(inputs.target)) ? KernelChoice::kAll : inputs.kernels,
+          .module_prefix = checkpoint_.StoredName("model."),
           .layers = LayerShapesOf(config())};
 }
 
 void OpenedModel::LearnScales(const Target& target, const PromptSet& prompts) {
-  if (NeedCalibratedScales(target.pairs)) CalibrateScales(model(), prompts.prompts);
+  if (!NeedCalibratedScales(target.pairs)) return;
+  if (target.scales == CacheScales::kCheckpoint) {
+    UseStoredScales(model(), checkpoint_);
+  } else {
+    CalibrateScales(model(), prompts.prompts);
+  }
+}
+
+Target TargetOf(const RunInputs& inputs, const ModelConfig& config) {
+  Target target = TargetFor(FindTarget(inputs.target), config);
+  if (inputs.scales == CacheScales::kCheckpoint) target = WithStoredScales(std::move(target));
+  if (inputs.kernels == KernelChoice::kDefault) target = WithDefaultKernels(std::move(target));
+  return target;
 }
 
 double OpenedModel::NoiseFloor(const PromptSet& prompts) {
@@ -81,7 +99,7 @@ CostFunction CostFor(const Target& target, const ModelConfig& config, int64_t co
 ModelSession::ModelSession(const RunInputs& inputs, const std::string& held_out,
                            const ModelLoader& loader)
     : opened_(inputs.model, inputs.running, loader),
-      target_(TargetFor(FindTarget(inputs.target), config())),
+      target_(TargetOf(inputs, config())),
       prompts_(LoadRunPrompts(inputs, held_out, config())),
       run_(opened_.ProvenanceOf(inputs, prompts_.calibration)) {
   LogInfo(fmt::format("model: {} of {} layers on {} in {}{}", config().architecture,

@@ -43,7 +43,8 @@ class OpenedModel {
 
   // Everything that results of these inputs on these prompts depend on. Loads the weights.
   Provenance ProvenanceOf(const RunInputs& inputs, const PromptSet& prompts);
-  // Computes calibrated scales from the prompts where formats of the target need them.
+  // Computes calibrated scales from the prompts, or reads those of the checkpoint where the target
+  // says so, if formats of the target need them.
   void LearnScales(const Target& target, const PromptSet& prompts);
   // The score, in nats per token, that rounding alone produces; measured once for each prompt set.
   // Throws Error also when it is not a finite number.
@@ -57,6 +58,9 @@ class OpenedModel {
   std::unique_ptr<MeasuredModel> model_;
   std::map<std::string, double> noise_floors_;  // by the hash of the prompts
 };
+
+// The target of the inputs, fitted to the model and to the scales that are asked for. Throws Error.
+Target TargetOf(const RunInputs& inputs, const ModelConfig& config);
 
 // The costs of plans at this context: CostOf, with what page padding adds to it.
 CostFunction CostFor(const Target& target, const ModelConfig& config, int64_t context);

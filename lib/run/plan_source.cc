@@ -69,12 +69,14 @@ void AddPrompts(const PromptsOfPlans& known, const PrecisionPlan& plan, PlanScor
 }  // namespace
 
 PrecisionPlan ReadPlanSource(const std::string& text, size_t layer_count, const Target& target) {
-  if (LooksLikeFile(text)) return ImportPlan(ReadFile(text), text, layer_count, target);
+  if (LooksLikeFile(text)) {
+    return WithScalesOf(target, ImportPlan(ReadFile(text), text, layer_count, target));
+  }
   const PrecisionPlan plan = LooksLikeRunAndName(text)
                                  ? PlanOfRun(text, layer_count)
                                  : ParsePlanSpec(text, layer_count, target.shape.pairs);
   RequireFormatsOf(target, plan, fmt::format("reading the plan \"{}\"", text));
-  return plan;
+  return WithScalesOf(target, plan);
 }
 
 std::string PlanSourceFrom(const std::string& text, const fs::path& folder) {

@@ -10,8 +10,8 @@
 namespace kvtune {
 
 // Reads a plan from `text`, which may be one of these, tried in this order: a file in any export
-// format; RUN:NAME, a plan of a run's front; a plan written out ("KV4;0:KV8"). Throws Error
-// (kUsage) for a mistyped one.
+// format; RUN:NAME, a plan of a run's front; a plan written out ("KV4;0:KV8"). Where the
+// target uses stored scales, so does the plan. Throws Error (kUsage) for a mistyped one.
 PrecisionPlan ReadPlanSource(const std::string& text, size_t layer_count, const Target& target);
 
 // Translates a `text` that stands in a file of `folder`: names of files and runs, which are

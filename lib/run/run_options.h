@@ -9,7 +9,9 @@
 #include <string>
 
 #include "lib/calib/prompt_set.h"
+#include "lib/core/cache_maxima.h"
 #include "lib/core/model_options.h"
+#include "lib/core/provenance.h"
 #include "search/search.h"
 
 namespace kvtune {
@@ -21,6 +23,9 @@ struct RunInputs {
   PromptOptions prompts;
   uint64_t seed = 0;       // the seed of every random choice
   int64_t context = 8192;  // tokens at which bytes are counted
+  CacheScales scales = CacheScales::kCalibrated;
+  // The pairs that are searched. Plans that are only scored may have any pair.
+  KernelChoice kernels = KernelChoice::kAll;
   ModelOptions running;
 };
 

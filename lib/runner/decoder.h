@@ -47,9 +47,11 @@ class Decoder {
   // Sets what formats with calibrated scales need. It is empty until then.
   void SetCacheMaxima(std::vector<LayerMaxima> maxima) { cache_maxima_ = std::move(maxima); }
   LayerSide SideOfLayer(size_t layer, KvSide side) const {
-    return {side,
-            cache_maxima_.empty() ? std::span<const float>() : cache_maxima_[layer].side(side),
-            config_.gguf_rotary_neighbours};
+    LayerSide described{.side = side, .gguf_rotary_neighbours = config_.gguf_rotary_neighbours};
+    if (cache_maxima_.empty()) return described;
+    described.head_maxima = cache_maxima_[layer].side(side);
+    described.stored_scales = cache_maxima_[layer].stored_scales(side);
+    return described;
   }
 
   // Returns the ids as a tensor on the decoder's device: [tokens] of int64.

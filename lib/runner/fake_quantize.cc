@@ -91,6 +91,7 @@ at::Tensor RoundTripOnCpu(const at::Tensor& x, const HeadArithmetic& arithmetic,
 // Returns one scale for each KV head, or none when the rows have scales of their own.
 std::vector<float> StaticScales(const KvFormat& format, const LayerSide& side) {
   if (format.scale != ScaleKind::kCalibrated) return {};
+  if (!side.stored_scales.empty()) return {side.stored_scales.begin(), side.stored_scales.end()};
   if (side.head_maxima.empty()) {
     throw Error(
         "quantizing a cache as " + std::string(format.name) +
@@ -114,7 +115,9 @@ at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const Layer
   if (format.is_exact()) return x;
   if (side.gguf_rotary_neighbours && side.side == KvSide::kKey &&
       format.key_channels == ChannelOrder::kOfGguf) {
-    return PairsAsHalves(FakeQuantize(PairsAsNeighbours(x), format, {side.side, side.head_maxima}));
+    return PairsAsHalves(FakeQuantize(
+        PairsAsNeighbours(x), format,
+        {.side = side.side, .head_maxima = side.head_maxima, .stored_scales = side.stored_scales}));
   }
   const QuantLayout& layout = format.layout(side.side);
   const int64_t tokens = x.size(-2);

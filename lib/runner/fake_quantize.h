@@ -16,6 +16,8 @@ struct LayerSide {
   // See Family::gguf_rotary_neighbours. Only formats whose keys are in ChannelOrder::kOfGguf read
   // it.
   bool gguf_rotary_neighbours = false;
+  // The checkpoint's own scale of every KV head, where it is to be used in place of the maxima.
+  std::span<const float> stored_scales = {};
 };
 
 // Returns what the cache returns for `x` once every full group is flushed; tokens that fill no
@@ -25,7 +27,7 @@ struct LayerSide {
 // KVTuner's integers are computed in the type of x, as KVTuner does. All other formats are computed
 // in float32, as the engines' kernels do, and the result is rounded to the type of x once.
 //
-// Throws Error when the format needs head_maxima and there are none.
+// Throws Error when the format needs head_maxima or stored_scales and there are none.
 at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const LayerSide& side);
 
 }  // namespace kvtune

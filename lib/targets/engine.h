@@ -45,6 +45,13 @@ std::optional<std::string> WhyNotInBlocks(KvFormatId format, int64_t block, int6
 // only condition of most engines.
 std::optional<std::string> WhyNotInGroups(PrecisionPair pair, const LayerShape& layer);
 
+// Kernels of `format` run on NVIDIA GPUs from a compute capability (times ten) on.
+struct GpuNeed {
+  KvFormatId format;
+  int compute_capability;
+  std::string_view reason;  // with its source
+};
+
 struct Engine {
   Target target;
   std::vector<ExportFormat> exports;
@@ -52,6 +59,11 @@ struct Engine {
   // is nullptr where the engine stores any pair of the target in any layer.
   std::optional<std::string> (*why_not_stored)(PrecisionPair pair,
                                                const LayerShape& layer) = WhyNotInGroups;
+  std::vector<GpuNeed> gpu_needs = {};
+  // Returns what default builds of the engine lack for a pair that is not exact, and what that
+  // costs; nullopt where they have a fused kernel. The function is nullptr where default builds
+  // have all kernels.
+  std::optional<std::string> (*why_no_default_kernel)(PrecisionPair pair) = nullptr;
 };
 
 // The engine whose target has this name. A target that was fitted to a model (TargetFor) keeps its

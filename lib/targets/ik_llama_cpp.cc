@@ -141,6 +141,16 @@ std::vector<PrecisionPair> AllowedPairs() {
   return AllPairs(formats);
 }
 
+// ik_llama.cpp, pull request 875: with Volta or newer GPUs, any quantized type of any common head
+// size has a fused kernel.
+std::vector<GpuNeed> GpuNeeds() {
+  std::vector<GpuNeed> needs;
+  for (const auto& formats : {kRotated, kPlain}) {
+    for (const KvFormatId id : formats) needs.push_back({id, 70, "no fused kernels before Volta"});
+  }
+  return needs;
+}
+
 }  // namespace
 
 Engine IkLlamaCppEngine() {
@@ -155,6 +165,7 @@ Engine IkLlamaCppEngine() {
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read}},
+      .gpu_needs = GpuNeeds(),
   };
 }
 

@@ -42,6 +42,16 @@ constexpr std::array kOtherFlags = {"-khad",     "-vhad",      "-ctk-first",
                                     "-ctk-last", "-ctv-first", "-ctv-last"};
 
 // The line switches flash attention on, because values in a quantized type need it.
+// Without GGML_CUDA_FA_ALL_QUANTS, CUDA builds have fused attention kernels for equal types among
+// f16, bf16, q8_0 and q4_0 alone (ggml/src/ggml-cuda/fattn.cu, ggml_cuda_get_best_fattn_kernel).
+std::optional<std::string> WhyNoDefaultKernel(PrecisionPair pair) {
+  const bool is_built = pair.key == KvFormatId::kQ8_0 || pair.key == KvFormatId::kQ4_0;
+  if (pair.key == pair.value && is_built) return std::nullopt;
+  return "default CUDA builds have fused kernels for equal types among f16, bf16, q8_0 and q4_0 "
+         "alone; without -DGGML_CUDA_FA_ALL_QUANTS=ON attention falls to the CPU and runs 8 to 30 "
+         "times slower";
+}
+
 std::string Write(const ScoredPlan& plan, const Provenance&, const Target&) {
   const PrecisionPair pair = plan.plan.layers.front();
   return fmt::format("-fa on {} {} {} {}\n", kKeys.brief, WordOf(kWords, pair.key), kValues.brief,
@@ -106,6 +116,7 @@ Engine LlamaCppEngine() {
             .write = Write,
             .recognizes = Recognizes,
             .read = Read}},
+      .why_no_default_kernel = WhyNoDefaultKernel,
   };
 }
 

@@ -66,6 +66,15 @@ PrecisionPlan Read(std::string_view content, const std::string& source, size_t l
   return PrecisionPlan::Uniform({*format, *format}, layer_count);
 }
 
+// LMDeploy, docs/en/quantization/kv_quant.md.
+std::vector<GpuNeed> GpuNeeds() {
+  std::vector<GpuNeed> needs;
+  for (const KvFormatId id : {KvFormatId::kLmdeployInt8, KvFormatId::kLmdeployInt4}) {
+    needs.push_back({id, 70, "its documentation lists quantized caches from Volta on"});
+  }
+  return needs;
+}
+
 }  // namespace
 
 Engine LmdeployEngine() {
@@ -79,6 +88,7 @@ Engine LmdeployEngine() {
                    .write = Write,
                    .recognizes = Recognizes,
                    .read = Read}},
+      .gpu_needs = GpuNeeds(),
   };
 }
 

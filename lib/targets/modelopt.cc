@@ -25,18 +25,25 @@ struct Algorithm {
 constexpr std::array<Algorithm, 3> kAlgorithms = {
     {{"FP8", kFp8}, {"FP8_K_NVFP4_V", kFp8KeysNvfp4Values}, {"NVFP4", kNvfp4}}};
 
+// As of vLLM, which reads these checkpoints (vllm.cc).
+const std::vector<GpuNeed> kGpuNeeds = {{KvFormatId::kFp8E4m3Calibrated, 89, "as vLLM's FP8"},
+                                        {KvFormatId::kNvfp4Calibrated, 100, "as vLLM's NVFP4"}};
+
 constexpr const char* kMap = "kv_cache_quantized_layers";
 constexpr const char* kAlgorithmKey = "quant_algo";
 constexpr int kLayerMapVersion = 1;
 
-std::string ModuleOf(size_t layer) { return fmt::format("model.layers.{}.self_attn", layer); }
+// `prefix` is how the checkpoint's names begin, see Provenance::module_prefix.
+std::string ModuleOf(std::string_view prefix, size_t layer) {
+  return fmt::format("{}layers.{}.self_attn", prefix, layer);
+}
 
-Json QuantizationOf(const PrecisionPlan& plan) {
+Json QuantizationOf(const PrecisionPlan& plan, const std::string& prefix) {
   Json layers = Json::object();
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
     for (const Algorithm& algorithm : kAlgorithms) {
       if (algorithm.pair == plan.layers[layer])
-        layers[ModuleOf(layer)] = {{kAlgorithmKey, algorithm.name}};
+        layers[ModuleOf(prefix, layer)] = {{kAlgorithmKey, algorithm.name}};
     }
   }
   return {{kAlgorithmKey, nullptr},
@@ -47,11 +54,11 @@ Json QuantizationOf(const PrecisionPlan& plan) {
 
 std::string WriteQuantConfig(const ScoredPlan& plan, const Provenance& run, const Target&) {
   return DumpJson({{"producer", {{"name", "kvtune"}, {"version", run.version}}},
-                   {"quantization", QuantizationOf(plan.plan)}});
+                   {"quantization", QuantizationOf(plan.plan, run.module_prefix)}});
 }
 
 std::string WriteModelConfig(const ScoredPlan& plan, const Provenance& run, const Target&) {
-  Json quantization = QuantizationOf(plan.plan);
+  Json quantization = QuantizationOf(plan.plan, run.module_prefix);
   quantization["quant_method"] = "modelopt";
   quantization["producer"] = {{"name", "kvtune"}, {"version", run.version}};
   return DumpJson({{"quantization_config", std::move(quantization)}});
@@ -60,12 +67,14 @@ std::string WriteModelConfig(const ScoredPlan& plan, const Provenance& run, cons
 bool IsQuantConfig(std::string_view content) { return IsJsonWith(content, "quantization"); }
 bool IsModelConfig(std::string_view content) { return IsJsonWith(content, "quantization_config"); }
 
+// Models that also read images have names with more in front ("language_model.model.").
 size_t LayerOf(const std::string& module, size_t layer_count, const std::string& source) {
   for (size_t layer = 0; layer < layer_count; ++layer) {
-    if (module == ModuleOf(layer)) return layer;
+    const std::string plain = ModuleOf("", layer);
+    if (module == plain || module.ends_with("." + plain)) return layer;
   }
   throw Error(fmt::format("{}: \"{}\": found the module \"{}\", expected {} to {}", source, kMap,
-                          module, ModuleOf(0), ModuleOf(layer_count - 1)));
+                          module, ModuleOf("model.", 0), ModuleOf("model.", layer_count - 1)));
 }
 
 // Reads the part about the KV cache; what the object says about weights is ignored.
@@ -128,6 +137,7 @@ Engine ModeloptEngine() {
                    .write = WriteModelConfig,
                    .recognizes = IsModelConfig,
                    .read = ReadModelConfig}},
+      .gpu_needs = kGpuNeeds,
   };
 }
 

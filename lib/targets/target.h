@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/core/cache_maxima.h"
 #include "lib/core/layer_shape.h"
 #include "lib/core/model_config.h"
 #include "lib/core/pareto_front.h"
@@ -38,6 +39,8 @@ struct Target {
   // The layers of the model that the target was fitted to (TargetFor); empty when it was not.
   // Readers of plan files need them where an engine names layers by their kind.
   std::vector<LayerShape> layers = {};
+  // Where the static scales of its formats come from (WithStoredScales).
+  CacheScales scales = CacheScales::kCalibrated;
 };
 
 // All targets, in the order in which `kvtune targets` lists them.
@@ -50,6 +53,15 @@ const Target& FindTarget(std::string_view name);
 // blocks have to fit the heads. Throws Error with the reason when no pair is left.
 Target TargetFor(const Target& target, std::span<const LayerShape> layers);
 Target TargetFor(const Target& target, const ModelConfig& model);
+
+// The target as an engine runs it with a checkpoint that stores scales of the KV cache: where a
+// format has one row with unit scales and one with other static scales, the engine uses the stored
+// ones, so the search tries no unit scales. Throws Error (kUsage) when no format of the target has
+// static scales.
+Target WithStoredScales(Target target);
+// The plan with stored scales in place of unit scales where `target` comes from WithStoredScales,
+// because an engine's word for the format ("fp8") then means those. Otherwise the plan itself.
+PrecisionPlan WithScalesOf(const Target& target, PrecisionPlan plan);
 
 // The formats that the pairs of the target's shape use for one side, each once, in the order of the
 // pairs.

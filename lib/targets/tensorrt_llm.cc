@@ -107,6 +107,18 @@ PrecisionPlan Read(std::string_view content, const std::string& source, size_t l
   return plan;
 }
 
+// TensorRT-LLM, docs/source/features/quantization.md, "Hardware Support Matrix".
+std::vector<GpuNeed> GpuNeeds() {
+  std::vector<GpuNeed> needs;
+  for (const KvFormatId id : kFormats) {
+    const bool is_fp4 = FormatOf(id).numerics == Numerics::kNvfp4;
+    needs.push_back({id, is_fp4 ? 100 : 80,
+                     is_fp4 ? "its support matrix lists NVFP4 for Blackwell alone"
+                            : "its support matrix lists the FP8 cache from Ampere on"});
+  }
+  return needs;
+}
+
 }  // namespace
 
 Engine TensorrtLlmEngine() {
@@ -123,6 +135,7 @@ Engine TensorrtLlmEngine() {
                    .write = WriteYaml,
                    .recognizes = Recognizes,
                    .read = Read}},
+      .gpu_needs = GpuNeeds(),
   };
 }
 

@@ -74,6 +74,17 @@ struct Arguments {
   std::vector<std::string> skipped_layers = {};
 };
 
+// vLLM, docs/design/attention_backends.md. On GPUs before Ada, FlashInfer's kernels alone read
+// E4M3, and the Triton kernels, which store the per-token formats, cannot convert to it.
+constexpr std::string_view kFp8Need =
+    "Triton has no E4M3 conversion before Ada (FlashInfer alone reads it there)";
+constexpr std::string_view kNvfp4Need = "the kernels are those of TensorRT-LLM in FlashInfer";
+const std::vector<GpuNeed> kGpuNeeds = {{KvFormatId::kFp8PerTokenHead, 89, kFp8Need},
+                                        {KvFormatId::kFp8E4m3Calibrated, 89, kFp8Need},
+                                        {KvFormatId::kFp8E4m3, 89, kFp8Need},
+                                        {KvFormatId::kNvfp4Calibrated, 100, kNvfp4Need},
+                                        {KvFormatId::kNvfp4, 100, kNvfp4Need}};
+
 PlanShape Shape() {
   PlanShape shape{ShapeKind::kOnePairAndExact, TiedPairs(kFormats)};
   for (const PairName& preset : kTurboquant) shape.pairs_with_exact_ends.push_back(preset.pair);
@@ -258,6 +269,7 @@ Engine VllmEngine() {
                    .read = Read,
                    .shape = WithoutCalibrated(shape)}},
       .why_not_stored = WhyNotStored,
+      .gpu_needs = kGpuNeeds,
   };
 }
 

@@ -165,7 +165,7 @@ class BadPromptsTest(CliTestCase):
         self.assertIn("line 2", self.message('{"text": "fine"}\nnot json\n'))
 
     def test_chat_messages(self):
-        self.assertIn("messages", self.message('{"messages": []}\n'))
+        self.assertIn("found no chat template", self.message('{"messages": [{"role": "user", "content": "x"}]}\n'))
 
     def test_invalid_utf8(self):
         self.assertIn("bad.txt", self.message(b"caf\xe9", name="bad.txt"))

@@ -61,6 +61,22 @@ TEST(NewGateConfig, WhatIsWrittenCanBeRead) {
   EXPECT_EQ(config.prefill, PrefillMode::kExact);
 }
 
+TEST(NewGateConfig, MeasuresThePromptsAndScalesOfTheRun) {
+  const TemporaryDirectory folder;
+  const ScoredPlan plan = Scored({{kKV8, kKV4}});
+  ParetoFront front = FrontOf(plan);
+  const fs::path out = folder / "served.json";
+  for (const char* key : {"prompt_template", "scales"}) {
+    EXPECT_FALSE(ToJson(NewGateConfig(front, plan, NinePairs(), out)).contains(key)) << key;
+  }
+  front.run.prompt_template = "Question: {question}\nAnswer: {answer}";
+  front.run.scales = CacheScales::kCheckpoint;
+  WriteJsonFileAtomically(out, ToJson(NewGateConfig(front, plan, NinePairs(), out)));
+  const GateConfig config = ReadGateConfig(out);
+  EXPECT_EQ(config.prompts.prompt_template, front.run.prompt_template);
+  EXPECT_EQ(config.scales, CacheScales::kCheckpoint);
+}
+
 TEST(NewGateConfig, NamesNoFileOfBundledPrompts) {
   const ScoredPlan plan = Scored({{kKV8, kKV4}});
   ParetoFront front = FrontOf(plan);

@@ -92,6 +92,30 @@ TEST(OpenedModel, LearnsScalesOnlyForTargetsThatNeedThem) {
   EXPECT_EQ(fake.script.calls[1].kind, FakeCallKind::kSetMaxima);
 }
 
+TEST(ModelSession, TakesTheCheckpointsScalesWhereItIsAskedTo) {
+  FakeRun fake;
+  RunInputs inputs = fake.inputs();
+  inputs.target = "vllm";
+  inputs.scales = CacheScales::kCheckpoint;
+  EXPECT_THAT([&] { ModelSession(inputs, "", fake.loader()); },
+              ThrowsMessage<Error>(HasSubstr("found no k_proj.k_scale in layers 0, 1, 2")));
+  EXPECT_EQ(fake.script.CountOf(FakeCallKind::kObserve), 0u);
+  inputs.target = "kvtuner";
+  EXPECT_THAT([&] { ModelSession(inputs, "", fake.loader()); },
+              ThrowsMessage<Error>(HasSubstr("which stores no static scales")));
+}
+
+TEST(ModelSession, KeepsWhichPairsAreSearched) {
+  FakeRun fake;
+  RunInputs inputs = fake.inputs();
+  inputs.kernels = KernelChoice::kDefault;
+  // All of its pairs have kernels, so that the choice makes no difference.
+  const ModelSession session(inputs, "none", fake.loader());
+  EXPECT_EQ(session.run().kernels, KernelChoice::kAll);
+  EXPECT_EQ(session.target().pairs, FindTarget("kvtuner").pairs);
+  EXPECT_EQ(session.run().module_prefix, "model.");
+}
+
 TEST(ModelSession, SaysWhatItsResultsDependOn) {
   FakeRun fake;
   fake.script.device_name = "cuda:1";

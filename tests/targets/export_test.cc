@@ -12,6 +12,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 ParetoFront FrontOf(std::string target) {
@@ -52,6 +53,23 @@ TEST(Export, KvtunerYamlHoldsOneEntryALayer) {
                               "1:\n  nbits_key: 4\n  nbits_value: 4\n"
                               "2:\n  nbits_key: 4\n  nbits_value: 4\n"));
   EXPECT_THAT(yaml, AllOf(StartsWith("# Plan p07: KV4;0:K8V4\n"), HasSubstr("q_group_size=-1")));
+}
+
+TEST(Export, ModeloptNamesModulesAsTheCheckpointDoes) {
+  ParetoFront front = FrontOf("modelopt");
+  front.run.module_prefix = "language_model.model.";
+  for (const char* format : {"modelopt", "modelopt-config"}) {
+    const ScoredPlan plan = PlanOf("nvfp4_calibrated;0:fp8_e4m3_calibrated", "modelopt");
+    const std::string json = ExportPlan(plan, front, format);
+    EXPECT_THAT(json, HasSubstr("\"language_model.model.layers.0.self_attn\""));
+    EXPECT_EQ(Import(json, "modelopt"), plan.plan);
+  }
+}
+
+TEST(Export, HqqFillsUpTokens) {
+  const std::string snippet = Export("KV4", "hf", "hf");
+  EXPECT_THAT(snippet, HasSubstr("pad(tensor, (0, 0, 0, -tensor.shape[-2] % 4))"));
+  EXPECT_THAT(Export("KV4", "hf-quanto", "hf-quanto"), Not(HasSubstr("pad(")));
 }
 
 TEST(Export, KiviYamlNamesItsSettings) {

@@ -279,5 +279,74 @@ TEST(PlanFiles, ASecondYamlDocumentIsRefused) {
               HasSubstr("found more behind the first YAML document, expected one alone"));
 }
 
+// Pieces of what stands in files around a plan: no one is a word about the cache, save in comments.
+std::string TextWithoutACacheWord(Random& random) {
+  constexpr const char* kPieces[] = {
+      "vllm serve m",
+      "llama-server -m m.gguf -fa on",
+      "--port 8000",
+      "--dtype auto",
+      "--quantization fp8",
+      "dtype: fp8",
+      "model: m",
+      "q8_0",
+      "quant: 8",
+      "KV4",
+      "exact",
+      "fp8_e4m3",
+      "services:",
+      "  vllm:",
+      "    command: [\"--model\", \"m\"]",
+      "- --model",
+      "{\"model\": \"m\", \"bits\": 8}",
+      "{\"layers\": 3}",
+      "[1, 2, 3]",
+      "engine = LLM(model=\"m\", dtype=\"fp8\")",
+      "bits = [(8, 4), (4, 4)]",
+      "OLLAMA_FLASH_ATTENTION=1",
+      "export DTYPE=fp8",
+      "# --kv-cache-dtype fp8",
+      "# kv_cache_dtype: fp8 quant_policy=8 -ctk q8_0",
+      "\\",
+      "\"",
+      "'",
+      "{",
+      "]",
+      "&&",
+      ">",
+      "|",
+      "\t",
+      "ü漢",
+      "\xff\xfe",
+      "8: 4",
+      "---",
+      "key: &anchor *alias",
+      "hello world",
+  };
+  constexpr const char* kSeparators[] = {"\n", "\n", "\n", " ", "", "\r\n"};
+  std::string text;
+  for (uint64_t i = random.Below(12); i > 0; --i) {
+    const std::string piece = kPieces[random.Below(std::size(kPieces))];
+    text += piece;
+    // A comment goes to the end of its line.
+    text += piece[0] == '#' ? "\n" : kSeparators[random.Below(std::size(kSeparators))];
+  }
+  return text;
+}
+
+TEST(PlanFiles, NoTextWithoutACacheWordIsAPlan) {
+  Random random(5);
+  for (int round = 0; round < 400; ++round) {
+    std::string text = TextWithoutACacheWord(random);
+    // Glued to a word, a "#" begins no comment.
+    for (size_t at = text.find("#"); at != std::string::npos; at = text.find("#", at + 2)) {
+      if (at > 0 && text[at - 1] != '\n') text.insert(at++, "\n");
+    }
+    for (const Target& target : Targets()) {
+      EXPECT_THROW(ImportPlan(text, "file", 3, target), Error) << target.name << "\n" << text;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvtune
