@@ -132,7 +132,7 @@ class InspectTest(CliTestCase):
         self.assertEqual(self.run_json("inspect", "--model", model)["shards"], 3)
 
     def test_missing_model(self):
-        self.assertIn("config.json", self.run_error("inspect", "--model", "nowhere"))
+        self.assertIn("opening the model nowhere: found nothing", self.run_error("inspect", "--model", "nowhere"))
 
 
 class TokenizeTest(CliTestCase):
@@ -186,7 +186,9 @@ class TokenizeTest(CliTestCase):
             self.assertIn(expected, message)
 
     def test_missing_tokenizer_and_file(self):
-        self.assertIn("tokenizer.json", self.run_error("tokenize", "--model", "nowhere", text=""))
+        self.assertIn("opening the model nowhere: found nothing", self.run_error("tokenize", "--model", "nowhere", text=""))
+        (self.folder / "no_tokenizer").mkdir()
+        self.assertIn("tokenizer.json", self.run_error("tokenize", "--model", "no_tokenizer", text=""))
         self.assertIn("no.txt", self.run_error("tokenize", "--model", self.model, "no.txt"))
 
 
