@@ -43,8 +43,8 @@ bool IsMessageList(const Json& json) {
 std::string ScriptFile() {
   std::string script = ChatRenderer();
   if (fs::exists(script)) return script;
-  throw Error(fmt::format("rendering chats: found no {}, expected it beside the program's data",
-                          script));
+  throw Error(
+      fmt::format("rendering chats: found no {}, expected it beside the program's data", script));
 }
 
 [[noreturn]] void FailForSystem(std::string_view doing) {
