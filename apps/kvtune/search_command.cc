@@ -31,7 +31,8 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
             OptimismSentence(front) + EffectiveTokensSentence(front) + TieSentence(front) +
-            PaddingSentence(front) + KernelSentence(front) + SearchSentences(front) + DiagnosisSentence(diagnosis) +
+            PaddingSentence(front) + KernelSentence(front) + SearchSentences(front) +
+            DiagnosisSentence(diagnosis) +
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 
