@@ -31,6 +31,10 @@ while [ $# -gt 0 ]; do
 done
 [ ${#ways[@]} -gt 0 ] || ways=(prefix deb archive wheel)
 [ "$(id -u)" = 0 ] || die "check_install.sh: found the user $(id -un), expected root, who may hide folders and make new systems"
+if ! unshare --mount true 2>/dev/null; then
+  say "skipped: this system does not let root make a mount namespace, in which the clone would be hidden"
+  exit 0
+fi
 [ -x "$build/apps/kvtune/kvtune" ] || die "check_install.sh: found no program in $build, expected a complete build"
 torch="$(sed -n 's/^KVTUNE_TORCH_ROOT:PATH=//p' "$build/CMakeCache.txt")"
 
@@ -106,7 +110,6 @@ check_deb() {
   (cd "$build" && cpack -G DEB -B "$work/deb" >/dev/null)
   package="$(find "$work/deb" -maxdepth 1 -name '*.deb')"
   [ "$keep" = "$work" ] || cp "$package" "$keep"
-  # Lists of packages stay until after the hooks, so that apt finds what the package depends on.
   ci_repository "$work/repository" "GitHub Actions"
   # Lists of packages stay until after the hooks, so that apt finds what the package depends on.
   # What it mounts goes with its namespace, also when it is stopped halfway.
