@@ -13,19 +13,14 @@
 #include "lib/report/text_table.h"
 #include "lib/run/logged_scores.h"
 #include "lib/run/model_session.h"
+#include "lib/run/plan_line.h"
 #include "lib/run/plan_source.h"
 #include "lib/targets/kernels.h"
-#include "lib/targets/plan_json.h"
 #include "lib/targets/target.h"
 #include "search/evaluation_cache.h"
 
 namespace kvtune {
 namespace {
-
-struct NamedPlan {
-  std::string name;  // as the user wrote it
-  PrecisionPlan plan;
-};
 
 std::vector<NamedPlan> PlansOf(const EvaluateArguments& arguments, size_t layer_count,
                                const Target& target) {
@@ -75,35 +70,17 @@ void Print(const std::vector<ScoredPlan>& scored, const Target& target, double n
   PrintJson(document);
 }
 
-NamedPlan PlanOfJson(const Json& json, const std::string& source, const ModelSession& model) {
-  const Target& target = model.target();
-  const PrecisionPlan layers =
-      WithScalesOf(target, PlanFromJson(json, source, model.layer_count(), target));
-  RequireFormatsOf(target, layers, source);
-  NamedPlan plan{PlanSpec(layers), layers};
-  if (json.contains("name") && json["name"].is_string()) plan.name = json["name"];
-  return plan;
-}
-
 // A PLAN object for a plan, an array of them for an array, scored together; {"error": "..."} for a
 // line that cannot be scored.
 Json AnswerLine(const std::string& line, const std::string& source, const ModelSession& model,
                 EvaluationCache& evaluator) {
   try {
-    const Json json = ParseJsonLine(line, source);
-    std::vector<NamedPlan> plans;
-    if (json.is_array()) {
-      for (size_t i = 0; i < json.size(); ++i) {
-        plans.push_back(PlanOfJson(json[i], fmt::format("{}: plan {}", source, i), model));
-      }
-    } else {
-      plans.push_back(PlanOfJson(json, source, model));
-    }
+    const PlanLine asked = ParsePlanLine(line, source, model.layer_count(), model.target());
     Json answers = Json::array();
-    for (const ScoredPlan& plan : Score(plans, evaluator, model.cost())) {
+    for (const ScoredPlan& plan : Score(asked.plans, evaluator, model.cost())) {
       answers.push_back(ToJson(plan));
     }
-    return json.is_array() ? answers : answers.front();
+    return asked.is_array ? answers : answers.front();
   } catch (const Error& error) {
     return {{"error", error.what()}};
   }

@@ -56,14 +56,34 @@ void Write(const fs::path& file, const ExactCacheKey& key, std::span<const Exact
   WriteFileAtomically(file, header.dump() + "\n" + hidden);
 }
 
-// Throws Error for anything that Write has not written.
-std::vector<ExactPass> Read(const fs::path& file, const ExactCacheKey& key, size_t prompt_count) {
-  const std::string content = ReadFile(file);
+// Restores the passes into the model. Returns whether the model has them now.
+bool Restore(const fs::path& file, const ExactCacheKey& key, MeasuredModel& model,
+             std::span<const TokenIds> prompts) {
+  try {
+    const std::vector<ExactPass> passes =
+        ParseExactPasses(ReadFile(file), file.string(), key, prompts.size());
+    const auto shortest = std::ranges::min_element(prompts, {}, &TokenIds::size) - prompts.begin();
+    const std::span<const TokenIds> sample = prompts.subspan(static_cast<size_t>(shortest), 1);
+    if (model.ExactPasses(sample).front() != passes[static_cast<size_t>(shortest)]) {
+      throw Error("this machine rounds otherwise");
+    }
+    model.RestoreExactPasses(prompts, passes);
+    return true;
+  } catch (const Error& error) {
+    LogInfo(fmt::format("cache: {} is made anew: {}", file.string(), error.what()));
+    return false;
+  }
+}
+
+}  // namespace
+
+std::vector<ExactPass> ParseExactPasses(std::string_view content, const std::string& source,
+                                        const ExactCacheKey& key, size_t prompt_count) {
   const size_t line_end = content.find('\n');
-  if (line_end == std::string::npos) throw Error("it has no header");
-  const Json header = ParseJsonLine(std::string_view(content).substr(0, line_end), file.string());
-  const std::string_view hidden = std::string_view(content).substr(line_end + 1);
-  JsonFields fields(header, file.string());
+  if (line_end == std::string_view::npos) throw Error("it has no header");
+  const Json header = ParseJsonLine(content.substr(0, line_end), source);
+  const std::string_view hidden = content.substr(line_end + 1);
+  JsonFields fields(header, source);
   const Json prompts = fields.Value("prompts");
   if (fields.Value("key") != KeyToJson(key)) throw Error("it is of other inputs");
   if (fields.String("checksum") != ChecksumOf(KeyToJson(key), prompts, hidden)) {
@@ -85,26 +105,6 @@ std::vector<ExactPass> Read(const fs::path& file, const ExactCacheKey& key, size
   if (passes.size() != prompt_count) throw Error("it is of other prompts");
   return passes;
 }
-
-// Restores the passes into the model. Returns whether the model has them now.
-bool Restore(const fs::path& file, const ExactCacheKey& key, MeasuredModel& model,
-             std::span<const TokenIds> prompts) {
-  try {
-    const std::vector<ExactPass> passes = Read(file, key, prompts.size());
-    const auto shortest = std::ranges::min_element(prompts, {}, &TokenIds::size) - prompts.begin();
-    const std::span<const TokenIds> sample = prompts.subspan(static_cast<size_t>(shortest), 1);
-    if (model.ExactPasses(sample).front() != passes[static_cast<size_t>(shortest)]) {
-      throw Error("this machine rounds otherwise");
-    }
-    model.RestoreExactPasses(prompts, passes);
-    return true;
-  } catch (const Error& error) {
-    LogInfo(fmt::format("cache: {} is made anew: {}", file.string(), error.what()));
-    return false;
-  }
-}
-
-}  // namespace
 
 fs::path ExactCacheFile(const fs::path& folder, const ExactCacheKey& key) {
   std::string digest = HashOf(KeyToJson(key).dump());

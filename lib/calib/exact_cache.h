@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "lib/core/measured_model.h"
 
@@ -32,6 +34,11 @@ enum class CacheUse {
 // Throws Error when the folder cannot be written.
 CacheUse UseExactCache(const std::filesystem::path& folder, const ExactCacheKey& key,
                        MeasuredModel& model, std::span<const TokenIds> prompts);
+
+// Reads an entry of `prompt_count` prompts, which messages call `source`. Throws Error for anything
+// that UseExactCache has not written.
+std::vector<ExactPass> ParseExactPasses(std::string_view content, const std::string& source,
+                                        const ExactCacheKey& key, size_t prompt_count);
 
 // Returns the file of the entry.
 std::filesystem::path ExactCacheFile(const std::filesystem::path& folder, const ExactCacheKey& key);

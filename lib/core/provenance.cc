@@ -10,8 +10,14 @@
 namespace kvtune {
 namespace {
 
+// As many as a config.json may ask for (ParseModelConfig).
+constexpr size_t kMostLayers = 10'000;
+
 std::vector<LayerShape> ReadLayers(JsonFields& fields) {
   const size_t layer_count = ReadCount(fields, "layer_count");
+  if (layer_count < 1 || layer_count > kMostLayers) {
+    fields.Fail("layer_count", fmt::format("found {}, expected 1 to {}", layer_count, kMostLayers));
+  }
   if (fields.Has("layer_shapes")) return LayerShapesFromJson(fields, "layer_shapes", layer_count);
   const LayerShape first{.kv_heads = fields.Integer("kv_heads"),
                          .key_head_dim = fields.Integer("head_dim"),

@@ -153,8 +153,10 @@ int64_t ReadRotaryDim(JsonFields& fields, const RopeContext& context) {
   if (context.part == RotaryPart::kWhole) {
     fields.Fail(kKey, fmt::format("found {}, expected 1 for this architecture", factor));
   }
-  const auto channels = static_cast<int64_t>(static_cast<double>(context.head_dim) * factor);
-  if (!(factor > 0 && factor < 1) || channels <= 0 || channels % 2 != 0) {
+  const bool is_part = factor > 0 && factor < 1;  // else the product may not fit
+  const auto channels =
+      is_part ? static_cast<int64_t>(static_cast<double>(context.head_dim) * factor) : 0;
+  if (channels <= 0 || channels % 2 != 0) {
     fields.Fail(kKey, fmt::format("found {}, expected an even number of the {} channels of a head",
                                   factor, context.head_dim));
   }

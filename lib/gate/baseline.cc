@@ -80,13 +80,16 @@ std::vector<Baseline> ReadBaselines(const fs::path& file) {
                     "(kvtune check --update-baseline writes it)",
                     file.string()));
   }
-  const std::string text = ReadFile(file);
-  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
-    throw Error(fmt::format("reading the baseline {}: found an empty file, expected a baseline",
-                            file.string()));
+  return ParseBaselines(ReadFile(file), file.string());
+}
+
+std::vector<Baseline> ParseBaselines(std::string_view text, const std::string& source) {
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+    throw Error(
+        fmt::format("reading the baseline {}: found an empty file, expected a baseline", source));
   }
-  const Json json = ParseJson(text, file.string());
-  JsonFields fields = OpenArtifact(json, file.string());
+  const Json json = ParseJson(text, source);
+  JsonFields fields = OpenArtifact(json, source);
   std::vector<Baseline> baselines;
   for (JsonFields& entry : fields.Objects("baselines")) {
     baselines.push_back(BaselineFromJson(std::move(entry)));

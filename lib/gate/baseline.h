@@ -25,6 +25,8 @@ struct Baseline {
 // file that is missing, empty, cut off or of another schema, for two baselines of one name, and for
 // a number that no measurement can give.
 std::vector<Baseline> ReadBaselines(const std::filesystem::path& file);
+// Does the same with the content of a file, which messages call `source`.
+std::vector<Baseline> ParseBaselines(std::string_view text, const std::string& source);
 // Replaces the baseline of the same name in the file, or adds it. Creates the file and its folder
 // when they do not exist.
 void WriteBaseline(const std::filesystem::path& file, const Baseline& baseline);

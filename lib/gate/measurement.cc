@@ -43,6 +43,9 @@ constexpr double kMostNatsPerToken = 1e6;
 constexpr double kRoundingPerToken = 1e-6;
 constexpr double kRelativeRounding = 1e-5;
 
+// Of a prompt. Sums over a million such prompts fit.
+constexpr int64_t kMostTokens = int64_t{1} << 40;
+
 // A petabyte a token: no cache is that large, and differences stay exact.
 constexpr double kMostBytesPerToken = 1e15;
 
@@ -85,6 +88,8 @@ PromptScore PromptFromJson(JsonFields fields) {
   fields.RequireNoOthers();
   if (prompt.tokens < 1)
     fields.Fail("tokens", fmt::format("found {}, expected at least 1", prompt.tokens));
+  if (prompt.tokens > kMostTokens)
+    fields.Fail("tokens", fmt::format("found {}, expected at most {}", prompt.tokens, kMostTokens));
   if (prompt.top1_matches < 0 || prompt.top1_matches > prompt.tokens) {
     fields.Fail("top1_matches",
                 fmt::format("found {}, expected 0 to {}", prompt.top1_matches, prompt.tokens));

@@ -7,9 +7,11 @@
 #include <string_view>
 
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/hash.h"
 #include "lib/base/json_fields.h"
 #include "lib/base/log.h"
+#include "lib/io/checkpoint_index.h"
 #include "lib/io/model_directory.h"
 
 namespace kvtune {
@@ -19,26 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSingleFile = "model.safetensors";
 constexpr std::string_view kIndexFile = "model.safetensors.index.json";
-
-// Maps each tensor's name to the name of its shard's file, as the index says.
-std::map<std::string, std::string> ReadIndex(const fs::path& index_path) {
-  const Json index = ReadJsonFile(index_path);
-  JsonFields fields(index, index_path.string());
-  JsonFields weight_map = fields.Object("weight_map");
-  std::map<std::string, std::string> shard_names;
-  for (const std::string& tensor : weight_map.Keys()) {
-    const std::string shard = weight_map.String(tensor);
-    // A checkpoint is data from elsewhere, so it must not make us read files outside its directory.
-    if (shard.empty() || fs::path(shard).filename() != fs::path(shard) || shard == "..") {
-      weight_map.Fail(
-          tensor,
-          fmt::format("found the shard \"{}\", expected a file name in the same directory", shard));
-    }
-    shard_names.emplace(tensor, shard);
-  }
-  if (shard_names.empty()) fields.Fail("weight_map", "found no tensors, expected some");
-  return shard_names;
-}
 
 // What the file says, without regard to its layout and without the fields that do not influence any
 // computation.
@@ -63,7 +45,8 @@ Checkpoint::Checkpoint(const fs::path& directory) : directory_(directory) {
   weight_format_ = ReadWeightFormat(directory);
 
   if (fs::exists(directory / kIndexFile)) {
-    for (const auto& [tensor, name] : ReadIndex(directory / kIndexFile)) {
+    for (const auto& [tensor, name] : ParseCheckpointIndex(ReadFile(directory / kIndexFile),
+                                                           (directory / kIndexFile).string())) {
       std::unique_ptr<Shard>& shard = shards_[name];
       if (shard == nullptr) {
         if (!fs::exists(directory / name)) {

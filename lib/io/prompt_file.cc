@@ -169,11 +169,16 @@ PromptList ReadJsonPrompts(std::string_view content, const fs::path& path, Promp
 
 std::vector<RawPrompt> ReadPromptFile(const fs::path& path, const fs::path& model_directory,
                                       const std::string& prompt_template) {
-  std::string bytes = ReadFile(path);
-  const bool is_compressed = IsCompressed(bytes);
-  if (is_compressed) bytes = Decompress(bytes, path.string());
-  RefuseOtherContainers(bytes, path);
-  std::string_view content = bytes;
+  return ParsePrompts(ReadFile(path), path, model_directory, prompt_template);
+}
+
+std::vector<RawPrompt> ParsePrompts(std::string_view content, const fs::path& path,
+                                    const fs::path& model_directory,
+                                    const std::string& prompt_template) {
+  std::string unpacked;
+  const bool is_compressed = IsCompressed(content);
+  if (is_compressed) content = unpacked = Decompress(content, path.string());
+  RefuseOtherContainers(content, path);
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
 

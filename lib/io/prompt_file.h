@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace kvtune {
@@ -30,5 +31,11 @@ struct RawPrompt {
 std::vector<RawPrompt> ReadPromptFile(const std::filesystem::path& path,
                                       const std::filesystem::path& model_directory,
                                       const std::string& prompt_template = "");
+
+// Does the same with the content of a file, which need not exist: `path` gives the suffix and names
+// it in messages.
+std::vector<RawPrompt> ParsePrompts(std::string_view content, const std::filesystem::path& path,
+                                    const std::filesystem::path& model_directory,
+                                    const std::string& prompt_template = "");
 
 }  // namespace kvtune

@@ -33,10 +33,9 @@ std::optional<uint64_t> BitsPerElement(std::string_view dtype) {
   return std::nullopt;
 }
 
-std::string ReadHeader(const MappedFile& file) {
-  const auto bytes = file.bytes();
+std::string_view HeaderText(std::span<const std::byte> bytes, const std::string& path) {
   const auto fail = [&](const std::string& what) {
-    throw Error(fmt::format("reading {}: {}", file.path().string(), what));
+    throw Error(fmt::format("reading {}: {}", path, what));
   };
   if (bytes.size() < kLengthBytes) {
     fail(fmt::format("found {} bytes, expected a safetensors file of at least 8", bytes.size()));
@@ -65,20 +64,21 @@ std::string ShapeText(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
-  const std::string header_text = ReadHeader(file_);
-  data_start_ = kLengthBytes + header_text.size();
-  const uint64_t data_size = file_.bytes().size() - data_start_;
-  const std::string source = path.string() + " (safetensors header)";
-  const Json header = ParseJson(header_text, source);
-  JsonFields fields(header, source);
+SafetensorsHeader ParseSafetensorsHeader(std::span<const std::byte> file, const std::string& path) {
+  const std::string_view text = HeaderText(file, path);
+  SafetensorsHeader header;
+  header.data_start = kLengthBytes + text.size();
+  const uint64_t data_size = file.size() - header.data_start;
+  const std::string source = path + " (safetensors header)";
+  const Json json = ParseJson(text, source);
+  JsonFields fields(json, source);
 
   uint64_t covered = 0;
   std::vector<std::tuple<uint64_t, uint64_t, std::string>> by_offset;  // begin, end, name
   for (const std::string& name : fields.Keys()) {
     if (name == "__metadata__") continue;
     JsonFields tensor = fields.Object(name);
-    Entry entry;
+    SafetensorsHeader::Entry entry;
     entry.dtype = tensor.String("dtype");
     entry.shape = tensor.Integers("shape");
     const std::vector<int64_t> offsets = tensor.Integers("data_offsets");
@@ -115,7 +115,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     }
     covered += entry.end - entry.begin;
     by_offset.emplace_back(entry.begin, entry.end, name);
-    tensors_.emplace(name, std::move(entry));
+    header.tensors.emplace(name, std::move(entry));
   }
 
   std::sort(by_offset.begin(), by_offset.end());
@@ -128,30 +128,35 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
                       source, previous_name, name));
     }
   }
-  file_.RequireUnchanged();
   // Disjoint tensors that cover all bytes leave no gap in which a truncated file could hide.
   if (covered != data_size) {
     throw Error(fmt::format("reading {}: found {} bytes of data, expected {} as its header says",
-                            path.string(), data_size, covered));
+                            path, data_size, covered));
   }
+  return header;
 }
 
-const SafetensorsFile::Entry& SafetensorsFile::Find(const std::string& name) const {
-  const auto found = tensors_.find(name);
-  if (found == tensors_.end()) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : file_(path), header_(ParseSafetensorsHeader(file_.bytes(), path.string())) {
+  file_.RequireUnchanged();
+}
+
+const SafetensorsHeader::Entry& SafetensorsFile::Find(const std::string& name) const {
+  const auto found = header_.tensors.find(name);
+  if (found == header_.tensors.end()) {
     throw Error(fmt::format("reading {}: found no tensor {}, expected one", path().string(), name));
   }
   return found->second;
 }
 
 TensorContents SafetensorsFile::Contents(const std::string& name) const {
-  const Entry& entry = Find(name);
+  const SafetensorsHeader::Entry& entry = Find(name);
   return {entry.dtype, entry.shape,
-          file_.bytes().subspan(data_start_ + entry.begin, entry.end - entry.begin)};
+          file_.bytes().subspan(header_.data_start + entry.begin, entry.end - entry.begin)};
 }
 
 TensorView SafetensorsFile::Get(const std::string& name) const {
-  const Entry& entry = Find(name);
+  const SafetensorsHeader::Entry& entry = Find(name);
   TensorView view;
   if (entry.dtype == "F32") {
     view.type = TensorType::kFloat32;
@@ -170,8 +175,8 @@ TensorView SafetensorsFile::Get(const std::string& name) const {
 
 std::vector<std::string> SafetensorsFile::names() const {
   std::vector<std::string> names;
-  names.reserve(tensors_.size());
-  for (const auto& [name, entry] : tensors_) names.push_back(name);
+  names.reserve(header_.tensors.size());
+  for (const auto& [name, entry] : header_.tensors) names.push_back(name);
   return names;
 }
 

@@ -37,14 +37,31 @@ struct TensorContents {
 // Returns "[320, 64]", for example, for messages.
 std::string ShapeText(std::span<const int64_t> shape);
 
+// What the header of a file says. Offsets count from `data_start`.
+struct SafetensorsHeader {
+  struct Entry {
+    std::string dtype;
+    std::vector<int64_t> shape;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+
+  uint64_t data_start = 0;
+  std::map<std::string, Entry> tensors;
+};
+
+// Reads the header of a whole file in memory, which messages call `path`. Throws Error for a
+// truncated file, for a header that is too long, is no JSON or contradicts its own shapes, for
+// offsets that overlap or are out of range, and for duplicate names.
+SafetensorsHeader ParseSafetensorsHeader(std::span<const std::byte> file, const std::string& path);
+
 class SafetensorsFile {
  public:
-  // Throws Error for a truncated file, for a header that is too long, is no JSON or contradicts its
-  // own shapes, for offsets that overlap or are out of range, and for duplicate names. A tensor of
-  // a type that kvtune does not read is refused only when it is asked for.
+  // Throws Error when the file cannot be mapped, and in the cases of ParseSafetensorsHeader. A
+  // tensor of a type that kvtune does not read is refused only when it is asked for.
   explicit SafetensorsFile(const std::filesystem::path& path);
 
-  bool Has(const std::string& name) const { return tensors_.contains(name); }
+  bool Has(const std::string& name) const { return header_.tensors.contains(name); }
   // Throws Error, which names the file and the tensor.
   TensorView Get(const std::string& name) const;
   // Does the same, also for types that kvtune does not compute with.
@@ -56,18 +73,10 @@ class SafetensorsFile {
   void RequireUnchanged() const { file_.RequireUnchanged(); }
 
  private:
-  struct Entry {
-    std::string dtype;
-    std::vector<int64_t> shape;
-    uint64_t begin = 0;
-    uint64_t end = 0;
-  };
-
-  const Entry& Find(const std::string& name) const;
+  const SafetensorsHeader::Entry& Find(const std::string& name) const;
 
   MappedFile file_;
-  uint64_t data_start_ = 0;
-  std::map<std::string, Entry> tensors_;
+  SafetensorsHeader header_;
 };
 
 }  // namespace kvtune

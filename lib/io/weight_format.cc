@@ -225,6 +225,12 @@ WeightFormat ParseWeightFormat(JsonFields quantization_config) {
   return format;
 }
 
+WeightFormat ParseModelOptWeightFormat(JsonFields quantization) {
+  WeightFormat format = ParseModelOpt(quantization);
+  SayThatScalesAreNotApplied(quantization);
+  return format;
+}
+
 WeightFormat ReadWeightFormat(const fs::path& model_directory) {
   const fs::path config_path = model_directory / "config.json";
   const Json config = ReadJsonFile(config_path);
@@ -237,10 +243,8 @@ WeightFormat ReadWeightFormat(const fs::path& model_directory) {
   const fs::path modelopt_path = model_directory / "hf_quant_config.json";
   if (!fs::exists(modelopt_path)) return {};
   const Json modelopt = ReadJsonFile(modelopt_path);
-  JsonFields quantization = JsonFields(modelopt, modelopt_path.string()).Object("quantization");
-  WeightFormat format = ParseModelOpt(quantization);
-  SayThatScalesAreNotApplied(quantization);
-  return format;
+  return ParseModelOptWeightFormat(
+      JsonFields(modelopt, modelopt_path.string()).Object("quantization"));
 }
 
 std::string Describe(const WeightFormat& format) {

@@ -45,6 +45,9 @@ struct WeightFormat {
 // Throws Error for a method, a number of bits or an option that kvtune does not read, and names it.
 WeightFormat ParseWeightFormat(JsonFields quantization_config);
 
+// Does the same for the "quantization" of hf_quant_config.json.
+WeightFormat ParseModelOptWeightFormat(JsonFields quantization);
+
 // Reads config.json, and where that says nothing hf_quant_config.json, which NVIDIA's ModelOpt
 // writes. Where neither says anything the weights are floats.
 WeightFormat ReadWeightFormat(const std::filesystem::path& model_directory);

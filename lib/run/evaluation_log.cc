@@ -125,24 +125,28 @@ class BatchReader {
 LogContent ReadEvaluationLog(const fs::path& path, size_t layer_count) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return {};
-  const std::string text = ReadFile(path);
+  return ParseEvaluationLog(ReadFile(path), path.string(), layer_count);
+}
+
+LogContent ParseEvaluationLog(std::string_view text, const std::string& source,
+                              size_t layer_count) {
   BatchReader batches;
   int64_t number = 0;
   for (size_t begin = 0; begin < text.size();) {
     ++number;
     const size_t newline = text.find('\n', begin);
-    if (newline == std::string::npos) break;  // torn
+    if (newline == std::string_view::npos) break;  // torn
     const size_t end = newline + 1;
-    const std::string_view line = std::string_view(text).substr(begin, newline - begin);
-    const std::string source = fmt::format("{}: line {}", path.string(), number);
+    const std::string_view line = text.substr(begin, newline - begin);
+    const std::string where = fmt::format("{}: line {}", source, number);
     if (!IsIntact(line)) {
       if (end == text.size()) break;
       throw Error(
           fmt::format("{}: found a line that does not match its checksum, expected one as "
                       "kvtune wrote it",
-                      source));
+                      where));
     }
-    batches.Add(ParseLine(line, source, layer_count), source, end);
+    batches.Add(ParseLine(line, where, layer_count), where, end);
     begin = end;
   }
   return batches.Take();

@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/core/pareto_front.h"
@@ -42,6 +43,8 @@ struct LogContent {
 // with the line number for a corrupt line before the last, for batches out of order and for plans
 // of another layer count.
 LogContent ReadEvaluationLog(const std::filesystem::path& path, size_t layer_count);
+// Does the same with the content of a log, which messages call `source`.
+LogContent ParseEvaluationLog(std::string_view text, const std::string& source, size_t layer_count);
 
 class EvaluationLog {
  public:

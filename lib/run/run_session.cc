@@ -146,20 +146,29 @@ RunSession::RunSession(fs::path root, std::vector<std::string> command_line)
   Load();
 }
 
-void RunSession::Load() {
-  const Json json = ReadArtifact(directory_.run(), "kvtune calibrate");
-  JsonFields fields = OpenArtifact(json, directory_.run().string());
-  run_ = ProvenanceFromJson(fields.Object("run"));
+RunRecord RunRecordFromJson(const Json& json, const std::string& source) {
+  JsonFields fields = OpenArtifact(json, source);
+  RunRecord record;
+  record.run = ProvenanceFromJson(fields.Object("run"));
   JsonFields stages = fields.Object("stages");
+  const std::vector<std::string> recorded = stages.Keys();
   for (const Stage stage : kStages) {
-    if (!stages.Has(StageName(stage))) continue;
-    JsonFields record = stages.Object(StageName(stage));
-    record.Object("options");
-    record.Bool("finished");
+    if (std::ranges::find(recorded, StageName(stage)) == recorded.end()) continue;
+    JsonFields of_stage = stages.Object(StageName(stage));
+    of_stage.Object("options");
+    of_stage.Bool("finished");
   }
   stages.RequireNoOthers();
-  stages_ = fields.Value("stages");
+  record.stages = fields.Value("stages");
   fields.RequireNoOthers();
+  return record;
+}
+
+void RunSession::Load() {
+  RunRecord record = RunRecordFromJson(ReadArtifact(directory_.run(), "kvtune calibrate"),
+                                       directory_.run().string());
+  run_ = std::move(record.run);
+  stages_ = std::move(record.stages);
 }
 
 void RunSession::Save() const {

@@ -30,6 +30,15 @@ inline constexpr Stage kStages[] = {Stage::kCalibrate, Stage::kPrune, Stage::kCl
 // The stage's name, for example "calibrate", as in `kvtune calibrate` and run.json.
 std::string_view StageName(Stage stage);
 
+// The content of run.json.
+struct RunRecord {
+  Provenance run;
+  // For each stage that started, by its name: {"options", "finished", ...}.
+  Json stages = Json::object();
+};
+// `source` names the file in messages. Throws Error.
+RunRecord RunRecordFromJson(const Json& json, const std::string& source);
+
 class RunSession {
  public:
   // Creates the directory or opens one that was made from the same inputs.

@@ -1,9 +1,12 @@
 #include "lib/tokenizer/normalizer.h"
 
+#include <fmt/format.h>
+
 #include <functional>
 #include <utility>
 #include <vector>
 
+#include "lib/base/error.h"
 #include "lib/tokenizer/byte_level.h"
 #include "lib/tokenizer/component_json.h"
 #include "lib/tokenizer/pattern.h"
@@ -15,11 +18,22 @@
 namespace kvtune::tokenizer {
 namespace {
 
+void RequireRoom(const NormalizedText& text, size_t bytes) {
+  if (bytes <= text.most_bytes) return;
+  throw Error(
+      fmt::format("tokenizing: found a normalizer that makes {} bytes of a text, expected "
+                  "at most {}",
+                  bytes, text.most_bytes));
+}
+
 class Sequence : public Normalizer {
  public:
   explicit Sequence(std::vector<std::unique_ptr<Normalizer>> steps) : steps_(std::move(steps)) {}
   void Normalize(NormalizedText& text) const override {
-    for (const auto& step : steps_) step->Normalize(text);
+    for (const auto& step : steps_) {
+      step->Normalize(text);
+      RequireRoom(text, text.text.size());
+    }
   }
 
  private:
@@ -41,7 +55,9 @@ class Prepend : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
   void Normalize(NormalizedText& text) const override {
-    if (!text.text.empty()) text.text.insert(0, prefix_);
+    if (text.text.empty()) return;
+    RequireRoom(text, text.text.size() + prefix_.size());
+    text.text.insert(0, prefix_);
   }
 
  private:
@@ -63,8 +79,13 @@ class Replace : public Normalizer {
         (content_.empty() || DecodeCodePoint(text.text, 0).length < first.end)) {
       text.starts_input = false;
     }
+    size_t bytes = 0;
+    for (const CoverPart& part : cover) {
+      bytes += part.is_match ? content_.size() : part.end - part.begin;
+    }
+    RequireRoom(text, bytes);
     std::string replaced;
-    replaced.reserve(text.text.size() + content_.size());
+    replaced.reserve(bytes);
     for (const CoverPart& part : cover) {
       if (part.is_match) {
         replaced.append(content_);

@@ -78,6 +78,24 @@ std::map<std::string, std::vector<int32_t>> ReadSpecialTokens(JsonFields fields)
   return special_tokens;
 }
 
+// Far above any template in use. Without a limit a file can name one list of ids many times.
+constexpr size_t kMostSpecialIds = 4096;
+
+// What a template asks for more than once would grow with every step of a sequence.
+void RequireModest(const JsonFields& fields, const std::vector<Template::Piece>& pieces) {
+  size_t texts = 0, special_ids = 0;
+  for (const Template::Piece& piece : pieces) {
+    texts += piece.is_text ? 1 : 0;
+    special_ids += piece.special_ids.size();
+  }
+  if (texts > 1)
+    fields.Fail("single", fmt::format("found the text {} times, expected it once", texts));
+  if (special_ids > kMostSpecialIds) {
+    fields.Fail("single",
+                fmt::format("found more than {} special tokens, expected a few", kMostSpecialIds));
+  }
+}
+
 std::unique_ptr<PostProcessor> MakeTemplate(JsonFields& fields) {
   const auto special_tokens = ReadSpecialTokens(fields.Object("special_tokens"));
   fields.Ignore("pair");
@@ -100,6 +118,7 @@ std::unique_ptr<PostProcessor> MakeTemplate(JsonFields& fields) {
       pieces.push_back({false, found->second});
     }
     piece.RequireNoOthers();
+    RequireModest(fields, pieces);
   }
   return std::make_unique<Template>(std::move(pieces));
 }

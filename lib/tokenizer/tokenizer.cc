@@ -116,6 +116,11 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, SpecialTokens spec
       list.words.push_back({0, list.text.size(), normalized.starts_input && part.begin == 0});
       if (parts_->pre_tokenizer != nullptr) parts_->pre_tokenizer->PreTokenize(list);
       parts_->model->AppendIds(list, ids);
+      if (ids.size() > tokenizer::MostOf(text.size())) {
+        throw Error(
+            fmt::format("tokenizing: found {} tokens in a text of {} bytes, expected at most {}",
+                        ids.size(), text.size(), tokenizer::MostOf(text.size())));
+      }
     }
   }
   if (parts_->post_processor == nullptr) return ids;

@@ -17,10 +17,12 @@ constexpr int64_t kIdLimit = int64_t{1} << 24;
 Vocabulary::Vocabulary(std::vector<std::pair<std::string, int64_t>> entries,
                        const std::string& where) {
   int64_t id_end = 0;
+  // Ids may have gaps, but a few tokens must not take the memory of millions.
+  const int64_t limit = std::min(kIdLimit, 65536 + 64 * static_cast<int64_t>(entries.size()));
   for (const auto& [token, id] : entries) {
-    if (id < 0 || id >= kIdLimit) {
+    if (id < 0 || id >= limit) {
       throw Error(fmt::format("{}: found the id {} for the token \"{}\", expected 0 to {}", where,
-                              id, token, kIdLimit - 1));
+                              id, token, limit - 1));
     }
     id_end = std::max(id_end, id + 1);
   }

@@ -109,6 +109,17 @@ TEST(Provenance, RunsOfEarlierVersionsAreOfOneShape) {
   EXPECT_EQ(ReadBack(json).layers, TestRun(3).layers);
 }
 
+// A number alone must not make the reader allocate as much as it says.
+TEST(Provenance, LayersAreAsManyAsAModelMayHave) {
+  Json json = ToJson(TestRun(1));
+  for (const int64_t count : {int64_t{0}, int64_t{10'001}, INT64_MAX}) {
+    json["layer_count"] = count;
+    EXPECT_THAT([&] { ReadBack(json); },
+                ThrowsMessage<Error>(StrEq("run: \"layer_count\": found " + std::to_string(count) +
+                                           ", expected 1 to 10000")));
+  }
+}
+
 TEST(Provenance, UnknownAndMissingKeysAreRefused) {
   Json json = ToJson(TestRun(1));
   json["sed"] = 1;

@@ -96,6 +96,9 @@ TEST(Measurement, RefusesNumbersOutOfRange) {
     (json.contains(key) ? json : json["prompts"][0])[key] = value;
     return [json] { ReadBack(json); };
   };
+  EXPECT_THAT(with("tokens", INT64_MAX),
+              ThrowsMessage<Error>(HasSubstr("\"tokens\": found 9223372036854775807, expected at "
+                                             "most 1099511627776")));
   EXPECT_THAT(with("kl_sum", -1), ThrowsMessage<Error>(HasSubstr("\"kl_sum\": found -1")));
   EXPECT_THAT(with("kl_sum", 1e308), ThrowsMessage<Error>(HasSubstr("\"kl_sum\": found 1e+308")));
   EXPECT_THAT(with("delta_nll_sum", -1e308),

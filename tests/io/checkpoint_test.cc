@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -98,6 +101,25 @@ class CheckpointFolder : public ::testing::Test {
  private:
   TemporaryDirectory directory_;
 };
+
+// The thread sanitizer has something to see here.
+TEST_F(CheckpointFolder, ThreadsOpenShardsAtTheSameTime) {
+  const Checkpoint checkpoint(sharded());
+  const SafetensorsFile expected(single() / "model.safetensors");
+  const std::vector<std::string> names = expected.names();
+  std::atomic<size_t> equal = 0;
+  std::vector<std::thread> threads;
+  for (size_t first = 0; first < 4; ++first) {
+    threads.emplace_back([&, first] {
+      for (size_t i = 0; i < names.size(); ++i) {
+        const std::string& name = names[(i + first) % names.size()];
+        equal += std::ranges::equal(checkpoint.Contents(name).bytes, expected.Contents(name).bytes);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(equal, 4 * names.size());
+}
 
 TEST_F(CheckpointFolder, ASingleFileIsRead) {
   const Checkpoint checkpoint(single());

@@ -193,6 +193,8 @@ TEST(RunSession, RefusesWhatItDoesNotKnowInRunJson) {
               ThrowsMessage<Error>(HasSubstr("unknown key \"polish\"")));
   EXPECT_THAT(opening_with("/stages/prune/finished", "yes"),
               ThrowsMessage<Error>(HasSubstr("\"finished\"")));
+  EXPECT_THAT(opening_with("/stages/cluster", nullptr),
+              ThrowsMessage<Error>(HasSubstr("cluster: found null, expected a JSON object")));
   EXPECT_THAT(opening_with("/schema_version", 99), ThrowsMessage<Error>(HasSubstr("found 99")));
 }
 

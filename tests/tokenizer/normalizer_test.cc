@@ -5,6 +5,8 @@
 namespace kvtune::tokenizer {
 namespace {
 
+using ::testing::HasSubstr;
+
 NormalizedText Normalize(const std::string& config, const std::string& text) {
   NormalizedText normalized{text, true};
   const Config parsed(config);
@@ -72,6 +74,29 @@ TEST(Normalizer, SequenceRunsInOrder) {
       {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})",
                        "a b"),
             "▁a▁b");
+}
+
+// Each of these could make gigabytes of a short text.
+TEST(Normalizer, TextThatGrowsWithoutBoundIsAnError) {
+  const auto error = [](const std::string& config, const std::string& text) {
+    return ErrorOf([&] { Normalized(config, text); });
+  };
+  const std::string doubling =
+      R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})";
+  std::string steps = doubling;
+  for (int i = 0; i < 40; ++i) steps += ", " + doubling;
+  EXPECT_EQ(
+      error(R"({"type": "Sequence", "normalizers": [)" + steps + "]}", "a"),
+      "tokenizing: found a normalizer that makes 8192 bytes of a text, expected at most 4160");
+  const std::string long_text(10'000, 'b');
+  EXPECT_THAT(
+      error(R"({"type": "Replace", "pattern": {"String": "b"}, "content": ")" + long_text + "\"}",
+            long_text),
+      HasSubstr("makes 100000000 bytes of a text, expected at most 644096"));
+  EXPECT_THAT(error(R"({"type": "Prepend", "prepend": ")" + long_text + "\"}", "a"),
+              HasSubstr("makes 10001 bytes of a text"));
+  // Real ones stay far below.
+  EXPECT_EQ(Normalized(R"({"type": "NFKC"})", std::string(3, 'x') + "\uFDFA").size(), 36u);
 }
 
 TEST(Normalizer, KnowsWhetherTheStartOfTheInputIsLeft) {

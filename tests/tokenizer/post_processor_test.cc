@@ -65,5 +65,28 @@ TEST(PostProcessor, MistakesNameThePart) {
       "part: single[0]: Sequence: \"id\": found \"B\", expected \"A\": \"single\" has one text");
 }
 
+// A sequence of templates could double the ids in every step, and one list could be named often.
+TEST(PostProcessor, TemplatesAddAFewIds) {
+  const auto error = [](const std::string& pieces, const std::string& ids) {
+    return ErrorOf([&] {
+      Processed(R"({"type": "TemplateProcessing", "pair": [], "single": [)" + pieces +
+                    R"(], "special_tokens": {"s": {"id": "s", "tokens": [], "ids": [)" + ids +
+                    "]}}}",
+                SpecialTokens::kAdd);
+    });
+  };
+  const std::string text = R"({"Sequence": {"id": "A", "type_id": 0}})";
+  EXPECT_EQ(error(text + ", " + text, "1"),
+            "part: \"single\": found the text 2 times, expected it once");
+  const std::string special = R"({"SpecialToken": {"id": "s", "type_id": 0}})";
+  std::string pieces = special, ids = "1";
+  for (int i = 1; i < 70; ++i) {
+    pieces += ", " + special;
+    ids += ", 1";
+  }
+  EXPECT_EQ(error(pieces, ids),
+            "part: \"single\": found more than 4096 special tokens, expected a few");
+}
+
 }  // namespace
 }  // namespace kvtune::tokenizer

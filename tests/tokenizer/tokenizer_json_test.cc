@@ -72,6 +72,19 @@ TEST(TokenizerJson, BadEntriesAreNamed) {
   }
 }
 
+// Ids may have gaps, but two tokens must not take the memory of millions.
+TEST(TokenizerJson, IdsFarBeyondTheirNumberAreErrors) {
+  TokenizerText text;
+  text.vocab = R"({"a": 0, "b": 16000000})";
+  text.merges = "[]";
+  EXPECT_EQ(
+      ErrorOf([&] { text.Make(); }),
+      "tokenizer.json: model: vocab: found the id 16000000 for the token \"b\", expected 0 to "
+      "65663");
+  text.vocab = R"({"a": 0, "b": 65663})";
+  EXPECT_EQ(text.Make().vocab_size(), 65664);
+}
+
 TEST(TokenizerJson, MissingPartsAreNamed) {
   EXPECT_EQ(ErrorIn("{}"), "tokenizer.json: \"model\": found nothing, expected an object");
   EXPECT_EQ(ErrorIn(R"({"model": {"type": "BPE", "merges": []}})"),
