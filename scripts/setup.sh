@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what kvtune needs to build: Debian packages and the pinned libtorch. Safe to run again.
 #
-#   scripts/setup.sh [--cpu | --cuda] [--program | --oracles]
+#   scripts/setup.sh [--cpu | --cuda] [--program | --oracles] [--fuzz]
 #
 #   --cpu      installs the slim libtorch (1.3 GB), which needs neither CUDA toolkit nor driver
 #   --cuda     installs the whole libtorch (4.6 GB), and nvcc (0.3 GB) where no CUDA toolkit of libtorch's release is
 #              installed. The default is --cuda where there is an NVIDIA GPU
 #   --program  leaves out what only tests need
 #   --oracles  also installs the Python packages that the tests compare with, and a browser for the HTML report
+#   --fuzz     also installs the compiler that fuzzers and thread sanitizer need, where it can be had
 #
 # libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, in a folder for each version, and is shared by all
 # clones. A libtorch of your own is used as it is when KVTUNE_TORCH_ROOT or Torch_DIR names it.
@@ -27,18 +28,21 @@ TEST_PACKAGES=(libgtest-dev libgmock-dev libbenchmark-dev)
 BROWSER_PACKAGES=(chromium chromium-driver fonts-dejavu-core)
 # The test check_format judges with this very version.
 FORMAT_PACKAGE=clang-format-14
+FUZZ_PACKAGES=(clang-19 libclang-rt-19-dev libomp-19-dev)
 
 flavour="$(detect_flavour)"
 tests=yes
 oracles=no
+fuzz=no
 while [ $# -gt 0 ]; do
   case "$1" in
     --cpu) flavour=cpu ;;
     --cuda) flavour=cuda ;;
     --program) tests=no ;;
     --oracles) oracles=yes ;;
+    --fuzz) fuzz=yes ;;
     -h | --help) show_help ;;
-    *) die "setup.sh: found the option $1, expected --cpu, --cuda, --program or --oracles" ;;
+    *) die "setup.sh: found the option $1, expected --cpu, --cuda, --program, --oracles or --fuzz" ;;
   esac
   shift
 done
@@ -143,6 +147,7 @@ fi
 [ "$tests" = no ] || DEBIAN_PACKAGES+=("${TEST_PACKAGES[@]}")
 install_debian_packages "${DEBIAN_PACKAGES[@]}"
 [ "$tests" = no ] || install_for_test check_format "$FORMAT_PACKAGE"
+[ "$fuzz" = no ] || install_for_test "--fuzz, --tsan" "${FUZZ_PACKAGES[@]}"
 require_cmake
 [ -z "$fetching" ] || wait "$fetching"
 [ "$flavour" = cpu ] || install_nvcc

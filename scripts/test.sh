@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Runs all tests: set-up, the Python oracles, build, ctest.
 #
-#   scripts/test.sh [--cpu | --cuda] [--no-oracles] [--asan] [--install] [-- OPTION of ctest...]
+#   scripts/test.sh [--cpu | --cuda] [--no-oracles] [--asan] [--tsan] [--fuzz] [--install] [-- OPTION of ctest...]
 #
 #   --no-oracles  leaves out the comparisons with transformers, tokenizers and others (5 GB of packages)
 #   --asan        also runs the torch-free tests under the address and undefined-behaviour sanitizers
+#   --tsan        also runs those of them that use threads under the thread sanitizer
+#   --fuzz        also runs each fuzzer for 8 seconds (scripts/fuzz.sh)
 #   --install     also installs what was built, by prefix, Debian package and wheel (scripts/check_install.sh, as root)
+#
+# --tsan and --fuzz need clang 19, which set-up installs where it can be had; without it they are left out.
 #
 # --cpu and --cuda are those of scripts/setup.sh. With CI=true in the environment warnings are errors.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -14,16 +18,21 @@ flavour="$(detect_flavour)"
 oracles=yes
 asan=no
 install=no
+tsan=no
+fuzz=no
+FUZZ_SECONDS=8
 while [ $# -gt 0 ]; do
   case "$1" in
     --cpu) flavour=cpu ;;
     --cuda) flavour=cuda ;;
     --no-oracles) oracles=no ;;
     --asan) asan=yes ;;
+    --tsan) tsan=yes ;;
+    --fuzz) fuzz=yes ;;
     --install) install=yes ;;
     --) shift; break ;;
     -h | --help) show_help ;;
-    *) die "test.sh: found the option $1, expected --cpu, --cuda, --no-oracles, --asan, --install or --" ;;
+    *) die "test.sh: found the option $1, expected --cpu, --cuda, --no-oracles, --asan, --tsan, --fuzz, --install or --" ;;
   esac
   shift
 done
@@ -31,11 +40,13 @@ done
 options=()
 [ "${CI:-}" != true ] || options+=(-DKVTUNE_WERROR=ON)
 
+setup_options=("--$flavour")
+[ "$tsan$fuzz" = nono ] || setup_options+=(--fuzz)
 if [ "$oracles" = yes ]; then
-  "$KVTUNE_ROOT/scripts/setup.sh" "--$flavour" --oracles
+  "$KVTUNE_ROOT/scripts/setup.sh" "${setup_options[@]}" --oracles
   oracle_python="$(oracles_directory)/bin/python"
 else
-  "$KVTUNE_ROOT/scripts/setup.sh" "--$flavour"
+  "$KVTUNE_ROOT/scripts/setup.sh" "${setup_options[@]}"
   oracle_python=""
   say "--no-oracles: skipping the comparisons with transformers, tokenizers and others (scripts/oracles/)"
 fi
@@ -45,6 +56,18 @@ if [ "$asan" = yes ]; then
   configure_and_build asan "$flavour" ${options[@]+"${options[@]}"}
   ctest --preset asan --test-dir "$KVTUNE_ROOT/build/asan" -j "$(nproc)"
 fi
+
+if [ "$tsan$fuzz" != nono ] && ! command -v clang++-19 >/dev/null; then
+  say "found no clang++-19: leaving out --tsan and --fuzz"
+  tsan=no
+  fuzz=no
+fi
+if [ "$tsan" = yes ]; then
+  say "building and testing (build/tsan)"
+  cmake --preset tsan -S "$KVTUNE_ROOT" >&2
+  (cd "$KVTUNE_ROOT" && cmake --build --preset tsan >&2 && ctest --preset tsan -j "$(nproc)")
+fi
+[ "$fuzz" = no ] || "$KVTUNE_ROOT/scripts/fuzz.sh" --seconds "$FUZZ_SECONDS" --seed 1
 
 say "building (build/dev)"
 configure_and_build dev "$flavour" -DKVTUNE_ORACLES_PYTHON="$oracle_python" ${options[@]+"${options[@]}"}

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
@@ -94,11 +93,11 @@ std::vector<ExactPass> ParseExactPasses(std::string_view content, const std::str
   for (JsonFields& prompt : fields.Objects("prompts")) {
     const size_t bytes = ReadCount(prompt, "bytes");
     if (bytes > hidden.size() - begin) throw Error("it ends early");
-    ExactPass pass{.hidden = std::vector<std::byte>(bytes),
+    const auto* const first = reinterpret_cast<const std::byte*>(hidden.data()) + begin;
+    ExactPass pass{.hidden = std::vector<std::byte>(first, first + bytes),
                    .scored = prompt.Integer("scored"),
                    .nll_sum = prompt.Number("nll_sum"),
                    .top1_matches = prompt.Integer("top1_matches")};
-    std::memcpy(pass.hidden.data(), hidden.data() + begin, bytes);
     begin += bytes;
     passes.push_back(std::move(pass));
   }

@@ -4,7 +4,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "lib/targets/kernels.h"
 #include "lib/targets/plan_json.h"
 
 namespace kvtune {
