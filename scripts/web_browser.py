@@ -4,6 +4,7 @@ It needs the Debian packages chromium and chromium-driver and nothing of Python'
 """
 import base64
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -11,8 +12,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
 PACKAGES = "chromium and chromium-driver"
 
@@ -25,7 +24,7 @@ class Browser:
     """One window. `with open_browser() as browser` closes it."""
 
     def __init__(self, port: int):
-        self._address = f"http://127.0.0.1:{port}"
+        self._port = port
         options = {"binary": shutil.which("chromium"),
                    "args": ["--headless=new", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1",
                             # Root, as in a container, has no sandbox. The pages are our own.
@@ -35,15 +34,17 @@ class Browser:
         self._session = f"/session/{session['sessionId']}"
 
     def _call(self, method: str, path: str, body: dict | None = None):
-        request = urllib.request.Request(self._address + path, method=method,
-                                         data=None if body is None else json.dumps(body).encode(),
-                                         headers={"Content-Type": "application/json"})
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            value = json.load(error)["value"]
-            raise RuntimeError(f"{value['error']}: {value['message']}") from error
+            connection.request(method, path, None if body is None else json.dumps(body),
+                               {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            value = json.load(answer)["value"]
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise RuntimeError(f"{value['error']}: {value['message']}")
+        return value
 
     def open(self, page: pathlib.Path) -> None:
         self._call("POST", f"{self._session}/url", {"url": page.resolve().as_uri()})

@@ -31,8 +31,10 @@ TEST(DataFolder, OfTheEnvironmentComesFirst) {
   EXPECT_THAT(DescribeDataFolders(), HasSubstr("base_test"));
 }
 
-TEST(DataFolder, HasTheChatRendererOfAnInstallationAlone) {
-  EXPECT_EQ(ChatRenderer(), "scripts/render_chat.py");
+TEST(DataFolder, OfABuildHasTheChatRendererOfTheClone) {
+  EXPECT_TRUE(
+      fs::equivalent(ChatRenderer(), fs::path(KVTUNE_SOURCE_DIR) / "scripts" / "render_chat.py"))
+      << ChatRenderer();
 }
 
 }  // namespace

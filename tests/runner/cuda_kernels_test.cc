@@ -135,6 +135,10 @@ TEST_P(CudaKernels, ErrorSumsAreThoseOfTheFormula) {
   }
 }
 
+// Both sides round max + log(sum) to float32. Logits reach 20 here, where a rounding moves all log
+// probabilities by up to 1e-6, and the total variation distance is of first order in that.
+constexpr double kShiftRounding = 2e-6;
+
 TEST_P(CudaKernels, LossesAreThoseOfTheCpu) {
   const int64_t plans = 3, rows = 4;
   for (const int64_t vocab : {2, 101, 4096}) {
@@ -148,7 +152,7 @@ TEST_P(CudaKernels, LossesAreThoseOfTheCpu) {
           ComputeTokenLosses(ReferenceLogits(exact), logits, next.to(at::kCUDA));
       EXPECT_TRUE(at::allclose(found.kl, expected.kl, 1e-4, 1e-9)) << vocab << " " << distance;
       EXPECT_TRUE(at::allclose(found.nll, expected.nll, 1e-5, 1e-6)) << vocab << " " << distance;
-      EXPECT_TRUE(at::allclose(found.variation, expected.variation, 1e-4, 1e-6))
+      EXPECT_TRUE(at::allclose(found.variation, expected.variation, 1e-4, kShiftRounding))
           << vocab << " " << distance;
       EXPECT_TRUE(found.same_top1.equal(expected.same_top1)) << vocab << " " << distance;
     }
