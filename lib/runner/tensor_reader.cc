@@ -1,5 +1,6 @@
 #include "lib/runner/tensor_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -92,11 +93,13 @@ at::Tensor TensorReader::Read(const std::string& name, const std::vector<int64_t
   at::Tensor tensor = ReadStored(checkpoint_, name, shape, options_.device().is_cuda())
                           .to(options_, /*non_blocking=*/true);
   if (tensor.numel() == 0) return tensor;
-  // NaN is the largest of all, and compares false.
-  const double largest = at::amax(at::abs(tensor)).item<double>();
-  if (largest <= kLargestWeight) return tensor;
+  // Two reductions, because at::abs would take as much memory as the tensor. Both give NaN where
+  // there is one, and NaN compares false.
+  const double low = at::amin(tensor).item<double>(), high = at::amax(tensor).item<double>();
+  if (low >= -kLargestWeight && high <= kLargestWeight) return tensor;
   checkpoint_.RequireUnchanged();  // a file that is being written may hold anything
-  const std::string found = std::isfinite(largest) ? Text(largest) : "NaN or infinity";
+  const bool finite = std::isfinite(low) && std::isfinite(high);
+  const std::string found = finite ? Text(std::max(-low, high)) : "NaN or infinity";
   throw Error("loading the model " + checkpoint_.directory().string() + ": tensor " + name +
               ": found " + found + ", expected finite weights of at most " + Text(kLargestWeight));
 }

@@ -147,7 +147,7 @@ TEST(RopeConfig, PartialRotationMustFitTheHead) {
   EXPECT_EQ(Read({{"partial_rotary_factor", 0.75}}).rotary_dim, 6);
   EXPECT_EQ(Read({{"rope_parameters", {{"partial_rotary_factor", 0.5}}}}).rotary_dim, 4);
   EXPECT_THAT(Reading({{"partial_rotary_factor", 1e300}}),
-              ThrowsMessage<Error>(HasSubstr("found 1e+300, expected an even number of the 8")));
+              ThrowsMessage<Error>(HasSubstr("found 1e+300, expected a number from 0 to 1")));
   EXPECT_THAT(Reading({{"partial_rotary_factor", 0.4}}),
               ThrowsMessage<Error>(
                   HasSubstr("found 0.4, expected an even number of the 8 channels of a head")));
