@@ -33,7 +33,7 @@ def make_pages(kvtune: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
     model = folder / HOSTILE
     shutil.copytree(ROOT / "calib_data/demo_model", model)
-    quick = ["--max-prompts", "4", "--generations", "2", "--refine-evaluations", "8", "--device", "cpu"]
+    quick = ["--max-prompts", "12", "--generations", "2", "--refine-evaluations", "8", "--device", "cpu"]
     run("search", "--model", model, "--out", "whole", *quick)
     run("search", "--model", model, "--out", "blind", "--held-out", "none", *quick,
         "--known-scores", "whole/evaluations.jsonl")
@@ -101,7 +101,9 @@ def test_everything_is_there(page: Page) -> None:
     plans = shown_plans(page)
     assert page.count(POINTS) == len(plans) > 10
     assert page.count("#front-chart .point.uniform") == sum(plan["kind"] == "uniform" for plan in plans) == 9
-    assert page.count("#front-chart .point .whisker") == len(plans)
+    with_interval = [plan for plan in plans if plan["held_out"]["interval"]]  # none is claimed where prompts are too few
+    found = page.count("#front-chart .point .whisker")
+    assert found == len(with_interval) > 0, f"{found} whiskers for {len(with_interval)} intervals"
     assert page.count(CELLS) == len(page.data["pairs"]) * page.data["layer_count"] == 72
     pruned = sum(by is not None for row in page.data["dominated_by"] for by in row)
     assert page.count("#heat td.pruned") == pruned > 0
