@@ -76,9 +76,9 @@ TEST(RunPrompts, SaysWhichLimitKeptPromptsOut) {
     return ::testing::internal::GetCapturedStderr();
   };
   EXPECT_EQ(said("").find("--max-tokens"), std::string::npos);
-  inputs.prompts.max_tokens = 24;  // three prompts of 7 to 9 tokens
+  inputs.prompts.max_tokens = 14;  // two prompts of 7 to 9 tokens, the second cut if need be
   EXPECT_THAT(said(""),
-              HasSubstr("--max-tokens 24 is used up after 3 of 16 prompts, and fewer than "
+              HasSubstr("--max-tokens 14 is used up after 2 of 16 prompts, and fewer than "
                         "8 are not split: hence no held-out prompts"));
   EXPECT_EQ(said("none").find("hence"), std::string::npos);
   inputs.prompts.max_tokens = 16384;
