@@ -54,7 +54,7 @@ class ScreenTest(CliTestCase):
                             ["pareto", "plot", "run"],
                             ["prune", "run"], ["cluster", "run"],
                             ["inspect", self.model], ["inspect", self.model, "--gpu", "h100"],
-                            ["inspect", self.model, "--target", "ik_llama.cpp"],
+                            ["inspect", self.model, "--target", "vllm"],
                             ["calibrate", *self.model_arguments(), "--out", "run"],
                             ["calibrate", *self.model_arguments(), "--out", "run", "--table"],
                             ["evaluate", *self.model_arguments(), "--plan", "KV4;0:KV8;1:K8V4;2:K8V2"],
@@ -86,7 +86,7 @@ class ScreenTest(CliTestCase):
 
     def test_progress_is_one_line(self):
         text = self.on_terminal("search", *self.model_arguments(), "--out", "shown", *QUICK_SEARCH,
-                                "--population", "24", stderr_too=True)
+                                stderr_too=True)
         lines = [line for line in re.split(r"\r\x1b\[K", text) if "░" in line or "█" in line]
         drawn = [line.split("\n")[0] for line in lines if re.search(r"\d+:\d\d", line)]
         self.assertTrue(drawn, text)
