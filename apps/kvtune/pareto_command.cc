@@ -8,14 +8,17 @@
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
+#include "apps/kvtune/print_summary.h"
 #include "lib/base/log.h"
 #include "lib/report/budget_text.h"
 #include "lib/report/front_plot.h"
 #include "lib/report/front_table.h"
+#include "lib/report/plan_diff.h"
 #include "lib/report/text_table.h"
 #include "lib/run/merge_runs.h"
 #include "lib/run/plan_budget.h"
 #include "lib/run/plan_source.h"
+#include "lib/run/stages.h"
 #include "search/pick.h"
 
 namespace kvtune {
@@ -34,7 +37,7 @@ std::string LayerTable(const PrecisionPlan& plan) {
   return table.Render(TerminalWidth());
 }
 
-void PrintFront(const ParetoFront& front, OutputFormat format) {
+void PrintAll(const ParetoFront& front, OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   const size_t width = TerminalWidth();
   PrintText(
@@ -44,8 +47,27 @@ void PrintFront(const ParetoFront& front, OutputFormat format) {
 
 }  // namespace
 
-ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invocation) {
-  PrintFront(ReadFront(arguments.run), invocation.format);
+ExitCode RunParetoList(const ListArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFront(arguments.run);
+  if (arguments.all || invocation.format == OutputFormat::kJson) {
+    PrintAll(front, invocation.format);
+  } else {
+    PrintSummary(front, arguments.run, DiagnosisOf(arguments.run));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunParetoDiff(const DiffArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFront(arguments.run);
+  const ScoredPlan& a = RequirePlan(front, arguments.a, arguments.run);
+  const ScoredPlan& b = RequirePlan(front, arguments.b, arguments.run);
+  if (invocation.format == OutputFormat::kJson) {
+    Json document = NewDocument();
+    document.update(PlanDiffToJson(a, b));
+    PrintJson(document);
+  } else {
+    PrintText(PlanDiffText(a, b, front.run.noise_floor.value_or(0), TerminalWidth()));
+  }
   return ExitCode::kOk;
 }
 
@@ -79,7 +101,11 @@ ExitCode RunParetoMerge(const MergeArguments& arguments, const Invocation& invoc
   const ParetoFront front = MergeRuns(arguments.runs, arguments.out, invocation.command_line);
   LogInfo(
       fmt::format("{} holds the front of {} runs", arguments.out.string(), arguments.runs.size()));
-  PrintFront(front, invocation.format);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(front));
+  } else {
+    PrintSummary(ReadFront(arguments.out), arguments.out, DiagnosisOf(arguments.out));
+  }
   return ExitCode::kOk;
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "lib/core/pareto_front.h"
 #include "lib/targets/target.h"
@@ -21,6 +22,9 @@ std::string PlanSourceFrom(const std::string& text, const std::filesystem::path&
 
 // Reads front.json of a run directory.
 ParetoFront ReadFront(const std::filesystem::path& run);
+
+// In place of a plan's name: the plan that the summary recommends (lib/report/summary_choice.h).
+inline constexpr std::string_view kRecommended = "recommended";
 
 // Finds a plan of the front, a uniform plan or the exact plan by its name. Throws Error naming the
 // plans that exist.
