@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "tests/gate/gate_test_data.h"
 
 namespace kvtune {
@@ -131,6 +133,47 @@ TEST(Verdict, ALimitBrokenInAnotherTypeIsNotClear) {
   options.types = TypeComparison::kSame;
   verdicts = Judge(EvenMeasurement(kBefore), measured, options);
   EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kOverLimit);
+}
+
+TEST(Verdict, TolerancesAreTheDocumentedOnes) {
+  const std::map<Metric, std::pair<double, double>> expected = {{Metric::kKlMean, {1e-6, 0.02}},
+                                                                {Metric::kKlP999, {1e-4, 0.05}},
+                                                                {Metric::kTop1Agreement, {5e-4, 0}},
+                                                                {Metric::kDeltaNll, {1e-4, 0}},
+                                                                {Metric::kBytesPerToken, {0, 0}}};
+  for (const auto& [metric, tolerance] : expected) {
+    EXPECT_EQ(DefaultTolerance(metric), tolerance.first) << MetricName(metric);
+    EXPECT_EQ(DefaultRelative(metric), tolerance.second) << MetricName(metric);
+  }
+  // What is allowed is the tolerance and the share of what was before.
+  VerdictOptions options;
+  options.limits.tolerance[Metric::kKlMean] = 0.01;
+  options.limits.relative[Metric::kKlMean] = 0.5;
+  options.rounding = 0.25;
+  const MetricVerdict kl =
+      Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), options), Metric::kKlMean);
+  EXPECT_NEAR(kl.allowed, 0.01 + 0.5 * 0.2 + 0.25, 1e-7);
+  EXPECT_EQ(
+      Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), options), Metric::kBytesPerToken)
+          .allowed,
+      0);
+}
+
+// The middle 95 % of the changes of drawn sets of prompts.
+TEST(Verdict, TheIntervalHasItsConfidence) {
+  const std::vector<float> after = Plus(kBefore, {0.6F, 0, 0, 0, 0, 0});
+  const auto interval = [&](double confidence) {
+    VerdictOptions options;
+    options.confidence = confidence;
+    options.resamples = 20000;
+    return Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(after), options), Metric::kKlMean)
+        .change;
+  };
+  // The number of times that the first prompt is drawn is binomial, of 6 and 1/6: 0 in 33.5 % of
+  // the cases, at most 3 in 99.1 %, at most 2 in 93.8 %; each adds 0.1.
+  EXPECT_NEAR(interval(0.95).low, 0, 1e-6);
+  EXPECT_NEAR(interval(0.95).high, 0.3, 1e-6);
+  EXPECT_NEAR(interval(0.8).high, 0.2, 1e-6);
 }
 
 TEST(Verdict, SameSeedGivesTheSameInterval) {

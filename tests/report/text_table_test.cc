@@ -37,6 +37,17 @@ TEST(TextTable, DoesNotWrapWhereNothingWouldFit) {
   EXPECT_EQ(table.Render(10), "plan  layers\np00   KV4;0:KV8;26-27:K8V4\n");
 }
 
+TEST(TextTable, NoLineEndsInBlanks) {
+  TextTable table({{"plan", Align::kLeft}, {"layers", Align::kLeft}});
+  table.AddRow({"p00", ""});
+  table.AddRow({"p01", "KV4 "});
+  table.AddRow({"p02", "a bit more than fits, "});
+  table.AddRow({"", ""});
+  EXPECT_EQ(table.Render(0), "plan  layers\np00\np01   KV4\np02   a bit more than fits,\n\n");
+  EXPECT_EQ(table.Render(22),
+            "plan  layers\np00\np01   KV4\np02   a bit more than\n      fits,\n\n");
+}
+
 TEST(TextTable, CountsCodePoints) {
   EXPECT_EQ(DisplayWidth("KL"), 2u);
   EXPECT_EQ(DisplayWidth("Übergröße"), 9u);
