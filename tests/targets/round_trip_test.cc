@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "lib/base/error.h"
+#include "lib/base/hash.h"
 #include "lib/base/random.h"
 #include "lib/targets/target.h"
 
@@ -258,6 +259,28 @@ TEST(RoundTrip, PublishedPresetsReadAsPythonToo) {
                    "'nbits_value': 4}}",
                    "kvtuner", 2),
             "K8V4;1:KV4");
+}
+
+// Whoever has an exported file in a repository sees a change of it. Code for Python and the names
+// of a checkpoint's modules are left out, since they follow the engines' versions.
+TEST(RoundTrip, ExportsArePinned) {
+  Random random(6);
+  ContentHash hash;
+  for (const Target& target : Targets()) {
+    if (target.name.starts_with("hf") || target.name == "exllamav3" || target.name == "modelopt")
+      continue;
+    for (const ExportSummary& format : target.exports) {
+      for (size_t i = 0; i < 40; ++i) {
+        std::vector<PrecisionPair> pairs = target.shape.pairs;
+        if (i % 2 == 0) pairs = {kExactPair, pairs[random.Below(pairs.size())]};
+        const PrecisionPlan plan = DrawPlan(pairs, 1 + i % 11, random);
+        const std::optional<Misfit> misfit = FindMisfit(plan, target, format.name);
+        hash.UpdateField(misfit ? misfit->reason : "");
+        hash.UpdateField(Export(misfit ? misfit->nearest : plan, target.name, format.name));
+      }
+    }
+  }
+  EXPECT_EQ(hash.Digest(), "?");
 }
 
 }  // namespace
