@@ -73,6 +73,10 @@ class CurrentDevice {
   int before_ = 0;
 };
 
+inline cudaStream_t StreamOf(const CudaPlace& place) {
+  return static_cast<cudaStream_t>(place.stream);
+}
+
 inline unsigned BlocksFor(int64_t rows, int64_t rows_of_a_block) {
   return static_cast<unsigned>((rows + rows_of_a_block - 1) / rows_of_a_block);
 }

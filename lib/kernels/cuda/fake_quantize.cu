@@ -119,8 +119,6 @@ __global__ void KvtunerColumnsKernel(const T* in, T* out, int64_t columns, int64
 
 constexpr char kDoing[] = "quantizing a cache";
 
-cudaStream_t StreamOf(const CudaHeads& x) { return static_cast<cudaStream_t>(x.place.stream); }
-
 int ThreadsFor(size_t bytes_per_thread) {
   const size_t fitting = kSharedBytes / bytes_per_thread;
   if (fitting == 0) {
@@ -148,9 +146,10 @@ void RoundTripHeadsOnCuda(const CudaHeads& x, const HeadsShape& shape,
   const int threads = ThreadsFor(bytes);
   WithElementType(x.place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    RoundTripHeadsKernel<T><<<BlocksFor(rows, threads), threads, bytes * threads, StreamOf(x)>>>(
-        static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, shape.tokens, shape.head_dim,
-        arithmetic, scales);
+    RoundTripHeadsKernel<T>
+        <<<BlocksFor(rows, threads), threads, bytes * threads, StreamOf(x.place)>>>(
+            static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, shape.tokens, shape.head_dim,
+            arithmetic, scales);
   });
   RequireLaunched(kDoing);
 }
@@ -164,7 +163,7 @@ void RoundTripColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape,
   WithElementType(x.place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
     RoundTripColumnsKernel<T>
-        <<<BlocksFor(columns, threads), threads, bytes * threads, StreamOf(x)>>>(
+        <<<BlocksFor(columns, threads), threads, bytes * threads, StreamOf(x.place)>>>(
             static_cast<const T*>(x.in), static_cast<T*>(x.out), columns, shape.head_dim,
             arithmetic);
   });
@@ -178,7 +177,7 @@ void KvtunerRowsOnCuda(const CudaHeads& x, const HeadsShape& shape, int64_t grou
   constexpr int kWarps = 8;
   WithElementType(x.place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    KvtunerRowsKernel<T><<<BlocksFor(rows * groups, kWarps), 32 * kWarps, 0, StreamOf(x)>>>(
+    KvtunerRowsKernel<T><<<BlocksFor(rows * groups, kWarps), 32 * kWarps, 0, StreamOf(x.place)>>>(
         static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, groups, shape.head_dim, group,
         bits);
   });
@@ -191,8 +190,10 @@ void KvtunerColumnsOnCuda(const CudaHeads& x, const HeadsShape& shape, int64_t g
   constexpr int kColumnThreads = 256;
   WithElementType(x.place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    KvtunerColumnsKernel<T><<<BlocksFor(columns, kColumnThreads), kColumnThreads, 0, StreamOf(x)>>>(
-        static_cast<const T*>(x.in), static_cast<T*>(x.out), columns, shape.head_dim, group, bits);
+    KvtunerColumnsKernel<T>
+        <<<BlocksFor(columns, kColumnThreads), kColumnThreads, 0, StreamOf(x.place)>>>(
+            static_cast<const T*>(x.in), static_cast<T*>(x.out), columns, shape.head_dim, group,
+            bits);
   });
   RequireLaunched(kDoing);
 }

@@ -27,8 +27,7 @@ struct CudaNorm {
 void RmsNormOnCuda(const CudaPlace& place, const void* rows, const CudaNorm& norm,
                    int64_t row_count, int64_t width, void* out);
 
-// Adds scale * delta to the rows in place, then norms them into `out`, unless that is null. All are
-// [row_count, width].
+// Adds scale * delta to the rows in place, then norms them into `out`. All are [row_count, width].
 void AddAndNormOnCuda(const CudaPlace& place, void* rows, const void* delta, float scale,
                       const CudaNorm& norm, int64_t row_count, int64_t width, void* out);
 

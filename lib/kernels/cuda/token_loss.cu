@@ -147,9 +147,8 @@ void SummarizeOnCuda(const CudaPlace& place, const void* logits, int64_t rows, i
   WithPacks(place.type, vocab, [&](auto* element, auto* pack) {
     using T = std::remove_pointer_t<decltype(element)>;
     using P = std::remove_pointer_t<decltype(pack)>;
-    SummarizeKernel<T, P>
-        <<<static_cast<unsigned>(rows), kThreads, 0, static_cast<cudaStream_t>(place.stream)>>>(
-            static_cast<const T*>(logits), vocab, summaries);
+    SummarizeKernel<T, P><<<static_cast<unsigned>(rows), kThreads, 0, StreamOf(place)>>>(
+        static_cast<const T*>(logits), vocab, summaries);
   });
   RequireLaunched(kDoing);
 }
@@ -163,8 +162,7 @@ void TokenLossesOnCuda(const CudaPlace& place, const void* reference_logits,
   WithPacks(place.type, vocab, [&](auto* element, auto* pack) {
     using T = std::remove_pointer_t<decltype(element)>;
     using P = std::remove_pointer_t<decltype(pack)>;
-    TokenLossesKernel<T, P><<<static_cast<unsigned>(plans * rows), kThreads, 0,
-                              static_cast<cudaStream_t>(place.stream)>>>(
+    TokenLossesKernel<T, P><<<static_cast<unsigned>(plans * rows), kThreads, 0, StreamOf(place)>>>(
         static_cast<const T*>(reference_logits), reference, static_cast<const T*>(logits),
         next_tokens, rows, vocab, losses);
   });
