@@ -71,7 +71,10 @@ void RunStages(const SearchProblem& problem, const Genome& genome, const SearchO
                const SearchHooks& hooks, ScoreBook& book) {
   book.ScoreUniformPlans();
   if (book.Stopped("the uniform plans")) return;
-  if (hooks.scout) {
+  // Where all layers take one pair, the losses of single layers decide nothing: there are few plans
+  // and all of them are scored. The integer program is nothing but these losses.
+  const bool has_layer_choice = problem.shape.kind != ShapeKind::kOnePair;
+  if (hooks.scout && (has_layer_choice || options.algorithm == Algorithm::kIlp)) {
     Scout(problem, hooks, book);
     if (book.Stopped("scouting single layers")) return;
   }

@@ -41,7 +41,8 @@ struct SearchHooks {
   // Called once, after the uniform plans. Measures what every layer's pairs lose when that layer
   // alone is quantized (MeasureLayerLosses). These losses are the prior of the surrogate, which
   // seeds the first generation, screens children and leads the refinement. Without this function,
-  // or when it returns nothing, the search has no surrogate and does none of these.
+  // or when it returns nothing, the search has no surrogate and does none of these. It is not
+  // called where the shape has one pair for all layers, except by the algorithm ilp.
   std::function<LayerLosses()> scout = nullptr;
 };
 

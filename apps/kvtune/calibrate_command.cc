@@ -4,8 +4,10 @@
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
+#include "lib/base/bar.h"
 #include "lib/report/candidates_table.h"
 #include "lib/report/diagnosis_text.h"
+#include "lib/report/sensitivity_chart.h"
 #include "lib/report/text_table.h"
 #include "lib/run/stages.h"
 
@@ -26,7 +28,10 @@ ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& inv
     PrintJson(document);
   } else {
     const size_t width = TerminalWidth();
-    PrintText(SensitivityText(table, width) + "\n" + DiagnosisText(diagnosis, width));
+    const std::string errors = arguments.table
+                                   ? SensitivityText(table, width)
+                                   : SensitivityChart(table, diagnosis, width, ShowsUnicode());
+    PrintText(errors + "\n" + DiagnosisText(diagnosis, width));
   }
   return ExitCode::kOk;
 }

@@ -14,8 +14,8 @@
 #include "apps/kvtune/option_groups.h"
 #include "apps/kvtune/options.h"
 #include "apps/kvtune/output.h"
-#include "apps/kvtune/suggestion.h"
 #include "lib/base/log.h"
+#include "lib/base/suggestion.h"
 #include "lib/base/version.h"
 #include "lib/report/text_table.h"
 
@@ -24,17 +24,37 @@ namespace {
 
 constexpr size_t kHelpWidth = 100;
 
-std::string ProgramHelp() {
-  std::string help = "kvtune " + std::string(Version()) +
-                     ": layer-wise KV cache precision, found offline\n\n"
-                     "Usage: kvtune COMMAND [OPTIONS]\n\n";
+// One line for every command whose name begins with `beginning`.
+std::string CommandLines(std::string_view beginning) {
+  std::string lines;
   for (const Command& command : Commands()) {
-    help += fmt::format("  {:<15}{}\n", command.name, command.summary);
+    if (!command.name.starts_with(beginning)) continue;
+    lines += fmt::format("  {:<15}{}\n", command.name, command.summary);
   }
-  return help +
-         "\n"
-         "`kvtune COMMAND --help` lists a command's options.\n"
-         "Exit codes: 0 ok, 1 error, 2 usage, 3 bug, 4 gate failed, 130 stopped by you.\n";
+  return lines;
+}
+
+std::string ProgramHelp() {
+  return fmt::format(
+      "kvtune {}: layer-wise KV cache precision, found offline\n\n"
+      "Usage: kvtune COMMAND [OPTIONS]\n\n"
+      "{}\n"
+      "`kvtune COMMAND --help` lists a command's options.\n"
+      "Exit codes: 0 ok, 1 error, 2 usage, 3 bug, 4 gate failed, 130 stopped by you.\n",
+      Version(), CommandLines(""));
+}
+
+// Help of commands that share a first word, such as "pareto".
+std::string GroupHelp(const std::string& first) {
+  return fmt::format(
+      "Usage: kvtune {} COMMAND [OPTIONS]\n\n"
+      "{}\n"
+      "`kvtune {} COMMAND --help` lists a command's options.\n",
+      first, CommandLines(first + " "), first);
+}
+
+bool AsksForHelp(const std::string& word) {
+  return word == "help" || word == "--help" || word == "-h";
 }
 
 // "--out RUN" and its meaning, one line an option.
@@ -71,15 +91,33 @@ std::vector<std::string> SecondWords(const std::string& first) {
   return words;
 }
 
-[[noreturn]] void FailUnknownCommand(const std::string& found) {
+// " (did you mean `pareto pick`?)" also for a word that is only the second one of a command.
+std::string CommandSuggestion(const std::string& found) {
   std::vector<std::string> words;
   for (const Command& command : Commands()) {
     words.push_back(command.name.substr(0, command.name.find(' ')));
   }
+  const std::string first = ClosestWord(found, words);
+  std::vector<std::string> seconds;
+  for (const Command& command : Commands()) {
+    const size_t space = command.name.find(' ');
+    if (space != std::string::npos) seconds.push_back(command.name.substr(space + 1));
+  }
+  const std::string second = ClosestWord(found, seconds);
+  const bool is_second = !second.empty() && (first.empty() || second == found);
+  if (!is_second) return DidYouMean(found, words);
+  for (const Command& command : Commands()) {
+    if (command.name.ends_with(" " + second))
+      return fmt::format(" (did you mean `{}`?)", command.name);
+  }
+  return "";
+}
+
+[[noreturn]] void FailUnknownCommand(const std::string& found) {
   FailUsage(
       fmt::format("reading the command line: found the command \"{}\"{}, expected one that "
                   "`kvtune --help` lists",
-                  found, DidYouMean(found, words)));
+                  found, CommandSuggestion(found)));
 }
 
 // REQUIRES: !words.empty(). Removes the words of the command's name.
@@ -151,11 +189,11 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments) {
     words.erase(words.begin());
     words.push_back("--help");
   }
-  if (words.front() == "--help" || words.front() == "-h" || words.front() == "help") {
+  if (AsksForHelp(words.front())) {
     PrintText(ProgramHelp());
     return ExitCode::kOk;
   }
-  if (words.front() == "--version") {
+  if (words.front() == "--version" || words.front() == "-V" || words.front() == "version") {
     PrintText(VersionText());
     return ExitCode::kOk;
   }
@@ -166,6 +204,16 @@ ExitCode RunCommandLine(const std::vector<std::string>& arguments) {
   if (words.front() == "completions") {
     PrintExact(Completions(words.size() == 2 ? words[1] : ""));
     return ExitCode::kOk;
+  }
+  if (!SecondWords(words.front()).empty()) {
+    if (words.size() > 2 && words[1] == "help") {  // `pareto help pick`
+      words.erase(words.begin() + 1);
+      words.push_back("--help");
+    }
+    if (words.size() == 1 || AsksForHelp(words[1])) {
+      PrintText(GroupHelp(words.front()));
+      return ExitCode::kOk;
+    }
   }
   const Command& command = TakeCommand(words);
   return RunCommand(command, words, {.command_line = arguments});

@@ -19,6 +19,7 @@ void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
   AddPruneOptions(app, arguments.prune);
   AddClusterOptions(app, arguments.cluster);
   AddSearchOptions(app, arguments.search);
+  AddMemoryOptions(app, arguments.memory);
   // One flag serves both stages: what is measured is what prunes.
   app.callback([&arguments] { arguments.prune.metric = arguments.calibrate.screening; });
 }
@@ -29,6 +30,7 @@ void DeclareCalibrate(CLI::App& app, CalibrateArguments& arguments) {
   AddRunPlace(app, arguments.place);
   AddSensitivity(app, arguments.calibrate.screening);
   AddCalibrateOptions(app, arguments.calibrate);
+  app.add_flag("--table", arguments.table, "Print the error of every layer and pair");
 }
 
 void DeclarePrune(CLI::App& app, PruneArguments& arguments) {
@@ -98,8 +100,8 @@ void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
            "Fewest bytes with at most this mean KL");
   AddLimit(app, "--max-bits", arguments.constraints.max_bits, "B",
            "Least loss with at most B effective bits");
-  AddLimit(app, "--max-bytes", arguments.constraints.max_bytes, "N",
-           "Least loss with at most N bytes per token");
+  AddSizeLimit(app, "--max-bytes", arguments.constraints.max_bytes,
+               "Least loss with at most N bytes per token");
   app.add_option("--like", arguments.constraints.like,
                  "Fewest bytes among plans as good as this one of the run, prompt by prompt")
       ->type_name("PLAN");
@@ -107,8 +109,23 @@ void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
                  "Share by which the loss may be larger with --like or --lossless")
       ->type_name("X")
       ->capture_default_str();
+  AddMemoryOptions(app, arguments.memory);
+  AddCount(app, "--context", arguments.context, "TOKENS",
+           "Tokens of a sequence that have to fit (default: those of the run)");
   app.add_flag("--lossless", arguments.constraints.lossless,
                "--like the target's 8-bit uniform plan (fp8_e4m3 where there is one)");
+}
+
+void DeclareParetoPlot(CLI::App& app, PlotArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  app.add_flag("--ascii", arguments.ascii, "Draw with ASCII characters alone");
+}
+
+void DeclareParetoMerge(CLI::App& app, MergeArguments& arguments) {
+  app.add_option("RUNS", arguments.runs, "Run directories of one model, prompts and target")
+      ->required()
+      ->expected(2, 1000);
+  app.add_option("--out", arguments.out, "Run directory to write")->type_name("RUN")->required();
 }
 
 void DeclareParetoExport(CLI::App& app, ExportArguments& arguments) {
@@ -133,14 +150,20 @@ void DeclareReport(CLI::App& app, ReportArguments& arguments) {
 }
 
 void DeclareInspect(CLI::App& app, InspectArguments& arguments) {
-  AddModel(app, arguments.model);
-  AddTarget(app, arguments.target);
-  AddContext(app, arguments.context);
-  AddDevice(app, arguments.device);
+  AddModel(app, arguments.inspect.model);
+  AddTarget(app, arguments.inspect.target);
+  AddContext(app, arguments.inspect.context);
+  AddMemoryOptions(app, arguments.inspect.memory);
+  app.add_option("--device", arguments.device,
+                 "Judge by the free memory of this machine's device: auto, cpu, cuda or cuda:N")
+      ->type_name("DEVICE");
 }
 
 void DeclareTokenize(CLI::App& app, TokenizeArguments& arguments) {
-  AddModel(app, arguments.model);
+  // Here a word alone is the text to tokenize, so the model has to be named by its option.
+  app.add_option("--model", arguments.model, "Folder with a tokenizer.json")
+      ->type_name("DIR")
+      ->required();
   app.add_option("FILE", arguments.file, "Text, one prompt a line (default: stdin)");
   app.add_flag("--jsonl", arguments.jsonl, "Lines are JSON objects with \"text\"");
   app.add_flag("--no-special", arguments.no_special, "Leave out BOS and the like");
@@ -187,6 +210,8 @@ const std::vector<Command>& Commands() {
       {"pareto show", "show one plan layer by layer", BindTo<DeclareParetoShow, RunParetoShow>},
       {"pareto pick", "choose a plan by loss, bits or bytes",
        BindTo<DeclareParetoPick, RunParetoPick>},
+      {"pareto plot", "draw the front", BindTo<DeclareParetoPlot, RunParetoPlot>},
+      {"pareto merge", "make one run of several", BindTo<DeclareParetoMerge, RunParetoMerge>},
       {"pareto export", "write a plan for a serving engine",
        BindTo<DeclareParetoExport, RunParetoExport>},
       {"report", "write a run as one HTML page", BindTo<DeclareReport, RunReportPage>},

@@ -14,6 +14,8 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
 ExitCode RunCheck(const GateArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invocation);
+ExitCode RunParetoPlot(const PlotArguments& arguments, const Invocation& invocation);
+ExitCode RunParetoMerge(const MergeArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation);
 ExitCode RunReportPage(const ReportArguments& arguments, const Invocation& invocation);

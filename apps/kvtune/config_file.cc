@@ -13,8 +13,8 @@
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
-#include "apps/kvtune/suggestion.h"
 #include "lib/base/error.h"
+#include "lib/base/suggestion.h"
 
 namespace kvtune {
 namespace {

@@ -5,105 +5,20 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
 #include "lib/base/printable.h"
-#include "lib/core/model_config.h"
-#include "lib/core/model_size.h"
-#include "lib/io/checkpoint.h"
-#include "lib/io/model_directory.h"
+#include "lib/base/quantity.h"
+#include "lib/report/budget_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
+#include "lib/run/inspection.h"
 #include "lib/runner/device.h"
-#include "lib/targets/target.h"
 
 namespace kvtune {
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr int64_t kContexts[] = {8192, 32768, 131072};
-
-struct Weights {
-  uint64_t bytes = 0;
-  size_t shards = 0;
-};
-
-// What one way to store the cache costs.
-struct CacheCost {
-  ScoredPlan plan;  // named "exact", "KV4"; costs at the context that was asked for, no scores
-  std::vector<double> bytes;   // of a whole sequence, by kContexts
-  int64_t fitting_tokens = 0;  // that the device holds beside the weights
-};
-
-struct Inspection {
-  std::string name;
-  ModelConfig config;
-  ModelSize size;
-  std::optional<Weights> weights;  // nullopt: only config.json is there
-  DeviceDescription device;
-  std::vector<CacheCost> caches;
-
-  // As an engine has them: as they are stored, or in bfloat16 where they are not here.
-  double served_bytes() const {
-    return weights ? static_cast<double>(weights->bytes)
-                   : 2 * static_cast<double>(size.parameters());
-  }
-  WeightPlace place() const { return PlaceOfWeights(size, device); }
-};
-
-bool HasWeightFiles(const fs::path& model) {
-  const auto entries = fs::directory_iterator(model);
-  return std::any_of(begin(entries), end(entries), [](const fs::directory_entry& entry) {
-    return entry.path().extension() == ".safetensors" ||
-           entry.path().filename() == "model.safetensors.index.json";
-  });
-}
-
-CacheCost CostOfPair(PrecisionPair pair, const Target& target, const ModelConfig& config,
-                     int64_t context) {
-  const PrecisionPlan plan = target.shape.Uniform(pair, static_cast<size_t>(config.layer_count()));
-  CacheCost cost;
-  cost.plan = {.name = PairLabel(pair),
-               .plan = plan,
-               .cost = CostOf(target, plan, config, context),
-               .calibration = {}};
-  cost.plan.cost.padded_bytes_per_token = PaddedBytesPerToken(target, plan, config, context);
-  for (const int64_t tokens : kContexts) {
-    cost.bytes.push_back(CostOf(target, plan, config, tokens).bytes_per_token *
-                         static_cast<double>(tokens));
-  }
-  return cost;
-}
-
-// --model is a checkpoint directory, or a config.json without one.
-Inspection Inspect(const InspectArguments& arguments) {
-  Inspection inspection;
-  const bool is_file =
-      fs::is_regular_file(arguments.model) && arguments.model.extension() != ".gguf";
-  const fs::path directory =
-      is_file ? fs::absolute(arguments.model).parent_path() : arguments.model;
-  inspection.name = ModelName(directory);
-  inspection.config = is_file ? ReadModelConfig(arguments.model) : ReadConfigOf(directory);
-  const Target target = TargetFor(FindTarget(arguments.target), inspection.config);
-  inspection.size = SizeOf(inspection.config);
-  inspection.device = DescribeDevice(arguments.device);
-  if (!is_file && HasWeightFiles(directory)) {
-    const Checkpoint checkpoint(directory);
-    inspection.weights = {checkpoint.weight_bytes(), checkpoint.shard_count()};
-  }
-  inspection.caches.push_back(CostOfPair(kExactPair, target, inspection.config, arguments.context));
-  for (const PrecisionPair pair : target.pairs) {
-    inspection.caches.push_back(CostOfPair(pair, target, inspection.config, arguments.context));
-  }
-  const double left = static_cast<double>(inspection.device.free_bytes) - inspection.served_bytes();
-  for (CacheCost& cache : inspection.caches) {
-    cache.fitting_tokens =
-        static_cast<int64_t>(std::max(left, 0.0) / cache.plan.cost.bytes_per_token);
-  }
-  return inspection;
-}
 
 uint64_t MemoryBytes() {
   return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
@@ -139,36 +54,11 @@ std::string WindowText(const ModelConfig& config) {
   return windows.size() < config.layers.size() ? text + ", and so on" : text;
 }
 
-// "1.50 GiB" with three digits.
-std::string SizeText(double bytes) {
-  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  while (bytes >= 1000 && unit + 1 < std::size(kUnits)) {
-    bytes /= 1024;
-    ++unit;
-  }
-  const int decimals = unit == 0 || bytes >= 100 ? 0 : bytes >= 10 ? 1 : 2;
-  return fmt::format("{:.{}f} {}", bytes, decimals, kUnits[unit]);
-}
-
-// "18.0 M" with three digits.
-std::string CountText(double count) {
-  constexpr const char* kUnits[] = {"", " K", " M", " B", " T"};
-  size_t unit = 0;
-  while (count >= 1000 && unit + 1 < std::size(kUnits)) {
-    count /= 1000;
-    ++unit;
-  }
-  const int decimals = unit == 0 || count >= 100 ? 0 : count >= 10 ? 1 : 2;
-  return fmt::format("{:.{}f}{}", count, decimals, kUnits[unit]);
-}
-
 // "float32 fits", or what streaming takes.
-std::string PlaceText(const Inspection& inspection) {
-  const DeviceDescription& device = inspection.device;
+std::string PlaceText(const Inspection& inspection, const DeviceDescription& device) {
   const std::string streamed = SizeText(
       static_cast<double>(device.bytes_per_weight * inspection.size.streamed_parameters()));
-  switch (inspection.place()) {
+  switch (PlaceOfWeights(inspection.size, device)) {
     case WeightPlace::kResident:
       return device.data_type_name + " fits";
     case WeightPlace::kStreamed:
@@ -196,6 +86,12 @@ std::string ModelText(const Inspection& inspection) {
     experts = fmt::format("  experts:    {} of {} a token, of width {}\n", config.experts.per_token,
                           config.experts.count, config.experts.intermediate_size);
   }
+  std::string device;
+  if (inspection.device) {
+    device = fmt::format("; {} has {} free: {}", inspection.device->name,
+                         SizeText(static_cast<double>(inspection.device->free_bytes)),
+                         PlaceText(inspection, *inspection.device));
+  }
   return fmt::format(
       "{}: {}{}, {} layers\n"
       "  attention:  {} query heads, {} KV heads, head_dim {}\n"
@@ -204,39 +100,79 @@ std::string ModelText(const Inspection& inspection) {
       "{}"
       "  parameters: {}\n"
       "  weights:    {}\n"
-      "  memory:     {} in float32, {} in bfloat16; {} has {} free: {}\n",
+      "  memory:     {} in float32, {} in bfloat16{}\n",
       PrintableLine(inspection.name), PrintableLine(config.architecture),
       config.reads_images ? ", its text model alone" : "", config.layer_count(), config.query_heads,
       layer.kv_heads, layer.key_head_dim, WindowText(config), config.hidden_size,
       config.intermediate_size, config.vocab_size, config.max_position_embeddings, experts,
-      CountText(parameters), weights, SizeText(4 * parameters), SizeText(2 * parameters),
-      inspection.device.name, SizeText(static_cast<double>(inspection.device.free_bytes)),
-      PlaceText(inspection));
+      CountText(parameters), weights, SizeText(4 * parameters), SizeText(2 * parameters), device);
 }
 
-std::string CacheText(const Inspection& inspection, const InspectArguments& arguments) {
-  std::vector<Column> columns = {{"KV cache", Align::kLeft}, {"eff. bits"}, {"bytes/token"}};
-  for (const int64_t tokens : kContexts) columns.push_back({fmt::format("{}k", tokens / 1024)});
-  columns.push_back({"tokens"});
-  TextTable table(std::move(columns));
-  std::vector<ScoredPlan> plans;
+std::string NameOf(const CacheCost& cache) {
+  return cache.plan.plan.is_exact() ? "bf16" : cache.plan.name;
+}
+
+// How the cache compares with bf16, and the tokens that it holds in the budget.
+std::string BudgetTable(const Inspection& inspection, const MemoryBudget& budget, size_t width) {
+  TextTable table({{"KV cache", Align::kLeft},
+                   {"eff. bits"},
+                   {"bytes/token", Align::kRight, 1},
+                   {SequencesText(budget)},
+                   {"fits", Align::kLeft},
+                   {"tokens"},
+                   {"x bf16"}});
   for (const CacheCost& cache : inspection.caches) {
-    plans.push_back(cache.plan);
-    std::vector<std::string> cells = {cache.plan.plan.is_exact() ? "bf16" : cache.plan.name,
-                                      fmt::format("{:.2f}", cache.plan.cost.effective_bits),
-                                      fmt::format("{:.0f}", cache.plan.cost.bytes_per_token)};
+    const PlanCost& cost = cache.plan.cost;
+    const double bytes = cost.bytes_per_token;
+    table.AddRow({NameOf(cache), fmt::format("{:.2f}", cost.effective_bits),
+                  fmt::format("{:.0f}", bytes), SizeText(budget.CacheBytes(bytes)),
+                  budget.Fits(bytes) ? "yes" : "no",
+                  CountText(static_cast<double>(budget.FittingTokens(bytes))),
+                  fmt::format("{:.1f}", inspection.exact_bytes_per_token() / bytes)});
+  }
+  return table.Render(width);
+}
+
+std::string PlainTable(const Inspection& inspection, size_t width) {
+  std::vector<Column> columns = {{"KV cache", Align::kLeft}, {"eff. bits"}, {"bytes/token"}};
+  for (const int64_t tokens : kInspectedContexts) columns.push_back({TokensText(tokens)});
+  columns.push_back({"x bf16"});
+  TextTable table(std::move(columns));
+  for (const CacheCost& cache : inspection.caches) {
+    const PlanCost& cost = cache.plan.cost;
+    std::vector<std::string> cells = {NameOf(cache), fmt::format("{:.2f}", cost.effective_bits),
+                                      fmt::format("{:.0f}", cost.bytes_per_token)};
     for (const double bytes : cache.bytes) cells.push_back(SizeText(bytes));
-    cells.push_back(CountText(static_cast<double>(cache.fitting_tokens)));
+    cells.push_back(
+        fmt::format("{:.1f}", inspection.exact_bytes_per_token() / cost.bytes_per_token));
     table.AddRow(std::move(cells));
   }
-  return table.Render(TerminalWidth()) +
-         fmt::format(
-             "Target {}; bytes per token at a context of {} tokens, sizes of one sequence; tokens: "
-             "that fit on {} "
-             "beside {} of weights{}.\n",
-             arguments.target, arguments.context, inspection.device.name,
-             SizeText(inspection.served_bytes()), inspection.weights ? "" : " (bfloat16)") +
-         PaddingSentence(plans, arguments.target);
+  return table.Render(width);
+}
+
+std::string CacheText(const Inspection& inspection, const InspectOptions& options, size_t width) {
+  std::vector<ScoredPlan> plans;
+  for (const CacheCost& cache : inspection.caches) plans.push_back(cache.plan);
+  const std::string bytes = fmt::format("Target {}; bytes per token at a context of {} tokens",
+                                        options.target, options.context);
+  std::string text;
+  if (inspection.budget) {
+    text = BudgetTable(inspection, *inspection.budget, width) +
+           WrappedText(
+               fmt::format("{}; tokens: that fit beside {} of weights{}; x bf16: times the "
+                           "context of bf16.\n",
+                           bytes, SizeText(inspection.budget->weight_bytes),
+                           inspection.weights || options.memory.weight_bytes ? "" : " (bfloat16)"),
+               width) +
+           WrappedText(BudgetText(*inspection.budget, inspection.exact_bytes_per_token()), width);
+  } else {
+    text = PlainTable(inspection, width) +
+           WrappedText(fmt::format("{}, sizes of one sequence; x bf16: times the context of bf16. "
+                                   "--memory SIZE or --gpu NAME says what fits.\n",
+                                   bytes),
+                       width);
+  }
+  return text + WrappedText(PaddingSentence(plans, options.target), width);
 }
 
 Json ModeToJson(WeightPlace place) {
@@ -281,13 +217,39 @@ Json RopeToJson(const RopeConfig& rope) {
   return json;
 }
 
-Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
+// What depends on this machine, where its device was asked for.
+Json DeviceToJson(const Inspection& inspection) {
+  if (!inspection.device) {
+    return {{"memory_bytes", nullptr}, {"device", nullptr},       {"device_free_bytes", nullptr},
+            {"fits_device", nullptr},  {"weights_mode", nullptr}, {"streamed_bytes", nullptr}};
+  }
+  const DeviceDescription& device = *inspection.device;
+  const WeightPlace place = PlaceOfWeights(inspection.size, device);
+  return {{"memory_bytes", MemoryBytes()},
+          {"device", device.name},
+          {"device_free_bytes", device.free_bytes},
+          {"fits_device", place == WeightPlace::kResident},
+          {"weights_mode", ModeToJson(place)},
+          {"streamed_bytes", device.bytes_per_weight * inspection.size.streamed_parameters()}};
+}
+
+Json BudgetToJson(const MemoryBudget& budget, double exact_bytes_per_token) {
+  return {{"memory", budget.memory_name},
+          {"memory_bytes", budget.memory_bytes},
+          {"weight_bytes", budget.weight_bytes},
+          {"left_bytes", budget.left_bytes()},
+          {"context", budget.context},
+          {"parallel", budget.parallel},
+          {"needs_quantization", !budget.Fits(exact_bytes_per_token)}};
+}
+
+Json ToJson(const Inspection& inspection, const InspectOptions& options) {
   const ModelConfig& config = inspection.config;
   Json caches = Json::array();
   for (const CacheCost& cache : inspection.caches) {
     Json bytes = Json::object();
     for (size_t i = 0; i < cache.bytes.size(); ++i) {
-      bytes[fmt::format("{}", kContexts[i])] = cache.bytes[i];
+      bytes[fmt::format("{}", kInspectedContexts[i])] = cache.bytes[i];
     }
     const PlanCost& cost = cache.plan.cost;
     caches.push_back({{"name", cache.plan.name},
@@ -295,7 +257,12 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                       {"effective_bits", cost.effective_bits},
                       {"bytes_per_token", cost.bytes_per_token},
                       {"bytes_at_context", std::move(bytes)},
-                      {"fitting_tokens", cache.fitting_tokens}});
+                      {"fitting_tokens", nullptr},
+                      {"times_bf16", inspection.exact_bytes_per_token() / cost.bytes_per_token}});
+    if (inspection.budget) {
+      caches.back()["fitting_tokens"] = inspection.budget->FittingTokens(cost.bytes_per_token);
+      caches.back()["fits"] = inspection.budget->Fits(cost.bytes_per_token);
+    }
     if (cost.padded_bytes_per_token)
       caches.back()["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
   }
@@ -327,16 +294,14 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
                        {"parameters", inspection.size.parameters()},
                        {"weight_bytes", nullptr},
                        {"shards", nullptr},
-                       {"memory_bytes", MemoryBytes()},
-                       {"device", inspection.device.name},
-                       {"device_free_bytes", inspection.device.free_bytes},
-                       {"fits_device", inspection.place() == WeightPlace::kResident},
-                       {"weights_mode", ModeToJson(inspection.place())},
-                       {"streamed_bytes",
-                        inspection.device.bytes_per_weight * inspection.size.streamed_parameters()},
-                       {"target", arguments.target},
-                       {"context", arguments.context},
+                       {"target", options.target},
+                       {"context", options.context},
+                       {"budget", nullptr},
                        {"kv_cache", std::move(caches)}});
+  document.update(DeviceToJson(inspection));
+  if (inspection.budget) {
+    document["budget"] = BudgetToJson(*inspection.budget, inspection.exact_bytes_per_token());
+  }
   if (inspection.weights) {
     document["weight_bytes"] = inspection.weights->bytes;
     document["shards"] = inspection.weights->shards;
@@ -347,11 +312,15 @@ Json ToJson(const Inspection& inspection, const InspectArguments& arguments) {
 }  // namespace
 
 ExitCode RunInspect(const InspectArguments& arguments, const Invocation& invocation) {
-  const Inspection inspection = Inspect(arguments);
+  std::optional<DeviceDescription> device;
+  if (!arguments.device.empty()) device = DescribeDevice(arguments.device);
+  const Inspection inspection = InspectModel(arguments.inspect, std::move(device));
   if (invocation.format == OutputFormat::kJson) {
-    PrintJson(ToJson(inspection, arguments));
+    PrintJson(ToJson(inspection, arguments.inspect));
   } else {
-    PrintText(ModelText(inspection) + "\n" + CacheText(inspection, arguments));
+    const size_t width = TerminalWidth();
+    PrintText(WrappedText(ModelText(inspection), width) + "\n" +
+              CacheText(inspection, arguments.inspect, width));
   }
   return ExitCode::kOk;
 }

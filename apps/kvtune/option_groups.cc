@@ -6,8 +6,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 #include "apps/kvtune/config_file.h"
+#include "lib/base/quantity.h"
+#include "lib/base/suggestion.h"
 
 namespace kvtune {
 namespace {
@@ -19,18 +22,20 @@ constexpr uint64_t kMostPlans = 1'000'000;
 // Of tokens: as many as a model may have positions.
 constexpr uint64_t kMostTokens = uint64_t{1} << 40;
 
-// A whole number within these bounds. CLI11's own checks let "-1" through as an unsigned number and
-// print ranges of 300 digits.
+// A whole number within these bounds, also with a unit (lib/base/quantity.h). CLI11's own checks
+// let "-1" through as an unsigned number and print ranges of 300 digits.
 CLI::Validator WholeNumber(uint64_t smallest, uint64_t largest = kMostCount) {
-  const auto check = [smallest, largest](const std::string& text) -> std::string {
-    uint64_t number = 0;
-    const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
-    const bool whole = reason == std::errc() && end == text.data() + text.size();
-    if (whole && number >= smallest && number <= largest) return "";
-    return fmt::format("found \"{}\", expected a whole number from {} to {}", text, smallest,
-                       largest);
+  const auto read = [smallest, largest](std::string& text) -> std::string {
+    const std::optional<uint64_t> number = ParseCount(text);
+    if (!number || *number < smallest || *number > largest) {
+      return fmt::format(
+          "found \"{}\", expected a whole number from {} to {}, such as 500 or 32k (32768)", text,
+          smallest, largest);
+    }
+    text = std::to_string(*number);
+    return "";
   };
-  return {check, ""};
+  return {read, ""};
 }
 
 // A finite number that `holds`, which `expected` says in words. CLI11's checks let NaN through.
@@ -45,20 +50,15 @@ CLI::Validator Number(bool (*holds)(double), std::string expected) {
   return {check, ""};
 }
 
-// "500M", "2G" or a number of bytes; in powers of 1024.
+// "500M", "24GiB" or a number of bytes, but not none (lib/base/quantity.h).
 CLI::Validator Size() {
   const auto read = [](std::string& text) -> std::string {
-    constexpr std::string_view kUnits = "KMGT";
-    uint64_t number = 0;
-    const auto [end, reason] = std::from_chars(text.data(), text.data() + text.size(), number);
-    const std::string_view unit(end, text.data() + text.size());
-    const size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;
-    constexpr uint64_t kMost = uint64_t{1} << 62;
-    if (reason != std::errc() || (!unit.empty() && power == 0) || number == 0 ||
-        number > kMost >> (10 * power)) {
-      return fmt::format("found \"{}\", expected a size such as 500M or 2G", text);
+    const std::optional<uint64_t> bytes = ParseSize(text);
+    if (!bytes || *bytes == 0) {
+      return fmt::format("found \"{}\", expected a size such as 500M, 24GiB or 24GB (10^9 bytes)",
+                         text);
     }
-    text = std::to_string(number << (10 * power));
+    text = std::to_string(*bytes);
     return "";
   };
   return {read, ""};
@@ -72,7 +72,8 @@ CLI::Option* AddWord(CLI::App& app, const std::string& flag, std::vector<std::st
   const std::string type = fmt::format("{}", fmt::join(words, "|"));
   const auto check = [words = std::move(words)](const std::string& text) -> std::string {
     if (std::ranges::find(words, text) != words.end()) return "";
-    return fmt::format("found \"{}\", expected {}", text, fmt::join(words, ", "));
+    return fmt::format("found \"{}\"{}, expected {}", text, DidYouMean(text, words),
+                       fmt::join(words, ", "));
   };
   return app.add_option_function<std::string>(flag, std::move(set), help)
       ->type_name(type)
@@ -94,15 +95,15 @@ void AddTarget(CLI::App& app, std::string& target) {
 }
 
 void AddModel(CLI::App& app, std::filesystem::path& model) {
-  app.add_option("--model", model, "Checkpoint directory in Hugging Face form")
+  app.add_option("DIR,--model", model, "Checkpoint directory in Hugging Face form")
       ->type_name("DIR")
       ->required();
 }
 
 void AddContext(CLI::App& app, int64_t& context) {
-  app.add_option("--context", context, "Bytes are counted at this length")
+  app.add_option("--context", context, "Tokens at which bytes are counted, such as 8192 or 32k")
       ->type_name("TOKENS")
-      ->check(WholeNumber(1, kMostTokens))
+      ->transform(WholeNumber(1, kMostTokens))
       ->capture_default_str();
 }
 
@@ -110,6 +111,35 @@ void AddDevice(CLI::App& app, std::string& device) {
   app.add_option("--device", device, "auto, cpu, cuda or cuda:N")
       ->type_name("DEVICE")
       ->capture_default_str();
+}
+
+void AddMemoryOptions(CLI::App& app, MemoryOptions& memory) {
+  CLI::Option* size = app.add_option("--memory", memory.memory_bytes,
+                                     "Memory that weights and cache share, such as 24GiB: says "
+                                     "what fits in it")
+                          ->type_name("SIZE")
+                          ->transform(Size());
+  app.add_option("--gpu", memory.gpu, "The same by the name of a GPU, such as h100 or rtx4090")
+      ->type_name("NAME")
+      ->excludes(size);
+  app.add_option("--parallel", memory.parallel, "Sequences that are served at a time")
+      ->type_name("N")
+      ->transform(WholeNumber(1))
+      ->capture_default_str();
+  app.add_option("--weights-size", memory.weight_bytes,
+                 "Size of the weights that are served (default: as they are stored)")
+      ->type_name("SIZE")
+      ->transform(Size());
+}
+
+void AddSizeLimit(CLI::App& app, const std::string& flag, std::optional<double>& bytes,
+                  const std::string& help) {
+  app.add_option(flag, bytes, help)->type_name("N")->transform(Size());
+}
+
+void AddCount(CLI::App& app, const std::string& flag, std::optional<int64_t>& count,
+              const std::string& type, const std::string& help) {
+  app.add_option(flag, count, help)->type_name(type)->transform(WholeNumber(1));
 }
 
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
@@ -123,7 +153,7 @@ void AddModelOptions(CLI::App& app, ModelOptions& options) {
   app.add_option("--threads", options.threads,
                  "CPU threads (default: OMP_NUM_THREADS, or all cores)")
       ->type_name("N")
-      ->check(WholeNumber(1));
+      ->transform(WholeNumber(1));
   AddChoice(app, "--weights", options.weights, kWeightWords,
             "In memory, or read layer by layer in every pass; auto: in memory if they fit");
   app.add_option("--max-activation-memory", options.max_activation_bytes,
@@ -136,7 +166,7 @@ void AddModelOptions(CLI::App& app, ModelOptions& options) {
 void AddSeed(CLI::App& app, uint64_t& seed) {
   app.add_option("--seed", seed, "Seed of every random choice")
       ->type_name("N")
-      ->check(WholeNumber(0, UINT64_MAX))
+      ->transform(WholeNumber(0, UINT64_MAX))
       ->capture_default_str();
 }
 
@@ -157,10 +187,10 @@ void AddRunInputs(CLI::App& app, RunInputs& inputs) {
       ->allow_extra_args(false);
   app.add_option("--max-prompts", inputs.prompts.max_prompts, "Use at most N prompts")
       ->type_name("N")
-      ->check(WholeNumber(1));
+      ->transform(WholeNumber(1));
   app.add_option("--max-tokens", inputs.prompts.max_tokens, "Use at most N tokens in all")
       ->type_name("N")
-      ->check(WholeNumber(1, kMostTokens))
+      ->transform(WholeNumber(1, kMostTokens))
       ->capture_default_str();
   AddChoice(app, "--long-prompts", inputs.prompts.long_prompts, kLongPromptWords,
             "A prompt of --prompts that is longer than the model's context");
@@ -210,14 +240,14 @@ void AddPruneOptions(CLI::App& app, PruneOptions& prune) {
       ->capture_default_str();
   app.add_option("--min-pairs", prune.min_pairs, "Keep at least N pairs a layer")
       ->type_name("N")
-      ->check(WholeNumber(1))
+      ->transform(WholeNumber(1))
       ->capture_default_str();
 }
 
 void AddClusterOptions(CLI::App& app, ClusterOptions& cluster) {
   app.add_option("--max-groups", cluster.max_groups, "Merge groups of layers down to N")
       ->type_name("N")
-      ->check(WholeNumber(1));
+      ->transform(WholeNumber(1));
   app.add_flag("--no-cluster", cluster.no_cluster, "Every layer is its own group");
 }
 
@@ -236,15 +266,15 @@ void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
                "Score every plan of the groups on all prompts, or refuse when they are too many");
   app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")
       ->type_name("N")
-      ->check(WholeNumber(1, kMostPlans))
+      ->transform(WholeNumber(1, kMostPlans))
       ->capture_default_str();
   app.add_option("--generations", search.generations, "Generations")
       ->type_name("N")
-      ->check(WholeNumber(1, kMostPlans))
+      ->transform(WholeNumber(1, kMostPlans))
       ->capture_default_str();
   app.add_option("--max-evaluations", search.max_evaluations, "Score at most N plans")
       ->type_name("N")
-      ->check(WholeNumber(1));
+      ->transform(WholeNumber(1));
   app.add_option("--max-seconds", step.max_seconds,
                  "Stop the search after so long; the same command goes on from there")
       ->type_name("S")
@@ -252,20 +282,20 @@ void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
   app.add_option("--stall-generations", search.stall_generations,
                  "End the grouped search after N generations in a row that added nothing")
       ->type_name("N")
-      ->check(WholeNumber(1));
+      ->transform(WholeNumber(1));
   app.add_flag_callback(
       "--no-racing", [&search] { search.racing.reset(); },
       "Score every plan on all prompts, also those that others clearly beat");
   app.add_option("--search-seed", step.search_seed,
                  "Seed of the search alone, where prompts shall stay (default: --seed)")
       ->type_name("N")
-      ->check(WholeNumber(0, UINT64_MAX));
+      ->transform(WholeNumber(0, UINT64_MAX));
   AddKnownScores(app, step.known_scores);
   CLI::Option* refine =
       app.add_option("--refine-evaluations", search.refinement_evaluations,
                      "Plans of the layer-wise refinement after the grouped search, at most")
           ->type_name("N")
-          ->check(WholeNumber(1))
+          ->transform(WholeNumber(1))
           ->capture_default_str();
   app.add_flag_callback(
          "--no-refine", [&search] { search.refinement_evaluations = 0; },

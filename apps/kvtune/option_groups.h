@@ -55,6 +55,14 @@ void AddTarget(CLI::App& app, std::string& target);
 void AddModel(CLI::App& app, std::filesystem::path& model);
 void AddContext(CLI::App& app, int64_t& context);
 void AddDevice(CLI::App& app, std::string& device);
+// --memory, --gpu, --parallel and --weights-size.
+void AddMemoryOptions(CLI::App& app, MemoryOptions& memory);
+// An option for a number of bytes that may have a unit.
+void AddSizeLimit(CLI::App& app, const std::string& flag, std::optional<double>& bytes,
+                  const std::string& help);
+// An optional count of at least 1 that may have a unit.
+void AddCount(CLI::App& app, const std::string& flag, std::optional<int64_t>& count,
+              const std::string& type, const std::string& help);
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run);
 
 // Adds the options that say where and how the model runs: --device, --dtype, --threads, --weights,

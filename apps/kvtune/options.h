@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "lib/calib/calibrate.h"
+#include "lib/core/memory_budget.h"
+#include "lib/run/inspection.h"
 #include "lib/run/run_options.h"
 #include "search/cluster.h"
 #include "search/pick.h"
@@ -28,6 +30,7 @@ struct CalibrateArguments {
   RunInputs inputs;
   RunPlace place;
   CalibrateOptions calibrate;
+  bool table = false;  // every error is printed
 };
 
 struct PruneArguments {
@@ -47,6 +50,7 @@ struct SearchArguments {
   PruneOptions prune;
   ClusterOptions cluster;
   SearchStepOptions search;
+  MemoryOptions memory;
 };
 
 enum class UniformPlans { kNone, kAll };
@@ -80,9 +84,21 @@ struct FrontArguments {
   std::string plan;  // the plan that `pareto show` prints
 };
 
+struct PlotArguments {
+  std::filesystem::path run;
+  bool ascii = false;
+};
+
+struct MergeArguments {
+  std::vector<std::filesystem::path> runs;
+  std::filesystem::path out;
+};
+
 struct PickArguments {
   std::filesystem::path run;
   PickConstraints constraints;
+  MemoryOptions memory;
+  std::optional<int64_t> context;  // of the memory budget; nullopt: that of the run
 };
 
 struct ExportArguments {
@@ -99,10 +115,8 @@ struct ReportArguments {
 };
 
 struct InspectArguments {
-  std::filesystem::path model;  // a checkpoint directory or a config.json
-  std::string target = RunInputs{}.target;
-  int64_t context = RunInputs{}.context;
-  std::string device = ModelOptions{}.device;
+  InspectOptions inspect;
+  std::string device;  // empty: nothing is said of this machine
 };
 
 struct TokenizeArguments {

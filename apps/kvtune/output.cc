@@ -11,6 +11,7 @@
 #include "lib/base/error.h"
 #include "lib/base/printable.h"
 #include "lib/core/artifacts.h"
+#include "lib/report/text_table.h"
 
 namespace kvtune {
 namespace {
@@ -43,7 +44,9 @@ void PrintExact(std::string_view text) {
   }
 }
 
-void PrintText(std::string_view text) { PrintExact(PrintableText(text)); }
+void PrintText(std::string_view text) {
+  PrintExact(WrappedText(PrintableText(text), TerminalWidth()));
+}
 
 void PrintJson(const Json& json) { PrintExact(WithoutControls(DumpJson(json))); }
 

@@ -9,7 +9,8 @@ namespace kvtune {
 
 // All of these throw Error when stdout cannot take all of it (a full disk, a closed pipe).
 
-// For people: control characters in names from files are shown, not obeyed.
+// For people: control characters in names from files are shown, not obeyed, and lines that are
+// wider than the terminal are broken at spaces.
 void PrintText(std::string_view text);
 // For programs: byte for byte, as a file would have it.
 void PrintExact(std::string_view text);

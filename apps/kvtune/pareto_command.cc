@@ -1,14 +1,21 @@
 // kvtune pareto: looking at a front and taking a plan out of it.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
 #include "lib/base/log.h"
+#include "lib/report/budget_text.h"
+#include "lib/report/front_plot.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 #include "lib/report/trust_text.h"
+#include "lib/run/merge_runs.h"
+#include "lib/run/plan_budget.h"
 #include "lib/run/plan_source.h"
 #include "lib/targets/kernels.h"
 #include "search/pick.h"
@@ -29,17 +36,20 @@ std::string LayerTable(const PrecisionPlan& plan) {
   return table.Render(TerminalWidth());
 }
 
+void PrintFront(const ParetoFront& front, OutputFormat format) {
+  if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
+  const size_t width = TerminalWidth();
+  PrintText(FrontTable(front, width) + "\n" +
+            WrappedText(UniformSentence(front) + OptimismSentence(front) +
+                            EffectiveTokensSentence(front) + TieSentence(front) +
+                            PaddingSentence(front) + KernelSentence(front),
+                        width));
+}
+
 }  // namespace
 
 ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invocation) {
-  const ParetoFront front = ReadFront(arguments.run);
-  if (invocation.format == OutputFormat::kJson) {
-    PrintJson(ToJson(front));
-  } else {
-    PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
-              OptimismSentence(front) + EffectiveTokensSentence(front) + TieSentence(front) +
-              PaddingSentence(front) + KernelSentence(front));
-  }
+  PrintFront(ReadFront(arguments.run), invocation.format);
   return ExitCode::kOk;
 }
 
@@ -57,9 +67,39 @@ ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invoca
   return ExitCode::kOk;
 }
 
+ExitCode RunParetoPlot(const PlotArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFront(arguments.run);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(front));
+    return ExitCode::kOk;
+  }
+  PlotOptions options;
+  options.width = TerminalWidth() > 0 ? TerminalWidth() : options.width;
+  options.unicode = !arguments.ascii;
+  PrintText(FrontPlot(front, options));
+  return ExitCode::kOk;
+}
+
+ExitCode RunParetoMerge(const MergeArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = MergeRuns(arguments.runs, arguments.out, invocation.command_line);
+  LogInfo(
+      fmt::format("{} holds the front of {} runs", arguments.out.string(), arguments.runs.size()));
+  PrintFront(front, invocation.format);
+  return ExitCode::kOk;
+}
+
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation) {
-  const ParetoFront front = ReadFrontByPrompt(arguments.run);
-  const PickedPlan picked = PickPlan(front, arguments.constraints);
+  ParetoFront front = ReadFrontByPrompt(arguments.run);
+  PickConstraints constraints = arguments.constraints;
+  CountBytesAt(front, arguments.context.value_or(front.run.context));
+  std::optional<MemoryBudget> budget;
+  if (arguments.memory.is_asked_for()) {
+    budget = BudgetForModel(arguments.memory, front.run.model, front.run.context);
+    constraints.max_bytes =
+        std::min(budget->most_bytes_per_token(),
+                 constraints.max_bytes.value_or(std::numeric_limits<double>::infinity()));
+  }
+  const PickedPlan picked = PickPlan(front, constraints);
   LogInfo(fmt::format("{}: {}", picked.plan.name, picked.reason));
   if (invocation.format == OutputFormat::kJson) {
     Json json = ToJson(picked.plan);
@@ -70,9 +110,12 @@ ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocat
     if (!picked.ties.empty()) json["ties"] = picked.ties;
     PrintJson(json);
   } else {
-    PrintText(PlanTable(std::span(&picked.plan, 1), TerminalWidth()) +
-              PaddingSentence(std::span(&picked.plan, 1), front.run.target) +
-              KernelSentence(std::span(&picked.plan, 1), FindTarget(front.run.target)));
+    const size_t width = TerminalWidth();
+    std::string text = PlanTable(std::span(&picked.plan, 1), width) +
+                       PaddingSentence(std::span(&picked.plan, 1), front.run.target) +
+                       KernelSentence(std::span(&picked.plan, 1), FindTarget(front.run.target));
+    if (budget) text += FitText(*budget, picked.plan, front.reference);
+    PrintText(WrappedText(text, width));
   }
   return ExitCode::kOk;
 }

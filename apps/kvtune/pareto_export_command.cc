@@ -17,6 +17,7 @@
 #include "lib/io/safetensors_writer.h"
 #include "lib/run/evaluation_log.h"
 #include "lib/run/plan_source.h"
+#include "lib/targets/export_use.h"
 #include "lib/targets/kernels.h"
 #include "lib/targets/target.h"
 
@@ -118,6 +119,23 @@ fs::path WriteScales(const PrecisionPlan& plan, const Provenance& run,
   return file;
 }
 
+// On stderr, because stdout is the plan itself.
+void ExplainUse(const ExportUse& use) {
+  for (const std::string& command : use.commands) LogInfo("use: " + command);
+  for (const EngineNeed& need : use.needs)
+    LogInfo(fmt::format("needs: {} ({})", need.text, need.source));
+  if (!use.scales.empty()) LogInfo(use.scales);
+}
+
+Json ToJson(const ExportUse& use) {
+  Json needs = Json::array();
+  for (const EngineNeed& need : use.needs)
+    needs.push_back({{"text", need.text}, {"source", need.source}});
+  return {{"commands", use.commands},
+          {"needs", std::move(needs)},
+          {"scales", use.scales.empty() ? Json(nullptr) : Json(use.scales)}};
+}
+
 }  // namespace
 
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
@@ -134,6 +152,10 @@ ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& inv
   const fs::path scales = WriteScales(plan.plan, front.run, arguments);
   const std::string kernels = KernelSentence(std::span(&plan, 1), FindTarget(front.run.target));
   if (!kernels.empty()) LogWarning(kernels.substr(0, kernels.size() - 2));
+  const ExportUse use = UseOf(
+      plan, front.run, arguments.format,
+      {.content = exported, .plan_file = arguments.out.string(), .scales_file = scales.string()});
+  ExplainUse(use);
   if (invocation.format == OutputFormat::kJson) {
     Json document = NewDocument();
     document["plan"] = plan.name;
@@ -142,6 +164,7 @@ ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& inv
     document["out"] = arguments.out.empty() ? Json(nullptr) : Json(arguments.out.string());
     document["scales"] = scales.empty() ? Json(nullptr) : Json(scales.string());
     document["content"] = exported;
+    document["use"] = ToJson(use);
     PrintJson(document);
   } else if (arguments.out.empty()) {
     PrintExact(exported);

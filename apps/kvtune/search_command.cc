@@ -1,15 +1,21 @@
 // kvtune search: the whole chain in one run directory.
 #include <fmt/format.h>
 
+#include <memory>
+#include <optional>
+
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/interrupt.h"
 #include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
 #include "lib/base/log.h"
+#include "lib/base/progress.h"
+#include "lib/report/budget_text.h"
 #include "lib/report/diagnosis_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 #include "lib/report/trust_text.h"
+#include "lib/run/plan_budget.h"
 #include "lib/run/search_step.h"
 #include "lib/run/stages.h"
 #include "lib/targets/kernels.h"
@@ -36,6 +42,21 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
             fmt::format("The front is in {}.\n", session.directory().front().string()));
 }
 
+// The plan with the least loss among those that fit.
+void PrintFitting(const ParetoFront& front, const MemoryBudget& budget) {
+  PickConstraints constraints;
+  constraints.max_bytes = budget.most_bytes_per_token();
+  const size_t width = TerminalWidth();
+  try {
+    const PickedPlan picked = PickPlan(front, constraints);
+    PrintText(WrappedText(FitText(budget, picked.plan, front.reference), width));
+  } catch (const Error& error) {  // none fits, which is a result too
+    PrintText(WrappedText(
+        BudgetText(budget, front.reference.cost.bytes_per_token) + "No measured plan fits.\n",
+        width));
+  }
+}
+
 }  // namespace
 
 ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
@@ -44,6 +65,11 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   if (!arguments.search.known_scores.empty()) read.push_back(arguments.search.known_scores);
   RequireCreatableDirectory(out);
   RequireOwnDirectory(out, read);
+  std::optional<MemoryBudget> budget;
+  if (arguments.memory.is_asked_for()) {
+    budget = BudgetForModel(arguments.memory, arguments.inputs.model, arguments.inputs.context);
+  }
+  auto progress = std::make_unique<RunProgress>("loading the model");
   ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
   RunSession session(out, model.run(), invocation.command_line);
   RequireSameOptions(session, model, arguments);
@@ -51,6 +77,8 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   const std::string warning = ShortPromptsWarning(model.prompts(), session.run().context);
   if (!warning.empty()) LogWarning(warning);
 
+  RunProgress::SetStage("calibrating");
+  RunProgress::SetWorkLeft(EstimatedWork(session, model, arguments.search).total());
   const SensitivityTable table = CalibrateStep(session, model, arguments.calibrate);
   const Diagnosis diagnosis = DiagnoseStep(session, table);
   PruneStep(session, arguments.prune);
@@ -59,7 +87,9 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
     const InterruptDelay delay;  // what is scored when a signal comes is kept
     return SearchStep(session, model, arguments.search, InterruptRequested);
   }();
+  progress.reset();  // its line makes room for the result
   PrintFront(outcome.front, diagnosis, session, invocation.format);
+  if (budget && invocation.format == OutputFormat::kText) PrintFitting(outcome.front, *budget);
   if (!outcome.unfinished) return ExitCode::kOk;
   if (!outcome.interrupted) {
     LogInfo("--max-seconds are over; the same command goes on from here");

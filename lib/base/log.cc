@@ -7,6 +7,7 @@
 #include <string>
 
 #include "lib/base/printable.h"
+#include "lib/base/status_line.h"
 
 namespace kvtune {
 namespace {
@@ -58,9 +59,21 @@ LogLevel CurrentLogLevel() {
   }
 }
 
-void LogError(std::string_view message) { Logger().error("error: {}", OneLine(message)); }
-void LogWarning(std::string_view message) { Logger().warn("warning: {}", OneLine(message)); }
-void LogInfo(std::string_view message) { Logger().info("{}", OneLine(message)); }
-void LogDetail(std::string_view message) { Logger().debug("{}", OneLine(message)); }
+void LogError(std::string_view message) {
+  const AboveStatusLine above;
+  Logger().error("error: {}", OneLine(message));
+}
+void LogWarning(std::string_view message) {
+  const AboveStatusLine above;
+  Logger().warn("warning: {}", OneLine(message));
+}
+void LogInfo(std::string_view message) {
+  const AboveStatusLine above;
+  Logger().info("{}", OneLine(message));
+}
+void LogDetail(std::string_view message) {
+  const AboveStatusLine above;
+  Logger().debug("{}", OneLine(message));
+}
 
 }  // namespace kvtune

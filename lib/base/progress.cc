@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "lib/base/log.h"
+#include "lib/base/progress_work.h"
 
 namespace kvtune {
 namespace {
@@ -33,14 +34,16 @@ std::string FormatDuration(double seconds) {
   return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
-Progress::Progress(std::string stage, int64_t total, std::string unit)
+Progress::Progress(std::string stage, int64_t total, std::string unit, double work_per_step)
     : stage_(std::move(stage)),
       unit_(std::move(unit)),
       total_(total),
+      work_per_step_(work_per_step),
       terminal_(::isatty(STDERR_FILENO) == 1),
-      visible_(CurrentLogLevel() != LogLevel::kQuiet),
+      visible_(CurrentLogLevel() != LogLevel::kQuiet && !RunProgress::IsShown()),
       start_(Clock::now()),
-      last_draw_(start_) {
+      last_draw_(start_),
+      last_work_(start_) {
   if (visible_ && terminal_) Draw(start_);
 }
 
@@ -50,8 +53,12 @@ Progress::~Progress() {
 
 void Progress::Advance(int64_t count) {
   done_ += count;
-  if (!visible_) return;
   const Clock::time_point now = Clock::now();
+  if (work_per_step_ > 0) {
+    ReportWork(static_cast<double>(count) * work_per_step_, Seconds(now - last_work_));
+    last_work_ = now;
+  }
+  if (!visible_) return;
   if (Seconds(now - last_draw_) >= (terminal_ ? kTerminalSeconds : kPipeSeconds)) Draw(now);
 }
 

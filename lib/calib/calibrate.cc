@@ -129,9 +129,15 @@ void AddIsolatedKl(MeasuredModel& model, const PromptSet& prompts, SensitivityTa
 
 }  // namespace
 
+double ObservationWork(size_t pair_count) {
+  constexpr double kWorkOfPair = 0.6;
+  return 1 + kWorkOfPair * static_cast<double>(pair_count);
+}
+
 SensitivityTable Calibrate(MeasuredModel& model, const PromptSet& prompts,
                            std::span<const PrecisionPair> pairs, const CalibrateOptions& options) {
-  Progress progress("calibrating", static_cast<int64_t>(prompts.prompts.size()), "prompts");
+  Progress progress("calibrating", static_cast<int64_t>(prompts.prompts.size()), "prompts",
+                    ObservationWork(pairs.size()));
   const std::vector<LayerObservation> observations = model.ObserveAttention(
       prompts.prompts, pairs, [&](int64_t count) { progress.Advance(count); });
   progress.Finish();

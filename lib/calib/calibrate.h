@@ -24,6 +24,10 @@ struct CalibrateOptions {
   ScreeningError screening = ScreeningError::kAttentionOutput;
 };
 
+// The work of observing one prompt under so many pairs, where scoring one plan on it is 1. A pair
+// costs less than a plan, because nothing but attention is computed for it.
+double ObservationWork(size_t pair_count);
+
 // Makes one exact pass over the prompts. The caller has to fill in the `run` of the table. Throws
 // Error, also for a layer whose errors are not finite numbers.
 SensitivityTable Calibrate(MeasuredModel& model, const PromptSet& prompts,

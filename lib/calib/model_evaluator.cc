@@ -28,7 +28,7 @@ std::vector<std::vector<PromptScore>> ModelEvaluator::ScorePrompts(
   const auto start = std::chrono::steady_clock::now();
   const size_t count = range.end - range.begin;
   Progress progress(fmt::format("scoring {} plans", plans.size()), static_cast<int64_t>(count),
-                    "prompts");
+                    "prompts", static_cast<double>(plans.size()));
   std::vector<std::vector<PromptScore>> scores =
       model_.ScorePlans(plans, prompts_.subspan(range.begin, count),
                         [&](int64_t finished) { progress.Advance(finished); });

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "lib/base/error.h"
+#include "lib/base/suggestion.h"
 
 namespace kvtune {
 namespace {
@@ -19,10 +20,40 @@ std::vector<PairName>& NamedPairs() {
   return names;
 }
 
-std::string LabelsOf(std::span<const PrecisionPair> pairs) {
-  std::string labels;
-  for (const PrecisionPair pair : pairs) labels += PairLabel(pair) + ", ";
-  return labels + "exact";
+std::vector<std::string> LabelsOf(std::span<const PrecisionPair> pairs) {
+  std::vector<std::string> labels;
+  for (const PrecisionPair pair : pairs) labels.push_back(PairLabel(pair));
+  if (!std::ranges::count(labels, "exact")) labels.emplace_back("exact");
+  return labels;
+}
+
+// The formats that the pairs use, each once, in the order of the pairs.
+std::vector<std::string> FormatsOf(std::span<const PrecisionPair> pairs) {
+  std::vector<std::string> names;
+  for (const PrecisionPair pair : pairs) {
+    for (const KvFormatId id : {pair.key, pair.value}) {
+      const std::string name(FormatOf(id).name);
+      if (!std::ranges::count(names, name)) names.push_back(name);
+    }
+  }
+  return names;
+}
+
+// What may stand in place of a mistyped pair. An engine that mixes many formats has hundreds of
+// pairs, which nobody reads, so only its formats are listed then.
+std::string WordsFor(std::span<const PrecisionPair> pairs) {
+  constexpr size_t kMostListed = 20;
+  const std::vector<std::string> labels = LabelsOf(pairs);
+  const std::string formats = fmt::format("{}", fmt::join(FormatsOf(pairs), ", "));
+  if (labels.size() > kMostListed) return "format names (key/value, or one for both) of " + formats;
+  return fmt::format("one of {}, or format names (key/value) of {}", fmt::join(labels, ", "),
+                     formats);
+}
+
+std::string SuggestionFor(std::string_view text, std::span<const PrecisionPair> pairs) {
+  std::vector<std::string> words = LabelsOf(pairs);
+  for (std::string& format : FormatsOf(pairs)) words.push_back(std::move(format));
+  return DidYouMean(text, words);
 }
 
 [[noreturn]] void FailSpec(std::string_view spec, const std::string& found_and_expected) {
@@ -43,8 +74,8 @@ PrecisionPair ParsePair(std::string_view text, std::string_view spec,
   const auto key = FindFormat(text.substr(0, slash));
   const auto value = slash == std::string_view::npos ? key : FindFormat(text.substr(slash + 1));
   if (!key || !value) {
-    FailSpec(spec, fmt::format("found \"{}\", expected one of {} or format names (key/value) of {}",
-                               text, LabelsOf(pairs), FormatNames()));
+    FailSpec(spec, fmt::format("found \"{}\"{}, expected {}", text, SuggestionFor(text, pairs),
+                               WordsFor(pairs)));
   }
   return {*key, *value};
 }
@@ -88,8 +119,9 @@ PrecisionPair ParsePairLabel(std::string_view label, std::span<const PrecisionPa
   for (const PrecisionPair pair : pairs) {
     if (PairLabel(pair) == label) return pair;
   }
-  throw Error(fmt::format("reading a precision pair: found \"{}\", expected one of {}", label,
-                          LabelsOf(pairs)));
+  const std::vector<std::string> labels = LabelsOf(pairs);
+  throw Error(fmt::format("reading a precision pair: found \"{}\"{}, expected one of {}", label,
+                          DidYouMean(label, labels), fmt::join(labels, ", ")));
 }
 
 bool PrecisionPlan::is_exact() const {

@@ -18,8 +18,7 @@ struct Line {
   std::string mark;
 };
 
-// How much a table shows. Each level leaves out the columns that are needed least.
-enum class Detail { kAll, kNoIntervals, kNoTails, kShort };
+enum class Intervals { kShown, kLeftOut };
 
 // Whether all layers have one pair, or all layers except those that the engine keeps exact beside
 // it.
@@ -28,7 +27,7 @@ bool IsUniform(const PrecisionPlan& plan, const ParetoFront& front) {
          std::ranges::count(front.uniform, plan, &ScoredPlan::plan) > 0;
 }
 
-std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
+std::string HeldOutText(const ScoredPlan& plan, Intervals intervals) {
   if (!plan.held_out) return "-";
   const HeldOutScore& held_out = *plan.held_out;
   // The mark stands beside the number, where it is read. It says that the held-out loss is outside
@@ -37,31 +36,33 @@ std::string HeldOutText(const ScoredPlan& plan, Detail detail) {
   const std::optional<Interval>& promised = plan.calibration_interval;
   const bool leaves = promised && (loss < promised->low || loss > promised->high);
   const char* mark = leaves ? " !" : "";
-  if (detail > Detail::kAll) return fmt::format("{:.3g}{}", loss, mark);
-  if (!held_out.loss_interval)
-    return fmt::format("{:.3g} [{} prompts needed]{}", loss, held_out.prompts_for_interval, mark);
-  return fmt::format("{:.3g} [{:.3g}, {:.3g}]{}", loss, held_out.loss_interval->low,
-                     held_out.loss_interval->high, mark);
+  if (intervals == Intervals::kLeftOut) return LossText(loss) + mark;
+  if (!held_out.loss_interval) {
+    return fmt::format("{} [{} prompts needed]{}", LossText(loss), held_out.prompts_for_interval,
+                       mark);
+  }
+  return fmt::format("{} [{}, {}]{}", LossText(loss), LossText(held_out.loss_interval->low),
+                     LossText(held_out.loss_interval->high), mark);
 }
 
-TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
+// The columns in the order in which a narrow terminal loses them: nominal bits, the calibration
+// loss, the tail, bytes, top-1, and the mark.
+TextTable MakeTable(const std::vector<Line>& lines, Intervals intervals) {
   const auto any = [&](auto predicate) { return std::ranges::any_of(lines, predicate); };
   const bool has_marks = any([](const Line& line) { return !line.mark.empty(); });
   const bool has_held_out = any([](const Line& line) { return line.plan->held_out.has_value(); });
-  const bool has_tails = detail < Detail::kNoTails;
-  const bool has_top1 = detail < Detail::kShort;
-
-  std::vector<Column> columns = {{"plan", Align::kLeft}};
-  if (has_marks) columns.push_back({"", Align::kLeft});
-  columns.push_back({"eff. bits"});
-  if (has_tails) columns.push_back({"bits"});
-  columns.push_back({"bytes/token"});
   const std::string loss(Describe().word);
-  columns.push_back({loss});
-  if (has_tails) columns.push_back({"KL 99.9 %"});
-  if (has_top1) columns.push_back({"top-1"});
+  // Without a held-out loss the calibration loss is the one that counts, and stays.
+  std::vector<Column> columns = {{"plan", Align::kLeft}};
+  if (has_marks) columns.push_back({"", Align::kLeft, 6});
+  columns.push_back({"eff. bits"});
+  columns.push_back({"bits", Align::kRight, 1});
+  columns.push_back({"bytes/token", Align::kRight, 4});
+  columns.push_back({loss, Align::kRight, has_held_out ? 2 : 0});
+  columns.push_back({"KL 99.9 %", Align::kRight, 3});
+  columns.push_back({"top-1", Align::kRight, 5});
   if (has_held_out) {
-    columns.push_back({"held-out " + loss + (detail == Detail::kAll ? " [95 %]" : "")});
+    columns.push_back({"held-out " + loss + (intervals == Intervals::kShown ? " [95 %]" : "")});
   }
   columns.push_back({"layers", Align::kLeft});
 
@@ -71,25 +72,41 @@ TextTable MakeTable(const std::vector<Line>& lines, Detail detail) {
     std::vector<std::string> cells = {plan.name};
     if (has_marks) cells.push_back(line.mark);
     cells.push_back(fmt::format("{:.2f}", plan.cost.effective_bits));
-    if (has_tails) cells.push_back(fmt::format("{:.2f}", plan.cost.nominal_bits));
+    cells.push_back(fmt::format("{:.2f}", plan.cost.nominal_bits));
     cells.push_back(fmt::format("{:.0f}", plan.cost.bytes_per_token));
-    cells.push_back(fmt::format("{:.3g}", LossOf(plan, ScoreSet::kCalibration)));
-    if (has_tails) cells.push_back(fmt::format("{:.3g}", plan.calibration.kl_p999));
-    if (has_top1) cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
-    if (has_held_out) cells.push_back(HeldOutText(plan, detail));
+    cells.push_back(LossText(LossOf(plan, ScoreSet::kCalibration)));
+    cells.push_back(LossText(plan.calibration.kl_p999));
+    cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
+    if (has_held_out) cells.push_back(HeldOutText(plan, intervals));
     cells.push_back(PlanSpec(plan.plan));
     table.AddRow(std::move(cells));
   }
   return table;
 }
 
-// Renders the most detailed table that fits into `width`.
-std::string Render(const std::vector<Line>& lines, size_t width) {
-  for (const Detail detail : {Detail::kAll, Detail::kNoIntervals, Detail::kNoTails}) {
-    const TextTable table = MakeTable(lines, detail);
-    if (width == 0 || table.NarrowestWidth() <= width) return table.Render(width);
+// Says what the marks in a table mean, those that it has.
+std::string MarkSentences(const std::string& table) {
+  std::string text;
+  if (table.find(" < ") != std::string::npos) {
+    text += "<: the plan that is named loses less at no more bytes.\n";
   }
-  return MakeTable(lines, Detail::kShort).Render(width);
+  if (table.find(" !") != std::string::npos) {
+    text +=
+        "!: outside the interval that the calibration prompts gave; these prompts are not enough "
+        "to "
+        "know the loss well.\n";
+  }
+  return text;
+}
+
+// The intervals are what goes last.
+std::string Render(const std::vector<Line>& lines, size_t width) {
+  std::string table = MakeTable(lines, Intervals::kShown).Render(width);
+  const size_t first_line = DisplayWidth(table.substr(0, table.find('\n')));
+  const bool is_cut = table.find("\n\n") != std::string::npos;
+  if (width > 0 && (first_line > width || is_cut))
+    table = MakeTable(lines, Intervals::kLeftOut).Render(width);
+  return table + WrappedText(MarkSentences(table), width);
 }
 
 // Describes ascending ratios, for example "1.3 to 12 times".
@@ -100,6 +117,14 @@ std::string RatioText(std::vector<double> ratios) {
 }
 
 }  // namespace
+
+std::string LossText(double loss) {
+  if (loss == 0) return "0";
+  if (loss >= 1e-3 && loss < 1e4) return fmt::format("{:.3g}", loss);
+  const std::string text = fmt::format("{:.2e}", loss);  // "7.50e-05"
+  const size_t e = text.find('e');
+  return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
+}
 
 ScoreSet ComparableScores(const ParetoFront& front) {
   const auto scored = [](const ScoredPlan& plan) { return plan.held_out.has_value(); };
@@ -138,6 +163,16 @@ std::string UniformSentence(const ParetoFront& front) {
     ++beaten;
     const double best = LossOf(*comparison.beaten_by, scores);
     if (best > 0) ratios.push_back(LossOf(*comparison.uniform, scores) / best);
+  }
+  if (front.search &&
+      front.search->distinct_plans <= static_cast<int64_t>(front.uniform.size()) + 1) {
+    const bool was_stopped = front.search->stop_reason.starts_with("stopped") ||
+                             front.search->stop_reason.starts_with("the time is over");
+    return was_stopped
+               ? fmt::format("So far only the {} uniform plans are scored, and no other one.\n",
+                             front.uniform.size())
+               : fmt::format("There are only the {} uniform plans, and all are scored.\n",
+                             front.uniform.size());
   }
   if (beaten == 0) {
     return fmt::format(

@@ -12,9 +12,13 @@
 
 namespace kvtune {
 
+// Writes a loss with three digits and few letters: "0.0126", "7.50e-5", "0".
+std::string LossText(double loss);
+
 // Returns one line for each plan: name, bits, bytes per token, loss, 99.9 % KL, top-1 agreement,
 // the held-out loss with its interval when there is one, and the layers. `width` is as in
 // TextTable::Render. When it is too small for all columns, the least needed ones are left out.
+// Marks that occur in the table are explained below it.
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
 
 // Returns the front and the uniform plans in one table, most bytes first. Uniform plans are marked,

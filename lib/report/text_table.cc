@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <numeric>
 
 #include "lib/base/printable.h"
 
@@ -11,8 +14,9 @@ namespace kvtune {
 namespace {
 
 constexpr size_t kGap = 2;  // spaces between columns
-// A last column narrower than this is not wrapped, because it would be unreadable.
-constexpr size_t kNarrowestWrap = 16;
+// Text columns are not made narrower than this while anything else can give way.
+constexpr size_t kNarrowestText = 12;
+constexpr size_t kNarrowestLetters = 4;
 
 std::string Padded(const std::string& text, size_t width, Align align) {
   const size_t used = DisplayWidth(text);
@@ -24,29 +28,45 @@ std::string Padded(const std::string& text, size_t width, Align align) {
 // ',' or a space.
 bool IsBreak(char c) { return c == ';' || c == ',' || c == ' '; }
 
-// Cuts `text` at its breaks into lines of at most `width` columns.
-std::vector<std::string> Wrap(const std::string& text, size_t width) {
-  if (width == 0 || DisplayWidth(text) <= width) return {text};
+// The first bytes of `text` that take at most `width` columns, at least one character.
+std::string_view FirstColumns(std::string_view text, size_t width) {
+  size_t end = 0;
+  while (end < text.size()) {
+    size_t next = end + 1;
+    while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xC0) == 0x80) ++next;
+    if (end > 0 && DisplayWidth(text.substr(0, next)) > width) break;
+    end = next;
+  }
+  return text.substr(0, end);
+}
+
+// Cuts `text` into lines of at most `width` columns: at its breaks, and within a word that is
+// longer.
+std::vector<std::string> Wrap(std::string_view text, size_t width) {
+  if (DisplayWidth(text) <= width) return {std::string(text)};
   std::vector<std::string> lines(1);
   for (size_t begin = 0; begin < text.size();) {
     size_t end = begin;
     while (end < text.size() && !IsBreak(text[end])) ++end;
     if (end < text.size()) ++end;
-    const std::string piece = text.substr(begin, end - begin);
-    if (!lines.back().empty() && DisplayWidth(lines.back()) + DisplayWidth(piece) > width) {
+    std::string_view piece = text.substr(begin, end - begin);
+    begin = end;
+    // A space at the end of a line is not shown.
+    const auto shown = [&] { return DisplayWidth(piece) - (piece.ends_with(' ') ? 1 : 0); };
+    if (!lines.back().empty() && DisplayWidth(lines.back()) + shown() > width) lines.emplace_back();
+    while (shown() > width) {
+      const std::string_view part = FirstColumns(piece, width);
+      lines.back() += part;
       lines.emplace_back();
+      piece.remove_prefix(part.size());
     }
     lines.back() += piece;
-    begin = end;
   }
   return lines;
 }
 
-// Returns the column of the terminal where the last column begins.
-size_t IndentOfLast(const std::vector<size_t>& widths) {
-  size_t indent = 0;
-  for (size_t i = 0; i + 1 < widths.size(); ++i) indent += widths[i] + kGap;
-  return indent;
+size_t TotalWidth(const std::vector<size_t>& widths) {
+  return std::accumulate(widths.begin(), widths.end(), kGap * (widths.size() - 1));
 }
 
 void AppendLine(std::string& text, const std::string& line) {
@@ -68,9 +88,45 @@ size_t DisplayWidth(std::string_view utf8) {
 }
 
 size_t TerminalWidth() {
+  if (::isatty(STDOUT_FILENO) != 1) return 0;
+  const std::string_view said = std::getenv("COLUMNS") ? std::getenv("COLUMNS") : "";
+  size_t columns = 0;
+  const auto [end, reason] = std::from_chars(said.data(), said.data() + said.size(), columns);
+  if (reason == std::errc() && end == said.data() + said.size()) return columns;
   winsize size = {};
-  if (::isatty(STDOUT_FILENO) != 1 || ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
-  return size.ws_col;
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+std::string WrappedText(std::string_view text, size_t width) {
+  if (width == 0) return std::string(text);
+  std::string wrapped;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view line = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (DisplayWidth(line) <= width) {
+      wrapped += line;
+      wrapped += '\n';
+      continue;
+    }
+    const size_t indent = std::min(line.find_first_not_of(' '), line.size());
+    line.remove_prefix(indent);
+    const size_t room = width > indent + kNarrowestText ? width - indent : width;
+    std::string current;
+    for (size_t word = 0; word < line.size();) {
+      const size_t next = std::min(line.find(' ', word), line.size());
+      const std::string_view letters = line.substr(word, next - word);
+      word = next + 1;
+      if (!current.empty() && DisplayWidth(current) + 1 + DisplayWidth(letters) > room) {
+        AppendLine(wrapped, std::string(indent, ' ') + current);
+        current.clear();
+      }
+      if (!current.empty()) current += ' ';
+      current += letters;
+    }
+    AppendLine(wrapped, std::string(indent, ' ') + current);
+  }
+  return wrapped;
 }
 
 void TextTable::AddRow(std::vector<std::string> cells) {
@@ -78,45 +134,108 @@ void TextTable::AddRow(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::vector<size_t> TextTable::Widths() const {
+std::vector<size_t> TextTable::NaturalWidths(const std::vector<size_t>& shown) const {
   std::vector<size_t> widths;
-  for (const Column& column : columns_) widths.push_back(DisplayWidth(column.header));
-  for (const auto& row : rows_) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], DisplayWidth(row[i]));
+  for (const size_t column : shown) {
+    size_t width = DisplayWidth(columns_[column].header);
+    for (const auto& row : rows_) width = std::max(width, DisplayWidth(row[column]));
+    widths.push_back(width);
   }
   return widths;
 }
 
-size_t TextTable::NarrowestWidth() const {
-  const std::vector<size_t> widths = Widths();
-  return IndentOfLast(widths) + std::min(widths.back(), kNarrowestWrap);
+std::vector<size_t> TextTable::SmallestWidths(const std::vector<size_t>& shown) const {
+  std::vector<size_t> widths = NaturalWidths(shown);
+  for (size_t i = 0; i < shown.size(); ++i) {
+    if (columns_[shown[i]].align == Align::kLeft) widths[i] = std::min(widths[i], kNarrowestText);
+  }
+  return widths;
+}
+
+std::vector<size_t> TextTable::WidthsWithin(const std::vector<size_t>& shown, size_t width) const {
+  std::vector<size_t> widths = NaturalWidths(shown);
+  if (width == 0) return widths;
+  std::vector<size_t> smallest = SmallestWidths(shown);
+  const auto excess = [&] { return std::max(TotalWidth(widths), width) - width; };
+  const size_t last = shown.size() - 1;
+  widths[last] -= std::min(excess(), widths[last] - smallest[last]);
+  while (excess() > 0) {
+    const auto room = [&](size_t i) { return widths[i] - smallest[i]; };
+    size_t widest = 0;
+    for (size_t i = 1; i < widths.size(); ++i) {
+      if (room(i) > room(widest)) widest = i;
+    }
+    if (room(widest) == 0) break;
+    --widths[widest];
+  }
+  if (columns_[shown[last]].align == Align::kLeft && widths[last] > kNarrowestLetters) {
+    widths[last] -= std::min(excess(), widths[last] - kNarrowestLetters);
+  }
+  return widths;
+}
+
+std::vector<size_t> TextTable::WithoutLeastNeeded(std::vector<size_t> shown, size_t width) const {
+  while (TotalWidth(SmallestWidths(shown)) > width) {
+    auto least = shown.end();
+    for (auto each = shown.begin(); each != shown.end(); ++each) {
+      const int rank = columns_[*each].rank;
+      if (rank > 0 && (least == shown.end() || rank < columns_[*least].rank)) least = each;
+    }
+    if (least == shown.end()) break;
+    shown.erase(least);
+  }
+  return shown;
 }
 
 std::string TextTable::Render(size_t width) const {
-  const size_t last = columns_.size() - 1;
-  const std::vector<size_t> widths = Widths();
-  const size_t indent = IndentOfLast(widths);
-  const size_t wrap = width >= indent + kNarrowestWrap ? width - indent : 0;
-
+  std::vector<size_t> shown(columns_.size());
+  std::iota(shown.begin(), shown.end(), size_t{0});
+  if (width == 0) return RenderColumns(shown, 0);
+  shown = WithoutLeastNeeded(std::move(shown), width);
   std::string text;
-  const auto append_row = [&](const std::vector<std::string>& cells) {
-    std::string line;
-    for (size_t i = 0; i < last; ++i) {
-      line += Padded(cells[i], widths[i], columns_[i].align) + std::string(kGap, ' ');
+  for (size_t begin = 1; text.empty() || begin < shown.size();) {
+    std::vector<size_t> part = {shown.front()};
+    while (begin < shown.size()) {
+      part.push_back(shown[begin]);
+      // At least one column stands beside the first.
+      if (part.size() > 2 && TotalWidth(SmallestWidths(part)) > width) {
+        part.pop_back();
+        break;
+      }
+      ++begin;
     }
-    if (columns_[last].align == Align::kRight) {
-      AppendLine(text, line + Padded(cells[last], widths[last], Align::kRight));
-      return;
+    if (!text.empty()) text += '\n';
+    text += RenderColumns(part, width);
+  }
+  return text;
+}
+
+std::string TextTable::RenderColumns(const std::vector<size_t>& shown, size_t width) const {
+  const std::vector<size_t> widths = WidthsWithin(shown, width);
+  std::string text;
+  const auto append_row = [&](const auto& cell_of) {
+    std::vector<std::vector<std::string>> cells;  // the lines of each cell
+    size_t height = 1;
+    for (size_t i = 0; i < shown.size(); ++i) {
+      const std::string& cell = cell_of(shown[i]);
+      const bool wraps = columns_[shown[i]].align == Align::kLeft;
+      cells.push_back(wraps ? Wrap(cell, widths[i]) : std::vector<std::string>{cell});
+      height = std::max(height, cells.back().size());
     }
-    for (const std::string& part : Wrap(cells[last], wrap)) {
-      AppendLine(text, line + part);
-      line.assign(indent, ' ');
+    for (size_t row = 0; row < height; ++row) {
+      std::string line;
+      for (size_t i = 0; i < shown.size(); ++i) {
+        if (i > 0) line += std::string(kGap, ' ');
+        line +=
+            Padded(row < cells[i].size() ? cells[i][row] : "", widths[i], columns_[shown[i]].align);
+      }
+      AppendLine(text, line);
     }
   };
-  std::vector<std::string> headers;
-  for (const Column& column : columns_) headers.push_back(column.header);
-  append_row(headers);
-  for (const auto& row : rows_) append_row(row);
+  append_row([&](size_t column) -> const std::string& { return columns_[column].header; });
+  for (const auto& row : rows_) {
+    append_row([&](size_t column) -> const std::string& { return row[column]; });
+  }
   return text;
 }
 

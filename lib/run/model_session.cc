@@ -110,9 +110,12 @@ ModelSession::ModelSession(const RunInputs& inputs, const std::string& held_out,
 
 double ModelSession::MeasureNoiseFloor() {
   const double floor = opened_.NoiseFloor(prompts_.calibration);
-  LogInfo(fmt::format("noise floor in {}: {:.2g} nats per token; plans closer than this are ties{}",
-                      run_.dtype, floor,
-                      run_.dtype == "float32" ? "" : " (--dtype float32 tells more apart)"));
+  const std::string_view more =
+      run_.dtype == "float32" ? "" : " (--dtype float32 tells more apart)";
+  LogInfo(
+      fmt::format("losses that differ by less than {:.2g} are ties: rounding in {} makes as much{}",
+                  floor, run_.dtype, more));
+  LogDetail(fmt::format("noise floor: {:.6g} nats per token", floor));
   return floor;
 }
 

@@ -9,6 +9,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/suggestion.h"
 #include "lib/core/artifacts.h"
 #include "lib/run/evaluation_log.h"
 #include "lib/targets/target.h"
@@ -105,11 +106,12 @@ ParetoFront ReadFrontByPrompt(const fs::path& run) {
 const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,
                               const fs::path& run) {
   if (const ScoredPlan* plan = FindPlan(front, name)) return *plan;
-  std::string names;
-  for (const ScoredPlan& plan : front.plans) names += plan.name + ", ";
-  for (const ScoredPlan& plan : front.uniform) names += plan.name + ", ";
-  throw Error(fmt::format("reading a plan of {}: found no \"{}\", expected one of {}{}",
-                          run.string(), name, names, front.reference.name));
+  std::vector<std::string> names;
+  for (const ScoredPlan& plan : front.plans) names.push_back(plan.name);
+  for (const ScoredPlan& plan : front.uniform) names.push_back(plan.name);
+  names.push_back(front.reference.name);
+  throw Error(fmt::format("reading a plan of {}: found no \"{}\"{}, expected one of {}",
+                          run.string(), name, DidYouMean(name, names), fmt::join(names, ", ")));
 }
 
 }  // namespace kvtune

@@ -43,6 +43,28 @@ void RequireDisjoint(const RunPrompts& prompts) {
   }
 }
 
+// What a limit kept out, which nobody would notice otherwise. `chosen` counts all prompts that
+// the limits let through, also those that are held out.
+void ReportLimits(const RunPrompts& prompts, const PromptOptions& options, size_t chosen,
+                  bool wants_split) {
+  const auto available = static_cast<size_t>(prompts.calibration.available_count);
+  if (chosen >= available) return;
+  const bool by_count =
+      options.max_prompts > 0 && chosen == static_cast<size_t>(options.max_prompts);
+  const std::string text =
+      by_count ? fmt::format("--max-prompts takes {} of {} prompts", chosen, available)
+               : fmt::format("--max-tokens {} is used up after {} of {} prompts",
+                             options.max_tokens, chosen, available);
+  if (wants_split && chosen < kFewestPromptsToSplit && available >= kFewestPromptsToSplit) {
+    LogWarning(fmt::format(
+        "{}, and fewer than {} are not split: hence no held-out prompts (a larger limit, or "
+        "--held-out FILE)",
+        text, kFewestPromptsToSplit));
+  } else {
+    LogInfo(text);
+  }
+}
+
 void Report(const RunPrompts& prompts) {
   const PromptSet& calibration = prompts.calibration;
   LogInfo(fmt::format("prompts: {} of {} ({}), {} tokens in all", calibration.prompts.size(),
@@ -81,6 +103,7 @@ RunPrompts LoadRunPrompts(const RunInputs& inputs, const std::string& held_out,
                           const ModelConfig& config) {
   RunPrompts prompts;
   prompts.calibration = LoadPrompts(inputs, config);
+  const size_t chosen = prompts.calibration.prompts.size();
   prompts.held_out_source = held_out;
   if (held_out.empty() && inputs.prompts.files.empty()) {
     prompts.held_out_source = "bundled";
@@ -95,6 +118,9 @@ RunPrompts LoadRunPrompts(const RunInputs& inputs, const std::string& held_out,
   }
   RequireDisjoint(prompts);
   Report(prompts);
+  // Bundled sets are meant to be used in part.
+  if (!inputs.prompts.files.empty())
+    ReportLimits(prompts, inputs.prompts, chosen, held_out.empty());
   return prompts;
 }
 

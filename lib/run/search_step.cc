@@ -9,6 +9,7 @@
 #include "lib/base/file.h"
 #include "lib/base/hash.h"
 #include "lib/base/log.h"
+#include "lib/base/progress.h"
 #include "lib/run/held_out.h"
 #include "lib/run/logged_scores.h"
 #include "lib/run/stages.h"
@@ -21,13 +22,32 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void ReportGeneration(const GenerationReport& report) {
-  LogInfo(
-      fmt::format("search: {} {}, {} plans scored ({} repeated), front of {}, "
-                  "hypervolume {:.5g}",
-                  report.stage == SearchStage::kRefinement ? "refinement round" : "generation",
-                  report.generation, report.distinct_plans, report.repeated_plans,
-                  report.front_size, report.hypervolume));
+std::string StageText(const GenerationReport& report, const SearchOptions& options) {
+  switch (report.stage) {
+    case SearchStage::kUniformPlans:
+      return "uniform plans";
+    case SearchStage::kGroupedSearch:
+      return fmt::format("generation {} of {}", report.generation, options.generations);
+    case SearchStage::kRefinement:
+      return fmt::format("refinement round {}", report.generation);
+  }
+  return "";
+}
+
+// The line of the run shows the same on a terminal, so the sentence is for pipes there.
+void ReportGeneration(const GenerationReport& report, const SearchStepOptions& step,
+                      const SearchWork& work) {
+  const std::string text = fmt::format("search: {}, {} plans scored ({} repeated), front of {}",
+                                       StageText(report, step.search), report.distinct_plans,
+                                       report.repeated_plans, report.front_size);
+  if (CurrentLogLevel() == LogLevel::kVerbose) {
+    LogDetail(fmt::format("{}, hypervolume {:.5g}", text, report.hypervolume));
+  } else if (!RunProgress::IsShown()) {
+    LogInfo(text);
+  }
+  RunProgress::SetStage(fmt::format("{} done, {} plans scored", StageText(report, step.search),
+                                    report.distinct_plans));
+  RunProgress::SetWorkLeft(WorkLeftAfter(report, step, work));
 }
 
 // As the stage runs it, with the run's seed.
@@ -51,9 +71,9 @@ std::function<bool()> TimeLimit(double seconds) {
 LayerLosses ScoutLayerLosses(const RunSession& session, ModelSession& model,
                              const fs::path& known_scores,
                              const std::function<bool()>& should_stop) {
-  constexpr size_t kFewestPrompts = 4;
   const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
-  const size_t count = std::min(prompts.size(), std::max(prompts.size() / 4, kFewestPrompts));
+  const size_t count =
+      std::min(prompts.size(), std::max(prompts.size() / 4, kFewestScoutingPrompts));
   LoggedScores scores(session.directory().scouting(), model.model(),
                       std::span(prompts).first(count), model.cost());
   const fs::path known_scouting = RunDirectory(known_scores.parent_path()).scouting();
@@ -62,12 +82,13 @@ LayerLosses ScoutLayerLosses(const RunSession& session, ModelSession& model,
   }
   const SensitivityTable table = ReadSensitivity(session);
   LogInfo(fmt::format("search: scouting single layers on {} prompts", count));
+  RunProgress::SetStage(fmt::format("scouting single layers on {} prompts", count));
   return MeasureLayerLosses(table, scores.cache(), should_stop);
 }
 
 // Searches on from what the log holds.
 SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
-                           const SearchStepOptions& step,
+                           const SearchStepOptions& step, const SearchWork& work,
                            const std::function<bool()>& should_stop) {
   const fs::path file = session.directory().evaluations();
   const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
@@ -82,9 +103,10 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
     AddKnownScores(scores.cache(), step.known_scores, session.run(), prompts.size());
   }
   const SearchOptions options = SearchOptionsOf(step, session.run().seed);
-  SearchHooks hooks{.progress = ReportGeneration,
-                    .should_stop = should_stop,
-                    .out_of_time = TimeLimit(step.max_seconds)};
+  SearchHooks hooks{
+      .progress = [&](const GenerationReport& report) { ReportGeneration(report, step, work); },
+      .should_stop = should_stop,
+      .out_of_time = TimeLimit(step.max_seconds)};
   const auto scouting_ends = [&hooks] {
     return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
   };
@@ -98,6 +120,44 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
   SearchResult result = Search(problem, scores.cache(), options, hooks);
   LogInfo("search: " + result.summary.stop_reason);
   return result;
+}
+
+// The plans of the grouped space where the shape lets them be counted; 0: not known.
+int64_t SpaceOf(const LayerGroups& groups, const Target& target) {
+  constexpr int64_t kMany = int64_t{1} << 40;
+  if (target.shape.kind == ShapeKind::kOnePair) return std::ssize(target.pairs);
+  if (target.shape.kind != ShapeKind::kAnyPair) return 0;
+  int64_t space = 1;
+  for (const LayerGroup& group : groups.groups) {
+    space *= std::max<int64_t>(std::ssize(group.candidates), 1);
+    if (space > kMany) return kMany;
+  }
+  return space;
+}
+
+SearchSize SizeOfSearch(const ModelSession& model, int64_t space) {
+  return {.layers = model.layer_count(),
+          .pairs = model.target().pairs.size(),
+          .prompts = model.prompts().calibration.prompts.size(),
+          .held_out_prompts = model.prompts().held_out.size(),
+          .space = space,
+          .scouts = model.target().shape.kind != ShapeKind::kOnePair};
+}
+
+// Measures the noise floor and says what the passes of the exact model that it takes tell about the
+// time of the whole search.
+double MeasureNoiseFloorAndTime(const RunSession& session, ModelSession& model,
+                                const SearchStepOptions& step, const SearchSize& size,
+                                int64_t max_tokens) {
+  RunProgress::SetStage("measuring the noise floor");
+  const auto start = std::chrono::steady_clock::now();
+  const double floor = model.MeasureNoiseFloor();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double per_score = kScoresPerNoiseFloor * seconds / static_cast<double>(size.prompts);
+  const bool resumes = std::filesystem::exists(session.directory().evaluations());
+  if (!resumes) LogInfo(DurationText(step, size, per_score, max_tokens));
+  return floor;
 }
 
 std::string HashOfPrompts(const std::vector<TokenIds>& prompts) {
@@ -130,6 +190,14 @@ Json OptionsOf(const SearchStepOptions& step, const RunPrompts& prompts) {
   return options;
 }
 
+SearchWork EstimatedWork(const RunSession& session, const ModelSession& model,
+                         const SearchStepOptions& options) {
+  SearchWork work = WorkOf(options, SizeOfSearch(model, 0));
+  std::error_code ignored;
+  if (fs::exists(session.FileOf(Stage::kCalibrate), ignored)) work.calibration = 0;
+  return work;
+}
+
 SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchStepOptions& step,
                          const std::function<bool()>& should_stop) {
   const Json options = OptionsOf(step, model.prompts());
@@ -141,8 +209,14 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
   }
   session.Start(Stage::kSearch, options);
   Provenance run = session.run();
-  run.noise_floor = model.MeasureNoiseFloor();
-  SearchResult result = SearchFromLog(session, model, step, should_stop);
+  const LayerGroups groups =
+      LayerGroupsFromJson(session.Read(Stage::kCluster), session.directory().groups().string());
+  const SearchSize size = SizeOfSearch(model, SpaceOf(groups, model.target()));
+  const SearchWork work = WorkOf(step, size);
+  RunProgress::SetWorkLeft(work.after_calibration());
+  run.noise_floor = MeasureNoiseFloorAndTime(session, model, step, size, run.token_count);
+  RunProgress::SetStage("scoring uniform plans");
+  SearchResult result = SearchFromLog(session, model, step, work, should_stop);
   SearchOutcome outcome{.front = {.run = std::move(run),
                                   .plans = std::move(result.front),
                                   .uniform = std::move(result.uniform),
@@ -153,6 +227,7 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
                         .unfinished = result.interrupted || result.out_of_time};
   AddCalibrationIntervals(outcome.front);
   if (!outcome.interrupted) {
+    RunProgress::SetStage("scoring the front on held-out prompts");
     LoggedScores held_out(session.directory().held_out(), model.model(), model.prompts().held_out,
                           model.cost());
     if (!AddHeldOutScores(outcome.front, held_out.cache(), should_stop)) {

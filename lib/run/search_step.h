@@ -9,12 +9,17 @@
 #include "lib/run/model_session.h"
 #include "lib/run/run_options.h"
 #include "lib/run/run_session.h"
+#include "lib/run/search_work.h"
 
 namespace kvtune {
 
 // The options by flag, as run.json keeps them. --max-seconds is not among them, so that a run can
 // be continued with more time.
 Json OptionsOf(const SearchStepOptions& options, const RunPrompts& prompts);
+
+// What a run has to do, as far as is known before calibration.
+SearchWork EstimatedWork(const RunSession& session, const ModelSession& model,
+                         const SearchStepOptions& options);
 
 struct SearchOutcome {
   ParetoFront front;

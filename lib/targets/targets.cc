@@ -6,6 +6,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/json_fields.h"
+#include "lib/base/suggestion.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/kvtuner_yaml.h"
 #include "lib/targets/target.h"
@@ -30,15 +31,17 @@ const std::vector<Engine>& Engines() {
   return engines;
 }
 
-// The names of all items, for messages. REQUIRES: `Items` have a `name`.
+// The names of all items. REQUIRES: `Items` have a `name`.
+template <typename Items>
+std::vector<std::string> NamesOf(const Items& items) {
+  std::vector<std::string> names;
+  for (const auto& item : items) names.emplace_back(item.name);
+  return names;
+}
+
 template <typename Items>
 std::string Names(const Items& items) {
-  std::string names;
-  for (const auto& item : items) {
-    if (!names.empty()) names += ", ";
-    names += item.name;
-  }
-  return names;
+  return fmt::format("{}", fmt::join(NamesOf(items), ", "));
 }
 
 const ExportFormat& FindExport(std::string_view target, std::string_view format) {
@@ -47,8 +50,9 @@ const ExportFormat& FindExport(std::string_view target, std::string_view format)
     if (candidate.summary.name == format) return candidate;
   }
   throw Error(
-      fmt::format("exporting for the target {}: found the format \"{}\", expected one of {}",
-                  target, format, Names(engine.target.exports)),
+      fmt::format("exporting for the target {}: found the format \"{}\"{}, expected one of {}",
+                  target, format, DidYouMean(format, NamesOf(engine.target.exports)),
+                  Names(engine.target.exports)),
       ExitCode::kUsage);
 }
 
@@ -112,9 +116,9 @@ const Engine& FindEngine(std::string_view name) {
   for (const Engine& engine : Engines()) {
     if (engine.target.name == name) return engine;
   }
-  throw Error(
-      fmt::format("choosing a target: found \"{}\", expected one of {}", name, Names(Targets())),
-      ExitCode::kUsage);
+  throw Error(fmt::format("choosing a target: found \"{}\"{}, expected one of {}", name,
+                          DidYouMean(name, NamesOf(Targets())), Names(Targets())),
+              ExitCode::kUsage);
 }
 
 const Target& FindTarget(std::string_view name) { return FindEngine(name).target; }

@@ -32,7 +32,9 @@ TEST(Words, AnUnknownWordIsAMistakeOfTheUser) {
     FAIL() << "expected an Error";
   } catch (const Error& error) {
     EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
-    EXPECT_STREQ(error.what(), "choosing a fruit: found \"Apple\", expected one of apple, pear");
+    EXPECT_STREQ(error.what(),
+                 "choosing a fruit: found \"Apple\" (did you mean \"apple\"?), expected one of "
+                 "apple, pear");
   }
 }
 

@@ -116,9 +116,42 @@ class InspectTest(CliTestCase):
         exact = result["kv_cache"][0]
         self.assertEqual(exact["fitting_tokens"],
                          (result["device_free_bytes"] - 2 * result["parameters"]) // exact["bytes_per_token"])
-        self.assertIn("of weights (bfloat16).", text)
+        self.assertIn("of weights (bfloat16);", text)
         result, text = self.place(num_hidden_layers=2, vocab_size=result["device_free_bytes"] // 1024)
         self.assertEqual({cache["fitting_tokens"] for cache in result["kv_cache"]}, {0})
+
+    def test_nothing_depends_on_this_machine_unless_asked(self):
+        result = self.run_json("inspect", self.model)
+        for field in ("device", "device_free_bytes", "fits_device", "weights_mode", "memory_bytes", "budget"):
+            self.assertIsNone(result[field], field)
+        self.assertEqual({cache["fitting_tokens"] for cache in result["kv_cache"]}, {None})
+        text = self.run_kvtune("inspect", self.model).stdout
+        self.assertNotIn("free", text)
+        self.assertIn("--gpu NAME says what fits", text)
+
+    def test_a_memory_says_what_fits(self):
+        weights = self.run_json("inspect", self.model)["weight_bytes"]
+        exact = 2 * 2 * 3 * tiny_model.KV_HEADS * tiny_model.HEAD_DIM
+        # Room for half of the bf16 cache of two sequences of 1k tokens.
+        memory = weights + exact * 1024
+        arguments = ["inspect", self.model, "--memory", memory, "--context", "1k", "--parallel", "2"]
+        result = self.run_json(*arguments)
+        self.assertEqual(result["context"], 1024)
+        self.assertEqual(result["budget"]["left_bytes"], exact * 1024)
+        self.assertTrue(result["budget"]["needs_quantization"])
+        fits = {cache["name"]: cache["fits"] for cache in result["kv_cache"]}
+        self.assertEqual((fits["exact"], fits["K8V4"], fits["KV4"]), (False, True, True))
+        text = self.run_kvtune(*arguments).stdout
+        self.assertIn("2 x 1k tokens", text)
+        self.assertIn("does not fit", text)
+        enough = self.run_kvtune("inspect", self.model, "--gpu", "rtx-4090").stdout
+        self.assertIn("RTX 4090 (24.0 GiB)", enough)
+        self.assertIn("No quantization is needed", enough)
+        self.assertIn("the weights take 1.00 TiB and do not fit",
+                      self.run_kvtune("inspect", self.model, "--memory", "24GB", "--weights-size", "1TiB").stdout)
+        message = self.run_error("inspect", self.model, "--gpu", "h10", exit_code=2)
+        self.assertIn('did you mean "H100"?', message)
+        self.run_error("inspect", self.model, "--gpu", "h100", "--memory", "1G", exit_code=2)
 
     def test_refused_architecture(self):
         model = self.folder / "refused"
@@ -214,7 +247,7 @@ class TargetsTest(CliTestCase):
         self.assertRegex(self.run_kvtune("targets", "vllm").stdout, r"\ntq_v4 +4 +- +4\.25 ")
 
     def test_unknown(self):
-        self.assertIn("kvtuner", self.run_error("targets", "vlm", exit_code=2))
+        self.assertIn('did you mean "vllm"?', self.run_error("targets", "vlm", exit_code=2))
 
 
 if __name__ == "__main__":

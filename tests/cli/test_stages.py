@@ -56,7 +56,7 @@ class StagesTest(CliTestCase):
         self.assert_candidates_table(self.run_kvtune("prune", "tables").stdout)
         self.assert_groups_table(self.run_kvtune("cluster", "tables").stdout)
         self.assert_sensitivity_table(
-            self.run_kvtune("calibrate", *self.model_arguments(), "--out", "tables").stdout)
+            self.run_kvtune("calibrate", *self.model_arguments(), "--out", "tables", "--table").stdout)
 
     def rows(self, table, header):
         """The rows below the line of these headers, whose columns are two or more spaces apart."""
@@ -105,6 +105,9 @@ class StagesTest(CliTestCase):
     def test_calibrate_names_fragile_layers(self):
         done = self.run_kvtune("calibrate", *self.model_arguments(), "--out", "named")
         self.assertIn("No layer stands out; int", done.stdout)
+        bars = [line for line in done.stdout.splitlines() if line.split()[:1] in (["0"], ["1"], ["2"])]
+        self.assertEqual(len(bars), 3)
+        self.assertTrue(any("#" * 30 in line or "█" * 30 in line for line in bars), done.stdout)
         diagnosis = self.read_json("named", "diagnosis.json")
         self.assertEqual(diagnosis["fragile"], [])
         # A second run reuses the table and says the same.

@@ -24,7 +24,8 @@ TEST(PrecisionPlan, LabelsJoinEqualBits) {
       [] {
         ParsePairLabel("KV3", std::vector{kKV8, kKV4});
       },
-      ThrowsMessage<Error>(HasSubstr("found \"KV3\", expected one of KV8, KV4, exact")));
+      ThrowsMessage<Error>(
+          HasSubstr("found \"KV3\" (did you mean \"KV8\"?), expected one of KV8, KV4, exact")));
 }
 
 TEST(PrecisionPlan, FormatsWithoutANumberAreLabelledByName) {

@@ -114,6 +114,19 @@ TEST(FrontTable, SentenceSaysWhenTheFrontBeatsNone) {
   EXPECT_THAT(UniformSentence(front), HasSubstr("beats any of the 2 uniform plans"));
 }
 
+TEST(FrontTable, AStoppedSearchSaysNothingOfPlansThatItDidNotScore) {
+  ParetoFront front = SmallFront();
+  front.search.emplace();
+  front.search->stop_reason = "stopped after scouting single layers";
+  front.search->distinct_plans = 3;
+  EXPECT_EQ(UniformSentence(front),
+            "So far only the 2 uniform plans are scored, and no other one.\n");
+  front.search->stop_reason = "every plan of the groups is scored";
+  EXPECT_EQ(UniformSentence(front), "There are only the 2 uniform plans, and all are scored.\n");
+  front.search->distinct_plans = 4;
+  EXPECT_THAT(UniformSentence(front), HasSubstr("Layer-wise plans beat"));
+}
+
 TEST(FrontTable, HeldOutScoresDecideWhereAllHaveThem) {
   ParetoFront front = SmallFront();
   AddHeldOut(front.plans[0], 0.08);  // worse than KV4 on prompts that it was not chosen on
@@ -144,11 +157,40 @@ TEST(FrontTable, NarrowTerminalsGetFewerColumns) {
   ParetoFront front = SmallFront();
   for (ScoredPlan& plan : front.plans) AddHeldOut(plan, 0.02);
   for (ScoredPlan& plan : front.uniform) AddHeldOut(plan, 0.02);
-  EXPECT_THAT(FrontTable(front, 200), HasSubstr("held-out KL [95 %]"));
-  const std::string narrow = FrontTable(front, 80);
-  EXPECT_THAT(narrow, Not(HasSubstr("[95 %]")));
-  EXPECT_THAT(narrow, HasSubstr("held-out KL"));
-  EXPECT_LT(narrow.find('\n'), 81u);
+  const auto header = [&](size_t width) {
+    const std::string table = FrontTable(front, width);
+    return table.substr(0, table.find('\n'));
+  };
+  // The order in which columns go: nominal bits, calibration loss, tail, bytes, top-1, marks.
+  const std::vector<std::string> columns = {"  bits", "  KL ", "KL 99.9 %", "bytes/token", "top-1"};
+  size_t gone = 0;
+  for (size_t width = 140; width >= 60; --width) {
+    const std::string shown = header(width);
+    EXPECT_LE(shown.size(), width);
+    EXPECT_THAT(shown, HasSubstr("held-out KL [95 %]")) << width;
+    while (gone < columns.size() && shown.find(columns[gone]) == std::string::npos) ++gone;
+    for (size_t i = gone; i < columns.size(); ++i) EXPECT_THAT(shown, HasSubstr(columns[i]));
+  }
+  EXPECT_EQ(gone, columns.size());
+  EXPECT_THAT(header(35), Not(HasSubstr("[95 %]")));  // the interval goes last
+}
+
+TEST(FrontTable, LossesAreShort) {
+  EXPECT_EQ(LossText(0), "0");
+  EXPECT_EQ(LossText(7.5e-5), "7.50e-5");
+  EXPECT_EQ(LossText(0.0126), "0.0126");
+  EXPECT_EQ(LossText(1.32e-13), "1.32e-13");
+  EXPECT_EQ(LossText(17.83), "17.8");
+}
+
+TEST(FrontTable, MarksAreExplainedWhereTheyOccur) {
+  EXPECT_THAT(FrontTable(SmallFront(), 0), HasSubstr("\n<: the plan that is named loses less"));
+  ParetoFront front = SmallFront();
+  front.uniform = {front.uniform[1]};
+  EXPECT_THAT(FrontTable(front, 0), Not(HasSubstr("<:")));
+  AddHeldOut(front.plans[0], 0.02);
+  front.plans[0].calibration_interval = Interval{0.005, 0.015};
+  EXPECT_THAT(FrontTable(front, 0), HasSubstr("\n!: outside the interval"));
 }
 
 TEST(FrontTable, HeldOutColumnOnlyWhereThereIsOne) {

@@ -153,7 +153,8 @@ TEST(ModelSession, FindsWrongArgumentsBeforeItLoadsWeights) {
     return [&fake, inputs, held_out] { ModelSession(inputs, held_out, fake.loader()); };
   };
   EXPECT_THAT(opening([](RunInputs& inputs) { inputs.target = "vlm"; }),
-              ThrowsMessage<Error>(HasSubstr("found \"vlm\", expected one of kvtuner")));
+              ThrowsMessage<Error>(
+                  HasSubstr("found \"vlm\" (did you mean \"vllm\"?), expected one of kvtuner")));
   EXPECT_THAT(opening([](RunInputs& inputs) { inputs.prompts.files = {"none.jsonl"}; }),
               ThrowsMessage<Error>(HasSubstr("none.jsonl")));
   EXPECT_THAT(opening([](RunInputs&) {}, "gone.jsonl"),

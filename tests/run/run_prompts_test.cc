@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "tests/support/fake_run.h"
 
 namespace kvtune {
@@ -63,6 +64,27 @@ TEST(RunPrompts, SplitsFromEightPromptsOn) {
   EXPECT_EQ(prompts.held_out_source, "none");
   EXPECT_THAT(prompts.held_out, IsEmpty());
   EXPECT_THAT(prompts.calibration.prompts, SizeIs(7));
+}
+
+TEST(RunPrompts, SaysWhichLimitKeptPromptsOut) {
+  PromptFiles files;
+  SetLogLevel(LogLevel::kNormal);
+  RunInputs inputs = files.fake.inputs();
+  const auto said = [&](const std::string& held_out) {
+    ::testing::internal::CaptureStderr();
+    files.Load(inputs, held_out);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(said("").find("--max-tokens"), std::string::npos);
+  inputs.prompts.max_tokens = 14;  // two prompts of 7 to 9 tokens, the second cut if need be
+  EXPECT_THAT(said(""),
+              HasSubstr("--max-tokens 14 is used up after 2 of 16 prompts, and fewer than "
+                        "8 are not split: hence no held-out prompts"));
+  EXPECT_EQ(said("none").find("hence"), std::string::npos);
+  inputs.prompts.max_tokens = 16384;
+  inputs.prompts.max_prompts = 9;
+  EXPECT_THAT(said(""), HasSubstr("--max-prompts takes 9 of 16 prompts"));
+  SetLogLevel(LogLevel::kQuiet);
 }
 
 TEST(RunPrompts, NoneHoldsNothingOut) {

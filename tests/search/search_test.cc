@@ -774,6 +774,29 @@ TEST(SearchOfAShape, OnlyPlansOfTheShapeAreScored) {
   }
 }
 
+// Scores of single layers decide nothing where no layer has a choice of its own.
+TEST(SearchOfAShape, OnePairForAllLayersIsNotScouted) {
+  FakeEvaluator fake(RandomWeights(5, 3), 2);
+  EvaluationCache cache(fake);
+  SearchProblem problem = Problem(OneLayerGroups(5, {kKV8, kKV4}), {kKV8, kKV4, kKV2});
+  problem.shape = {ShapeKind::kOnePair, {kKV8, kKV4, kKV2}};
+  int scouted = 0;
+  SearchHooks hooks;
+  hooks.scout = [&] {
+    ++scouted;
+    FakeEvaluator scout(RandomWeights(5, 3), 2);
+    return Scouted(5, scout);
+  };
+  const SearchResult result = Search(problem, cache, {}, hooks);
+  EXPECT_EQ(scouted, 0);
+  EXPECT_EQ(cache.distinct_plans(), 4);  // exact and three pairs: all that there are
+  EXPECT_EQ(result.uniform.size(), 3u);
+  EXPECT_TRUE(result.summary.exhaustive);
+  problem.shape = {ShapeKind::kOnePairAndExact, {kKV8, kKV4, kKV2}};
+  Search(problem, cache, {}, hooks);
+  EXPECT_EQ(scouted, 1);
+}
+
 // One layer is far more fragile than the others: two formats cannot help, an exact layer can.
 TEST(SearchOfAShape, AFragileLayerStaysExactWhereItMay) {
   FakeEvaluator fake({1, 1, 1000, 1, 1});

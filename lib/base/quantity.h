@@ -1,0 +1,32 @@
+// Numbers as people write them: "32k", "1.5M", "24GiB".
+//
+// k, M, G and T, also written Ki, Mi, Gi and Ti, are powers of 1024, in counts and in sizes alike,
+// because context lengths and memories are powers of two. A size may have a B behind it: GiB is
+// 1024^3 bytes, and GB, which disks and data sheets count in, is 1000^3 bytes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace kvtune {
+
+// Reads a count such as "32k" or "4096". nullopt for any other text, for a number that is not
+// whole, and for one over 2^62.
+std::optional<uint64_t> ParseCount(std::string_view text);
+
+// Reads a size in bytes such as "24GiB", "500M" or "1048576". nullopt as in ParseCount; a fraction
+// of a byte is cut off.
+std::optional<uint64_t> ParseSize(std::string_view text);
+
+// Writes a size with three digits: "1.50 GiB", "999 B".
+std::string SizeText(double bytes);
+
+// Writes a count with three digits, in powers of 1000: "18.0 M".
+std::string CountText(double count);
+
+// Writes a count of tokens: "32k" for a multiple of 1024, else its digits.
+std::string TokensText(int64_t tokens);
+
+}  // namespace kvtune

@@ -1,0 +1,128 @@
+#include "lib/run/merge_runs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/core/artifacts.h"
+#include "lib/core/objective.h"
+#include "lib/run/evaluation_log.h"
+#include "lib/run/plan_source.h"
+#include "lib/run/run_session.h"
+#include "search/pareto.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The hash of the held-out prompts, as the search records it; empty where it records none.
+std::string HeldOutHash(const fs::path& run) {
+  const Json json = ReadArtifact(RunDirectory(run).run(), "kvtune search");
+  const Json::json_pointer place("/stages/search/options/--held-out (content)");
+  if (!json.contains(place) || !json[place].is_string()) return "";
+  return json[place].get<std::string>();
+}
+
+void RequireComparable(const ParetoFront& first, const ParetoFront& other, const fs::path& run,
+                       bool same_held_out) {
+  std::vector<std::string> differences = ScoreDifferences(other.run, first.run);
+  if (other.run.context != first.run.context) {
+    differences.push_back(fmt::format("--context: found {} there, expected {}", other.run.context,
+                                      first.run.context));
+  }
+  if (!same_held_out) differences.emplace_back("--held-out: found other prompts there");
+  if (differences.empty()) return;
+  throw Error(fmt::format("merging {}: {}", run.string(), fmt::join(differences, "; ")));
+}
+
+// Plans that no other one dominates, by descending bytes, with names in that order.
+std::vector<ScoredPlan> FrontOf(std::vector<ScoredPlan> plans) {
+  std::vector<Objectives> objectives;
+  for (const ScoredPlan& plan : plans)
+    objectives.push_back({LossOf(plan, ScoreSet::kCalibration), plan.cost.bytes_per_token});
+  std::vector<size_t> members = NonDominated(objectives);
+  std::reverse(members.begin(), members.end());
+  std::vector<ScoredPlan> front;
+  for (size_t i = 0; i < members.size(); ++i) {
+    front.push_back(std::move(plans[members[i]]));
+    front.back().name = fmt::format("p{:02}", i);
+  }
+  return front;
+}
+
+// Every plan of the logs once, with complete scores, as one batch.
+void MergeLogs(std::span<const fs::path> logs, const fs::path& out, size_t layer_count) {
+  std::vector<PrecisionPlan> plans;
+  std::vector<PlanScore> scores;
+  std::unordered_map<PrecisionPlan, PlanCost, PrecisionPlanHash> costs;
+  for (const fs::path& log : logs) {
+    for (LoggedEvaluation& logged : ReadEvaluationLog(log, layer_count).evaluations) {
+      if (!logged.score.complete() || !costs.emplace(logged.plan, logged.cost).second) continue;
+      plans.push_back(std::move(logged.plan));
+      scores.push_back(std::move(logged.score));
+    }
+  }
+  EvaluationLog(out, layer_count).Append(plans, scores, [&](const PrecisionPlan& plan) {
+    return costs.at(plan);
+  });
+}
+
+void CopyIfThere(const fs::path& from, const fs::path& to) {
+  std::error_code ignored;
+  if (fs::exists(from, ignored)) WriteFileAtomically(to, ReadFile(from));
+}
+
+}  // namespace
+
+ParetoFront MergeRuns(std::span<const fs::path> runs, const fs::path& out,
+                      std::vector<std::string> command_line) {
+  ParetoFront merged = ReadFront(runs.front());
+  const std::string held_out = HeldOutHash(runs.front());
+  std::vector<ScoredPlan> plans = merged.plans;
+  std::unordered_set<PrecisionPlan, PrecisionPlanHash> known;
+  for (const ScoredPlan& plan : plans) known.insert(plan.plan);
+  for (const fs::path& run : runs.subspan(1)) {
+    ParetoFront front = ReadFront(run);
+    RequireComparable(merged, front, run, HeldOutHash(run) == held_out);
+    for (ScoredPlan& plan : front.plans) {
+      if (known.insert(plan.plan).second) plans.push_back(std::move(plan));
+    }
+  }
+  merged.plans = FrontOf(std::move(plans));
+  merged.search = std::nullopt;
+
+  RequireCreatableDirectory(out);
+  RequireOwnDirectory(out, runs);
+  if (fs::exists(RunDirectory(out).run())) {
+    throw Error(fmt::format("merging into {}: found a run there, expected a folder without one",
+                            out.string()));
+  }
+  RunSession session(out, merged.run, std::move(command_line));
+  Json names = Json::array();
+  for (const fs::path& run : runs) names.push_back(run.string());
+  session.Start(Stage::kSearch, {{"merged", std::move(names)}, {"--held-out (content)", held_out}});
+  session.Save();
+  const auto layers = static_cast<size_t>(merged.run.layer_count());
+  std::vector<fs::path> evaluations, held_out_logs;
+  for (const fs::path& run : runs) {
+    evaluations.push_back(RunDirectory(run).evaluations());
+    held_out_logs.push_back(RunDirectory(run).held_out());
+  }
+  MergeLogs(evaluations, session.directory().evaluations(), layers);
+  MergeLogs(held_out_logs, session.directory().held_out(), layers);
+  const RunDirectory first(runs.front());
+  CopyIfThere(first.sensitivity(), session.directory().sensitivity());
+  CopyIfThere(first.diagnosis(), session.directory().diagnosis());
+  WriteJsonFileAtomically(session.directory().front(), ToJson(merged));
+  session.Finish(Stage::kSearch);
+  return merged;
+}
+
+}  // namespace kvtune

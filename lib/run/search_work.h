@@ -1,0 +1,56 @@
+// How much a search has to do, counted before it is done, and how long that takes on this machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "lib/core/search_summary.h"
+#include "lib/run/run_options.h"
+
+namespace kvtune {
+
+// Single layers are scored on a quarter of the prompts, but on no fewer than this.
+inline constexpr size_t kFewestScoutingPrompts = 4;
+
+// Measuring the noise floor takes a prompt so many times as long as scoring a plan on it takes.
+// Measured with the demo model on a CPU.
+inline constexpr double kScoresPerNoiseFloor = 1;
+
+// What decides how much there is to do.
+struct SearchSize {
+  size_t layers = 0;
+  size_t pairs = 0;    // of the target, in this model
+  size_t prompts = 0;  // of the search
+  size_t held_out_prompts = 0;
+  int64_t space = 0;   // plans of the grouped space; 0: not known yet
+  bool scouts = true;  // single layers are scored
+};
+
+// In scores of one plan on one prompt. The number of distinct plans is a guess from searches so
+// far: generations repeat plans.
+struct SearchWork {
+  double calibration = 0;
+  double uniform_plans = 0;
+  double scouting = 0;
+  double grouped_search = 0;
+  double refinement = 0;
+  double held_out = 0;
+
+  double after_calibration() const {
+    return uniform_plans + scouting + grouped_search + refinement + held_out;
+  }
+  double total() const { return calibration + after_calibration(); }
+};
+SearchWork WorkOf(const SearchStepOptions& options, const SearchSize& size);
+
+// The work that is left after a report of the search, of `work` in all.
+double WorkLeftAfter(const GenerationReport& report, const SearchStepOptions& options,
+                     const SearchWork& work);
+
+// Says how long the search takes in all when a score takes `seconds_per_score`. Above half an hour
+// the text names options that shorten it, and to what.
+std::string DurationText(const SearchStepOptions& options, const SearchSize& size,
+                         double seconds_per_score, int64_t max_tokens);
+
+}  // namespace kvtune

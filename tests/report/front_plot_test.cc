@@ -1,0 +1,68 @@
+#include "lib/report/front_plot.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lib/report/text_table.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ScoredPlan Point(std::string name, double bytes, double kl) {
+  ScoredPlan plan;
+  plan.name = std::move(name);
+  plan.plan = PrecisionPlan::Uniform(kExactPair, 2);
+  plan.cost.bytes_per_token = bytes;
+  plan.calibration.kl_mean = kl;
+  return plan;
+}
+
+ParetoFront Corners() {
+  ParetoFront front;
+  front.plans = {Point("p00", 1000, 1e-5), Point("p01", 200, 0.1)};
+  front.uniform = {Point("KV4", 600, 0.1)};
+  return front;
+}
+
+TEST(FrontPlot, PointsStandWhereTheyBelong) {
+  // Few bytes to the left, large losses on top.
+  EXPECT_EQ(FrontPlot(Corners(), {.width = 31, .height = 5, .unicode = false}),
+            " 1.0e-01 |*         oKV4\n"
+            "         |\n"
+            "         |\n"
+            "         |\n"
+            " 1.0e-05 |                   *\n"
+            "         +--------------------\n"
+            "          200 1000 bytes per token\n"
+            "* front, o uniform plans;\n"
+            "upwards: KL.\n");
+}
+
+TEST(FrontPlot, FitsTheTerminalAndShowsUnicodeWhereAsked) {
+  for (const size_t width : {60u, 80u, 100u, 120u}) {
+    for (const bool unicode : {false, true}) {
+      const std::string plot = FrontPlot(Corners(), {.width = width, .unicode = unicode});
+      for (size_t begin = 0; begin < plot.size();) {
+        const size_t end = plot.find('\n', begin);
+        EXPECT_LE(DisplayWidth(std::string_view(plot).substr(begin, end - begin)), width);
+        begin = end + 1;
+      }
+    }
+  }
+  EXPECT_THAT(FrontPlot(Corners(), {.unicode = true}), HasSubstr("●"));
+  const std::string ascii = FrontPlot(Corners(), {.unicode = false});
+  for (const char c : ascii) EXPECT_TRUE(c == '\n' || (c >= ' ' && c <= '~'));
+}
+
+TEST(FrontPlot, OnePlanAloneIsAPictureToo) {
+  ParetoFront front;
+  front.uniform = {Point("KV8", 8, 0)};  // a loss of 0 has no logarithm
+  EXPECT_THAT(FrontPlot(front, {.unicode = false}), HasSubstr("oKV8"));
+  EXPECT_THAT(FrontPlot(front, {.unicode = false}), Not(HasSubstr("nan")));
+}
+
+}  // namespace
+}  // namespace kvtune
