@@ -72,15 +72,11 @@ class Picker {
   Picker(const ParetoFront& front, const PickConstraints& constraints)
       : front_(front),
         constraints_(constraints),
+        scores_(ComparableScores(front)),
         measured_(MeasuredPlans(front)),
         reference_(ReferenceOf(front, constraints)) {
-    // Plans near the front do not decide here, because older runs have none.
-    const auto held_out = [](const ScoredPlan& plan) { return plan.held_out.has_value(); };
-    if (std::ranges::all_of(front.plans, held_out) &&
-        std::ranges::all_of(front.uniform, held_out)) {
-      scores_ = ScoreSet::kHeldOut;
-      std::erase_if(measured_, [&](const ScoredPlan* plan) { return !held_out(*plan); });
-    }
+    if (scores_ == ScoreSet::kHeldOut)
+      std::erase_if(measured_, [](const ScoredPlan* plan) { return !plan->held_out; });
     if (measured_.empty()) throw Error("picking a plan: found an empty front, expected plans");
     if (constraints.max_loss) max_loss_ = *constraints.max_loss;
     if (reference_ != nullptr) Compare();
@@ -208,6 +204,8 @@ class Picker {
     }
     const ScoredPlan* open = BestUndecided(picked.cost.bytes_per_token);
     if (open == nullptr) return;
+    result.undecided = open->name;
+    result.undecided_comparison = comparisons_.at(open);
     result.reason += fmt::format("; not decided: {}", UndecidedText(*open));
   }
 
@@ -257,10 +255,10 @@ class Picker {
 
   const ParetoFront& front_;
   const PickConstraints& constraints_;
+  const ScoreSet scores_;
   std::vector<const ScoredPlan*> measured_;
   const ScoredPlan* reference_;
   std::map<const ScoredPlan*, PlanComparison> comparisons_;  // with the reference
-  ScoreSet scores_ = ScoreSet::kCalibration;
   double max_loss_ = std::numeric_limits<double>::infinity();
 };
 

@@ -35,6 +35,9 @@ struct PickedPlan {
   // With `like` or `lossless`: the plan that it was compared with, and the comparison.
   std::string reference;
   std::optional<PlanComparison> comparison;
+  // Then also the smaller plan that may be as good, if more prompts would show it; "" for none.
+  std::string undecided;
+  std::optional<PlanComparison> undecided_comparison;
   // Where the smallest loss decided: plans that fit too, and whose loss cannot be told from the
   // picked one's, by descending bytes.
   std::vector<std::string> ties;

@@ -84,8 +84,9 @@ void DeclareCheck(CLI::App& app, GateArguments& arguments) {
   AddModelOptions(app, arguments.where);
 }
 
-void DeclareParetoList(CLI::App& app, FrontArguments& arguments) {
+void DeclareParetoList(CLI::App& app, ListArguments& arguments) {
   AddRunDirectory(app, arguments.run);
+  app.add_flag("--all", arguments.all, "Every plan of the front and every uniform plan");
 }
 
 void DeclareParetoShow(CLI::App& app, FrontArguments& arguments) {
@@ -116,6 +117,12 @@ void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
                "--like the target's 8-bit uniform plan (fp8_e4m3 where there is one)");
 }
 
+void DeclareParetoDiff(CLI::App& app, DiffArguments& arguments) {
+  AddRunDirectory(app, arguments.run);
+  app.add_option("A", arguments.a, "Plan of the run")->required();
+  app.add_option("B", arguments.b, "Another one")->required();
+}
+
 void DeclareParetoPlot(CLI::App& app, PlotArguments& arguments) {
   AddRunDirectory(app, arguments.run);
   app.add_flag("--ascii", arguments.ascii, "Draw with ASCII characters alone");
@@ -130,12 +137,12 @@ void DeclareParetoMerge(CLI::App& app, MergeArguments& arguments) {
 
 void DeclareParetoExport(CLI::App& app, ExportArguments& arguments) {
   AddRunDirectory(app, arguments.run);
-  app.add_option("--plan", arguments.plan, "Plan of the front, uniform plan or exact")
+  app.add_option("--plan", arguments.plan, "Plan of the run, or \"recommended\"")
       ->type_name("NAME")
       ->required();
-  app.add_option("--format", arguments.format, "Format (see `kvtune targets`)")
-      ->type_name("X")
-      ->required();
+  app.add_option("--format", arguments.format,
+                 "Format (see `kvtune targets`; default: the target's first)")
+      ->type_name("X");
   app.add_option("--out", arguments.out,
                  "File to write (default: stdout); calibrated scales go beside it, as .safetensors")
       ->type_name("FILE");
@@ -210,6 +217,8 @@ const std::vector<Command>& Commands() {
       {"pareto show", "show one plan layer by layer", BindTo<DeclareParetoShow, RunParetoShow>},
       {"pareto pick", "choose a plan by loss, bits or bytes",
        BindTo<DeclareParetoPick, RunParetoPick>},
+      {"pareto diff", "compare two plans: layers, bytes, paired loss",
+       BindTo<DeclareParetoDiff, RunParetoDiff>},
       {"pareto plot", "draw the front", BindTo<DeclareParetoPlot, RunParetoPlot>},
       {"pareto merge", "make one run of several", BindTo<DeclareParetoMerge, RunParetoMerge>},
       {"pareto export", "write a plan for a serving engine",

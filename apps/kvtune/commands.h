@@ -12,8 +12,9 @@ ExitCode RunPrune(const PruneArguments& arguments, const Invocation& invocation)
 ExitCode RunCluster(const ClusterArguments& arguments, const Invocation& invocation);
 ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invocation);
 ExitCode RunCheck(const GateArguments& arguments, const Invocation& invocation);
-ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invocation);
+ExitCode RunParetoList(const ListArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invocation);
+ExitCode RunParetoDiff(const DiffArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoPlot(const PlotArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoMerge(const MergeArguments& arguments, const Invocation& invocation);
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation);

@@ -79,6 +79,16 @@ struct GateArguments {
   std::filesystem::path out;
 };
 
+struct ListArguments {
+  std::filesystem::path run;
+  bool all = false;  // every plan, in place of the summary
+};
+
+struct DiffArguments {
+  std::filesystem::path run;
+  std::string a, b;
+};
+
 struct FrontArguments {
   std::filesystem::path run;
   std::string plan;  // the plan that `pareto show` prints

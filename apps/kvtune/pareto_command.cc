@@ -8,15 +8,17 @@
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
+#include "apps/kvtune/print_summary.h"
 #include "lib/base/log.h"
 #include "lib/report/budget_text.h"
 #include "lib/report/front_plot.h"
 #include "lib/report/front_table.h"
+#include "lib/report/plan_diff.h"
 #include "lib/report/text_table.h"
-#include "lib/report/trust_text.h"
 #include "lib/run/merge_runs.h"
 #include "lib/run/plan_budget.h"
 #include "lib/run/plan_source.h"
+#include "lib/run/stages.h"
 #include "lib/targets/kernels.h"
 #include "search/pick.h"
 
@@ -36,20 +38,35 @@ std::string LayerTable(const PrecisionPlan& plan) {
   return table.Render(TerminalWidth());
 }
 
-void PrintFront(const ParetoFront& front, OutputFormat format) {
+void PrintAll(const ParetoFront& front, OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   const size_t width = TerminalWidth();
   PrintText(FrontTable(front, width) + "\n" +
-            WrappedText(UniformSentence(front) + OptimismSentence(front) +
-                            EffectiveTokensSentence(front) + TieSentence(front) +
-                            PaddingSentence(front) + KernelSentence(front),
-                        width));
+            WrappedText(SentencesBelow(front) + TieSentence(front), width));
 }
 
 }  // namespace
 
-ExitCode RunParetoList(const FrontArguments& arguments, const Invocation& invocation) {
-  PrintFront(ReadFront(arguments.run), invocation.format);
+ExitCode RunParetoList(const ListArguments& arguments, const Invocation& invocation) {
+  if (arguments.all || invocation.format == OutputFormat::kJson) {
+    PrintAll(ReadFront(arguments.run), invocation.format);
+  } else {
+    PrintSummary(arguments.run, DiagnosisOf(arguments.run));
+  }
+  return ExitCode::kOk;
+}
+
+ExitCode RunParetoDiff(const DiffArguments& arguments, const Invocation& invocation) {
+  const ParetoFront front = ReadFrontByPrompt(arguments.run);
+  const ScoredPlan& a = RequirePlan(front, arguments.a, arguments.run);
+  const ScoredPlan& b = RequirePlan(front, arguments.b, arguments.run);
+  if (invocation.format == OutputFormat::kJson) {
+    Json document = NewDocument();
+    document.update(PlanDiffToJson(a, b, front.run.noise_floor.value_or(0)));
+    PrintJson(document);
+  } else {
+    PrintText(PlanDiffText(a, b, front.run.noise_floor.value_or(0), TerminalWidth()));
+  }
   return ExitCode::kOk;
 }
 
@@ -84,7 +101,11 @@ ExitCode RunParetoMerge(const MergeArguments& arguments, const Invocation& invoc
   const ParetoFront front = MergeRuns(arguments.runs, arguments.out, invocation.command_line);
   LogInfo(
       fmt::format("{} holds the front of {} runs", arguments.out.string(), arguments.runs.size()));
-  PrintFront(front, invocation.format);
+  if (invocation.format == OutputFormat::kJson) {
+    PrintJson(ToJson(front));
+  } else {
+    PrintSummary(arguments.out, DiagnosisOf(arguments.out));
+  }
   return ExitCode::kOk;
 }
 

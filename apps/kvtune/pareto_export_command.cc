@@ -138,10 +138,13 @@ Json ToJson(const ExportUse& use) {
 
 }  // namespace
 
-ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation) {
-  RunDirectory(arguments.run).RequireOutside(arguments.out, "kvtune pareto export");
-  if (!arguments.out.empty()) RequireOutputFile(arguments.out);
-  const ParetoFront front = ReadFront(arguments.run);
+ExitCode RunParetoExport(const ExportArguments& asked, const Invocation& invocation) {
+  RunDirectory(asked.run).RequireOutside(asked.out, "kvtune pareto export");
+  if (!asked.out.empty()) RequireOutputFile(asked.out);
+  const ParetoFront front = ReadFront(asked.run);
+  ExportArguments arguments = asked;
+  if (arguments.format.empty())
+    arguments.format = FindTarget(front.run.target).exports.front().name;
   const ScoredPlan plan =
       Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);
   const std::string exported = ExportPlan(plan, front, arguments.format);

@@ -8,17 +8,15 @@
 #include "apps/kvtune/interrupt.h"
 #include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
+#include "apps/kvtune/print_summary.h"
 #include "lib/base/log.h"
 #include "lib/base/progress.h"
 #include "lib/report/budget_text.h"
-#include "lib/report/diagnosis_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
-#include "lib/report/trust_text.h"
 #include "lib/run/plan_budget.h"
 #include "lib/run/search_step.h"
 #include "lib/run/stages.h"
-#include "lib/targets/kernels.h"
 
 namespace kvtune {
 namespace {
@@ -35,11 +33,8 @@ void RequireSameOptions(const RunSession& session, const ModelSession& model,
 void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunSession& session,
                 OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
-  PrintText(FrontTable(front, TerminalWidth()) + "\n" + UniformSentence(front) +
-            OptimismSentence(front) + EffectiveTokensSentence(front) + TieSentence(front) +
-            PaddingSentence(front) + KernelSentence(front) + SearchSentences(front) +
-            DiagnosisSentence(diagnosis) +
-            fmt::format("The front is in {}.\n", session.directory().front().string()));
+  LogDetail(SearchSentences(front));
+  PrintSummary(session.directory().root(), diagnosis);
 }
 
 // The plan with the least loss among those that fit.

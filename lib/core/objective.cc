@@ -55,6 +55,13 @@ double LossOf(const ScoredPlan& plan, ScoreSet scores, Objective objective) {
   return LossOf(scores == ScoreSet::kHeldOut ? plan.held_out->score : plan.calibration, objective);
 }
 
+ScoreSet ComparableScores(const ParetoFront& front) {
+  const auto scored = [](const ScoredPlan& plan) { return plan.held_out.has_value(); };
+  const bool all =
+      std::ranges::all_of(front.plans, scored) && std::ranges::all_of(front.uniform, scored);
+  return all ? ScoreSet::kHeldOut : ScoreSet::kCalibration;
+}
+
 double LogLoss(double loss) {
   constexpr double kTiny = 1e-12;  // nats per token
   return std::log10(std::max(loss, kTiny));

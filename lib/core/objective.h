@@ -47,6 +47,10 @@ std::optional<double> IsolatedLossOf(const PairErrors& errors,
 enum class ScoreSet { kCalibration, kHeldOut };
 // REQUIRES: the plan has a held-out score when `scores` is kHeldOut.
 double LossOf(const ScoredPlan& plan, ScoreSet scores, Objective objective = kSearchObjective);
+// Returns the set by which the plans of a front are compared: the held-out prompts when all plans
+// of the front and all uniform plans have such scores, otherwise the calibration prompts. Plans
+// near the front do not decide, because older runs have none.
+ScoreSet ComparableScores(const ParetoFront& front);
 
 // Returns log10 of the loss, which is how the search measures losses. Losses span orders of
 // magnitude, so on a linear scale the crowding distance and the hypervolume would see only the

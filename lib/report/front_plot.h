@@ -16,7 +16,7 @@ struct PlotOptions {
 
 // A point for every plan: bytes per token to the right, log10 of the loss upwards. Plans of the
 // front are filled points, uniform ones hollow and named where there is room. The losses are those
-// of ComparableScores (lib/report/front_table.h). REQUIRES: the front has a plan or a uniform one.
+// of ComparableScores (lib/core/objective.h). REQUIRES: the front has a plan or a uniform one.
 std::string FrontPlot(const ParetoFront& front, const PlotOptions& options);
 
 }  // namespace kvtune

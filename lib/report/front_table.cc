@@ -126,13 +126,6 @@ std::string LossText(double loss) {
   return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
 }
 
-ScoreSet ComparableScores(const ParetoFront& front) {
-  const auto scored = [](const ScoredPlan& plan) { return plan.held_out.has_value(); };
-  const bool all =
-      std::ranges::all_of(front.plans, scored) && std::ranges::all_of(front.uniform, scored);
-  return all ? ScoreSet::kHeldOut : ScoreSet::kCalibration;
-}
-
 std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
   const ScoreSet scores = ComparableScores(front);
   std::vector<UniformComparison> comparisons;

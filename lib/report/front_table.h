@@ -35,10 +35,6 @@ struct UniformComparison {
   const ScoredPlan* beaten_by = nullptr;
 };
 
-// Returns the losses by which plans are compared: held-out losses when all plans have them,
-// otherwise calibration losses.
-ScoreSet ComparableScores(const ParetoFront& front);
-
 // Returns one entry for each uniform plan, in the order of the uniform plans. REQUIRES: front
 // outlives the result.
 std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <span>
 
 #include "lib/base/printable.h"
+#include "lib/core/front_knees.h"
 #include "lib/core/objective.h"
 #include "lib/report/diagnosis_text.h"
 #include "lib/report/front_table.h"
@@ -256,22 +256,6 @@ Json MissingToJson(const std::vector<MissingPart>& missing) {
   return json;
 }
 
-// The plan that is farthest below the straight line between the ends of the front, on the axes of
-// the page.
-const ScoredPlan* Knee(std::span<const ScoredPlan> plans, ScoreSet scores) {
-  if (plans.empty()) return nullptr;
-  const auto loss = [&](const ScoredPlan& plan) { return LogLoss(LossOf(plan, scores)); };
-  const auto bytes = [](const ScoredPlan& plan) { return plan.cost.bytes_per_token; };
-  const ScoredPlan& large = plans.front();
-  const ScoredPlan& small = plans.back();
-  const double width = bytes(large) - bytes(small);
-  const double height = loss(small) - loss(large);
-  if (width <= 0 || height <= 0) return &large;
-  return &*std::ranges::min_element(plans, {}, [&](const ScoredPlan& plan) {
-    return (bytes(plan) - bytes(small)) / width + (loss(plan) - loss(large)) / height;
-  });
-}
-
 // The uniform plan of the same layers where there is one, because the page shows it by that name.
 const std::string& ShownName(const ParetoFront& front, const ScoredPlan& plan) {
   const auto found = std::ranges::find(front.uniform, plan.plan, &ScoredPlan::plan);
@@ -287,8 +271,11 @@ std::vector<std::string> FirstPlans(const ParetoFront& front) {
   };
   const auto bytes = [](const ScoredPlan& plan) { return plan.cost.bytes_per_token; };
   if (!front.uniform.empty()) add(std::ranges::max_element(front.uniform, {}, bytes)->name);
-  const ScoredPlan* knee = Knee(front.plans, ComparableScores(front));
-  if (knee == nullptr) return names;
+  if (front.plans.empty()) return names;
+  std::vector<const ScoredPlan*> plans;
+  for (const ScoredPlan& plan : front.plans) plans.push_back(&plan);
+  const ScoredPlan* knee = Knee(plans, ComparableScores(front), front.run.noise_floor.value_or(0));
+  if (knee == nullptr) knee = plans.front();
   add(ShownName(front, *knee));
   if (front.uniform.empty()) return names;
   add(std::ranges::min_element(front.uniform, {}, [&](const ScoredPlan& plan) {

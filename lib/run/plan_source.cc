@@ -12,6 +12,7 @@
 #include "lib/base/suggestion.h"
 #include "lib/core/artifacts.h"
 #include "lib/run/evaluation_log.h"
+#include "lib/run/summary_choice.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
@@ -106,10 +107,14 @@ ParetoFront ReadFrontByPrompt(const fs::path& run) {
 const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,
                               const fs::path& run) {
   if (const ScoredPlan* plan = FindPlan(front, name)) return *plan;
+  if (name == kRecommended) {
+    if (const ScoredPlan* plan = ChooseForSummary(front).recommended) return *plan;
+  }
   std::vector<std::string> names;
   for (const ScoredPlan& plan : front.plans) names.push_back(plan.name);
   for (const ScoredPlan& plan : front.uniform) names.push_back(plan.name);
   names.push_back(front.reference.name);
+  names.emplace_back(kRecommended);
   throw Error(fmt::format("reading a plan of {}: found no \"{}\"{}, expected one of {}",
                           run.string(), name, DidYouMean(name, names), fmt::join(names, ", ")));
 }

@@ -74,6 +74,13 @@ Diagnosis DiagnoseStep(const RunSession& session, const SensitivityTable& table)
   return diagnosis;
 }
 
+std::optional<Diagnosis> DiagnosisOf(const std::filesystem::path& run) {
+  const std::filesystem::path file = RunDirectory(run).sensitivity();
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return std::nullopt;
+  return Diagnose(SensitivityTableFromJson(ReadArtifact(file, "kvtune calibrate"), file.string()));
+}
+
 CandidateSet PruneStep(RunSession& session, const PruneOptions& options) {
   return ReuseOrMake(session, Stage::kPrune, OptionsOf(options), CandidateSetFromJson,
                      [&] { return Prune(ReadSensitivity(session), options); });

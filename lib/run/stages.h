@@ -3,6 +3,9 @@
 // for the whole chain run the same steps, so they leave the same files.
 #pragma once
 
+#include <filesystem>
+#include <optional>
+
 #include "lib/calib/calibrate.h"
 #include "lib/core/candidates.h"
 #include "lib/core/diagnosis.h"
@@ -27,6 +30,9 @@ SensitivityTable CalibrateStep(RunSession& session, ModelSession& model,
                                const CalibrateOptions& options);
 // Finds the fragile layers and writes them to a file beside the table.
 Diagnosis DiagnoseStep(const RunSession& session, const SensitivityTable& table);
+// The diagnosis of a run directory that need not be opened; nullopt where it has no
+// sensitivity.json.
+std::optional<Diagnosis> DiagnosisOf(const std::filesystem::path& run);
 CandidateSet PruneStep(RunSession& session, const PruneOptions& options);
 LayerGroups ClusterStep(RunSession& session, const ClusterOptions& options);
 

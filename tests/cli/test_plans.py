@@ -134,7 +134,7 @@ class ParetoTest(CliTestCase):
         cls.front = cls("run_kvtune").read_json("run", "front.json")
 
     def test_list(self):
-        text = self.run_kvtune("pareto", "list", "run").stdout
+        text = self.run_kvtune("pareto", "list", "run", "--all").stdout
         for plan in self.front["uniform"]:
             self.assertIn(plan["name"], text)
         self.assertIn("uniform", text)

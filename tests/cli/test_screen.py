@@ -49,9 +49,9 @@ class ScreenTest(CliTestCase):
 
     def test_tables_never_overflow(self):
         for columns in WIDTHS:
-            for command in (["pareto", "list", "run"],
+            for command in (["pareto", "list", "run"], ["pareto", "list", "run", "--all"],
                             ["pareto", "show", "run", "KV4"], ["pareto", "pick", "run", "--max-bits", "5"],
-                            ["pareto", "plot", "run"],
+                            ["pareto", "plot", "run"], ["pareto", "diff", "run", "KV8", "KV4"],
                             ["prune", "run"], ["cluster", "run"],
                             ["inspect", self.model], ["inspect", self.model, "--gpu", "h100"],
                             ["inspect", self.model, "--target", "vllm"],
@@ -68,7 +68,7 @@ class ScreenTest(CliTestCase):
         self.assert_fits(self.on_terminal("prune", "run", columns=200, environment={"COLUMNS": "60"}), 60)
 
     def test_columns_go_in_order_and_the_interval_last(self):
-        headers = {columns: self.on_terminal("pareto", "list", "run", columns=columns).splitlines()[0]
+        headers = {columns: self.on_terminal("pareto", "list", "run", "--all", columns=columns).splitlines()[0]
                    for columns in range(60, 160, 5)}
         order = ["  bits", "KL 99.9 %", "bytes/token"]
         gone = 0
@@ -79,7 +79,7 @@ class ScreenTest(CliTestCase):
                 self.assertIn(name, headers[columns])
 
     def test_a_pipe_gets_every_column(self):
-        done = self.run_kvtune("pareto", "list", "run", environment={"COLUMNS": "60"})
+        done = self.run_kvtune("pareto", "list", "run", "--all", environment={"COLUMNS": "60"})
         header = done.stdout.splitlines()[0]
         for name in ("eff. bits", "bits", "bytes/token", "KL", "KL 99.9 %", "top-1", "layers"):
             self.assertIn(name, header)

@@ -1,0 +1,155 @@
+#include "lib/report/front_summary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lib/report/text_table.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+ScoredPlan PlanOf(std::string name, std::string_view spec, double bytes, double kl) {
+  ScoredPlan plan;
+  plan.name = std::move(name);
+  plan.plan = ParsePlanSpec(spec, 4, NinePairs());
+  plan.cost.bytes_per_token = bytes;
+  std::vector<PromptScore> prompts(8);
+  for (PromptScore& prompt : prompts) {
+    prompt.tokens = 100;
+    prompt.kl_sum = 100 * kl;
+    prompt.top1_matches = 98;
+    prompt.token_kl.assign(100, static_cast<float>(kl));
+  }
+  plan.calibration = Summarize(prompts);
+  plan.calibration_interval = Interval{kl / 2, kl * 2};
+  plan.held_out =
+      HeldOutScore{.score = plan.calibration, .loss_interval = Interval{kl / 2, kl * 2}};
+  return plan;
+}
+
+ParetoFront SmallFront() {
+  ParetoFront front;
+  front.run = TestRun(4);
+  front.run.model = "models/small/";
+  front.plans = {PlanOf("p00", "KV8", 800, 1e-5), PlanOf("p01", "KV8;0:K8V4", 700, 1e-5),
+                 PlanOf("p02", "KV4;0:K8V4;2:K8V4", 400, 1e-4), PlanOf("p03", "KV2", 200, 0.5)};
+  front.uniform = {PlanOf("KV8", "KV8", 800, 1e-5), PlanOf("KV4", "KV4", 400, 0.1),
+                   PlanOf("KV2", "KV2", 200, 0.5)};
+  front.reference = PlanOf("exact", "exact", 1600, 0);
+  return front;
+}
+
+Diagnosis FragileKeys() {
+  Diagnosis diagnosis;
+  diagnosis.safe_key = KvFormatId::kInt4;
+  diagnosis.ordinary_output_error = 0.07;
+  diagnosis.fragile = {{.index = 0,
+                        .needed_key = KvFormatId::kInt8,
+                        .measured = {.output_error = 0.61},
+                        .causes = {FragilityCause::kKeyError, FragilityCause::kKeyOutliers}},
+                       {.index = 2,
+                        .needed_key = KvFormatId::kInt8,
+                        .measured = {.output_error = 0.5},
+                        .causes = {FragilityCause::kKeyOutliers}}};
+  return diagnosis;
+}
+
+PlanComparison ComparisonOf(double ratio, Interval interval) {
+  PlanComparison comparison;
+  comparison.ratio = ratio;
+  comparison.interval = interval;
+  return comparison;
+}
+
+// What lib/run would choose: p02 is recommended and the smallest, and nothing is like KV8 but p01.
+SummaryChoice ChoiceOf(const ParetoFront& front) {
+  SummaryChoice choice;
+  choice.scores = ScoreSet::kHeldOut;
+  choice.reference = &front.uniform[0];
+  choice.four_bits = &front.uniform[1];
+  choice.like_eight_bits = &front.plans[1];
+  choice.like_comparison = ComparisonOf(0.9, {0.8, 1.05});
+  choice.recommended = choice.smallest = &front.plans[2];
+  choice.rows = {&front.uniform[0], &front.plans[1], &front.plans[2], &front.uniform[1]};
+  return choice;
+}
+
+std::string Text(const ParetoFront& front, const SummaryOptions& options = {}) {
+  return FrontSummary(front, ChoiceOf(front), options);
+}
+
+SummaryOptions Wide() {
+  SummaryOptions options;
+  options.width = 200;
+  return options;
+}
+
+TEST(FrontSummary, AnswersInEightyColumns) {
+  SummaryOptions options{.run = "my-run", .diagnosis = FragileKeys(), .width = 80};
+  const std::string text = Text(SmallFront(), options);
+  EXPECT_THAT(text, StartsWith("small, target kvtuner: 4 plans, 8 held-out prompts\n"));
+  EXPECT_THAT(text, HasSubstr("\n*p02"));
+  EXPECT_THAT(text, HasSubstr("1.0e-4 [5.0e-5, 2.0e-4]"));
+  EXPECT_THAT(text, HasSubstr("1e+03 times the loss"));
+  EXPECT_THAT(text, HasSubstr("keys of layers 0, 2 lose 61 % of the attention"));
+  EXPECT_THAT(text, HasSubstr("key outlier channels"));
+  EXPECT_THAT(text, HasSubstr("4.0 times the context of bf16; 1 token in 50"));
+  EXPECT_THAT(text, HasSubstr("as good: 0.90 [0.80, 1.05] times the loss of KV8"));
+  EXPECT_THAT(text, HasSubstr("Next: kvtune pareto export my-run --plan p02"));
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    EXPECT_LE(DisplayWidth(std::string_view(text).substr(begin, end - begin)), 80u) << text;
+    begin = end + 1;
+  }
+}
+
+TEST(FrontSummary, WordsForExpertsAreNotThere) {
+  const std::string text = Text(SmallFront());
+  for (const char* word : {"nats", "ypervolume", "noise floor", "urrogate", "█", "#"})
+    EXPECT_THAT(text, Not(HasSubstr(word)));
+}
+
+TEST(FrontSummary, APipeGetsAllPlans) {
+  const std::string text = Text(SmallFront());
+  for (const char* name : {"p00", "p01", "p02", "p03", "KV2"}) EXPECT_THAT(text, HasSubstr(name));
+}
+
+TEST(FrontSummary, SaysWhatMorePromptsWouldShow) {
+  ParetoFront front = SmallFront();
+  front.uniform[0].held_out->loss_interval = std::nullopt;
+  front.uniform[0].held_out->prompts_for_interval = 24;
+  SummaryChoice choice = ChoiceOf(front);
+  choice.like_eight_bits = choice.reference;
+  choice.undecided = &front.plans[2];
+  choice.undecided_comparison = ComparisonOf(1.2, {0.9, 1.6});
+  choice.undecided_comparison->prompts_to_decide = 50;
+  const std::string text = FrontSummary(front, choice, Wide());
+  EXPECT_THAT(text, HasSubstr("1.0e-5 [needs 24 prompts]"));
+  EXPECT_THAT(text,
+              HasSubstr("no smaller plan is shown to be as good; p02 may be: 1.20 [0.90, 1.60] "
+                        "times the loss of KV8, about 50 held-out prompts decide"));
+  choice.like_eight_bits = choice.undecided = nullptr;
+  EXPECT_THAT(FrontSummary(front, choice, Wide()), HasSubstr("held-out prompts would show it"));
+}
+
+TEST(FrontSummary, SaysWhenFourBitsAreEnough) {
+  ParetoFront front = SmallFront();
+  front.uniform[1] = PlanOf("KV4", "KV4", 400, 2e-3);
+  EXPECT_THAT(Text(front), HasSubstr("Plain 4 bits (KV4) lose 0.002, which is little."));
+}
+
+TEST(FrontSummary, APlanInFewLetters) {
+  const auto text = [](std::string_view spec) {
+    return ShortPlanText(ParsePlanSpec(spec, 10, NinePairs()));
+  };
+  EXPECT_EQ(text("KV4"), "KV4");
+  EXPECT_EQ(text("KV4;0:K8V2;5:K8V2;7-8:KV8"), "KV4; 0,5 K8V2; 7-8 KV8");
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,88 @@
+#include "lib/run/summary_choice.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+// A plan of four layers whose eight prompts lose `kl` each, give or take `spread`.
+ScoredPlan PlanOf(std::string name, std::string_view spec, double bytes, double kl,
+                  double spread = 0) {
+  ScoredPlan plan;
+  plan.name = std::move(name);
+  plan.plan = ParsePlanSpec(spec, 4, NinePairs());
+  plan.cost.bytes_per_token = bytes;
+  std::vector<PromptScore> prompts;
+  for (int i = 0; i < 8; ++i) {
+    const double loss = kl * (1 + (i % 2 == 0 ? spread : -spread));
+    PromptScore prompt;
+    prompt.tokens = 100;
+    prompt.kl_sum = 100 * loss;
+    prompt.top1_matches = 99;
+    prompt.token_kl.assign(100, static_cast<float>(loss));
+    prompts.push_back(prompt);
+  }
+  plan.calibration = Summarize(std::move(prompts));
+  return plan;
+}
+
+// KV8 and four plans below it: losses grow slowly down to 500 bytes and fast from there.
+ParetoFront BentFront() {
+  ParetoFront front;
+  front.plans = {PlanOf("p00", "KV8", 900, 1e-5), PlanOf("p01", "KV8;0:K8V4", 800, 1.02e-5),
+                 PlanOf("p02", "K8V4", 500, 2e-5), PlanOf("p03", "KV4;0:KV8", 450, 5e-3),
+                 PlanOf("p04", "KV2", 250, 0.5)};
+  front.uniform = {PlanOf("KV8", "KV8", 900, 1e-5), PlanOf("KV4", "KV4", 440, 0.1),
+                   PlanOf("KV2", "KV2", 250, 0.5)};
+  front.reference = PlanOf("exact", "exact", 1600, 0);
+  return front;
+}
+
+TEST(SummaryChoice, NamesTheAnswers) {
+  const ParetoFront front = BentFront();
+  const SummaryChoice choice = ChooseForSummary(front);
+  EXPECT_EQ(choice.reference->name, "KV8");
+  EXPECT_EQ(choice.four_bits->name, "KV4");
+  EXPECT_EQ(choice.recommended->name, "p02");
+  EXPECT_EQ(choice.smallest->name, "p03");  // p04 loses more than kSmallestLoss
+}
+
+TEST(SummaryChoice, RowsAreFewOrderedAndDistinct) {
+  ParetoFront front = BentFront();
+  for (int i = 0; i < 20; ++i) {  // many more plans than there is room for
+    front.plans.push_back(
+        PlanOf("x" + std::to_string(i), "K8V2;0:KV8", 440 - i, 0.006 * std::pow(1.2, i)));
+  }
+  const SummaryChoice choice = ChooseForSummary(front);
+  EXPECT_EQ(choice.rows.size(), kMostRows);
+  EXPECT_TRUE(std::ranges::is_sorted(choice.rows, std::greater<>(), [](const ScoredPlan* plan) {
+    return plan->cost.bytes_per_token;
+  }));
+  for (const ScoredPlan* answer :
+       {choice.reference, choice.four_bits, choice.recommended, choice.smallest}) {
+    EXPECT_EQ(std::ranges::count(choice.rows, answer->plan,
+                                 [](const ScoredPlan* row) { return row->plan; }),
+              1)
+        << answer->name;
+  }
+}
+
+TEST(SummaryChoice, LittleIsEnough) {
+  ParetoFront front;
+  front.reference = PlanOf("exact", "exact", 1600, 0);
+  front.uniform = {PlanOf("KV4", "KV4", 440, 0.1)};
+  const SummaryChoice choice = ChooseForSummary(front);
+  EXPECT_EQ(choice.reference, nullptr);
+  EXPECT_EQ(choice.recommended, nullptr);
+  EXPECT_EQ(choice.smallest, nullptr);
+  ASSERT_EQ(choice.rows.size(), 1u);
+}
+
+}  // namespace
+}  // namespace kvtune
