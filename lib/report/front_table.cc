@@ -45,25 +45,37 @@ std::string HeldOutText(const ScoredPlan& plan, Intervals intervals) {
                      LossText(held_out.loss_interval->high), mark);
 }
 
-// The columns in the order in which a narrow terminal loses them: nominal bits, the calibration
-// loss, the tail, bytes, top-1, and the mark.
+// The score that counts: the held-out one where there is one.
+const PlanScore& BestScore(const ScoredPlan& plan) {
+  return plan.held_out ? plan.held_out->score : plan.calibration;
+}
+
+// Their ranks are the order in which a narrow terminal loses the columns: expected acceptance,
+// effective tokens, nominal bits, the calibration loss, the tail, bytes, top-1, and the mark.
 TextTable MakeTable(const std::vector<Line>& lines, Intervals intervals) {
   const auto any = [&](auto predicate) { return std::ranges::any_of(lines, predicate); };
   const bool has_marks = any([](const Line& line) { return !line.mark.empty(); });
   const bool has_held_out = any([](const Line& line) { return line.plan->held_out.has_value(); });
+  // Files of earlier versions lack these two.
+  const bool has_acceptance =
+      any([](const Line& line) { return BestScore(*line.plan).total_variation.has_value(); });
+  const bool has_tokens =
+      any([](const Line& line) { return BestScore(*line.plan).effective_tokens.has_value(); });
   const std::string loss(Describe().word);
   // Without a held-out loss the calibration loss is the one that counts, and stays.
   std::vector<Column> columns = {{"plan", Align::kLeft}};
-  if (has_marks) columns.push_back({"", Align::kLeft, 6});
+  if (has_marks) columns.push_back({"", Align::kLeft, 8});
   columns.push_back({"eff. bits"});
-  columns.push_back({"bits", Align::kRight, 1});
-  columns.push_back({"bytes/token", Align::kRight, 4});
-  columns.push_back({loss, Align::kRight, has_held_out ? 2 : 0});
-  columns.push_back({"KL 99.9 %", Align::kRight, 3});
-  columns.push_back({"top-1", Align::kRight, 5});
+  columns.push_back({"bits", Align::kRight, 3});
+  columns.push_back({"bytes/token", Align::kRight, 6});
+  columns.push_back({loss, Align::kRight, has_held_out ? 4 : 0});
+  columns.push_back({"KL 99.9 %", Align::kRight, 5});
+  columns.push_back({"top-1", Align::kRight, 7});
+  if (has_acceptance) columns.push_back({"accept", Align::kRight, 1});
   if (has_held_out) {
     columns.push_back({"held-out " + loss + (intervals == Intervals::kShown ? " [95 %]" : "")});
   }
+  if (has_tokens) columns.push_back({"eff. tokens", Align::kRight, 2});
   columns.push_back({"layers", Align::kLeft});
 
   TextTable table(std::move(columns));
@@ -77,7 +89,16 @@ TextTable MakeTable(const std::vector<Line>& lines, Intervals intervals) {
     cells.push_back(LossText(LossOf(plan, ScoreSet::kCalibration)));
     cells.push_back(LossText(plan.calibration.kl_p999));
     cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
+    const PlanScore& score = BestScore(plan);
+    if (has_acceptance) {
+      cells.push_back(score.total_variation ? fmt::format("{:.4f}", 1 - *score.total_variation)
+                                            : "-");
+    }
     if (has_held_out) cells.push_back(HeldOutText(plan, intervals));
+    if (has_tokens) {
+      cells.push_back(score.effective_tokens ? fmt::format("{:.0f}", *score.effective_tokens)
+                                             : "-");
+    }
     cells.push_back(PlanSpec(plan.plan));
     table.AddRow(std::move(cells));
   }
@@ -93,8 +114,7 @@ std::string MarkSentences(const std::string& table) {
   if (table.find(" !") != std::string::npos) {
     text +=
         "!: outside the interval that the calibration prompts gave; these prompts are not enough "
-        "to "
-        "know the loss well.\n";
+        "to know the loss well.\n";
   }
   return text;
 }

@@ -12,6 +12,7 @@
 #include "lib/base/progress.h"
 #include "lib/run/held_out.h"
 #include "lib/run/logged_scores.h"
+#include "lib/run/scouting_prompts.h"
 #include "lib/run/stages.h"
 #include "search/additive_plans.h"
 #include "search/search.h"
@@ -67,22 +68,19 @@ std::function<bool()> TimeLimit(double seconds) {
   return [end] { return std::chrono::steady_clock::now() >= end; };
 }
 
-// On a part of the prompts: the surrogate proposes plans, it does not judge them.
 LayerLosses ScoutLayerLosses(const RunSession& session, ModelSession& model,
                              const fs::path& known_scores,
                              const std::function<bool()>& should_stop) {
-  const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
-  const size_t count =
-      std::min(prompts.size(), std::max(prompts.size() / 4, kFewestScoutingPrompts));
-  LoggedScores scores(session.directory().scouting(), model.model(),
-                      std::span(prompts).first(count), model.cost());
+  const std::vector<TokenIds> prompts = ScoutingPrompts(model.prompts().calibration.prompts);
+  LoggedScores scores(session.directory().scouting(), model.model(), prompts, model.cost());
   const fs::path known_scouting = RunDirectory(known_scores.parent_path()).scouting();
   if (!known_scores.empty() && fs::exists(known_scouting)) {
-    AddKnownScores(scores.cache(), known_scouting, session.run(), count);
+    AddKnownScores(scores.cache(), known_scouting, session.run(), prompts.size());
   }
   const SensitivityTable table = ReadSensitivity(session);
-  LogInfo(fmt::format("search: scouting single layers on {} prompts", count));
-  RunProgress::SetStage(fmt::format("scouting single layers on {} prompts", count));
+  const std::string stage = fmt::format("scouting single layers on {} prompts", prompts.size());
+  LogInfo("search: " + stage);
+  RunProgress::SetStage(stage);
   return MeasureLayerLosses(table, scores.cache(), should_stop);
 }
 
@@ -135,11 +133,20 @@ int64_t SpaceOf(const LayerGroups& groups, const Target& target) {
   return space;
 }
 
+int64_t TokensOf(const std::vector<TokenIds>& prompts) {
+  int64_t tokens = 0;
+  for (const TokenIds& prompt : prompts) tokens += std::ssize(prompt);
+  return tokens;
+}
+
 SearchSize SizeOfSearch(const ModelSession& model, int64_t space) {
+  const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
   return {.layers = model.layer_count(),
           .pairs = model.target().pairs.size(),
-          .prompts = model.prompts().calibration.prompts.size(),
+          .prompts = prompts.size(),
           .held_out_prompts = model.prompts().held_out.size(),
+          .scouted_share = static_cast<double>(TokensOf(ScoutingPrompts(prompts))) /
+                           static_cast<double>(TokensOf(prompts)),
           .space = space,
           .scouts = model.target().shape.kind != ShapeKind::kOnePair};
 }

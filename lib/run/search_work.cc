@@ -46,9 +46,7 @@ SearchWork WorkOf(const SearchStepOptions& options, const SearchSize& size) {
   const double grouped = GroupedPlans(options, size);
   double refined = 0;
   if (size.scouts) {
-    const size_t scouted =
-        std::min(size.prompts, std::max(size.prompts / 4, kFewestScoutingPrompts));
-    work.scouting = static_cast<double>(size.layers) * pairs * static_cast<double>(scouted);
+    work.scouting = static_cast<double>(size.layers) * pairs * size.scouted_share * prompts;
     refined = static_cast<double>(options.search.refinement_evaluations);
   }
   work.grouped_search = grouped * prompts;

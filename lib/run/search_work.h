@@ -10,9 +10,6 @@
 
 namespace kvtune {
 
-// Single layers are scored on a quarter of the prompts, but on no fewer than this.
-inline constexpr size_t kFewestScoutingPrompts = 4;
-
 // Measuring the noise floor takes a prompt so many times as long as scoring a plan on it takes.
 // Measured with the demo model on a CPU.
 inline constexpr double kScoresPerNoiseFloor = 1;
@@ -23,6 +20,8 @@ struct SearchSize {
   size_t pairs = 0;    // of the target, in this model
   size_t prompts = 0;  // of the search
   size_t held_out_prompts = 0;
+  // Of the tokens, the share on which single layers are scored (lib/run/scouting_prompts.h).
+  double scouted_share = 0.25;
   int64_t space = 0;   // plans of the grouped space; 0: not known yet
   bool scouts = true;  // single layers are scored
 };
