@@ -4,13 +4,13 @@
 
 #include "apps/kvtune/output.h"
 #include "lib/base/bar.h"
+#include "lib/base/printable.h"
 #include "lib/report/front_summary.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 #include "lib/report/trust_text.h"
 #include "lib/run/plan_source.h"
 #include "lib/run/summary_choice.h"
-#include "lib/targets/export_use.h"
 #include "lib/targets/kernels.h"
 
 namespace kvtune {

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <iterator>
 #include <stdexcept>
 
+#include "lib/base/printable.h"
 #include "lib/targets/plan_text.h"
 
 namespace kvtune {
@@ -171,17 +171,6 @@ std::string ScalesText(const PrecisionPlan& plan, const ExportedFiles& files) {
 }
 
 }  // namespace
-
-std::string ShellWord(std::string_view text) {
-  const auto is_plain = [](unsigned char c) {
-    return std::isalnum(c) ||
-           std::string_view("_-./:=,+@%").find(static_cast<char>(c)) != std::string_view::npos;
-  };
-  if (!text.empty() && std::ranges::all_of(text, is_plain)) return std::string(text);
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 ExportUse UseOf(const ScoredPlan& plan, const Provenance& run, std::string_view format,
                 const ExportedFiles& files) {

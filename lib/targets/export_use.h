@@ -35,7 +35,4 @@ struct ExportedFiles {
 ExportUse UseOf(const ScoredPlan& plan, const Provenance& run, std::string_view format,
                 const ExportedFiles& files);
 
-// `text` as one word of a shell.
-std::string ShellWord(std::string_view text);
-
 }  // namespace kvtune

@@ -88,11 +88,5 @@ TEST(ExportUse, EveryFormatHasOne) {
   }
 }
 
-TEST(ExportUse, WordsForAShell) {
-  EXPECT_EQ(ShellWord("models/a-b_1.0"), "models/a-b_1.0");
-  EXPECT_EQ(ShellWord("it's $HOME"), "'it'\\''s $HOME'");
-  EXPECT_EQ(ShellWord(""), "''");
-}
-
 }  // namespace
 }  // namespace kvtune
