@@ -136,9 +136,10 @@ class NumbersTest(FaultsTestCase):
             message = self.refusal(*search, option, value, exit_code=2)
             self.assertIn(f'{option}: found "{value}", expected ', message)
             self.assertLess(len(message), 200)
-        for option in ("--max-loss", "--max-bits", "--max-bytes"):
+        for option, expected in (("--max-loss", "a number from 0 on"), ("--max-bits", "a number from 0 on"),
+                                 ("--max-bytes", "a size such as 500M")):
             for value in ("nan", "-1", "inf", "1e999"):
-                self.assertIn(f'found "{value}", expected a number from 0 on',
+                self.assertIn(f'found "{value}", expected {expected}',
                               self.refusal("pareto", "pick", "run", option, value, exit_code=2))
         self.assertFalse((self.folder / "numbers").exists())
 

@@ -59,7 +59,7 @@ class SearchTest(CliTestCase):
                 self.assertFalse(a != b and a[0] <= b[0] and a[1] <= b[1], (a, b))
 
     def test_table_is_on_stdout_and_progress_is_not(self):
-        self.assertIn("size vs bf16", self.first.stdout)
+        self.assertIn("eff. bits", self.first.stdout)
         self.assertIn("uniform plans", self.first.stdout)
         self.assertIn("Next: kvtune pareto export first --plan ", self.first.stdout)
         self.assertIn("bytes/token", self.run_kvtune("pareto", "list", "first", "--all").stdout)

@@ -102,7 +102,7 @@ TEST(PlanSource, AnUnknownNameListsThoseThatExist) {
   EXPECT_THAT([&] { files.Read(files.run.string() + ":p01"); },
               ThrowsMessage<Error>(StrEq("reading a plan of " + files.run.string() +
                                          ": found no \"p01\" (did you mean \"p00\"?), expected one "
-                                         "of p00, KV4, exact")));
+                                         "of p00, KV4, exact, recommended")));
   EXPECT_THAT([&] { files.Read((files.folder / "none").string() + ":p00"); },
               ThrowsMessage<Error>(HasSubstr("written by `kvtune search`")));
 }

@@ -56,8 +56,9 @@ TEST(SummaryChoice, NamesTheAnswers) {
 TEST(SummaryChoice, RowsAreFewOrderedAndDistinct) {
   ParetoFront front = BentFront();
   for (int i = 0; i < 20; ++i) {  // many more plans than there is room for
-    front.plans.push_back(
-        PlanOf("x" + std::to_string(i), "K8V2;0:KV8", 440 - i, 0.006 * std::pow(1.2, i)));
+    constexpr const char* kPairs[] = {"KV8", "K4V8", "K8V4", "K4V2", "KV2"};
+    const std::string spec = std::string("K8V2;0:") + kPairs[i % 5] + ";1:" + kPairs[i / 5];
+    front.plans.push_back(PlanOf("x" + std::to_string(i), spec, 440 - i, 0.006 * std::pow(1.2, i)));
   }
   const SummaryChoice choice = ChooseForSummary(front);
   EXPECT_EQ(choice.rows.size(), kMostRows);
