@@ -48,6 +48,9 @@ class MeasuredModel {
   // Whether every pass reads the layers' weights from the checkpoint again, because they do not fit
   // into memory.
   virtual bool streams_weights() const = 0;
+  // The most bytes that the model and its work have taken of a GPU's memory so far; 0 where that is
+  // not known, as on a CPU.
+  virtual int64_t peak_device_bytes() const { return 0; }
 
   // Makes one exact pass over the prompts, in which every layer's attention is repeated with each
   // pair. Returns one observation for each layer. REQUIRES: no prompt is empty. Throws Error.

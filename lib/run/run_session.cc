@@ -209,10 +209,11 @@ void RunSession::Start(Stage stage, Json options) {
   started_seconds_ = Now();
 }
 
-void RunSession::Finish(Stage stage) {
+void RunSession::Finish(Stage stage, int64_t peak_device_bytes) {
   Json& record = stages_[std::string(StageName(stage))];
   record["finished"] = true;
   record["seconds"] = Now() - started_seconds_;
+  if (peak_device_bytes > 0) record["peak_device_bytes"] = peak_device_bytes;
   Save();
 }
 

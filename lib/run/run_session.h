@@ -6,6 +6,7 @@
 // directory always belong together. A directory in which another process works is refused too.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -66,9 +67,9 @@ class RunSession {
   // Writes run.json. From then on the directory accepts no other options for the stages that
   // started.
   void Save() const;
-  // Records that the stage's file is complete and how long it took since Start, and writes
-  // run.json.
-  void Finish(Stage stage);
+  // Records that the stage's file is complete, how long it took since Start and, unless it is 0,
+  // how much of a GPU's memory the process has taken at most, and writes run.json.
+  void Finish(Stage stage, int64_t peak_device_bytes = 0);
 
   // The file that the stage writes.
   std::filesystem::path FileOf(Stage stage) const;

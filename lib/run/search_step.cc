@@ -10,6 +10,7 @@
 #include "lib/base/hash.h"
 #include "lib/base/log.h"
 #include "lib/base/progress.h"
+#include "lib/base/quantity.h"
 #include "lib/run/held_out.h"
 #include "lib/run/logged_scores.h"
 #include "lib/run/scouting_prompts.h"
@@ -243,7 +244,12 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
   }
   model.RequireUnchanged();
   WriteJsonFileAtomically(file, ToJson(outcome.front));
-  if (!outcome.unfinished) session.Finish(Stage::kSearch);
+  const int64_t peak = model.model().peak_device_bytes();
+  if (peak > 0) {
+    LogInfo(fmt::format("peak memory on {}: {}", session.run().device,
+                        SizeText(static_cast<double>(peak))));
+  }
+  if (!outcome.unfinished) session.Finish(Stage::kSearch, peak);
   return outcome;
 }
 

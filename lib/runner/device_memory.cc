@@ -54,4 +54,17 @@ int64_t FreeMemory(const at::Device& device) {
       c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first);
 }
 
+void ReturnUnusedMemory(const at::Device& device) {
+  if (!device.is_cpu()) c10::getDeviceAllocator(device.type())->emptyCache();
+}
+
+int64_t PeakMemory(const at::Device& device) {
+  if (device.is_cpu()) return 0;
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return c10::getDeviceAllocator(device.type())
+      ->getDeviceStats(device.index())
+      .allocated_bytes[kAll]
+      .peak;
+}
+
 }  // namespace kvtune

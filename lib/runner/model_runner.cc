@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <optional>
+#include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/kernels/parallel_loop.h"
+#include "lib/runner/device_memory.h"
 #include "lib/runner/observe.h"
 #include "lib/runner/plan_tree.h"
 #include "lib/runner/runner_state.h"
@@ -64,6 +68,10 @@ const ModelConfig& ModelRunner::config() const { return state_->decoder.config()
 
 std::string ModelRunner::device_name() const { return state_->decoder.options().device().str(); }
 
+int64_t ModelRunner::peak_device_bytes() const {
+  return PeakMemory(state_->decoder.options().device());
+}
+
 std::string ModelRunner::data_type_name() const {
   return TypeName(c10::typeMetaToScalarType(state_->decoder.options().dtype()));
 }
@@ -107,6 +115,39 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
 std::vector<std::vector<PromptScore>> ModelRunner::ScorePlans(std::span<const PrecisionPlan> plans,
                                                               std::span<const TokenIds> prompts,
                                                               const OnProgress& progress) {
+  std::vector<std::vector<PromptScore>> scores;
+  // An attempt that fails has reported prompts, which the next one must not report again.
+  int64_t finished = 0, reported = 0;
+  const auto report = [&](int64_t count) {
+    finished += count;
+    if (finished > reported && progress) progress(finished - std::exchange(reported, finished));
+  };
+  WithTorchErrors("scoring plans", [&] {
+    while (scores.size() < plans.size()) {
+      const std::span<const PrecisionPlan> some =
+          plans.subspan(scores.size(), std::min(state_->most_plans, plans.size() - scores.size()));
+      // A prompt counts as finished when the last plans are through it.
+      const bool is_last = scores.size() + some.size() == plans.size();
+      finished = 0;
+      try {
+        std::ranges::move(ScoreTogether(some, prompts, is_last ? OnProgress(report) : OnProgress()),
+                          std::back_inserter(scores));
+        continue;
+      } catch (const c10::OutOfMemoryError&) {
+        if (some.size() == 1) throw;
+      }
+      state_->most_plans = some.size() / 2;
+      ReturnUnusedMemory(state_->decoder.options().device());
+      LogInfo("the device has no room for " + std::to_string(some.size()) +
+              " plans at a time; scoring " + std::to_string(state_->most_plans));
+    }
+  });
+  return scores;
+}
+
+std::vector<std::vector<PromptScore>> ModelRunner::ScoreTogether(
+    std::span<const PrecisionPlan> plans, std::span<const TokenIds> prompts,
+    const OnProgress& progress) {
   std::vector<std::vector<PromptScore>> scores(plans.size(),
                                                std::vector<PromptScore>(prompts.size()));
   // The score of an exact plan is that of the reference, so only the other plans have to run.
@@ -123,24 +164,22 @@ std::vector<std::vector<PromptScore>> ModelRunner::ScorePlans(std::span<const Pr
                                          : of_leaf[tree.leaf_of_plan[next_quantized++]];
     }
   };
-  WithTorchErrors("scoring plans", [&] {
-    state_->LearnReferences(prompts);
-    if (quantized.empty()) {
-      for (size_t p = 0; p < prompts.size(); ++p) add(p, {});
-      if (progress) progress(static_cast<int64_t>(prompts.size()));
-      return;
-    }
-    const PromptSteps steps{
-        .begin = [&](size_t p) { return state_->Begin(prompts[p]); },
-        .advance =
-            [&](size_t p, size_t layer, const at::Tensor& hidden) {
-              return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden,
-                                  state_->PassOf(prompts[p]));
-            },
-        .end = [&](size_t p,
-                   const at::Tensor& hidden) { add(p, state_->Score(prompts[p], hidden)); }};
-    state_->walk.Run(prompts, tree.layers.back().size(), steps, progress);
-  });
+  state_->LearnReferences(prompts);
+  if (quantized.empty()) {
+    for (size_t p = 0; p < prompts.size(); ++p) add(p, {});
+    if (progress) progress(static_cast<int64_t>(prompts.size()));
+    return scores;
+  }
+  const PromptSteps steps{
+      .begin = [&](size_t p) { return state_->Begin(prompts[p]); },
+      .advance =
+          [&](size_t p, size_t layer, const at::Tensor& hidden) {
+            return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden,
+                                state_->PassOf(prompts[p]));
+          },
+      .end = [&](size_t p,
+                 const at::Tensor& hidden) { add(p, state_->Score(prompts[p], hidden)); }};
+  state_->walk.Run(prompts, tree.layers.back().size(), steps, progress);
   return scores;
 }
 

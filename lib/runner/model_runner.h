@@ -30,6 +30,7 @@ class ModelRunner : public MeasuredModel {
 
   const ModelConfig& config() const override;
   std::string device_name() const override;
+  int64_t peak_device_bytes() const override;
   std::string data_type_name() const override;
   bool streams_weights() const override;
 
@@ -50,6 +51,11 @@ class ModelRunner : public MeasuredModel {
   RunnerState& state() { return *state_; }
 
  private:
+  // ScorePlans for plans that there is room for.
+  std::vector<std::vector<PromptScore>> ScoreTogether(std::span<const PrecisionPlan> plans,
+                                                      std::span<const TokenIds> prompts,
+                                                      const OnProgress& progress);
+
   std::unique_ptr<RunnerState> state_;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <span>
@@ -51,6 +52,9 @@ struct RunnerState {
   Decoder decoder;
   LayerWalk walk;
   std::map<TokenIds, Reference> references;
+  // How many plans are scored together at most. It falls when a GPU has no room for their hidden
+  // states.
+  size_t most_plans = std::numeric_limits<size_t>::max();
 
  private:
   int64_t MaxActivationBytes() const;

@@ -1,6 +1,7 @@
 #include "lib/runner/score.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <numeric>
 
@@ -8,6 +9,7 @@
 #include "lib/kernels/parallel_loop.h"
 #include "lib/runner/attention.h"
 #include "lib/runner/cuda_kernels.h"
+#include "lib/runner/device_memory.h"
 #include "lib/runner/flash_attention.h"
 #include "lib/runner/token_loss.h"
 
@@ -199,6 +201,22 @@ std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens,
   return blocks;
 }
 
+// REQUIRES: the block has at least two nodes.
+std::array<ParentBlock, 2> HalvesOf(const ParentBlock& block) {
+  const auto part = [&](size_t begin, size_t end) {
+    const size_t first = block.nodes[begin].parent;
+    ParentBlock some{.first_parent = block.first_parent + first,
+                     .parents = block.nodes[end - 1].parent - first + 1,
+                     .first_node = block.first_node + begin,
+                     .nodes = {}};
+    for (size_t i = begin; i < end; ++i)
+      some.nodes.push_back({block.nodes[i].parent - first, block.nodes[i].pair});
+    return some;
+  };
+  const size_t middle = block.nodes.size() / 2;
+  return {part(0, middle), part(middle, block.nodes.size())};
+}
+
 // Does the work of Decoder::AddAttentionAndMlp for one node, in pieces large enough to fill matrix
 // products and small enough to fit into caches.
 void AddByRows(const Decoder& decoder, size_t layer, const at::Tensor& hidden,
@@ -245,36 +263,55 @@ void CopyParents(const PlanTreeLayer& nodes, const at::Tensor& parents,
   }
 }
 
+// Takes the nodes of a block through the layer: hidden [parents, tokens, hidden] of all blocks ->
+// advanced [nodes, tokens, hidden] of all blocks.
+void AdvanceBlock(const Decoder& decoder, size_t layer, const ParentBlock& block,
+                  const at::Tensor& hidden, const PlanPass& pass, const at::Tensor& advanced) {
+  const auto count = static_cast<int64_t>(block.nodes.size());
+  const at::Tensor parents = hidden.narrow(0, static_cast<int64_t>(block.first_parent),
+                                           static_cast<int64_t>(block.parents));
+  at::Tensor attention =
+      LayerAttention(decoder, layer, block.nodes, pass)
+          .Run(decoder.ProjectQueryKeyValue(layer, parents, {0, hidden.size(1)}));
+  if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
+  const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
+  CopyParents(block.nodes, parents, children);
+  if (hidden.device().is_cpu()) {
+    for (int64_t child = 0; child < count; ++child) {
+      AddByRows(decoder, layer, children.select(0, child), attention.select(0, child),
+                pass.threads);
+    }
+  } else {
+    at::Tensor rows = children.flatten(0, 1);
+    decoder.AddAttentionAndMlp(layer, rows, attention.flatten(0, 1));
+  }
+}
+
+// The same. A GPU without room for the whole block takes it in halves, and these in halves.
+void AdvanceBlockInRoom(const Decoder& decoder, size_t layer, const ParentBlock& block,
+                        const at::Tensor& hidden, const PlanPass& pass,
+                        const at::Tensor& advanced) {
+  try {
+    return AdvanceBlock(decoder, layer, block, hidden, pass, advanced);
+  } catch (const c10::OutOfMemoryError&) {
+    if (block.nodes.size() == 1) throw;
+  }
+  ReturnUnusedMemory(hidden.device());
+  for (const ParentBlock& half : HalvesOf(block))
+    AdvanceBlockInRoom(decoder, layer, half, hidden, pass, advanced);
+}
+
 }  // namespace
 
 at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
                         const at::Tensor& hidden, const PlanPass& pass) {
-  const int64_t tokens = hidden.size(1);
-  const bool by_node = hidden.device().is_cpu();
-  at::Tensor advanced =
-      at::empty({static_cast<int64_t>(nodes.size()), tokens, hidden.size(2)}, hidden.options());
-  const std::vector<ParentBlock> blocks = BlocksOf(nodes, tokens, hidden.device());
+  at::Tensor advanced = at::empty(
+      {static_cast<int64_t>(nodes.size()), hidden.size(1), hidden.size(2)}, hidden.options());
+  const std::vector<ParentBlock> blocks = BlocksOf(nodes, hidden.size(1), hidden.device());
   ParallelLoop(pass.threads, blocks.size(), [&](size_t i) {
     const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
     const OperatorsOnOneThread same_sums;
-    const ParentBlock& block = blocks[i];
-    const auto count = static_cast<int64_t>(block.nodes.size());
-    const at::Tensor parents = hidden.narrow(0, static_cast<int64_t>(block.first_parent),
-                                             static_cast<int64_t>(block.parents));
-    at::Tensor attention = LayerAttention(decoder, layer, block.nodes, pass)
-                               .Run(decoder.ProjectQueryKeyValue(layer, parents, {0, tokens}));
-    if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
-    const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
-    CopyParents(block.nodes, parents, children);
-    if (by_node) {
-      for (int64_t child = 0; child < count; ++child) {
-        AddByRows(decoder, layer, children.select(0, child), attention.select(0, child),
-                  pass.threads);
-      }
-    } else {
-      at::Tensor rows = children.flatten(0, 1);
-      decoder.AddAttentionAndMlp(layer, rows, attention.flatten(0, 1));
-    }
+    AdvanceBlockInRoom(decoder, layer, blocks[i], hidden, pass, advanced);
   });
   return advanced;
 }
@@ -309,12 +346,9 @@ std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& h
   // On a CPU one variant is scored at a time, so that its numbers do not depend on the others; on a
   // GPU all variants are scored together to keep it busy.
   const size_t variants_at_a_time = device.is_cpu() ? 1 : variants;
-  const int64_t rows_at_a_time =
-      LogitRows(device, static_cast<int64_t>(variants_at_a_time), decoder.config().vocab_size);
   const at::Tensor ids = decoder.IdsOf(prompt);
   std::vector<PromptScore> scores(variants);
-  for (int64_t begin = pass.exact_queries; begin < tokens - 1; begin += rows_at_a_time) {
-    const int64_t rows = std::min(rows_at_a_time, tokens - 1 - begin);
+  const auto add_rows = [&](int64_t begin, int64_t rows) {
     const at::Tensor next_tokens = ids.narrow(0, begin + 1, rows);
     const auto reference_logits = [&] {
       const OperatorsOnOneThread same_sums;
@@ -335,6 +369,21 @@ std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& h
           AddLosses(ComputeTokenLosses(own ? reference_logits() : shared, logits, next_tokens),
                     std::span(scores).subspan(first, count));
         });
+  };
+  int64_t rows_at_a_time =
+      LogitRows(device, static_cast<int64_t>(variants_at_a_time), decoder.config().vocab_size);
+  for (int64_t begin = pass.exact_queries; begin < tokens - 1;) {
+    const int64_t rows = std::min(rows_at_a_time, tokens - 1 - begin);
+    try {
+      add_rows(begin, rows);
+      begin += rows;
+      continue;
+    } catch (const c10::OutOfMemoryError&) {
+      // On a GPU the variants are added all at once, after the last allocation, so nothing was.
+      if (rows == 1 || device.is_cpu()) throw;
+    }
+    ReturnUnusedMemory(device);
+    rows_at_a_time = rows / 2;
   }
   for (PromptScore& score : scores) {
     score.first_position = pass.exact_queries;
