@@ -158,18 +158,24 @@ check_ubuntu() {
     --aptopt='Acquire::AllowInsecureRepositories "true"' --aptopt='APT::Get::AllowUnauthenticated "true"' \
     noble "$work/keys" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: found no archive of Ubuntu, expected one"; }
   echo "$UBUNTU_KEY_SHA256  $work/keys/$UBUNTU_KEY" | sha256sum --check --quiet
+  # The cache is out of the new system again whatever happens, because what is in it may be removed as a whole.
+  cat >"$work/compile.sh" <<HOOK
+#!/bin/bash
+trap 'umount "\$1/kvtune/cache"' EXIT
+mount --bind '${XDG_CACHE_HOME:-$HOME/.cache}' "\$1/kvtune/cache"
+chroot "\$1" env -i PATH="\$PATH" HOME=/root LC_ALL=C.UTF-8 XDG_CACHE_HOME=/kvtune/cache bash -ec '
+  cd /kvtune/clone
+  scripts/setup.sh --cpu --program
+  source scripts/common.sh
+  configure_and_build release cpu -DKVTUNE_INSTALL_LIBTORCH=ON
+  cd build/release && cpack -G DEB -B /kvtune/deb'
+HOOK
+  chmod +x "$work/compile.sh"
   options=(--components=main,universe --keyring="$work/keys/$UBUNTU_KEY" noble)
   unshare --mount mmdebstrap --quiet --mode=root --variant=apt \
     --customize-hook='mkdir -p "$1/kvtune/clone" "$1/kvtune/cache"' \
     --customize-hook="git -C '$KVTUNE_ROOT' ls-files -z | tar -C '$KVTUNE_ROOT' --null -T - -c | tar -C \"\$1/kvtune/clone\" -x" \
-    --customize-hook="mount --bind '${XDG_CACHE_HOME:-$HOME/.cache}' \"\$1/kvtune/cache\"" \
-    --customize-hook='chroot "$1" env -i PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 XDG_CACHE_HOME=/kvtune/cache bash -ec "
-      cd /kvtune/clone
-      scripts/setup.sh --cpu --program
-      source scripts/common.sh
-      configure_and_build release cpu -DKVTUNE_INSTALL_LIBTORCH=ON
-      cd build/release && cpack -G DEB -B /kvtune/deb"' \
-    --customize-hook='umount "$1/kvtune/cache"' \
+    --customize-hook="$work/compile.sh" \
     "${options[@]}" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
   refuse_source_paths "$root/kvtune/clone/build/release/apps/kvtune/kvtune" /kvtune/clone
   mv "$root/kvtune/deb" "$work"
