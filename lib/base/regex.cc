@@ -41,9 +41,12 @@ class Region {
  public:
   ~Region() { onig_region_free(&region_, 0); }
   OnigRegion* get() { return &region_; }
-  Regex::Match match() const {
-    return {static_cast<size_t>(region_.beg[0]), static_cast<size_t>(region_.end[0])};
+  Regex::Match match(int group = 0) const {
+    return {static_cast<size_t>(region_.beg[group]), static_cast<size_t>(region_.end[group])};
   }
+  // The whole match counts as one.
+  int groups() const { return region_.num_regs; }
+  bool took_part(int group) const { return region_.beg[group] >= 0; }
 
  private:
   OnigRegion region_ = {};
@@ -86,16 +89,40 @@ Regex::Regex(const std::string& expression, RegexSyntax syntax, const std::strin
 
 Regex::~Regex() = default;
 
-std::optional<Regex::Match> Regex::Search(std::string_view text, size_t from,
-                                          std::string_view doing) const {
+namespace {
+
+Region& ThreadRegion() {
   thread_local Region region;
+  return region;
+}
+
+// Returns whether there is a match, whose groups are then in ThreadRegion().
+bool SearchInto(regex_t* regex, std::string_view text, size_t from, std::string_view doing) {
   const OnigUChar* begin = Bytes(text.data());
   const OnigUChar* end = begin + text.size();
   const int found =
-      onig_search(compiled_->regex, begin, end, begin + from, end, region.get(), ONIG_OPTION_NONE);
-  if (found == ONIG_MISMATCH) return std::nullopt;
-  if (found < 0) FailMatching(doing, from, found);
-  return region.match();
+      onig_search(regex, begin, end, begin + from, end, ThreadRegion().get(), ONIG_OPTION_NONE);
+  if (found < 0 && found != ONIG_MISMATCH) FailMatching(doing, from, found);
+  return found >= 0;
+}
+
+}  // namespace
+
+std::optional<Regex::Match> Regex::Search(std::string_view text, size_t from,
+                                          std::string_view doing) const {
+  if (!SearchInto(compiled_->regex, text, from, doing)) return std::nullopt;
+  return ThreadRegion().match();
+}
+
+std::vector<std::optional<Regex::Match>> Regex::SearchGroups(std::string_view text, size_t from,
+                                                             std::string_view doing) const {
+  std::vector<std::optional<Match>> groups;
+  if (!SearchInto(compiled_->regex, text, from, doing)) return groups;
+  const Region& region = ThreadRegion();
+  for (int i = 0; i < region.groups(); ++i) {
+    groups.push_back(region.took_part(i) ? std::optional(region.match(i)) : std::nullopt);
+  }
+  return groups;
 }
 
 bool Regex::MatchesBeginning(std::string_view text, std::string_view doing) const {

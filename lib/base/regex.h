@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace kvtune {
 
@@ -38,6 +39,10 @@ class Regex {
   // look-behind. Throws Error, which names `doing` and the position, when the engine gives up at
   // its limit of backtracking. REQUIRES: from <= text.size().
   std::optional<Match> Search(std::string_view text, size_t from, std::string_view doing) const;
+  // The same with what the groups of the expression matched: the match itself is the first entry,
+  // and a group that took no part has none. Empty where nothing matches.
+  std::vector<std::optional<Match>> SearchGroups(std::string_view text, size_t from,
+                                                 std::string_view doing) const;
   // Whether a match begins where the text begins. Throws Error as Search does.
   bool MatchesBeginning(std::string_view text, std::string_view doing) const;
 

@@ -69,17 +69,6 @@ std::vector<TokenIds> Windows(const Tokenizer& tokenizer, const std::string& tex
   return windows;
 }
 
-Tokenizer LoadTokenizer(const fs::path& file, const ModelConfig& config) {
-  Tokenizer tokenizer = Tokenizer::FromFile(file);
-  if (tokenizer.base_vocab_size() > config.vocab_size) {
-    throw Error(
-        fmt::format("reading {}: found a vocabulary of {} tokens, expected at most the {} that "
-                    "the model's embedding has",
-                    file.string(), tokenizer.base_vocab_size(), config.vocab_size));
-  }
-  return tokenizer;
-}
-
 // Returns the chosen prompts in the order of the shuffle. The last one is cut where the token
 // budget ends.
 std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& options,
@@ -103,6 +92,17 @@ std::vector<TokenIds> Choose(std::vector<TokenIds> all, const PromptOptions& opt
 }
 
 }  // namespace
+
+Tokenizer LoadTokenizer(const fs::path& file, const ModelConfig& config) {
+  Tokenizer tokenizer = Tokenizer::FromFile(file);
+  if (tokenizer.base_vocab_size() > config.vocab_size) {
+    throw Error(
+        fmt::format("reading {}: found a vocabulary of {} tokens, expected at most the {} that "
+                    "the model's embedding has",
+                    file.string(), tokenizer.base_vocab_size(), config.vocab_size));
+  }
+  return tokenizer;
+}
 
 void CountAndHash(PromptSet& set) {
   ContentHash hash;

@@ -13,6 +13,8 @@
 
 namespace kvtune {
 
+class Tokenizer;
+
 // What to do with a prompt that is longer than the context of the model.
 enum class LongPrompts { kRefuse, kCut };
 inline constexpr Word<LongPrompts> kLongPromptWords[] = {{"refuse", LongPrompts::kRefuse},
@@ -47,6 +49,9 @@ struct PromptSet {
 
 // Sets hash and token_count from the prompts.
 void CountAndHash(PromptSet& set);
+
+// Reads a tokenizer.json. Throws Error, also when it has more ids than the model embeds.
+Tokenizer LoadTokenizer(const std::filesystem::path& file, const ModelConfig& config);
 
 // Names one of the two bundled sets, which share no prompt.
 enum class BundledSet { kCalibration, kHeldOut };

@@ -40,7 +40,8 @@ std::vector<AddedToken> ReadAddedTokens(JsonFields& fields, const Vocabulary& vo
     token.strips_left = entry.Bool("lstrip");
     token.strips_right = entry.Bool("rstrip");
     token.is_normalized = entry.Bool("normalized");
-    entry.Ignore("special");  // it only tells decoders what they may skip
+    entry.Ignore("special");
+    token.is_special = entry.Has("special") && entry.Bool("special");
     entry.RequireNoOthers();
     tokens.push_back(std::move(token));
   }
@@ -126,6 +127,7 @@ AddedVocabulary::AddedVocabulary(std::vector<AddedToken> tokens, const Normalize
     NormalizedText form{token.content, false};
     if (token.is_normalized && normalizer != nullptr) normalizer->Normalize(form);
     texts_by_id_[token.id] = form.text;
+    if (token.is_special) special_ids_.insert(token.id);
     if (form.text.empty()) {
       throw Error(fmt::format(
           "{}: added_tokens[{}]: found \"{}\", which the normalizer makes empty, expected "

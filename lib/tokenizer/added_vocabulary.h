@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct AddedToken {
   bool is_single_word;  // it counts only where no word character touches it
   bool strips_left;     // it takes the whitespace before it
   bool strips_right;    // it takes the whitespace behind it
+  bool is_special;      // decoding may leave it out
   bool is_normalized;   // its normalized form is looked for in the normalized text
 };
 
@@ -57,6 +59,8 @@ class AddedVocabulary {
   // The text that a decoder gets for an added token, or null when `id` is not that of an added
   // token.
   const std::string* TokenOf(int32_t id) const;
+  // Whether `id` is that of an added token that decoding may leave out.
+  bool IsSpecial(int32_t id) const { return special_ids_.contains(id); }
   // The highest id + 1, or 0 when there are no added tokens.
   int32_t id_end() const;
 
@@ -67,6 +71,7 @@ class AddedVocabulary {
 
   std::vector<AddedToken> tokens_;
   std::map<int32_t, std::string> texts_by_id_;  // normalized if the token is
+  std::set<int32_t> special_ids_;
   std::unique_ptr<Trie> raw_;
   std::unique_ptr<Trie> normalized_;
 };

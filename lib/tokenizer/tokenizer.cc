@@ -127,10 +127,11 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, SpecialTokens spec
   return parts_->post_processor->Process(std::move(ids), special_tokens);
 }
 
-std::string Tokenizer::Decode(std::span<const int32_t> ids) const {
+std::string Tokenizer::Decode(std::span<const int32_t> ids, SpecialTokens special_tokens) const {
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const int32_t id : ids) {
+    if (special_tokens == SpecialTokens::kOmit && parts_->added_vocabulary->IsSpecial(id)) continue;
     const std::string* token = parts_->added_vocabulary->TokenOf(id);
     if (token == nullptr) token = parts_->vocabulary->TokenOf(id);
     if (token != nullptr) tokens.push_back(*token);

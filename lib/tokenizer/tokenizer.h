@@ -18,7 +18,7 @@ namespace kvtune {
 
 enum class SpecialTokens {
   kAdd,   // adds what the post-processor puts around a text, such as a beginning-of-sequence token
-  kOmit,  // encodes the text alone; special tokens written out in the text still count
+  kOmit,  // encodes or decodes the text alone; special tokens written out in a text still count
 };
 
 // Const methods are thread-safe. Each of the threads that encode at the same time gets a word cache
@@ -39,9 +39,11 @@ class Tokenizer {
   // token and the model has no substitute.
   std::vector<int32_t> Encode(std::string_view text, SpecialTokens special_tokens) const;
 
-  // Special tokens are written out. An id without a token gives no text, because models have more
-  // rows in their embedding than their tokenizer has tokens. The result is always valid UTF-8.
-  std::string Decode(std::span<const int32_t> ids) const;
+  // Special tokens are written out, or left out with kOmit. An id without a token gives no text,
+  // because models have more rows in their embedding than their tokenizer has tokens. The result is
+  // always valid UTF-8.
+  std::string Decode(std::span<const int32_t> ids,
+                     SpecialTokens special_tokens = SpecialTokens::kAdd) const;
 
   // The highest id + 1, with added tokens.
   int64_t vocab_size() const;

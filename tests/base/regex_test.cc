@@ -33,6 +33,19 @@ TEST(Regex, MatchesAtTheBeginningAlone) {
   EXPECT_FALSE(Matches("^model\\.layers\\.[0-9]+\\.mlp\\.gate$", "model.layers.12.mlp.gate_up"));
 }
 
+TEST(Regex, SearchGivesItsGroups) {
+  const Regex regex("(a)|(b)(c*)", RegexSyntax::kPython, "f", "(a)|(b)(c*)");
+  const auto groups = regex.SearchGroups("xbcca", 0, "matching");
+  ASSERT_EQ(groups.size(), 4u);
+  EXPECT_EQ(groups[0]->begin, 1u);
+  EXPECT_EQ(groups[0]->end, 4u);
+  EXPECT_FALSE(groups[1]);  // took no part
+  EXPECT_EQ(groups[2]->end, 2u);
+  EXPECT_EQ(groups[3]->end, 4u);
+  EXPECT_TRUE(regex.SearchGroups("xbcca", 4, "matching")[1]);
+  EXPECT_TRUE(regex.SearchGroups("x", 0, "matching").empty());
+}
+
 TEST(Regex, SearchGivesTheFirstMatchFromAPlaceOn) {
   const Regex regex("b+", RegexSyntax::kOniguruma, "f", "b+");
   const std::string text = "abbabc";

@@ -46,6 +46,21 @@ TEST(Tokenizer, DecodeSkipsIdsWithoutToken) {
   EXPECT_EQ(tokenizer.Decode({}), "");
 }
 
+TEST(Tokenizer, DecodeLeavesSpecialTokensOutWhereAskedTo) {
+  TokenizerText text;
+  text.vocab = R"({"a": 0, "b": 1})";
+  text.merges = "[]";
+  text.added_tokens =
+      R"([{"id": 2, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,
+           "normalized": false, "special": true},
+          {"id": 3, "content": "<plain>", "single_word": false, "lstrip": false, "rstrip": false,
+           "normalized": false, "special": false}])";
+  const Tokenizer tokenizer = text.Make();
+  const std::vector<int32_t> ids = {2, 0, 3, 1, 2};
+  EXPECT_EQ(tokenizer.Decode(ids), "<s> a <plain> b <s>");
+  EXPECT_EQ(tokenizer.Decode(ids, SpecialTokens::kOmit), "a <plain> b");
+}
+
 TEST(Tokenizer, InvalidUtf8GivesTheByteOffset) {
   const Tokenizer tokenizer = TokenizerText{}.Make();
   EXPECT_EQ(ErrorOf([&] { tokenizer.Encode("abc\xff", SpecialTokens::kAdd); }),

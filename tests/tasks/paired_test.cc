@@ -1,0 +1,69 @@
+#include "lib/tasks/paired.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+namespace kvtune {
+namespace {
+
+TEST(StandardError, IsTheSamplesDeviationOverTheRoot) {
+  // Two of four are right: the deviation is sqrt(4 * 0.25 / 3), the error half of it.
+  EXPECT_DOUBLE_EQ(StandardError(std::vector<double>{1, 0, 1, 0}), std::sqrt(1.0 / 3) / 2);
+  EXPECT_EQ(StandardError(std::vector<double>{1, 1, 1}), 0);
+  EXPECT_EQ(StandardError(std::vector<double>{1}), 0);
+}
+
+TEST(Flips, CountEachDirection) {
+  const std::vector<char> exact = {1, 1, 1, 0, 0}, plan = {1, 0, 0, 1, 0};
+  const Flips flips = CountFlips(exact, plan);
+  EXPECT_EQ(flips.items, 5);
+  EXPECT_EQ(flips.lost, 2);
+  EXPECT_EQ(flips.gained, 1);
+}
+
+// Sums of binomial coefficients, by Python's math.comb.
+TEST(McNemar, IsTheExactBinomialTest) {
+  EXPECT_EQ(McNemarP(0, 0), 1);
+  EXPECT_EQ(McNemarP(0, 1), 1);
+  EXPECT_EQ(McNemarP(3, 3), 1);
+  EXPECT_NEAR(McNemarP(0, 5), 0.0625, 1e-12);
+  EXPECT_NEAR(McNemarP(6, 0), 0.03125, 1e-12);
+  EXPECT_NEAR(McNemarP(1, 8), 0.0390625, 1e-12);
+  EXPECT_NEAR(McNemarP(40, 20), 0.01348929373119186, 1e-12);
+  EXPECT_NEAR(McNemarP(1000, 1100), 0.030720707864242296, 1e-10);
+}
+
+TEST(DifferenceInterval, HoldsTheDifferenceAndShrinksWithItems) {
+  const Interval few = DifferenceInterval({.items = 100, .lost = 8, .gained = 2});
+  EXPECT_LT(few.low, -0.06);
+  EXPECT_GT(few.high, -0.06);
+  const Interval many = DifferenceInterval({.items = 10000, .lost = 800, .gained = 200});
+  EXPECT_NEAR(many.high - many.low, (few.high - few.low) / 10, 0.003);
+  // Without a flip there is still some doubt: half a count in each direction of 102.
+  const Interval none = DifferenceInterval({.items = 100});
+  EXPECT_NEAR(none.high, 1.959963984540054 * std::sqrt(1.0 / 102 / 102), 1e-12);
+  EXPECT_EQ(none.low, -none.high);
+}
+
+// The rule of Connor (1987): (1.96 sqrt(d) + 0.8416 sqrt(d - x^2))^2 / x^2.
+TEST(ItemsToSee, GrowWithDisagreementAndFallWithTheDifference) {
+  EXPECT_EQ(ItemsToSee(0.01, 0.05), 3923);
+  EXPECT_EQ(ItemsToSee(0.1, 0.2), 155);
+  // A difference of one point without more disagreement than that.
+  EXPECT_EQ(ItemsToSee(0.01, 0.0), ItemsToSee(0.01, 0.01));
+  EXPECT_EQ(ItemsToSee(0.01, 0.01), 783);
+}
+
+TEST(ItemsToDecide, AreNamedOnlyWhereSomethingIsOpen) {
+  EXPECT_FALSE(ItemsToDecide({.items = 100, .lost = 0, .gained = 0}));
+  EXPECT_FALSE(ItemsToDecide({.items = 100, .lost = 20, .gained = 2}));
+  const auto items = ItemsToDecide({.items = 100, .lost = 6, .gained = 3});
+  ASSERT_TRUE(items);
+  EXPECT_EQ(*items, ItemsToSee(0.03, 0.09));
+  EXPECT_GT(*items, 100);
+}
+
+}  // namespace
+}  // namespace kvtune
