@@ -63,14 +63,13 @@ JsonFields OpenArtifact(const Json& json, const std::string& source) {
   return fields;
 }
 
-Json ReadArtifact(const std::filesystem::path& path, Artifact artifact) {
-  const ArtifactKind& kind = KindOf(artifact);
+Json ReadArtifact(const std::filesystem::path& path, const std::string& command) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     throw Error(fmt::format("reading {}: found no such file, expected one written by `{}`",
-                            path.string(), kind.made_by));
+                            path.string(), command));
   }
-  return Upgraded(ReadJsonFile(path), kind, path.string());
+  return ReadJsonFile(path);
 }
 
 void RequireFinite(const Json& json, const std::string& where) {

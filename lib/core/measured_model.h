@@ -1,8 +1,8 @@
 // The only interface to a model: what calibration, scoring, the search and the gate may ask of it,
 // without any tensor types. lib/runner implements it on a device, and tests use a fake of it.
 //
-// All scoring is teacher-forced: a prompt is scored on its own tokens, as decoding over the
-// quantized cache would see them (docs/algorithm.md, "What a decode step sees").
+// Scoring is teacher-forced: a prompt is scored on its own tokens, as decoding over the quantized
+// cache would see them (docs/algorithm.md, "What a decode step sees"). Generation decodes.
 #pragma once
 
 #include <cstddef>
@@ -13,14 +13,14 @@
 #include <vector>
 
 #include "lib/core/cache_maxima.h"
+#include "lib/core/generation.h"
 #include "lib/core/layer_observation.h"
 #include "lib/core/model_config.h"
 #include "lib/core/plan_score.h"
 #include "lib/core/precision_plan.h"
+#include "lib/core/token_ids.h"
 
 namespace kvtune {
-
-using TokenIds = std::vector<int32_t>;
 
 // What is kept of the exact model's pass over one prompt. Scoring plans on that prompt needs
 // nothing else of the exact model.
@@ -84,6 +84,12 @@ class MeasuredModel {
   // REQUIRES: as many passes as prompts.
   virtual void RestoreExactPasses(std::span<const TokenIds> prompts,
                                   std::span<const ExactPass> passes) = 0;
+
+  // Continues the prompt of every row with the most likely tokens, decoded over the row's cache as
+  // the engine would keep it. What a row gets does not depend on the other rows of the request, up
+  // to floating-point rounding. REQUIRES: no prompt is empty, each leaves room for max_new_tokens
+  // in the model's context, and every plan has as many layers as the model. Throws Error.
+  virtual void Generate(const GenerationRequest& request, const OnGeneratedRow& finished) = 0;
 
   size_t layer_count() const { return config().layers.size(); }
 };

@@ -117,11 +117,12 @@ CostedPlan ReadPlan(JsonFields& fields) {
 Json ToJson(const ScoredPlan& plan) {
   Json json = {{"name", plan.name}};
   WritePlan(json, plan.plan, plan.cost);
-  json["calibration"] = ToJson(plan.calibration);
+  json["calibration"] = plan.calibration.prompts > 0 ? ToJson(plan.calibration) : Json(nullptr);
   if (plan.calibration_interval) {
     json["calibration_interval"] = IntervalToJson(*plan.calibration_interval);
   }
   json["held_out"] = plan.held_out ? HeldOutToJson(*plan.held_out) : Json(nullptr);
+  if (plan.accuracy) json["accuracy"] = ToJson(*plan.accuracy);
   RequireFinite(json, "writing the plan " + plan.name);
   return json;
 }
@@ -137,6 +138,7 @@ ScoredPlan ScoredPlanFromJson(JsonFields fields) {
   if (fields.Has("calibration_interval")) {
     plan.calibration_interval = IntervalFromJson(fields, "calibration_interval");
   }
+  if (fields.Has("accuracy")) plan.accuracy = AccuracyScoreFromJson(fields.Object("accuracy"));
   fields.Value("held_out");  // required, but null when nothing was held out
   if (fields.Has("held_out")) plan.held_out = HeldOutFromJson(fields.Object("held_out"));
   fields.RequireNoOthers();

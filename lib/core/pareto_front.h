@@ -8,6 +8,7 @@
 
 #include "lib/base/json_fields.h"
 #include "lib/base/statistics.h"
+#include "lib/core/accuracy_score.h"
 #include "lib/core/plan_score.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/provenance.h"
@@ -44,6 +45,8 @@ struct ScoredPlan {
   std::optional<HeldOutScore> held_out = std::nullopt;
   // The interval of the loss of `calibration`, of the same kind.
   std::optional<Interval> calibration_interval = std::nullopt;
+  // What the plan does on a task, where it was asked to.
+  std::optional<AccuracyScore> accuracy = std::nullopt;
 };
 
 struct ParetoFront {
@@ -69,7 +72,8 @@ struct CostedPlan {
 CostedPlan ReadPlan(JsonFields& fields);
 
 // Writes one PLAN of docs/artifacts.md. It can be read without the target, because "layers" holds
-// the names of formats.
+// the names of formats. "calibration" is null for a plan that was scored on a task alone, which
+// only `kvtune evaluate` writes, and which is not read back.
 Json ToJson(const ScoredPlan& plan);
 ScoredPlan ScoredPlanFromJson(JsonFields fields);
 

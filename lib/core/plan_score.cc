@@ -85,6 +85,7 @@ PlanScore Summarize(std::vector<PromptScore> prompts) {
     if (variation_sum) *variation_sum += *prompt.total_variation_sum;
     token_kl.insert(token_kl.end(), prompt.token_kl.begin(), prompt.token_kl.end());
     prompt.token_kl = {};
+    prompt.token_nll = {};
     score.tokens += prompt.tokens;
     kl_sum += prompt.kl_sum;
     nll_sum += prompt.nll_sum;

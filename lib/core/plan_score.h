@@ -24,6 +24,9 @@ struct PromptScore {
   // KL in nats of each scored position, in their order. Empty once it is summarized. The gate's
   // records keep only the largest ones.
   std::vector<float> token_kl;
+  // The plan's own negative log-likelihood of the same positions' next tokens, in nats. Empty once
+  // it is summarized, and where nothing measured it.
+  std::vector<float> token_nll = {};
 };
 
 // The loss at the positions [from, to) of the prompts.

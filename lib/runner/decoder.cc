@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "lib/kernels/row_kernels_cpu.h"
@@ -76,17 +77,19 @@ at::Tensor PairsSideBySide(const at::Tensor& heads, int64_t rotary_dim) {
 
 // Multiplies queries in place by a factor that grows with their position; see
 // ModelConfig::query_growth.
-// queries: [sequences, heads, tokens, head_dim], of neighbouring tokens from `first` on
-void GrowQueries(at::Tensor& queries, const ModelConfig& config, int64_t first) {
-  const int64_t tokens = queries.size(2);
+// queries: [sequences, heads, tokens, head_dim]; positions: those of the tokens
+void GrowQueries(at::Tensor& queries, const ModelConfig& config,
+                 std::span<const int64_t> positions) {
   // Within the first period every factor is 1.
-  if (first + tokens <= config.query_growth_period) return;
+  if (std::ranges::all_of(positions, [&](int64_t p) { return p < config.query_growth_period; }))
+    return;
   std::vector<float> factors;
-  for (int64_t i = first; i < first + tokens; ++i) {
-    const auto periods = static_cast<double>(i / config.query_growth_period);
+  for (const int64_t position : positions) {
+    const auto periods = static_cast<double>(position / config.query_growth_period);
     factors.push_back(static_cast<float>(1 + config.query_growth * std::log(1 + periods)));
   }
-  queries.mul_(at::from_blob(factors.data(), {tokens, 1}, at::kFloat).to(queries.options()));
+  queries.mul_(
+      at::from_blob(factors.data(), {queries.size(2), 1}, at::kFloat).to(queries.options()));
 }
 
 }  // namespace
@@ -138,8 +141,8 @@ at::Tensor Decoder::RotatedHeads(const at::Tensor& projected, const HeadLayout& 
   return scale == 1 ? heads : heads * scale;
 }
 
-QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,
-                                            const Positions& positions) const {
+QueryKeyValue Decoder::Project(size_t layer, const at::Tensor& hidden,
+                               const RotaryTables& angles) const {
   const LayerConfig& shape = config_.layers[layer];
   const LayerWeights& weights = weights_.layers[layer];
   at::Tensor projected =
@@ -153,15 +156,40 @@ QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidd
     NormHeads(projected, query, weights.query_norm, config_.norm_eps);
     NormHeads(projected, key, weights.key_norm, config_.norm_eps);
   }
-  const RotaryTables angles =
-      shape.rope ? rotary_[*shape.rope]->Of(positions, hidden.size(1)) : RotaryTables{};
-  at::Tensor queries =
-      RotatedHeads(projected, query, angles, weights.query_norm, config_.attention_scale);
-  if (config_.query_growth != 0) GrowQueries(queries, config_, positions.first);
-  return {std::move(queries),
+  return {RotatedHeads(projected, query, angles, weights.query_norm, config_.attention_scale),
           RotatedHeads(projected, key, angles, weights.key_norm, 1),
           Gather(projected, value, {}, 1),
           {shape.window_tokens, config_.attention_soft_cap, weights.sinks}};
+}
+
+QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,
+                                            const Positions& positions) const {
+  const LayerConfig& shape = config_.layers[layer];
+  QueryKeyValue projected =
+      Project(layer, hidden,
+              shape.rope ? rotary_[*shape.rope]->Of(positions, hidden.size(1)) : RotaryTables{});
+  if (config_.query_growth != 0) {
+    std::vector<int64_t> neighbours(static_cast<size_t>(hidden.size(1)));
+    std::iota(neighbours.begin(), neighbours.end(), positions.first);
+    GrowQueries(projected.query, config_, neighbours);
+  }
+  return projected;
+}
+
+NewestTokens Decoder::NewestAt(std::vector<int64_t> positions, const at::Tensor& index) const {
+  NewestTokens tokens{.positions = std::move(positions), .angles = {}};
+  for (const auto& rotary : rotary_)
+    tokens.angles.push_back(rotary->OfNewest(tokens.positions, index));
+  return tokens;
+}
+
+QueryKeyValue Decoder::ProjectNewest(size_t layer, const at::Tensor& hidden,
+                                     const NewestTokens& tokens) const {
+  const LayerConfig& shape = config_.layers[layer];
+  QueryKeyValue projected =
+      Project(layer, hidden.unsqueeze(0), shape.rope ? tokens.angles[*shape.rope] : RotaryTables{});
+  if (config_.query_growth != 0) GrowQueries(projected.query, config_, tokens.positions);
+  return projected;
 }
 
 at::Tensor Decoder::Mlp(size_t layer, const at::Tensor& rows) const {

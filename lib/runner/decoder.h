@@ -26,6 +26,12 @@ struct QueryKeyValue {
   ScoreRule rule;    // the rule of the layer
 };
 
+// The newest token of each of several sequences, at its position in its sequence.
+struct NewestTokens {
+  std::vector<int64_t> positions;
+  std::vector<RotaryTables> angles;  // by ModelConfig::ropes: [sequences, rotary_dim / 2]
+};
+
 class Decoder {
  public:
   // REQUIRES: checkpoint outlives the decoder.
@@ -61,6 +67,13 @@ class Decoder {
   // hidden: [sequences, tokens, hidden], the states of neighbouring tokens from positions.first on.
   QueryKeyValue ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,
                                      const Positions& positions) const;
+  // Prepares a step of decoding in which sequence i continues with its token at positions[i].
+  // `index` holds the positions as int64 on the decoder's device.
+  NewestTokens NewestAt(std::vector<int64_t> positions, const at::Tensor& index) const;
+  // The same for one token each of several sequences, hidden: [sequences, hidden]. They take the
+  // place of the tokens of one sequence: [1, heads, sequences, head_dim].
+  QueryKeyValue ProjectNewest(size_t layer, const at::Tensor& hidden,
+                              const NewestTokens& tokens) const;
   // Adds the projected attention and then the output of the MLP to `hidden`, in place.
   // attention: [rows, query_heads * value_head_dim]
   void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;
@@ -75,6 +88,9 @@ class Decoder {
   // Returns the rotated queries or keys of a layer: [sequences, heads, tokens, head_dim]
   at::Tensor RotatedHeads(const at::Tensor& projected, const HeadLayout& layout,
                           const RotaryTables& angles, const at::Tensor& norm, double scale) const;
+  // The angles are those of the tokens of `hidden`: [sequences, tokens, hidden]. The queries do not
+  // grow with their positions yet.
+  QueryKeyValue Project(size_t layer, const at::Tensor& hidden, const RotaryTables& angles) const;
   at::Tensor Mlp(size_t layer, const at::Tensor& rows) const;
 
   const Checkpoint& checkpoint_;

@@ -63,11 +63,12 @@ std::vector<LayerStates> ModelProbe::ExactStates(const TokenIds& prompt) {
   return states;
 }
 
-std::vector<float> ModelProbe::LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan) {
+std::vector<float> ModelProbe::LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan,
+                                                std::optional<int64_t> exact_queries) {
   const c10::InferenceMode no_gradients;
   return WithTorchErrors("decoding token by token", [&] {
-    return ToVector(
-        LogitsOfDecoding(state().decoder, plan, prompt, state().PassOf(prompt).exact_queries));
+    return ToVector(LogitsOfDecoding(state().decoder, plan, prompt,
+                                     exact_queries.value_or(state().PassOf(prompt).exact_queries)));
   });
 }
 

@@ -2,6 +2,8 @@
 // does not use it.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "lib/runner/model_runner.h"
@@ -37,8 +39,11 @@ class ModelProbe : public ModelRunner {
   // Returns the states of the exact model, one entry for each layer.
   std::vector<LayerStates> ExactStates(const TokenIds& prompt);
   // Returns the logits from token-by-token decoding with a cache that stores quantized values. It
-  // is slow, and it is the reference that Logits is tested against. REQUIRES: !streams_weights().
-  std::vector<float> LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan);
+  // is slow, and it is the reference that Logits and Generate are tested against. The first
+  // `exact_queries` tokens attend exactly; nullopt: as many as the runner's prefill says for
+  // scoring this prompt. REQUIRES: !streams_weights().
+  std::vector<float> LogitsByDecoding(const TokenIds& prompt, const PrecisionPlan& plan,
+                                      std::optional<int64_t> exact_queries = std::nullopt);
 };
 
 }  // namespace kvtune

@@ -10,6 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/kernels/parallel_loop.h"
 #include "lib/runner/device_memory.h"
+#include "lib/runner/generate.h"
 #include "lib/runner/observe.h"
 #include "lib/runner/plan_tree.h"
 #include "lib/runner/runner_state.h"
@@ -211,6 +212,10 @@ void ModelRunner::RestoreExactPasses(std::span<const TokenIds> prompts,
           prompts[i], Reference{hidden.to(state_->decoder.options().device()), ScoreOf(passes[i])});
     });
   }
+}
+
+void ModelRunner::Generate(const GenerationRequest& request, const OnGeneratedRow& finished) {
+  WithTorchErrors("generating", [&] { GenerateRows(*state_, request, finished); });
 }
 
 double ModelRunner::NoiseFloor(std::span<const TokenIds> prompts) {

@@ -45,6 +45,7 @@ class ModelRunner : public MeasuredModel {
   std::vector<ExactPass> ExactPasses(std::span<const TokenIds> prompts) override;
   void RestoreExactPasses(std::span<const TokenIds> prompts,
                           std::span<const ExactPass> passes) override;
+  void Generate(const GenerationRequest& request, const OnGeneratedRow& finished) override;
 
  protected:
   explicit ModelRunner(std::unique_ptr<RunnerState> state);

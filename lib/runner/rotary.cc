@@ -111,18 +111,39 @@ RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t max_positions,
   }
 }
 
+void RotaryEmbedding::Grow(Turns& turns, int64_t positions) {
+  if (positions <= turns.positions) return;
+  // The tables grow to twice the need, so that prompts that get longer little by little do not
+  // recompute them each time.
+  turns.positions = std::max(positions, std::min(2 * positions, max_positions_));
+  turns.tables = TablesOf(rope_, turns.frequencies, turns.positions, options_);
+}
+
 RotaryTables RotaryEmbedding::Of(const Positions& positions, int64_t tokens) {
   const std::scoped_lock lock(growing_);
   Turns& turns = positions.prompt_tokens > longest_short_prompt_ ? long_turns_ : turns_;
-  const int64_t needed = std::max(positions.first + tokens, positions.prompt_tokens);
-  if (needed > turns.positions) {
-    // The tables grow to twice the need, so that prompts that get longer little by little do not
-    // recompute them each time.
-    turns.positions = std::max(needed, std::min(2 * needed, max_positions_));
-    turns.tables = TablesOf(rope_, turns.frequencies, turns.positions, options_);
-  }
+  Grow(turns, std::max(positions.first + tokens, positions.prompt_tokens));
   return {turns.tables.cos.narrow(0, positions.first, tokens),
           turns.tables.sin.narrow(0, positions.first, tokens)};
+}
+
+RotaryTables RotaryEmbedding::OfNewest(std::span<const int64_t> positions,
+                                       const at::Tensor& index) {
+  const std::scoped_lock lock(growing_);
+  const auto is_long = [&](int64_t position) { return position >= longest_short_prompt_; };
+  const int64_t needed = *std::ranges::max_element(positions) + 1;
+  const auto long_ones = std::ranges::count_if(positions, is_long);
+  const auto gathered = [&](Turns& turns) {
+    Grow(turns, needed);
+    return RotaryTables{turns.tables.cos.index_select(0, index),
+                        turns.tables.sin.index_select(0, index)};
+  };
+  if (long_ones == 0) return gathered(turns_);
+  const RotaryTables far = gathered(long_turns_);
+  if (long_ones == std::ssize(positions)) return far;
+  const RotaryTables near = gathered(turns_);
+  const at::Tensor chooses_far = index.ge(longest_short_prompt_).unsqueeze(1);
+  return {at::where(chooses_far, far.cos, near.cos), at::where(chooses_far, far.sin, near.sin)};
 }
 
 at::Tensor Rotate(const at::Tensor& x, const RotaryTables& angles) {

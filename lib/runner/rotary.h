@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "lib/core/model_config.h"
@@ -34,12 +35,20 @@ class RotaryEmbedding {
   // frequencies.
   RotaryTables Of(const Positions& positions, int64_t tokens);
 
+  // Returns the angles of one token each of several sequences: [positions, rotary_dim / 2]. The
+  // token is the newest of its sequence, so that its position says how long the sequence is.
+  // `index` holds the same positions as int64 on the device of the tables.
+  RotaryTables OfNewest(std::span<const int64_t> positions, const at::Tensor& index);
+
  private:
   struct Turns {
     std::vector<float> frequencies;
     int64_t positions = 0;  // number of positions in the tables
     RotaryTables tables;
   };
+
+  // Makes the tables longer if they are too short.
+  void Grow(Turns& turns, int64_t positions);
 
   const RopeConfig rope_;
   const int64_t max_positions_;

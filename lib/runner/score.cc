@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <numeric>
 
@@ -54,12 +55,14 @@ class CacheSides {
 // Computes the attention of all nodes of one layer: [nodes, tokens, query_heads * value_head_dim].
 class LayerAttention {
  public:
+  // `first_node` is the place of nodes[0] among all nodes of the layer.
   LayerAttention(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
-                 const PlanPass& pass)
+                 size_t first_node, const PlanPass& pass)
       : decoder_(decoder),
         shape_(decoder.config().layers[layer]),
         layer_(layer),
         nodes_(nodes),
+        first_node_(first_node),
         pass_(pass) {}
 
   at::Tensor Run(const QueryKeyValue& qkv) {
@@ -116,6 +119,7 @@ class LayerAttention {
     std::vector<BlockwiseChild> blockwise;
     for (size_t child = begin; child < end; ++child) {
       const CacheSide& value_side = values.Of(parent, nodes_[child].pair.value);
+      if (pass_.stored) pass_.stored(first_node_ + child, key_side.stored, value_side.stored);
       if (CanFlash(query, key_side, value_side, rule_)) {
         output_.select(0, static_cast<int64_t>(child))
             .copy_(FlashAttention(query, key_side, value_side, rule_).squeeze(0));
@@ -165,6 +169,7 @@ class LayerAttention {
   const LayerConfig& shape_;
   size_t layer_;
   const PlanTreeLayer& nodes_;
+  size_t first_node_;
   const PlanPass& pass_;
   at::Tensor query_;
   ScoreRule rule_;
@@ -271,7 +276,7 @@ void AdvanceBlock(const Decoder& decoder, size_t layer, const ParentBlock& block
   const at::Tensor parents = hidden.narrow(0, static_cast<int64_t>(block.first_parent),
                                            static_cast<int64_t>(block.parents));
   at::Tensor attention =
-      LayerAttention(decoder, layer, block.nodes, pass)
+      LayerAttention(decoder, layer, block.nodes, block.first_node, pass)
           .Run(decoder.ProjectQueryKeyValue(layer, parents, {0, hidden.size(1)}));
   if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
   const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
@@ -327,6 +332,8 @@ void AddLosses(const TokenLosses& chunk, std::span<PromptScore> totals) {
     const bool* same_top1 = chunk.same_top1.const_data_ptr<bool>() + static_cast<int64_t>(i) * rows;
     total.token_kl.insert(total.token_kl.end(), kl, kl + rows);
     total.nll_sum = std::accumulate(nll, nll + rows, total.nll_sum);
+    std::transform(nll, nll + rows, std::back_inserter(total.token_nll),
+                   [](double nats) { return static_cast<float>(nats); });
     const float* variation =
         chunk.variation.const_data_ptr<float>() + static_cast<int64_t>(i) * rows;
     total.total_variation_sum =

@@ -1,12 +1,18 @@
 // Scores a population of plans in one walk through the layers.
 #pragma once
 
+#include <functional>
+#include <vector>
+
 #include "lib/core/measured_model.h"
 #include "lib/runner/decoder.h"
 #include "lib/runner/plan_tree.h"
 #include "lib/runner/sharing.h"
 
 namespace kvtune {
+
+// Receives what a node of a layer stores of the prompt, whose number of tokens it has.
+using OnStored = std::function<void(size_t node, const at::Tensor& keys, const at::Tensor& values)>;
 
 struct PlanPass {
   // The number of queries at the beginning that attend exactly (PrefillMode::kExact).
@@ -16,6 +22,9 @@ struct PlanPass {
   // Threads for the work on one prompt; more than one only when not every thread has its own
   // prompt.
   int threads = 1;
+  // May be empty. Threads call it for different nodes at once. keys, values: [1, kv_heads, tokens,
+  // head_dim], with the tokens of an unfinished group as they are
+  OnStored stored = {};
 };
 
 // Takes the hidden states of one prompt, for all nodes of the previous layer, through `layer`:

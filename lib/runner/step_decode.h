@@ -1,7 +1,8 @@
 // Token-by-token decoding with a cache that stores quantized values.
 //
-// This is the plain definition of what kvtune predicts: it is slow and has no blocks, trees or
-// masks. The parallel scorer is tested against it.
+// This is the plain definition of what kvtune predicts: one sequence, one token at a time through
+// the cache that generation uses (kv_cache.h). It is slow and has no blocks, trees or masks. The
+// parallel scorer is tested against it, and so is generation.
 #pragma once
 
 #include "lib/core/measured_model.h"

@@ -2,6 +2,7 @@
 // calls on record, faults where a test wants them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -19,14 +20,23 @@
 
 namespace kvtune {
 
-enum class FakeCallKind { kObserve, kSetMaxima, kScore, kNoiseFloor, kExactPasses, kRestore };
+enum class FakeCallKind {
+  kObserve,
+  kSetMaxima,
+  kScore,
+  kNoiseFloor,
+  kExactPasses,
+  kRestore,
+  kGenerate
+};
 
 // One call of a FakeModel, with its arguments.
 struct FakeCall {
   FakeCallKind kind = FakeCallKind::kScore;
-  std::vector<PrecisionPlan> plans = {};  // kScore
+  std::vector<PrecisionPlan> plans = {};  // kScore, kGenerate
   std::vector<PrecisionPair> pairs = {};  // kObserve
   std::vector<TokenIds> prompts = {};
+  std::vector<GenerationRow> rows = {};  // kGenerate
 };
 
 // What a fake does and what was asked of it. It outlives the models that follow it, so that a test
@@ -38,6 +48,8 @@ struct FakeModelScript {
   std::string data_type_name = "float32";
   bool streams_weights = false;
   std::function<void(const FakeCall&)> on_call = {};  // before a call does anything
+  // What it writes; what is behind the first end or the most tokens is cut.
+  std::function<TokenIds(const PrecisionPlan&, const TokenIds& prompt)> writes = {};
   // Counted from 1 over all calls on record; 0: in none.
   size_t error_in_call = 0;
   size_t nan_in_call = 0;
@@ -143,6 +155,24 @@ class FakeModel : public MeasuredModel {
         throw Error("restoring exact passes: found one of another prompt");
       }
       passes_[prompts[i]] = passes[i];
+    }
+  }
+
+  void Generate(const GenerationRequest& request, const OnGeneratedRow& finished) override {
+    Begin({.kind = FakeCallKind::kGenerate,
+           .plans = {request.plans.begin(), request.plans.end()},
+           .prompts = {request.prompts.begin(), request.prompts.end()},
+           .rows = {request.rows.begin(), request.rows.end()}});
+    for (size_t row = 0; row < request.rows.size(); ++row) {
+      const auto [plan, prompt] = request.rows[row];
+      GeneratedRow generated{row, {}};
+      for (const int32_t id : script_.writes(request.plans[plan], request.prompts[prompt])) {
+        if (std::ranges::count(request.end_tokens, id) > 0) break;
+        generated.tokens.push_back(id);
+        if (std::ssize(generated.tokens) == request.max_new_tokens) break;
+        if (request.is_complete && request.is_complete(generated.tokens)) break;
+      }
+      if (!finished(generated)) return;
     }
   }
 

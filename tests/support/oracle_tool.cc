@@ -3,11 +3,14 @@
 //
 //   oracle_tool logits MODEL_DIR IDS_FILE OUT_FILE
 //   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE
+//   oracle_tool generate MODEL_DIR PROMPTS_FILE "KV8 K4V2 exact ..." NEW_TOKENS OUT_FILE
 //   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE
 //   oracle_tool formats
 //   oracle_tool architectures
 //
 // IDS_FILE is text with token ids separated by blanks; IN_FILE and OUT_FILE hold float32 numbers.
+// PROMPTS_FILE has one prompt in each line. `generate` writes the generated tokens as text, a line
+// for each prompt under the first plan, then under the second, and so on, in KVTuner's integers.
 // `states` writes the logits, then the keys, values and attention outputs of every layer
 // (LayerStates). `formats` prints the format table as JSON, `architectures` the
 // table of docs/models.md.
@@ -71,6 +74,51 @@ void DumpModel(Dump dump, const std::string& model, const std::string& ids_file,
   WriteFloats(out_file, values);
 }
 
+std::vector<PrecisionPair> IntegerPairs() {
+  std::vector<PrecisionPair> pairs;
+  for (const KvFormatId key : {KvFormatId::kInt8, KvFormatId::kInt4, KvFormatId::kInt2}) {
+    for (const KvFormatId value : {KvFormatId::kInt8, KvFormatId::kInt4, KvFormatId::kInt2})
+      pairs.push_back({key, value});
+  }
+  return pairs;
+}
+
+void DumpGenerated(char** arguments) {
+  const Checkpoint checkpoint(arguments[0]);
+  ModelRunner runner(checkpoint, ModelOptions{.device = "cpu"});
+  std::vector<TokenIds> prompts;
+  std::istringstream lines(ReadFile(arguments[1]));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream text(line);
+    TokenIds& ids = prompts.emplace_back();
+    for (int32_t id = 0; text >> id;) ids.push_back(id);
+  }
+  std::vector<PrecisionPlan> plans;
+  std::istringstream specs(arguments[2]);
+  for (std::string spec; specs >> spec;)
+    plans.push_back(ParsePlanSpec(spec, runner.config().layers.size(), IntegerPairs()));
+  std::vector<GenerationRow> rows;
+  for (size_t prompt = 0; prompt < prompts.size(); ++prompt) {
+    for (size_t plan = 0; plan < plans.size(); ++plan) rows.push_back({plan, prompt});
+  }
+  std::vector<std::string> texts(rows.size());
+  const GenerationRequest request{.plans = plans,
+                                  .prompts = prompts,
+                                  .rows = rows,
+                                  .max_new_tokens = std::atoll(arguments[3]),
+                                  .end_tokens = {},
+                                  .is_complete = {}};
+  runner.Generate(request, [&](const GeneratedRow& row) {
+    std::string& text = texts[rows[row.row].plan * prompts.size() + rows[row.row].prompt];
+    for (const int32_t id : row.tokens) text += std::to_string(id) + " ";
+    text += "\n";
+    return true;
+  });
+  std::string all;
+  for (const std::string& text : texts) all += text;
+  WriteFileAtomically(arguments[4], all);
+}
+
 // Quantizes every token, as where there is no residual window. Scales are calibrated on the input.
 void DumpFakeQuantized(char** arguments) {
   const auto id = FindFormat(arguments[0]);
@@ -123,6 +171,8 @@ int main(int argc, char** argv) {
       kvtune::DumpModel(kvtune::Dump::kLogits, argv[2], argv[3], argv[4]);
     } else if (argc == 5 && std::strcmp(argv[1], "states") == 0) {
       kvtune::DumpModel(kvtune::Dump::kStates, argv[2], argv[3], argv[4]);
+    } else if (argc == 7 && std::strcmp(argv[1], "generate") == 0) {
+      kvtune::DumpGenerated(argv + 2);
     } else if (argc == 9 && std::strcmp(argv[1], "fake-quantize") == 0) {
       kvtune::DumpFakeQuantized(argv + 2);
     } else if (argc == 2 && std::strcmp(argv[1], "formats") == 0) {

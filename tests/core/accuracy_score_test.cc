@@ -1,0 +1,70 @@
+#include "lib/core/accuracy_score.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+AccuracyScore Example() {
+  return {.task = "sums",
+          .items = 200,
+          .strict = 0.75,
+          .flexible = 0.8,
+          .standard_error = 0.0307,
+          .invalid = 3,
+          .tokens = 12345,
+          .lost = 7,
+          .gained = 2,
+          .mcnemar_p = 0.1796875,
+          .difference = {-0.05, 0.01},
+          .items_to_decide = 900,
+          .items_to_see_a_point = 3500};
+}
+
+TEST(AccuracyScore, ReadsBackWhatItWrites) {
+  AccuracyScore score = Example();
+  Json json = ToJson(score);
+  EXPECT_EQ(json["stderr"], 0.0307);
+  EXPECT_EQ(json["difference_interval"], Json({-0.05, 0.01}));
+  EXPECT_EQ(AccuracyScoreFromJson(JsonFields(json, "f")), score);
+  score.items_to_decide.reset();
+  json = ToJson(score);
+  EXPECT_TRUE(json["items_to_decide"].is_null());
+  EXPECT_EQ(AccuracyScoreFromJson(JsonFields(json, "f")), score);
+}
+
+TEST(AccuracyScore, ImpossibleNumbersAreRefused) {
+  const auto read = [](const char* key, const Json& value) {
+    Json json = ToJson(Example());
+    json[key] = value;
+    return AccuracyScoreFromJson(JsonFields(json, "f"));
+  };
+  EXPECT_THAT([&] { read("strict", 1.5); }, ThrowsMessage<Error>(HasSubstr("\"strict\"")));
+  EXPECT_THAT([&] { read("mcnemar_p", -1); }, ThrowsMessage<Error>(HasSubstr("\"mcnemar_p\"")));
+  EXPECT_THAT(
+      [&] {
+        read("difference_interval", Json({1, 0}));
+      },
+      ThrowsMessage<Error>(
+          HasSubstr("\"difference_interval\": found no interval, expected [low, high]")));
+}
+
+TEST(AccuracyScore, WorseIsMoreThanChance) {
+  AccuracyScore score = Example();
+  EXPECT_FALSE(IsWorse(score));
+  score.mcnemar_p = 0.049;
+  EXPECT_TRUE(IsWorse(score));
+  std::swap(score.lost, score.gained);
+  EXPECT_FALSE(IsWorse(score));
+}
+
+}  // namespace
+}  // namespace kvtune
