@@ -26,6 +26,8 @@ oracle_test(config_property "${oracles}/config_property.py" --kvtune $<TARGET_FI
 
 oracle_test(logits_parity "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>
   "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama" "${shared}/models/stories260K")
+oracle_test(generation_parity "${oracles}/generation_parity.py" --tool $<TARGET_FILE:oracle_tool>
+  "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama")
 oracle_test(quantizer_parity "${oracles}/quantizer_parity.py" --tool $<TARGET_FILE:oracle_tool>
   --check-table "${PROJECT_SOURCE_DIR}/docs/targets.md")
 oracle_test(tokenizer_parity "${oracles}/tokenizer_parity.py" --kvtune $<TARGET_FILE:kvtune> --shared "${shared}")
@@ -36,6 +38,10 @@ oracle_test(chat_parity "${oracles}/chat_parity.py" --kvtune $<TARGET_FILE:kvtun
 oracle_test(input_cases "${oracles}/input_cases.py" --kvtune $<TARGET_FILE:kvtune>
   --cases "${PROJECT_SOURCE_DIR}/../shared/cases")
 oracle_test(export_parity "${oracles}/export_parity.py" --kvtune $<TARGET_FILE:kvtune>)
+
+# lm-evaluation-harness itself: its packages are installed once, beside torch of the oracles. Skipped where they cannot be.
+oracle_test(harness_parity "${oracles}/harness_parity.py" --kvtune $<TARGET_FILE:kvtune>
+  "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama")
 
 # The parser of CI systems' reports reads what the gate writes. Skipped where that parser is not installed.
 oracle_test(junit_readback "${oracles}/junit_readback.py" --kvtune $<TARGET_FILE:kvtune>)

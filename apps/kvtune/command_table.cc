@@ -20,6 +20,7 @@ void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
   AddClusterOptions(app, arguments.cluster);
   AddSearchOptions(app, arguments.search);
   AddMemoryOptions(app, arguments.memory);
+  AddTask(app, arguments.task);
   // One flag serves both stages: what is measured is what prunes.
   app.callback([&arguments] { arguments.prune.metric = arguments.calibrate.screening; });
 }
@@ -54,6 +55,14 @@ void DeclareEvaluate(CLI::App& app, EvaluateArguments& arguments) {
       app, "--uniform", {"all"}, "",
       [&arguments](const std::string&) { arguments.uniform = UniformPlans::kAll; },
       "Also every uniform plan of the target");
+  app.add_option("--front", arguments.front, "Also every plan of this run's front")
+      ->type_name("RUN");
+  AddTask(app, arguments.task);
+  app.add_option("--samples", arguments.samples,
+                 "Write prompt, answer and verdict of every item and plan, as JSON lines; the same "
+                 "command goes on from a file that was not finished")
+      ->type_name("FILE")
+      ->needs("--task");
   app.add_flag("--stdin", arguments.read_stdin,
                "Read JSON plans from stdin, one a line or an array of them; answer each line");
   AddKnownScores(app, arguments.known_scores);

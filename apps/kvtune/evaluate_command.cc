@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/kvtune/commands.h"
+#include "apps/kvtune/evaluate_task.h"
 #include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
 #include "lib/base/line_reader.h"
@@ -33,6 +34,12 @@ std::vector<NamedPlan> PlansOf(const EvaluateArguments& arguments, size_t layer_
   };
   for (const std::string& text : arguments.plans) {
     add({text, ReadPlanSource(text, layer_count, target)});
+  }
+  if (!arguments.front.empty()) {
+    for (const ScoredPlan& plan : ReadFront(arguments.front).plans) {
+      add({plan.name, ReadPlanSource(fmt::format("{}:{}", arguments.front.string(), plan.name),
+                                     layer_count, target)});
+    }
   }
   if (arguments.uniform == UniformPlans::kAll) {
     for (const PrecisionPair pair : target.pairs) {
@@ -101,10 +108,11 @@ void AnswerLines(LineReader input, ModelSession& model, EvaluationCache& evaluat
 }
 
 void CheckArguments(const EvaluateArguments& arguments) {
-  const bool has_plans = !arguments.plans.empty() || arguments.uniform == UniformPlans::kAll;
+  const bool has_plans = !arguments.plans.empty() || !arguments.front.empty() ||
+                         arguments.uniform == UniformPlans::kAll;
   if (has_plans == arguments.read_stdin) {
-    throw Error(fmt::format("kvtune evaluate: found {}, expected plans (--plan, --uniform all) or "
-                            "--stdin",
+    throw Error(fmt::format("kvtune evaluate: found {}, expected plans (--plan, --uniform all, "
+                            "--front) or --stdin",
                             has_plans ? "both" : "neither"),
                 ExitCode::kUsage);
   }
@@ -121,7 +129,10 @@ std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
 
 ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invocation) {
   CheckArguments(arguments);
+  const bool has_task = !arguments.task.file.empty();
+  if (has_task) CheckTaskArguments(arguments);
   const std::vector<NamedPlan> plans = ReadPlans(arguments);
+  if (has_task) return EvaluateTask(arguments, plans, invocation.format);
   ModelSession model(arguments.inputs, "none", RunnerLoader());
   ModelEvaluator scorer(model.model(), model.prompts().calibration.prompts);
   EvaluationCache evaluator(scorer);

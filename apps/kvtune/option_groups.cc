@@ -258,6 +258,25 @@ void AddKnownScores(CLI::App& app, std::filesystem::path& file) {
       ->type_name("FILE");
 }
 
+void AddTask(CLI::App& app, TaskOptions& task) {
+  CLI::Option* file =
+      app.add_option("--task", task.file,
+                     "Let the model answer the items of this task file under each plan")
+          ->type_name("FILE");
+  app.add_option("--limit", task.overrides.limit, "Use the first N items of the task")
+      ->type_name("N")
+      ->check(WholeNumber(1))
+      ->needs(file);
+  app.add_option("--fewshot", task.overrides.fewshot,
+                 "Solved questions in front of each (default: the task's)")
+      ->type_name("N")
+      ->check(WholeNumber(0))
+      ->needs(file);
+  app.add_flag("--apply-chat-template", task.apply_chat_template,
+               "Make shots and question the turns of a chat, in the model's own template")
+      ->needs(file);
+}
+
 void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
   SearchOptions& search = step.search;
   AddChoice(app, "--algorithm", search.algorithm, kAlgorithmWords,

@@ -83,6 +83,8 @@ void AddCalibrateOptions(CLI::App& app, CalibrateOptions& calibrate);
 void AddPruneOptions(CLI::App& app, PruneOptions& prune);
 void AddClusterOptions(CLI::App& app, ClusterOptions& cluster);
 void AddKnownScores(CLI::App& app, std::filesystem::path& file);
+// The options that name a task and what is changed about it.
+void AddTask(CLI::App& app, TaskOptions& task);
 void AddSearchOptions(CLI::App& app, SearchStepOptions& step);
 
 }  // namespace kvtune

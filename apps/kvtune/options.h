@@ -11,6 +11,7 @@
 #include "lib/calib/calibrate.h"
 #include "lib/core/memory_budget.h"
 #include "lib/run/inspection.h"
+#include "lib/run/prepared_task.h"
 #include "lib/run/run_options.h"
 #include "search/cluster.h"
 #include "search/pick.h"
@@ -51,6 +52,7 @@ struct SearchArguments {
   ClusterOptions cluster;
   SearchStepOptions search;
   MemoryOptions memory;
+  TaskOptions task;  // its file is empty where there is none
 };
 
 enum class UniformPlans { kNone, kAll };
@@ -59,8 +61,11 @@ struct EvaluateArguments {
   RunInputs inputs;
   std::vector<std::string> plans;
   UniformPlans uniform = UniformPlans::kNone;
+  std::filesystem::path front;  // a run whose front's plans are evaluated; empty: none
   bool read_stdin = false;
   std::filesystem::path known_scores;  // empty: none
+  TaskOptions task;
+  std::filesystem::path samples;  // empty: none
 };
 
 struct GateArguments {

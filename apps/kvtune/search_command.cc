@@ -1,6 +1,7 @@
 // kvtune search: the whole chain in one run directory.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -11,12 +12,15 @@
 #include "apps/kvtune/print_summary.h"
 #include "lib/base/log.h"
 #include "lib/base/progress.h"
+#include "lib/io/model_directory.h"
+#include "lib/report/accuracy_table.h"
 #include "lib/report/budget_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
 #include "lib/run/plan_budget.h"
 #include "lib/run/search_step.h"
 #include "lib/run/stages.h"
+#include "lib/run/task_step.h"
 
 namespace kvtune {
 namespace {
@@ -30,11 +34,25 @@ void RequireSameOptions(const RunSession& session, const ModelSession& model,
   session.RequireSameOptions(Stage::kSearch, OptionsOf(arguments.search, model.prompts()));
 }
 
+// What the plans do on the task: those of the front, then the uniform ones that are not on it.
+std::string TaskText(const ParetoFront& front) {
+  std::vector<ScoredPlan> answered = front.plans;
+  for (const ScoredPlan& plan : front.uniform) {
+    if (std::ranges::find(front.plans, plan.plan, &ScoredPlan::plan) == front.plans.end())
+      answered.push_back(plan);
+  }
+  const size_t width = TerminalWidth();
+  return "\n" + AccuracyTable(answered, width) +
+         WrappedText(AccuracySentences(answered, front.reference) + AgreementSentence(answered),
+                     width);
+}
+
 void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunSession& session,
-                OutputFormat format) {
+                bool has_answers, OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   LogDetail(SearchSentences(front));
   PrintSummary(session.directory().root(), diagnosis);
+  if (has_answers) PrintText(TaskText(front));
 }
 
 // The plan with the least loss among those that fit.
@@ -58,14 +76,24 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   std::vector<std::filesystem::path> read = InputPathsOf(arguments.inputs, arguments.place);
   if (!arguments.search.known_scores.empty()) read.push_back(arguments.search.known_scores);
+  if (!arguments.task.file.empty()) read.push_back(arguments.task.file);
   RequireCreatableDirectory(out);
   RequireOwnDirectory(out, read);
   std::optional<MemoryBudget> budget;
   if (arguments.memory.is_asked_for()) {
     budget = BudgetForModel(arguments.memory, arguments.inputs.model, arguments.inputs.context);
   }
+  std::optional<PreparedTask> task;
+  if (!arguments.task.file.empty()) {
+    task.emplace(arguments.task, arguments.inputs.model, ReadConfigOf(arguments.inputs.model));
+    task->RequireThatPlansAreRead(arguments.inputs.running.prefill);
+  }
   auto progress = std::make_unique<RunProgress>("loading the model");
   ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
+  if (task) {
+    task->RequireApartFrom(model.prompts().calibration.prompts, "calibration");
+    task->RequireApartFrom(model.prompts().held_out, "held-out");
+  }
   RunSession session(out, model.run(), invocation.command_line);
   RequireSameOptions(session, model, arguments);
 
@@ -78,12 +106,19 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   const Diagnosis diagnosis = DiagnoseStep(session, table);
   PruneStep(session, arguments.prune);
   ClusterStep(session, arguments.cluster);
+  bool has_answers = false;
   const SearchOutcome outcome = [&] {
     const InterruptDelay delay;  // what is scored when a signal comes is kept
-    return SearchStep(session, model, arguments.search, InterruptRequested);
+    SearchOutcome searched = SearchStep(session, model, arguments.search, InterruptRequested);
+    if (task && !searched.unfinished) {
+      RunProgress::SetStage("answering the task");
+      has_answers = TaskStep(session, model, *task, searched.front, InterruptRequested);
+      if (!has_answers) searched.unfinished = searched.interrupted = true;
+    }
+    return searched;
   }();
   progress.reset();  // its line makes room for the result
-  PrintFront(outcome.front, diagnosis, session, invocation.format);
+  PrintFront(outcome.front, diagnosis, session, has_answers, invocation.format);
   if (budget && invocation.format == OutputFormat::kText) PrintFitting(outcome.front, *budget);
   if (!outcome.unfinished) return ExitCode::kOk;
   if (!outcome.interrupted) {

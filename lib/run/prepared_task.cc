@@ -1,0 +1,234 @@
+#include "lib/run/prepared_task.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "lib/base/error.h"
+#include "lib/base/hash.h"
+#include "lib/base/log.h"
+#include "lib/calib/prompt_set.h"
+#include "lib/io/chat_renderer.h"
+#include "lib/tasks/task_prompts.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace kvtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+Json JsonOf(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored) ? ReadJsonFile(path) : Json::object();
+}
+
+// The text of a special token of tokenizer_config.json: "</s>" or {"content": "</s>", ...}.
+std::string TokenText(const Json& config, const char* key) {
+  if (!config.is_object() || !config.contains(key)) return "";
+  const Json& token = config[key];
+  if (token.is_string()) return token;
+  const bool has_content =
+      token.is_object() && token.contains("content") && token["content"].is_string();
+  return has_content ? token["content"].get<std::string>() : "";
+}
+
+void AddIds(const Json& config, std::vector<int32_t>& ids) {
+  if (!config.is_object() || !config.contains("eos_token_id")) return;
+  const Json& found = config["eos_token_id"];
+  for (const Json& id : found.is_array() ? found : Json::array({found})) {
+    if (id.is_number_integer()) ids.push_back(id.get<int32_t>());
+  }
+}
+
+std::vector<std::string> RenderedChats(const Task& task, const fs::path& file,
+                                       const fs::path& model_directory) {
+  std::vector<Chat> chats;
+  for (const std::vector<ChatTurn>& turns : TaskChats(task)) {
+    Json messages = Json::array();
+    for (const ChatTurn& turn : turns)
+      messages.push_back({{"role", turn.role}, {"content", turn.content}});
+    chats.push_back({Json({{"messages", std::move(messages)}}).dump(),
+                     fmt::format("task {}, item {}", file.string(), chats.size() + 1)});
+  }
+  return RenderChats(chats, model_directory);
+}
+
+Task LoadedTask(const TaskOptions& options) { return LoadTask(options.file, options.overrides); }
+
+}  // namespace
+
+PreparedTask::PreparedTask(const TaskOptions& options, const fs::path& model_directory,
+                           const ModelConfig& config)
+    : task_(LoadedTask(options)),
+      tokenizer_(
+          std::make_unique<Tokenizer>(LoadTokenizer(model_directory / "tokenizer.json", config))),
+      context_(config.max_position_embeddings) {
+  ReadEnds(model_directory);
+  if (options.apply_chat_template) {
+    if (!task_.shot_text.empty() && task_.fewshot > 0) {
+      throw Error(fmt::format("task {}: found shots as one text, expected questions and answers "
+                              "with --apply-chat-template",
+                              options.file.string()),
+                  ExitCode::kUsage);
+    }
+    prompts_ = RenderedChats(task_, options.file, model_directory);
+  } else {
+    prompts_ = TaskPrompts(task_);
+  }
+  if (!task_.is_multiple_choice() && task_.max_new_tokens >= context_) {
+    throw Error(fmt::format(
+        "task {}: found {} new tokens at most, expected fewer than the model's context of {}",
+        options.file.string(), task_.max_new_tokens, context_));
+  }
+  if (task_.is_multiple_choice()) {
+    EncodeChoices(options.apply_chat_template);
+  } else {
+    Encode(options.apply_chat_template);
+  }
+  ComputeHash();
+}
+
+PreparedTask::~PreparedTask() = default;
+
+void PreparedTask::ReadEnds(const fs::path& model_directory) {
+  const Json tokenizer_config = JsonOf(model_directory / "tokenizer_config.json");
+  bos_ = TokenText(tokenizer_config, "bos_token");
+  if (const std::string eos = TokenText(tokenizer_config, "eos_token"); !eos.empty()) {
+    more_stops_.push_back(eos);
+    const TokenIds ids = tokenizer_->Encode(eos, SpecialTokens::kOmit);
+    if (ids.size() == 1) end_tokens_.push_back(ids.front());
+  }
+  const fs::path generation = model_directory / "generation_config.json";
+  std::error_code ignored;
+  AddIds(JsonOf(fs::exists(generation, ignored) ? generation : model_directory / "config.json"),
+         end_tokens_);
+  std::ranges::sort(end_tokens_);
+  const auto repeated = std::ranges::unique(end_tokens_);
+  end_tokens_.erase(repeated.begin(), repeated.end());
+  size_t longest = 0;
+  for (const std::string& stop : task_.stops) longest = std::max(longest, stop.size());
+  for (const std::string& stop : more_stops_) longest = std::max(longest, stop.size());
+  // Every token but special ones holds at least a byte of the text, and a few more make sure that
+  // what a decoder does to the first token of a text does not hide a stop.
+  stop_tokens_ = longest + 8;
+}
+
+void PreparedTask::Encode(bool has_special_tokens) {
+  const auto room = static_cast<size_t>(context_ - task_.max_new_tokens);
+  size_t cut = 0;
+  for (const std::string& prompt : prompts_) {
+    const bool begins = has_special_tokens || (!bos_.empty() && prompt.starts_with(bos_));
+    TokenIds ids = tokenizer_->Encode(prompt, begins ? SpecialTokens::kOmit : SpecialTokens::kAdd);
+    if (ids.size() > room) {
+      ids.erase(ids.begin(), ids.end() - static_cast<ptrdiff_t>(room));
+      ++cut;
+    }
+    if (ids.empty()) {
+      throw Error(fmt::format("task \"{}\", item {}: found a prompt without tokens, expected some",
+                              task_.name, ids_.size() + 1));
+    }
+    ids_.push_back(std::move(ids));
+  }
+  if (cut > 0) {
+    LogWarning(fmt::format(
+        "task {}: {} of {} prompts were cut on the left, so that {} new tokens fit into the "
+        "model's context of {}",
+        task_.name, cut, prompts_.size(), task_.max_new_tokens, context_));
+  }
+}
+
+// The rules of lm-evaluation-harness (TemplateLM._encode_pair): spaces at the end of the context go
+// to the choice, and the choice's tokens are those behind as many as the context alone has.
+void PreparedTask::EncodeChoices(bool has_special_tokens) {
+  for (size_t item = 0; item < task_.items.size(); ++item) {
+    std::string context = prompts_[item];
+    const size_t end = context.find_last_not_of(" \t\r\n") + 1;
+    const std::string spaces = context.substr(end);
+    context.resize(end);
+    const SpecialTokens special = has_special_tokens ? SpecialTokens::kOmit : SpecialTokens::kAdd;
+    const size_t context_ids = tokenizer_->Encode(context, special).size();
+    for (const std::string& choice : task_.items[item].choices) {
+      TokenIds ids = tokenizer_->Encode(fmt::format("{}{} {}", context, spaces, choice), special);
+      if (ids.size() <= std::max<size_t>(context_ids, 1)) {
+        throw Error(
+            fmt::format("task \"{}\", item {}: found a choice without tokens of its own: "
+                        "\"{}\", expected some",
+                        task_.name, item + 1, choice));
+      }
+      const size_t scored = std::min(ids.size() - context_ids, ids.size() - 1);
+      const auto most = static_cast<size_t>(context_);
+      if (scored + 1 > most) {
+        throw Error(
+            fmt::format("task \"{}\", item {}: found a choice of {} tokens, expected fewer "
+                        "than the model's context of {}",
+                        task_.name, item + 1, scored, context_));
+      }
+      if (ids.size() > most) ids.erase(ids.begin(), ids.end() - static_cast<ptrdiff_t>(most));
+      choices_.push_back({item, std::move(ids), scored});
+    }
+  }
+}
+
+std::string PreparedTask::TextOf(std::span<const int32_t> ids) const {
+  return tokenizer_->Decode(ids, SpecialTokens::kOmit);
+}
+
+bool PreparedTask::HoldsStop(std::span<const int32_t> generated) const {
+  if (task_.stops.empty() && more_stops_.empty()) return false;
+  const std::string text =
+      tokenizer_->Decode(generated.last(std::min(generated.size(), stop_tokens_)));
+  const auto is_in_text = [&](const std::string& stop) {
+    return !stop.empty() && text.find(stop) != std::string::npos;
+  };
+  return std::ranges::any_of(task_.stops, is_in_text) ||
+         std::ranges::any_of(more_stops_, is_in_text);
+}
+
+void PreparedTask::ComputeHash() {
+  ContentHash hash;
+  const auto add_ids = [&](const TokenIds& ids) { hash.Update(std::as_bytes(std::span(ids))); };
+  hash.UpdateField(fmt::format("{} {} {}", ids_.size(), choices_.size(), task_.max_new_tokens));
+  for (const TokenIds& ids : ids_) {
+    hash.UpdateField(std::to_string(ids.size()));
+    add_ids(ids);
+  }
+  for (const ChoiceSequence& choice : choices_) {
+    hash.UpdateField(fmt::format("{} {}", choice.ids.size(), choice.scored_ids));
+    add_ids(choice.ids);
+  }
+  for (const std::string& stop : task_.stops) hash.UpdateField(stop);
+  for (const std::string& stop : more_stops_) hash.UpdateField(stop);
+  add_ids(end_tokens_);
+  hash_ = hash.Digest();
+}
+
+void PreparedTask::RequireThatPlansAreRead(PrefillMode prefill) const {
+  if (!task_.is_multiple_choice() || prefill != PrefillMode::kExact) return;
+  throw Error(fmt::format("task \"{}\": found multiple choice with --prefill exact, expected "
+                          "quantized: nothing is decoded, so that no plan would ever be read",
+                          task_.name),
+              ExitCode::kUsage);
+}
+
+void PreparedTask::RequireApartFrom(std::span<const TokenIds> prompts,
+                                    const std::string& what) const {
+  // A shorter question may stand in any text by chance.
+  constexpr size_t kTellingBytes = 20;
+  std::vector<std::string> texts;
+  for (const TokenIds& ids : prompts) texts.push_back(TextOf(ids));
+  for (size_t i = 0; i < task_.items.size(); ++i) {
+    const std::string& question = task_.items[i].prompt;
+    const auto holds = [&](const std::string& text) {
+      return text == question ||
+             (question.size() >= kTellingBytes && text.find(question) != std::string::npos);
+    };
+    if (std::ranges::none_of(texts, holds)) continue;
+    throw Error(fmt::format(
+        "task \"{}\": found its item {} among the {} prompts, expected prompts of other questions",
+        task_.name, i + 1, what));
+  }
+}
+
+}  // namespace kvtune

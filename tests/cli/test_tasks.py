@@ -1,0 +1,189 @@
+"""Answers to the items of a task under plans."""
+import json
+import signal
+import subprocess
+import time
+import unittest
+
+from cli_test_case import BINARY, QUICK_SEARCH, CliTestCase
+
+
+class TasksTest(CliTestCase):
+    """The tiny model writes noise, but always the same: what it writes with an exact cache is the right answer."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        test = cls("run_kvtune")
+        items = [{"prompt": f"the value of item {i}: {i * i}", "answer": "?"} for i in range(12)]
+        cls.write_task("unknown.json", items)
+        test.run_kvtune("evaluate", *test.arguments("unknown.json"), "--plan", "exact", "--samples", "exact.jsonl")
+        for item, line in zip(items, cls.read_lines("exact.jsonl"), strict=True):
+            item["answer"] = line["generation"].split("\n\n")[0]
+        cls.write_task("task.json", items)
+
+    @classmethod
+    def write_task(cls, name, items, **more):
+        task = {"schema_version": 1, "name": "noise", "protocol": "custom", "stop": ["\n\n"], "max_new_tokens": 24,
+                "items": items, **more}
+        (cls.folder / name).write_text(json.dumps(task))
+
+    @classmethod
+    def read_lines(cls, name):
+        return [json.loads(line) for line in (cls.folder / name).read_text().splitlines()]
+
+    def arguments(self, task="task.json"):
+        return ["--model", self.model, "--task", task, "--threads", "1"]
+
+    def evaluate(self, *arguments, **keywords):
+        return self.run_json("evaluate", *self.arguments(), *arguments, **keywords)
+
+    def test_accuracy_of_plans(self):
+        document = self.evaluate("--uniform", "all", "--plan", "exact", "--samples", "all.jsonl")
+        self.assertEqual(document["task"]["name"], "noise")
+        self.assertEqual(document["task"]["items"], 12)
+        reference = document["reference"]["accuracy"]
+        self.assertEqual((reference["strict"], reference["flexible"], reference["stderr"]), (1, 1, 0))
+        plans = {plan["name"]: plan for plan in document["plans"]}
+        self.assertEqual(plans["exact"]["accuracy"], reference)
+        lines = self.read_lines("all.jsonl")
+        self.assertEqual(len(lines), 12 * len(plans))
+        for name, plan in plans.items():
+            accuracy = plan["accuracy"]
+            own = [line for line in lines if line["plan"] == name]
+            self.assertEqual([line["item"] for line in own], list(range(12)))
+            right = sum(line["correct"] for line in own)
+            self.assertEqual(accuracy["strict"], right / 12)
+            self.assertEqual((accuracy["lost"], accuracy["gained"]), (12 - right, 0))
+            self.assertEqual(accuracy["tokens"], sum(line["tokens"] for line in own))
+            self.assertIsNone(plan["calibration"])
+        self.assertLess(plans["KV2"]["accuracy"]["strict"], plans["KV8"]["accuracy"]["strict"])
+        self.assertLess(plans["KV2"]["accuracy"]["mcnemar_p"], 0.05)
+
+    def test_losses_too_where_prompts_are_named(self):
+        plan, = self.evaluate("--plan", "KV4", "--prompts", self.prompts)["plans"]
+        alone, = self.run_json("evaluate", *self.model_arguments(), "--plan", "KV4")["plans"]
+        self.assertEqual(plan["calibration"], alone["calibration"])
+        self.assertEqual(plan["accuracy"]["items"], 12)
+
+    def test_prefill_and_limit(self):
+        document = self.evaluate("--plan", "KV2", "--prefill", "exact", "--limit", "5")
+        self.assertEqual(document["task"]["prefill"], "exact")
+        self.assertEqual(document["plans"][0]["accuracy"]["items"], 5)
+
+    def test_table(self):
+        text = self.run_kvtune("evaluate", *self.arguments(), "--plan", "exact", "--plan", "KV2").stdout
+        self.assertIn("exact", text.splitlines()[1])
+        self.assertTrue(text.splitlines()[2].endswith("worse"), text)
+        self.assertIn('The exact model has 100.0 % of 12 items of "noise" right', text)
+        self.assertIn("Fewest bytes and not worse: exact", text)
+
+    def test_stdin(self):
+        text = '{"name": "a", "spec": "KV8"}\nno plan\n[{"spec": "KV4"}, {"spec": "exact"}]\n'
+        lines = [json.loads(line) for line in
+                 self.run_kvtune("evaluate", *self.arguments(), "--stdin", text=text).stdout.splitlines()]
+        self.assertEqual(lines[0]["name"], "a")
+        self.assertEqual(lines[0]["accuracy"]["items"], 12)
+        self.assertIn("standard input, line 2", lines[1]["error"])
+        self.assertEqual(lines[2][1]["accuracy"]["strict"], 1)
+
+    def test_plans_of_a_front(self):
+        self.search("run")
+        front = self.read_json("run", "front.json")
+        document = self.evaluate("--front", "run")
+        self.assertEqual([plan["name"] for plan in document["plans"]], [plan["name"] for plan in front["plans"]])
+
+    def test_search_answers_at_its_end(self):
+        arguments = [*self.model_arguments(), "--out", "answered", *QUICK_SEARCH, "--task", "task.json"]
+        text = self.run_kvtune("search", *arguments).stdout
+        front = self.read_json("answered", "front.json")
+        plans = front["plans"] + front["uniform"] + [front["reference"]]
+        self.assertEqual({plan["accuracy"]["items"] for plan in plans}, {12})
+        self.assertEqual(front["reference"]["accuracy"]["strict"], 1)
+        self.assertIn('The exact model has 100.0 % of 12 items of "noise" right', text)
+        self.assertIn("and wrong answers have a rank correlation of", text)
+        before = (self.folder / "answered/front.json").read_bytes()
+        again = self.run_kvtune("search", *arguments)
+        self.assertIn("answers are in the file of samples already", again.stderr)
+        self.assertEqual(again.stdout, text)
+        self.assertEqual((self.folder / "answered/front.json").read_bytes(), before)
+        # The run is the same without the task.
+        self.search("plain")
+        plain = self.read_json("plain", "front.json")
+        for plan in plans + front.get("near", []):
+            del plan["accuracy"]
+        self.assertEqual([plan for plan in plain["plans"]], front["plans"])
+
+    def interrupted(self, name, how):
+        """Runs an evaluation that takes seconds and ends it once a few answers are there; the exit code."""
+        (self.folder / name).unlink(missing_ok=True)
+        with subprocess.Popen([BINARY, "evaluate", *self.slow(name)], cwd=self.folder, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as process:
+            for _ in range(600):
+                time.sleep(0.02)
+                if (self.folder / name).exists() and (self.folder / name).read_bytes().count(b"\n") >= 3:
+                    break
+            process.send_signal(how)
+            return process.wait()
+
+    def slow(self, name):
+        items = [{"prompt": f"{i}", "answer": "?"} for i in range(64)]
+        self.write_task("slow.json", items, max_new_tokens=100)
+        return ["--model", str(self.model), "--task", "slow.json", "--threads", "1", "--uniform", "all", "--samples",
+                name]
+
+    def check_resumed(self, how, exit_code):
+        """What the second run says, and how many answers the first one left."""
+        self.assertEqual(self.interrupted("part.jsonl", how), exit_code)
+        kept = self.read_lines_that_are_whole("part.jsonl")
+        self.assertGreaterEqual(len(kept), 3)
+        self.assertLess(len(kept), 64 * 10)
+        done = self.run_kvtune("evaluate", *self.slow("part.jsonl"), "--json")
+        whole = self.run_kvtune("evaluate", *self.slow("whole.jsonl"), "--json")
+        self.assertEqual(done.stdout, whole.stdout)
+        self.assertEqual((self.folder / "part.jsonl").read_bytes(), (self.folder / "whole.jsonl").read_bytes())
+        (self.folder / "whole.jsonl").unlink()
+        return done.stderr, len(kept)
+
+    def read_lines_that_are_whole(self, name):
+        return [line for line in (self.folder / name).read_bytes().split(b"\n")[:-1] if line]
+
+    def test_kill_and_resume(self):
+        said, kept = self.check_resumed(signal.SIGKILL, -signal.SIGKILL)
+        self.assertIn(f"{kept} answers are in the file of samples already", said)
+
+    def test_interrupt_and_resume(self):
+        self.check_resumed(signal.SIGINT, 130)
+
+    def test_choices(self):
+        items = [{"prompt": "a", "choices": ["b", "c d"], "answer": 0},
+                 {"prompt": "e ", "choices": ["f", "g"], "answer": 1}]
+        self.write_task("choices.json", items)
+        task = json.loads((self.folder / "choices.json").read_text())
+        task["protocol"] = "multiple_choice"
+        del task["stop"], task["max_new_tokens"]
+        (self.folder / "choices.json").write_text(json.dumps(task))
+        document = self.run_json("evaluate", *self.arguments("choices.json"), "--plan", "KV8")
+        self.assertEqual(document["plans"][0]["accuracy"]["items"], 2)
+        self.assertEqual(document["plans"][0]["accuracy"]["tokens"], 0)
+        self.assertIn("found multiple choice with --prefill exact, expected quantized",
+                      self.run_error("evaluate", *self.arguments("choices.json"), "--plan", "KV8", "--prefill", "exact",
+                                     exit_code=2))
+
+    def test_mistakes(self):
+        self.assertIn("no-task.json", self.run_error("evaluate", *self.arguments("no-task.json"), "--plan", "KV8"))
+        self.assertIn("expected plans (--plan, --uniform all, --front) or --stdin",
+                      self.run_error("evaluate", *self.arguments(), exit_code=2))
+        self.assertIn("--samples requires --task",
+                      self.run_error("evaluate", *self.model_arguments(), "--plan", "KV8", "--samples", "s", exit_code=2))
+        self.assertIn("found both --task and --known-scores, expected one of them",
+                      self.run_error("evaluate", *self.arguments(), "--plan", "KV8", "--known-scores", "x", exit_code=2))
+        self.assertIn("found --fewshot 2, expected none",
+                      self.run_error("evaluate", *self.arguments(), "--plan", "KV8", "--fewshot", "2", exit_code=2))
+        (self.folder / "overlap.jsonl").write_text(json.dumps({"text": "Q: the value of item 3: 9\nA: no"}) + "\n")
+        self.assertIn('task "noise": found its item 4 among the calibration prompts',
+                      self.run_error("evaluate", *self.arguments(), "--plan", "KV8", "--prompts", "overlap.jsonl"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,261 @@
+#include "lib/run/task_scorer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/io/model_directory.h"
+#include "lib/tokenizer/tokenizer.h"
+#include "tests/support/fake_model.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/test_data.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+namespace fs = std::filesystem;
+
+const fs::path kDemoModel = fs::path(KVTUNE_SOURCE_DIR) / "calib_data/demo_model";
+
+// A task about sums and a model that gets some of them right, with the bundled model's tokenizer.
+class Sums {
+ public:
+  Sums() {
+    Json items = Json::array();
+    for (int i = 0; i < 8; ++i)
+      items.push_back({{"prompt", "Please add one: what is " + std::to_string(i) + " + 1?"},
+                       {"answer", std::to_string(i + 1)}});
+    WriteFileAtomically(file(), R"x({"name": "sums", "protocol": "custom", "stop": ["\n"],
+        "extract": "(-?[0-9]+)", "which": "last", "max_new_tokens": 20, "items": )x" +
+                                    items.dump() + "}");
+    script.losses = {{1, 1}, 1};
+    // int2 cannot add 5 and more; everything but exact is wrong about 3. What comes behind the line
+    // break does not count.
+    script.writes = [this](const PrecisionPlan& plan, const TokenIds& prompt) {
+      const std::string text = tokenizer.Decode(prompt);
+      const int number = text[text.find("is ") + 3] - '0';
+      int sum = number + 1;
+      if (plan.layers[0] == kKV2 && number >= 5) sum = 0;
+      if (!plan.is_exact() && number == 3) sum = 17;
+      return tokenizer.Encode("It is " + std::to_string(sum) + ".\nNo: 99", SpecialTokens::kOmit);
+    };
+  }
+
+  fs::path file() const { return folder_ / "task.json"; }
+  fs::path samples() const { return folder_ / "samples.jsonl"; }
+  PreparedTask Prepare() const {
+    return PreparedTask({.file = file(), .overrides = {}}, kDemoModel, ReadConfigOf(kDemoModel));
+  }
+
+  Tokenizer tokenizer = Tokenizer::FromFile(kDemoModel / "tokenizer.json");
+  FakeModelScript script;
+
+ private:
+  TemporaryDirectory folder_;
+};
+
+const PrecisionPlan kExactPlan = PrecisionPlan::Uniform(kExactPair, 2);
+const PrecisionPlan kPlan8 = PrecisionPlan::Uniform(kKV8, 2);
+const PrecisionPlan kPlan2 = PrecisionPlan::Uniform(kKV2, 2);
+
+TEST(TaskScorer, JudgesEveryPlanOnEveryItem) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  FakeModel model(FakeConfig(2), sums.script);
+  TaskScorer scorer(model, task, nullptr);
+  const auto results = scorer.Score(std::vector{kExactPlan, kPlan8, kPlan2}, {});
+  ASSERT_TRUE(results);
+  EXPECT_EQ((*results)[0][3].generated.text, "It is 4.\n");
+  EXPECT_EQ((*results)[0][3].grade.text, "It is 4.");
+  const AccuracyScore exact = SummarizeAccuracy(task.task(), (*results)[0], (*results)[0]);
+  EXPECT_EQ(exact.task, "sums");
+  EXPECT_EQ(exact.items, 8);
+  EXPECT_EQ(exact.strict, 1);
+  EXPECT_EQ(exact.standard_error, 0);
+  EXPECT_EQ(exact.mcnemar_p, 1);
+  const AccuracyScore two = SummarizeAccuracy(task.task(), (*results)[2], (*results)[0]);
+  EXPECT_EQ(two.strict, 0.5);
+  EXPECT_EQ(two.lost, 4);
+  EXPECT_EQ(two.gained, 0);
+  EXPECT_EQ(two.mcnemar_p, 0.125);
+  EXPECT_GT(two.tokens, 8);
+  EXPECT_EQ(two.invalid, 0);
+  // One request holds all plans, prompt by prompt.
+  ASSERT_EQ(sums.script.CountOf(FakeCallKind::kGenerate), 1u);
+  const std::vector<GenerationRow> rows = sums.script.calls[0].rows;
+  ASSERT_EQ(rows.size(), 24u);
+  EXPECT_EQ(rows[4], (GenerationRow{1, 1}));
+}
+
+TEST(TaskScorer, AsksForAPlanOnce) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  FakeModel model(FakeConfig(2), sums.script);
+  TaskScorer scorer(model, task, nullptr);
+  scorer.Score(std::vector{kExactPlan, kPlan8, kPlan8}, {});
+  EXPECT_EQ(sums.script.calls[0].plans.size(), 2u);
+  scorer.Score(std::vector{kPlan8, kPlan2}, {});
+  EXPECT_EQ(sums.script.calls[1].plans, std::vector{kPlan2});
+}
+
+TEST(TaskScorer, GoesOnFromTheFileOfSamples) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  FakeModel model(FakeConfig(2), sums.script);
+  const std::vector<PrecisionPlan> plans = {kExactPlan, kPlan2};
+  {
+    SampleLog log(sums.samples(), "this one");
+    TaskScorer scorer(model, task, &log);
+    int ended = 0;
+    EXPECT_FALSE(scorer.Score(plans, [&] { return ++ended == 5; }));
+  }
+  std::string kept = ReadFile(sums.samples());
+  EXPECT_EQ(std::ranges::count(kept, '\n'), 5);
+  // A crash tears the last line.
+  WriteFileAtomically(sums.samples(), std::string_view(kept).substr(0, kept.size() - 7));
+  SampleLog log(sums.samples(), "this one");
+  EXPECT_EQ(log.found(), 4u);
+  TaskScorer scorer(model, task, &log);
+  const auto results = scorer.Score(plans, {});
+  ASSERT_TRUE(results);
+  EXPECT_EQ(sums.script.calls[1].rows.size(), 12u);
+  std::vector<SampleLine> lines = scorer.LinesOf("exact", kExactPlan, (*results)[0]);
+  const std::vector<SampleLine> others = scorer.LinesOf("KV2", kPlan2, (*results)[1]);
+  lines.insert(lines.end(), others.begin(), others.end());
+  log.Finish(lines);
+  // The same as from one go.
+  const std::string content = ReadFile(sums.samples());
+  TaskScorer fresh(model, task, nullptr);
+  const auto again = fresh.Score(plans, {});
+  std::vector<SampleLine> expected = fresh.LinesOf("exact", kExactPlan, (*again)[0]);
+  const std::vector<SampleLine> more = fresh.LinesOf("KV2", kPlan2, (*again)[1]);
+  expected.insert(expected.end(), more.begin(), more.end());
+  SampleLog(sums.samples(), "this one").Finish(expected);
+  EXPECT_EQ(ReadFile(sums.samples()), content);
+}
+
+TEST(SampleLog, LinesSayWhatWasAskedAndAnswered) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  FakeModel model(FakeConfig(2), sums.script);
+  TaskScorer scorer(model, task, nullptr);
+  const auto results = scorer.Score(std::vector{kExactPlan, kPlan2}, {});
+  SampleLog(sums.samples(), "e").Finish(scorer.LinesOf("two bits", kPlan2, (*results)[1]));
+  const std::string content = ReadFile(sums.samples());
+  const Json line = ParseJsonLine(content.substr(0, content.find('\n')), "first line");
+  EXPECT_EQ(line["item"], 0);
+  EXPECT_EQ(line["plan"], "two bits");
+  EXPECT_EQ(line["spec"], "KV2");
+  EXPECT_EQ(line["prompt"], "Please add one: what is 0 + 1?");
+  EXPECT_EQ(line["generation"], "It is 1.\n");
+  EXPECT_EQ(line["extracted"], "1");
+  EXPECT_EQ(line["answer"], "1");
+  EXPECT_EQ(line["correct"], true);
+}
+
+TEST(SampleLog, KeepsOnlyItsOwnLines) {
+  Sums sums;
+  const SampleLine line{.item = 3,
+                        .plan = "KV4",
+                        .spec = "KV4",
+                        .prompt = "p",
+                        .generated = {"text", 2},
+                        .answer = "a"};
+  SampleLog(sums.samples(), "other").Append(line);
+  SampleLog log(sums.samples(), "mine");
+  EXPECT_EQ(log.found(), 0u);
+  EXPECT_EQ(ReadFile(sums.samples()), "");
+  log.Append(line);
+  WriteFileAtomically(sums.samples(), "somebody's own text\n" + ReadFile(sums.samples()));
+  const SampleLog again(sums.samples(), "mine");
+  ASSERT_NE(again.Find("KV4", 3), nullptr);
+  EXPECT_EQ(again.Find("KV4", 3)->text, "text");
+  EXPECT_EQ(again.Find("KV4", 3)->tokens, 2);
+  EXPECT_EQ(again.Find("KV4", 2), nullptr);
+  EXPECT_EQ(again.Find("KV8", 3), nullptr);
+}
+
+TEST(PreparedTask, KnowsWhereTextsEnd) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  EXPECT_EQ(task.end_tokens(), std::vector<int32_t>{0});  // of generation_config.json
+  EXPECT_EQ(task.more_stops(), std::vector<std::string>{"<|endoftext|>"});
+  const auto holds = [&](const std::string& text) {
+    return task.HoldsStop(sums.tokenizer.Encode(text, SpecialTokens::kOmit));
+  };
+  EXPECT_FALSE(holds("It is 5."));
+  EXPECT_TRUE(holds("It is 5.\n"));
+  EXPECT_TRUE(holds("It is 5.\nQ"));
+  EXPECT_TRUE(holds("end<|endoftext|>"));
+  // Special tokens are no part of a text.
+  EXPECT_EQ(task.TextOf(std::vector<int32_t>{0}), "");
+}
+
+TEST(PreparedTask, PromptsAreCutOnTheLeft) {
+  Sums sums;
+  ModelConfig config = ReadConfigOf(kDemoModel);
+  config.max_position_embeddings = 24;
+  const PreparedTask task({.file = sums.file(), .overrides = {}}, kDemoModel, config);
+  ASSERT_EQ(task.ids()[0].size(), 4u);  // 24 minus the 20 new tokens
+  EXPECT_THAT("Please add one: what is 0 + 1?", HasSubstr(task.TextOf(task.ids()[0])));
+  EXPECT_TRUE(task.TextOf(task.ids()[0]).ends_with("1?"));
+  config.max_position_embeddings = 20;
+  EXPECT_THAT([&] { PreparedTask({.file = sums.file(), .overrides = {}}, kDemoModel, config); },
+              ThrowsMessage<Error>(HasSubstr(
+                  "found 20 new tokens at most, expected fewer than the model's context of 20")));
+}
+
+TEST(PreparedTask, ItemsAmongThePromptsAreRefused) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  const auto ids = [&](const std::string& text) {
+    return sums.tokenizer.Encode(text, SpecialTokens::kOmit);
+  };
+  task.RequireApartFrom(std::vector<TokenIds>{ids("Please add one: what is 9 + 1? It is 10.")},
+                        "calibration");
+  EXPECT_THAT(
+      [&] {
+        task.RequireApartFrom(
+            std::vector<TokenIds>{ids("Hello."), ids("Q: Please add one: what is 2 + 1?\nA: 3")},
+            "calibration");
+      },
+      ThrowsMessage<Error>(
+          HasSubstr("task \"sums\": found its item 3 among the calibration prompts")));
+}
+
+TEST(PreparedTask, TheHashFollowsWhatIsGenerated) {
+  const Sums sums;
+  const std::string hash = sums.Prepare().hash();
+  EXPECT_EQ(Sums().Prepare().hash(), hash);
+  std::string text = ReadFile(sums.file());
+  text.replace(text.find("\"max_new_tokens\": 20"), 20, "\"max_new_tokens\": 21");
+  WriteFileAtomically(sums.file(), text);
+  EXPECT_NE(sums.Prepare().hash(), hash);
+}
+
+// The choices of an item share a context; what is scored is the choice alone.
+TEST(TaskScorer, ChoicesAreScoredByTheirOwnTokens) {
+  TemporaryDirectory folder;
+  WriteFileAtomically(folder / "task.json", R"({"protocol": "multiple_choice", "items": [
+      {"prompt": "The sky is ", "choices": ["blue", "a green cat"], "answer": 0}]})");
+  const PreparedTask task({.file = folder / "task.json", .overrides = {}}, kDemoModel,
+                          ReadConfigOf(kDemoModel));
+  ASSERT_EQ(task.choices().size(), 2u);
+  const Tokenizer tokenizer = Tokenizer::FromFile(kDemoModel / "tokenizer.json");
+  const auto tail = [&](const ChoiceSequence& choice) {
+    return tokenizer.Decode(std::span(choice.ids).last(choice.scored_ids));
+  };
+  // The space at the end of the context belongs to the choice.
+  EXPECT_EQ(tail(task.choices()[0]), "  blue");
+  EXPECT_EQ(tail(task.choices()[1]), "  a green cat");
+}
+
+}  // namespace
+}  // namespace kvtune
