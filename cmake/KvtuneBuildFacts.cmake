@@ -25,6 +25,8 @@ add_custom_target(kvtune_commit
   BYPRODUCTS "${CMAKE_CURRENT_BINARY_DIR}/commit.cc"
   COMMENT "")
 target_sources(kvtune PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/commit.cc")
+# It changes with every commit, and nothing else should be compiled again for that.
+set_source_files_properties("${CMAKE_CURRENT_BINARY_DIR}/commit.cc" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 add_dependencies(kvtune kvtune_commit)
 set_source_files_properties(build_facts.cc PROPERTIES COMPILE_DEFINITIONS
   "KVTUNE_TORCH_FACT=\"${KVTUNE_TORCH_FACT}\";KVTUNE_CUDA_KERNEL_FACT=\"${KVTUNE_CUDA_KERNEL_FACT}\";KVTUNE_PAGMO_FACT=\"${Pagmo_VERSION}\";KVTUNE_COMPILER_FACT=\"${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BUILD_TYPE}\"")

@@ -1,17 +1,48 @@
-# kvtune_library(NAME HEADERS ... PRIVATE_HEADERS ... SOURCES ... PUBLIC ... PRIVATE ...)
+# kvtune_compile_together(TARGET [ALONE SOURCE...])
+#
+# With KVTUNE_UNITY the compiler gets the target's sources eight at a time, so that it reads every header once for all of
+# them. Sources with ALONE, and those with options of their own, stay by themselves: they give names of their anonymous
+# namespaces to other things than a source beside them does. The target check_unity, which a test builds, compiles each
+# folder as one source, so that no order of sources can break it.
+function(kvtune_compile_together target)
+  cmake_parse_arguments(ARG "" "" "ALONE" ${ARGN})
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${KVTUNE_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  if(NOT KVTUNE_BUILD_TESTS)
+    return()
+  endif()
+  if(NOT TARGET check_unity)
+    add_custom_target(check_unity)
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  list(REMOVE_ITEM sources ${ARG_ALONE})
+  list(FILTER sources INCLUDE REGEX "^[^/]*\\.cc$")
+  add_library(${target}_together OBJECT EXCLUDE_FROM_ALL ${sources})
+  set_target_properties(${target}_together PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0 EXPORT_COMPILE_COMMANDS OFF)
+  foreach(property COMPILE_OPTIONS COMPILE_DEFINITIONS INCLUDE_DIRECTORIES)
+    set_target_properties(${target}_together PROPERTIES ${property} "$<TARGET_PROPERTY:${target},${property}>")
+  endforeach()
+  target_compile_options(${target}_together PRIVATE -O0 -g0 -w)
+  add_dependencies(check_unity ${target}_together)
+endfunction()
+
+# kvtune_library(NAME HEADERS ... PRIVATE_HEADERS ... SOURCES ... [ALONE SOURCE...] PUBLIC ... PRIVATE ...)
 #
 # One static library per folder. HEADERS are what other folders may include, PRIVATE_HEADERS are for
 # the folder itself and its own tests; scripts/check_includes.py reads both lists and enforces them.
 # Each header is also compiled alone by the target `all_verify_interface_header_sets`; CMake does this
 # for interface headers only, so a library without sources stands for the private ones. PUBLIC and
 # PRIVATE are link dependencies.
+#
+# KVTUNE_UNITY compiles the sources of a folder together, as kvtune_compile_together says.
 function(kvtune_library name)
-  cmake_parse_arguments(ARG "" "" "HEADERS;PRIVATE_HEADERS;SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "HEADERS;PRIVATE_HEADERS;SOURCES;ALONE;PUBLIC;PRIVATE" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${ARG_HEADERS})
   target_include_directories(${name} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE kvtune_warnings ${ARG_PRIVATE})
   set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  kvtune_compile_together(${name} ALONE ${ARG_ALONE})
   if(ARG_PRIVATE_HEADERS)
     add_library(${name}_private_headers INTERFACE)
     target_sources(${name}_private_headers INTERFACE

@@ -58,7 +58,7 @@ FMT_FORBIDDEN = "lib/runner"
 # The lists of headers that a folder's CMakeLists.txt gives to kvtune_library: those that other folders
 # may include, and those for the folder itself and for its own tests.
 HEADER_LISTS = ("HEADERS", "PRIVATE_HEADERS")
-OTHER_LISTS = ("SOURCES", "PUBLIC", "PRIVATE")
+OTHER_LISTS = ("SOURCES", "ALONE", "PUBLIC", "PRIVATE")
 
 
 def folder_of(path: str) -> str | None:

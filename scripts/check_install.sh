@@ -1,31 +1,40 @@
 #!/usr/bin/env bash
 # Installs a build in every way and tries each installation in a clean place, with the clone out of sight.
 #
-#   scripts/check_install.sh [--build DIR] [--keep DIR] [prefix] [deb] [archive] [wheel] [container]
+#   scripts/check_install.sh [--build DIR] [--keep DIR] [--python PYTHON] [--lintian] [prefix] [deb] [archive] [wheel] [ubuntu] [container]
 #
-#   --build DIR  the folder of a build that is complete (default: build/release)
+#   --build DIR  the folder of a build that is complete (default: build/release); ubuntu and container make their own
 #   --keep DIR   leaves the packages in DIR
+#   --python PYTHON  wheel: the Python of an environment that has the package torch, which the wheel is tried with in
+#                place of libtorch of the cache
+#   --lintian    deb, ubuntu: fails where lintian finds errors in the package
 #   prefix       cmake --install
 #   deb          the Debian package, in a new system of this distribution that has nothing else, by the shell steps of
 #                the workflow for GitHub in docs/ci.md
 #   archive      the tar archive
 #   wheel        the Python package, in a fresh virtual environment beside libtorch of the cache, by the steps for GitLab
+#   ubuntu       the Debian package of Ubuntu 24.04: compiled in a system of that distribution, in minutes, and then tried
+#                in another new one, as the package of this distribution is
 #   container    packaging/Containerfile for a CPU, on a base image made of this distribution's packages; it compiles
 #                everything once more, in minutes
 #
-# Without names it checks all but the container. It needs root and installs the Debian packages that it needs.
+# Without names it checks all but the last two. It needs root and installs the Debian packages that it needs.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 build="$KVTUNE_ROOT/build/release"
 keep=""
+python=""
+lint=no
 ways=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --build) build="$(realpath "$2")"; shift ;;
     --keep) mkdir -p "$2"; keep="$(realpath "$2")"; shift ;;
-    prefix | deb | archive | wheel | container) ways+=("$1") ;;
+    --lintian) lint=yes ;;
+    --python) python="$(command -v "$2")" || die "check_install.sh: found no $2, expected a Python"; shift ;;
+    prefix | deb | archive | wheel | ubuntu | container) ways+=("$1") ;;
     -h | --help) show_help ;;
-    *) die "check_install.sh: found $1, expected --build, --keep, prefix, deb, archive, wheel or container" ;;
+    *) die "check_install.sh: found $1, expected --build, --keep, --python, --lintian, prefix, deb, archive, wheel, ubuntu or container" ;;
   esac
   shift
 done
@@ -35,10 +44,13 @@ if ! unshare --mount true 2>/dev/null; then
   say "skipped: this system does not let root make a mount namespace, in which the clone would be hidden"
   exit 0
 fi
-[ -x "$build/apps/kvtune/kvtune" ] || die "check_install.sh: found no program in $build, expected a complete build"
-torch="$(sed -n 's/^KVTUNE_TORCH_ROOT:PATH=//p' "$build/CMakeCache.txt")"
+if [[ " ${ways[*]} " =~ \ (prefix|deb|archive|wheel)\  ]]; then
+  [ -x "$build/apps/kvtune/kvtune" ] || die "check_install.sh: found no program in $build, expected a complete build"
+  torch="$(sed -n 's/^KVTUNE_TORCH_ROOT:PATH=//p' "$build/CMakeCache.txt")"
+fi
 
-packages=(zsh man-db groff-base dpkg-dev file mmdebstrap python3-venv)
+packages=(binutils zsh man-db groff-base dpkg-dev file mmdebstrap python3-venv)
+[ "$lint" = no ] || packages+=(lintian)
 [[ " ${ways[*]} " != *" container "* ]] || packages+=(buildah)
 needed=()
 for package in "${packages[@]}"; do
@@ -69,9 +81,14 @@ hidden() {
   ' bash "${folders[@]}" -- "$@"
 }
 
-# The program must not tell where it was built.
+# refuse_source_paths PROGRAM FOLDER...: the program must not tell where it was built. Where libtorch is used in its own
+# folder, the program has to name that one.
 refuse_source_paths() {
-  ! strings -a "$1" | grep -F -e "$KVTUNE_ROOT" -e "$build" >&2 || die "check_install.sh: found the lines above in $1, expected no path of the clone"
+  local program="$1" patterns=() folder
+  shift
+  for folder in "$@"; do patterns+=(-e "$folder"); done
+  ! strings -a "$program" | grep -F "${patterns[@]}" >&2 ||
+    die "check_install.sh: found the lines above in $program, expected no path of the build"
 }
 
 # ci_repository FOLDER SECTION: makes a user's repository with plans to judge, and steps.sh with the shell steps of that
@@ -99,17 +116,18 @@ ci_repository() {
 check_prefix() {
   local prefix="$work/a prefix"
   cmake --install "$build" --prefix "$prefix" --strip | tail -n 1
-  refuse_source_paths "$prefix/bin/kvtune"
+  refuse_source_paths "$prefix/bin/kvtune" "$KVTUNE_ROOT" "$build"
   hidden "$KVTUNE_ROOT" "$build" "$torch" -- "$work/try.sh" program "$prefix/bin/kvtune"
   "$work/try.sh" pages "$prefix/share"
   rm -rf "$prefix"
 }
 
-check_deb() {
-  local package root="$work/system"
-  (cd "$build" && cpack -G DEB -B "$work/deb" >/dev/null)
-  package="$(find "$work/deb" -maxdepth 1 -name '*.deb')"
+# try_deb PACKAGE OPTION... SUITE: installs it in a new system, made by mmdebstrap with these options, and tries it there.
+try_deb() {
+  local package="$1" root="$work/system"
+  shift
   [ "$keep" = "$work" ] || cp "$package" "$keep"
+  [ "$lint" = no ] || lintian --fail-on error "$package" >&2
   ci_repository "$work/repository" "GitHub Actions"
   # Lists of packages stay until after the hooks, so that apt finds what the package depends on.
   # What it mounts goes with its namespace, also when it is stopped halfway.
@@ -117,9 +135,53 @@ check_deb() {
     --customize-hook="copy-in '$package' '$work/try.sh' '$work/repository' /tmp" \
     --customize-hook='chroot "$1" bash /tmp/repository/steps.sh' \
     --customize-hook='chroot "$1" bash /tmp/try.sh program kvtune' \
-    "$codename" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
+    "${@:1:$#-1}" "${@: -1}" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
   "$work/try.sh" pages "$root/usr/share"
-  rm -rf "$root" "$work/deb" "$work/repository"
+  rm -rf "$root" "$work/repository"
+}
+
+check_deb() {
+  (cd "$build" && cpack -G DEB -B "$work/deb" >/dev/null)
+  try_deb "$(find "$work/deb" -maxdepth 1 -name '*.deb')" "$codename"
+  rm -rf "$work/deb"
+}
+
+# Ubuntu's key is not a package of Debian. The archive's own package has it, which is believed because of this hash.
+UBUNTU_KEY_SHA256=5ebbeeb474034b1fa7e50abbe6f136e177fc826219e01f314b3623f7b3097e96
+UBUNTU_KEY=etc/apt/trusted.gpg.d/ubuntu-keyring-2018-archive.gpg
+
+# The clone's files are copied into a new system, set up and compiled there by the project's scripts, and packed. libtorch
+# and ccache's results are those of this system's cache.
+check_ubuntu() {
+  local root="$work/ubuntu" options
+  unshare --mount mmdebstrap --quiet --mode=root --variant=extract --include=ubuntu-keyring \
+    --aptopt='Acquire::AllowInsecureRepositories "true"' --aptopt='APT::Get::AllowUnauthenticated "true"' \
+    noble "$work/keys" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: found no archive of Ubuntu, expected one"; }
+  echo "$UBUNTU_KEY_SHA256  $work/keys/$UBUNTU_KEY" | sha256sum --check --quiet
+  # The cache is out of the new system again whatever happens, because what is in it may be removed as a whole.
+  cat >"$work/compile.sh" <<HOOK
+#!/bin/bash
+trap 'umount "\$1/kvtune/cache"' EXIT
+mount --bind '${XDG_CACHE_HOME:-$HOME/.cache}' "\$1/kvtune/cache"
+chroot "\$1" env -i PATH="\$PATH" HOME=/root LC_ALL=C.UTF-8 XDG_CACHE_HOME=/kvtune/cache bash -ec '
+  cd /kvtune/clone
+  scripts/setup.sh --cpu --program
+  source scripts/common.sh
+  configure_and_build release cpu -DKVTUNE_INSTALL_LIBTORCH=ON
+  cd build/release && cpack -G DEB -B /kvtune/deb'
+HOOK
+  chmod +x "$work/compile.sh"
+  options=(--components=main,universe --keyring="$work/keys/$UBUNTU_KEY" noble)
+  unshare --mount mmdebstrap --quiet --mode=root --variant=apt \
+    --customize-hook='mkdir -p "$1/kvtune/clone" "$1/kvtune/cache"' \
+    --customize-hook="git -C '$KVTUNE_ROOT' ls-files -z | tar -C '$KVTUNE_ROOT' --null -T - -c | tar -C \"\$1/kvtune/clone\" -x" \
+    --customize-hook="$work/compile.sh" \
+    "${options[@]}" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
+  refuse_source_paths "$root/kvtune/clone/build/release/apps/kvtune/kvtune" /kvtune/clone
+  mv "$root/kvtune/deb" "$work"
+  rm -rf --one-file-system "$root"
+  try_deb "$(find "$work/deb" -maxdepth 1 -name '*.deb')" "${options[@]}"
+  rm -rf "$work/deb" "$work/keys"
 }
 
 check_archive() {
@@ -130,17 +192,21 @@ check_archive() {
   mkdir "$work/unpacked"
   tar -xzf "$archive" --strip-components=1 -C "$work/unpacked"
   hidden "$KVTUNE_ROOT" "$build" "$torch" -- "$work/try.sh" program "$work/unpacked/bin/kvtune"
+  refuse_source_paths "$work/unpacked/bin/kvtune" "$KVTUNE_ROOT" "$build"
   "$work/try.sh" pages "$work/unpacked/share"
   rm -rf "$work/archive" "$work/unpacked"
 }
 
 check_wheel() {
-  local venv="$work/venv" site
+  local venv="$work/venv" site libraries="$torch"
+  if [ -n "$python" ]; then
+    libraries="$("$python" -c 'import importlib.util; print(importlib.util.find_spec("torch").submodule_search_locations[0])')"
+  fi
   python3 -m venv "$venv"
   KVTUNE_BUILD="$build" "$venv/bin/pip" --disable-pip-version-check --no-cache-dir wheel --quiet --no-index --no-deps --wheel-dir "$work/wheel" "$KVTUNE_ROOT"
   # torch is 1.3 GB and is there already, so the environment is told where instead of installing it again.
   site="$(echo "$venv"/lib/python3*/site-packages)"
-  dirname "$torch" > "$site/torch.pth"
+  dirname "$libraries" > "$site/torch.pth"
   ci_repository "$work/repository" "GitLab CI"
   hidden "$KVTUNE_ROOT" "$build" -- env PATH="$venv/bin:$PATH" KVTUNE_WHEELS="$work/wheel" PIP_NO_INDEX=1 PIP_NO_CACHE_DIR=1 \
     bash "$work/repository/steps.sh"
@@ -150,13 +216,14 @@ check_wheel() {
   rm -rf "$venv" "$work/wheel" "$work/repository"
 }
 
+# libtorch and ccache's results are those of this system's cache.
 check_container() {
   local images=(buildah --root "$work/images" --runroot "$work/images-run" --storage-driver vfs) base container
   unshare --mount mmdebstrap --quiet --mode=root --variant=apt --format=tar "$codename" "$work/base.tar"
   base="$("${images[@]}" from scratch)"
   "${images[@]}" add -q "$base" "$work/base.tar" / >/dev/null
   "${images[@]}" commit -q "$base" localhost/kvtune-base >/dev/null
-  "${images[@]}" build --isolation chroot --build-arg BASE=localhost/kvtune-base -f "$KVTUNE_ROOT/packaging/Containerfile" \
+  "${images[@]}" build --isolation chroot -v "${XDG_CACHE_HOME:-$HOME/.cache}:/root/.cache" --build-arg BASE=localhost/kvtune-base -f "$KVTUNE_ROOT/packaging/Containerfile" \
     -t localhost/kvtune "$KVTUNE_ROOT" >&2
   container="$("${images[@]}" from localhost/kvtune)"
   "${images[@]}" run --isolation chroot -v "$work/try.sh:/tmp/try.sh:ro" "$container" -- bash /tmp/try.sh program kvtune

@@ -63,16 +63,37 @@ pip_install() {
 }
 
 # Prints the nvcc to compile with: that of an installed CUDA toolkit of libtorch's release, else ours in the cache.
+# KVTUNE_NVCC=pypi takes ours although a toolkit is installed.
 cuda_compiler() {
-  local candidate
-  for candidate in "${CUDACXX:-}" "$(command -v nvcc || true)" "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" \
-    "$KVTUNE_CACHE/nvcc-$NVCC_VERSION/nvidia/cu13/bin/nvcc"; do
+  local candidate installed=("${CUDACXX:-}" "$(command -v nvcc || true)" "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc")
+  [ "${KVTUNE_NVCC:-}" != pypi ] || installed=()
+  for candidate in ${installed[@]+"${installed[@]}"} "$KVTUNE_CACHE/nvcc-$NVCC_VERSION/nvidia/cu13/bin/nvcc"; do
     if [ -x "$candidate" ] && "$candidate" --version 2>/dev/null | grep -q "release ${NVCC_VERSION%%.*}\."; then
       echo "$candidate"
       return 0
     fi
   done
   return 1
+}
+
+# Prints the folder in which ccache keeps its results.
+ccache_directory() {
+  echo "${CCACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ccache}"
+}
+
+# timed NAME COMMAND...: runs a command, and adds what it took to TIMES, in words.
+TIMES=""
+timed() {
+  local name="$1" seconds=$SECONDS processor
+  shift
+  processor="$(processor_seconds)"
+  "$@"
+  TIMES+="${TIMES:+, }$name $((SECONDS - seconds)) s ($(($(processor_seconds) - processor)) s)"
+}
+
+# Prints the processor time, in seconds, of all commands that the script has run to their end.
+processor_seconds() {
+  awk -v ticks="$(getconf CLK_TCK)" '{print int(($16 + $17) / ticks)}' "/proc/$$/stat"
 }
 
 # Prints what CMake calls the architectures of the GPUs of this machine: "90", or "80;90" of two kinds. Code for them

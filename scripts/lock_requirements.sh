@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 case "${1:-}" in -h | --help) show_help ;; esac
 
 # Their packages are installed without what they depend on.
-WITHOUT_DEPENDENCIES=(libtorch-cpu nvcc export-exllamav3 export-mlx-optiq axe)
+WITHOUT_DEPENDENCIES=(libtorch-cpu nvcc export-exllamav3 export-mlx-optiq axe hadolint)
 
 cd "$KVTUNE_ROOT/scripts/requirements"
 names=("$@")
@@ -25,5 +25,5 @@ for name in "${names[@]}"; do
   options=(--quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate)
   case " ${WITHOUT_DEPENDENCIES[*]} " in *" $name "*) options+=(--no-deps) ;; esac
   say "locking $name"
-  "$tool/bin/uv" pip compile "${options[@]}" "$name.txt" --output-file "$name.lock"
+  "$tool/bin/uv" --cache-dir "$KVTUNE_CACHE/downloads/uv" pip compile "${options[@]}" "$name.txt" --output-file "$name.lock"
 done

@@ -6,7 +6,7 @@
 #   --rehearse  also where the tree has changes or CHANGELOG.md has no section of the version yet
 #
 # The version is that of CMakeLists.txt. Tests are not run: CI has run them on the commit. Needs root, as
-# scripts/check_install.sh does.
+# scripts/check_install.sh does, and Debian 12. The packages: Debian 12, Ubuntu 24.04 (for a CPU), an archive, a wheel.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 flavour="$(detect_flavour)"
@@ -36,13 +36,8 @@ scripts/setup.sh "--$flavour" --program
 configure_and_build release "$flavour" -DKVTUNE_INSTALL_LIBTORCH=ON
 packages="$KVTUNE_ROOT/build/release-$version"
 rm -rf "$packages"
-scripts/check_install.sh --build build/release --keep "$packages"
+scripts/check_install.sh --build build/release --keep "$packages" --lintian prefix deb archive wheel ubuntu
 cd "$packages"
-if command -v lintian >/dev/null; then
-  lintian --fail-on error ./*.deb
-else
-  say "went on without lintian"
-fi
 sha256sum kvtune* > SHA256SUMS
 cat SHA256SUMS
 [ "$rehearse" = yes ] || say "now: git tag -a v$version -m \"kvtune $version\""

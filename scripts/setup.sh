@@ -5,7 +5,7 @@
 #
 #   --cpu      installs the slim libtorch (1.3 GB), which needs neither CUDA toolkit nor driver
 #   --cuda     installs the whole libtorch (4.6 GB), and nvcc (0.3 GB) where no CUDA toolkit of libtorch's release is
-#              installed. The default is --cuda where there is an NVIDIA GPU
+#              installed, or where KVTUNE_NVCC=pypi asks for it. The default is --cuda where there is an NVIDIA GPU
 #   --program  leaves out what only tests need
 #   --oracles  also installs the Python packages that the tests compare with, and a browser for the HTML report
 #   --fuzz     also installs the compiler that fuzzers and thread sanitizer need, where it can be had

@@ -18,11 +18,14 @@ expect() {
 }
 
 try_program() {
-  local program="$1" data folder
+  local program="$1" data folder fact
   folder="$(mktemp -d)"
   cd "$folder"
   expect "Usage: kvtune" "$program" --help
   expect "libtorch:     2." "$program" --version
+  for fact in commit "CUDA kernels" pagmo2 compiler; do
+    expect $'\n'"$fact: " "$program" --version
+  done
   data="$("$program" --version | sed -n 's/^data: *//p')"
   [ -e "$data/demo_model/config.json" ] || fail "kvtune --version: found the data folder \"$data\", expected one with demo_model"
   printf 'max-prompts = 4\npopulation = 8\ngenerations = 2\nno-refine = true\n' > options.toml

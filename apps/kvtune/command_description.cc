@@ -66,7 +66,7 @@ void DescribeValue(const CLI::Option& option, OptionDescription& described) {
   }
 }
 
-OptionDescription Describe(const CLI::Option& option) {
+OptionDescription DescribeOption(const CLI::Option& option) {
   OptionDescription described;
   described.positional = option.get_positional();
   if (described.positional) described.names.push_back(option.get_name(true));
@@ -96,7 +96,7 @@ std::vector<CommandDescription> DescribeCommands() {
     AddCommonOptions(app, common);
     CommandDescription description{.name = command.name, .summary = command.summary, .options = {}};
     for (const CLI::Option* option : app.get_options()) {
-      description.options.push_back(Describe(*option));
+      description.options.push_back(DescribeOption(*option));
     }
     descriptions.push_back(std::move(description));
   }

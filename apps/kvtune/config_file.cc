@@ -44,7 +44,7 @@ std::vector<std::string> ArgumentsOf(const toml::node& value, const std::string&
   return arguments;
 }
 
-bool IsFlag(const CLI::Option& option) { return option.get_items_expected_max() == 0; }
+bool TakesNoValue(const CLI::Option& option) { return option.get_items_expected_max() == 0; }
 
 // CLI11 asks this for the options of a file. Its own reader takes a "#" within quotes for a comment
 // and skips what it does not understand, so the file is read by toml++.
@@ -61,7 +61,7 @@ class TomlConfig : public CLI::Config {
         std::vector<std::string> arguments = ArgumentsOf(value, key);
         // An empty array and a flag that is not set are as if they were not there.
         if (arguments.empty()) continue;
-        if (IsFlag(option) && arguments.back() == "false") continue;
+        if (TakesNoValue(option) && arguments.back() == "false") continue;
         given.push_back({.parents = {}, .name = key, .inputs = std::move(arguments)});
       }
     } catch (const toml::parse_error& error) {
@@ -109,7 +109,7 @@ std::string TomlText(const std::string& text) {
 }
 
 std::string TomlValue(const CLI::Option& option) {
-  if (IsFlag(option)) {
+  if (TakesNoValue(option)) {
     return option.count() > 0 && option.as<bool>() ? "true" : "false";
   }
   std::vector<std::string> values;

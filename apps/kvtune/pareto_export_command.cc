@@ -87,7 +87,7 @@ std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::pat
     if (!is_calibrated(key) && !is_calibrated(value)) continue;
     const fs::path file = RunDirectory(run).sensitivity();
     if (!table)
-      table = SensitivityTableFromJson(ReadArtifact(file, "kvtune calibrate"), file.string());
+      table = SensitivityTableFromJson(ReadArtifact(file, Artifact::kSensitivity), file.string());
     const LayerMaxima& maxima = table->layers.at(layer).maxima;
     const auto add = [&](KvFormatId id, KvSide side, const char* name) {
       if (!is_calibrated(id)) return;

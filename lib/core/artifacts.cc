@@ -63,13 +63,14 @@ JsonFields OpenArtifact(const Json& json, const std::string& source) {
   return fields;
 }
 
-Json ReadArtifact(const std::filesystem::path& path, const std::string& command) {
+Json ReadArtifact(const std::filesystem::path& path, Artifact artifact) {
+  const ArtifactKind& kind = KindOf(artifact);
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     throw Error(fmt::format("reading {}: found no such file, expected one written by `{}`",
-                            path.string(), command));
+                            path.string(), kind.made_by));
   }
-  return ReadJsonFile(path);
+  return Upgraded(ReadJsonFile(path), kind, path.string());
 }
 
 void RequireFinite(const Json& json, const std::string& where) {

@@ -1,6 +1,6 @@
-// The one place that knows the name of every file that kvtune writes, the schema version of these
-// files, and the rules that all of them share: every number is finite, and every precision pair is
-// written together with the formats that it stands for.
+// The one place that knows the name of every file that kvtune writes, and the rules that all of
+// them share: every number is finite, and every precision pair is written together with the formats
+// that it stands for.
 #pragma once
 
 #include <filesystem>
@@ -11,12 +11,9 @@
 
 #include "lib/base/json_fields.h"
 #include "lib/core/precision_plan.h"
+#include "lib/core/schema.h"
 
 namespace kvtune {
-
-// The version of the files' schema. It is raised when a field changes its meaning, and readers
-// refuse a file with any other version.
-inline constexpr int64_t kSchemaVersion = 1;
 
 // The paths of the files in a run directory.
 class RunDirectory {
@@ -52,12 +49,13 @@ class RunDirectory {
 };
 
 // Opens the top object of an artifact. Checks that it is an object, that its schema_version is
-// kSchemaVersion and that every number is finite. `source` names the file in messages.
+// kSchemaVersion (Upgraded makes it so) and that every number is finite. `source` names the file in
+// messages.
 JsonFields OpenArtifact(const Json& json, const std::string& source);
 
-// Reads an artifact file. When the file is missing, the error says which command writes it:
-// `command`, for example "kvtune calibrate".
-Json ReadArtifact(const std::filesystem::path& path, const std::string& command);
+// Reads an artifact file and brings it up to kSchemaVersion. Where the file is missing, the error
+// says which command writes it.
+Json ReadArtifact(const std::filesystem::path& path, Artifact artifact);
 
 // Throws Error naming the first number that is not finite. JSON has no spelling for such a number,
 // so it would silently be written as null. `where` names the document in the message.

@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/core/artifacts.h"
+#include "lib/core/schema.h"
 
 namespace kvtune {
 namespace {
@@ -88,7 +89,7 @@ std::vector<Baseline> ParseBaselines(std::string_view text, const std::string& s
     throw Error(
         fmt::format("reading the baseline {}: found an empty file, expected a baseline", source));
   }
-  const Json json = ParseJson(text, source);
+  const Json json = Upgraded(ParseJson(text, source), KindOf(Artifact::kBaseline), source);
   JsonFields fields = OpenArtifact(json, source);
   std::vector<Baseline> baselines;
   for (JsonFields& entry : fields.Objects("baselines")) {

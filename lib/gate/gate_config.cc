@@ -7,6 +7,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/core/artifacts.h"
+#include "lib/core/schema.h"
 #include "lib/gate/config_rules.h"
 
 namespace kvtune {
@@ -79,7 +80,8 @@ Json MetricsToJson(const std::map<Metric, double>& values) {
 
 }  // namespace
 
-GateConfig GateConfigFromJson(const Json& json, const fs::path& file) {
+GateConfig GateConfigFromJson(const Json& written, const fs::path& file) {
+  const Json json = Upgraded(written, KindOf(Artifact::kGateConfig), file.string());
   JsonFields fields(json, file.string());
   RequireRules(fields, GateConfigRules());
   const fs::path folder = file.parent_path();

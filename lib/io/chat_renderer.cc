@@ -51,12 +51,12 @@ std::string ScriptFile() {
   throw Error(fmt::format("rendering chats: {}: {}", doing, std::strerror(errno)));
 }
 
-class FileDescriptor {
+class PipeEnd {
  public:
-  explicit FileDescriptor(int descriptor) : descriptor_(descriptor) {}
-  ~FileDescriptor() { Close(); }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  explicit PipeEnd(int descriptor) : descriptor_(descriptor) {}
+  ~PipeEnd() { Close(); }
+  PipeEnd(const PipeEnd&) = delete;
+  PipeEnd& operator=(const PipeEnd&) = delete;
 
   int get() const { return descriptor_; }
   void Close() {
@@ -100,7 +100,7 @@ Answers Run(const std::vector<std::string>& command, std::string_view input) {
   if (::lseek(::fileno(file.get()), 0, SEEK_SET) != 0) FailForSystem("reading a temporary file");
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) FailForSystem("making a pipe");
-  FileDescriptor reading(ends[0]), writing(ends[1]);
+  PipeEnd reading(ends[0]), writing(ends[1]);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

@@ -34,7 +34,7 @@ void AddKnownScores(EvaluationCache& cache, const std::filesystem::path& file,
                     file.string()));
   }
   const std::filesystem::path run = RunDirectory(file.parent_path()).run();
-  const Json json = ReadArtifact(run, "kvtune search");
+  const Json json = ReadArtifact(run, Artifact::kRun);
   JsonFields fields = OpenArtifact(json, run.string());
   const std::vector<std::string> differences =
       ScoreDifferences(ProvenanceFromJson(fields.Object("run")), wanted);

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 // The hash of the held-out prompts, as the search records it; empty where it records none.
 std::string HeldOutHash(const fs::path& run) {
-  const Json json = ReadArtifact(RunDirectory(run).run(), "kvtune search");
+  const Json json = ReadArtifact(RunDirectory(run).run(), Artifact::kRun);
   const Json::json_pointer place("/stages/search/options/--held-out (content)");
   if (!json.contains(place) || !json[place].is_string()) return "";
   return json[place].get<std::string>();

@@ -88,7 +88,7 @@ std::string PlanSourceFrom(const std::string& text, const fs::path& folder) {
 
 ParetoFront ReadFront(const fs::path& run) {
   const fs::path file = RunDirectory(run).front();
-  return ParetoFrontFromJson(ReadArtifact(file, "kvtune search"), file.string());
+  return ParetoFrontFromJson(ReadArtifact(file, Artifact::kFront), file.string());
 }
 
 ParetoFront ReadFrontByPrompt(const fs::path& run) {

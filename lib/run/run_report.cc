@@ -196,7 +196,7 @@ void AddMissingParts(RunReport& report, const std::vector<RecordedStage>& stages
 
 RunReport ReadRunReport(const fs::path& run) {
   const RunDirectory directory(run);
-  const Json json = ReadArtifact(directory.run(), "kvtune calibrate");
+  const Json json = ReadArtifact(directory.run(), Artifact::kRun);
   JsonFields fields = OpenArtifact(json, directory.run().string());
   RunReport report;
   report.run = ProvenanceFromJson(fields.Object("run"));

@@ -37,6 +37,21 @@ std::string ValueText(const Json& value) {
                           root.string(), difference));
 }
 
+// What FileOf(stage) holds.
+Artifact ArtifactOf(Stage stage) {
+  switch (stage) {
+    case Stage::kCalibrate:
+      return Artifact::kSensitivity;
+    case Stage::kPrune:
+      return Artifact::kCandidates;
+    case Stage::kCluster:
+      return Artifact::kGroups;
+    case Stage::kSearch:
+      return Artifact::kFront;
+  }
+  return {};
+}
+
 // All differences in one line; empty when there is none. The seed comes first: it also chooses the
 // prompts, so another seed alone shows as other prompts too.
 std::string DifferenceText(const Provenance& stored, const Provenance& wanted) {
@@ -165,8 +180,8 @@ RunRecord RunRecordFromJson(const Json& json, const std::string& source) {
 }
 
 void RunSession::Load() {
-  RunRecord record = RunRecordFromJson(ReadArtifact(directory_.run(), "kvtune calibrate"),
-                                       directory_.run().string());
+  RunRecord record =
+      RunRecordFromJson(ReadArtifact(directory_.run(), Artifact::kRun), directory_.run().string());
   run_ = std::move(record.run);
   stages_ = std::move(record.stages);
 }
@@ -233,7 +248,7 @@ fs::path RunSession::FileOf(Stage stage) const {
 
 Json RunSession::Read(Stage stage) const {
   const fs::path path = FileOf(stage);
-  Json json = ReadArtifact(path, fmt::format("kvtune {}", StageName(stage)));
+  Json json = ReadArtifact(path, ArtifactOf(stage));
   JsonFields fields = OpenArtifact(json, path.string());
   const std::string differences = DifferenceText(ProvenanceFromJson(fields.Object("run")), run_);
   if (!differences.empty()) {

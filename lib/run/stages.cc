@@ -78,7 +78,8 @@ std::optional<Diagnosis> DiagnosisOf(const std::filesystem::path& run) {
   const std::filesystem::path file = RunDirectory(run).sensitivity();
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return std::nullopt;
-  return Diagnose(SensitivityTableFromJson(ReadArtifact(file, "kvtune calibrate"), file.string()));
+  return Diagnose(
+      SensitivityTableFromJson(ReadArtifact(file, Artifact::kSensitivity), file.string()));
 }
 
 CandidateSet PruneStep(RunSession& session, const PruneOptions& options) {

@@ -6,6 +6,7 @@
 
 #include "lib/base/error.h"
 #include "lib/core/artifacts.h"
+#include "lib/core/schema.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/plan_text.h"
 
@@ -30,10 +31,7 @@ PrecisionPlan PlanFromLayers(JsonFields& fields, size_t layer_count) {
 }
 
 void CheckHeader(JsonFields& fields, const Target& target) {
-  if (fields.Has("schema_version") && fields.Integer("schema_version") != kSchemaVersion) {
-    fields.Fail("schema_version", fmt::format("found {}, expected {}",
-                                              fields.Integer("schema_version"), kSchemaVersion));
-  }
+  if (fields.Has("schema_version")) fields.Integer("schema_version");
   if (fields.Has("target") && fields.String("target") != target.name) {
     fields.Fail("target", fmt::format("found \"{}\", expected \"{}\" (--target)",
                                       fields.String("target"), target.name));
@@ -48,8 +46,9 @@ std::string WritePlanJson(const ScoredPlan& plan, const Provenance&, const Targe
   return DumpJson(json);
 }
 
-PrecisionPlan PlanFromJson(const Json& json, const std::string& source, size_t layer_count,
+PrecisionPlan PlanFromJson(const Json& written, const std::string& source, size_t layer_count,
                            const Target& target) {
+  const Json json = Upgraded(written, KindOf(Artifact::kPlan), source);
   JsonFields fields(json, source);
   if (fields.Has("plans")) {
     fields.Fail("plans", "found a front, expected one plan (write RUN:NAME for a plan of a front)");

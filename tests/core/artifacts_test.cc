@@ -46,12 +46,23 @@ TEST(Artifacts, NumbersThatAreNotFiniteAreNamed) {
 TEST(Artifacts, MissingFileNamesTheCommandThatWritesIt) {
   const TemporaryDirectory directory;
   const RunDirectory run(directory.path());
-  EXPECT_THAT([&] { ReadArtifact(run.sensitivity(), "kvtune calibrate"); },
+  EXPECT_THAT([&] { ReadArtifact(run.sensitivity(), Artifact::kSensitivity); },
               ThrowsMessage<Error>(StrEq("reading " + run.sensitivity().string() +
                                          ": found no such file, expected one written by "
                                          "`kvtune calibrate`")));
   WriteJsonFileAtomically(run.sensitivity(), {{"schema_version", 1}});
-  EXPECT_EQ(ReadArtifact(run.sensitivity(), "kvtune calibrate")["schema_version"], 1);
+  EXPECT_EQ(ReadArtifact(run.sensitivity(), Artifact::kSensitivity)["schema_version"], 1);
+}
+
+TEST(Artifacts, AFileOfAnotherVersionIsRefusedWhenItIsRead) {
+  const TemporaryDirectory directory;
+  const RunDirectory run(directory.path());
+  WriteJsonFileAtomically(run.front(), {{"schema_version", 7}});
+  EXPECT_THAT([&] { ReadArtifact(run.front(), Artifact::kFront); },
+              ThrowsMessage<Error>(HasSubstr("found 7, expected 1: a newer kvtune than")));
+  WriteJsonFileAtomically(run.front(), {{"schema_version", 0}});
+  EXPECT_THAT([&] { ReadArtifact(run.front(), Artifact::kFront); },
+              ThrowsMessage<Error>(HasSubstr("found 0, expected 1: `kvtune search` writes")));
 }
 
 TEST(Artifacts, PairsAreWrittenWithTheirFormats) {

@@ -62,7 +62,7 @@ TEST(GateConfig, RefusesWhatIsMistyped) {
   EXPECT_THAT(ReadingWith("/limits/relative", {{"delta_nll", 1}}),
               ThrowsMessage<Error>(HasSubstr("unknown key \"delta_nll\"")));
   EXPECT_THAT(ReadingWith("/schema_version", 2),
-              ThrowsMessage<Error>(HasSubstr("found 2, expected at most 1")));
+              ThrowsMessage<Error>(HasSubstr("found 2, expected 1: a newer kvtune than")));
   EXPECT_THAT(ReadingWith("/name", ""), ThrowsMessage<Error>(HasSubstr("\"name\": found \"\"")));
   EXPECT_THAT(ReadingWith("/prompts", Json::array()),
               ThrowsMessage<Error>(HasSubstr("found [], expected one at least")));
