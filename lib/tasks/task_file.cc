@@ -9,7 +9,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/core/artifacts.h"
+#include "lib/core/schema.h"
 #include "lib/tasks/item_reader.h"
 
 namespace kvtune {
