@@ -172,7 +172,7 @@ class Summary {
     if (choice_.reference) add("Like 8 bits", choice_.like_eight_bits, LikeEightBits());
     if (choice_.recommended) add("Recommended", choice_.recommended, gain(*choice_.recommended));
     if (choice_.smallest) {
-      add(fmt::format("Smallest under {}", kSmallestLoss), choice_.smallest,
+      add(fmt::format("{} under {}", Describe().word, kSmallestLoss), choice_.smallest,
           gain(*choice_.smallest));
     }
     const std::string text = table.Render(options_.width);

@@ -13,7 +13,7 @@
 
 namespace kvtune {
 
-inline constexpr double kSmallestLoss = 0.01;  // nats per token
+inline constexpr double kSmallestLoss = 0.01;  // of KL, nats per token
 inline constexpr size_t kMostRows = 8;
 
 // What the summary shows, and which plans it names as answers (lib/run/summary_choice.h chooses
@@ -30,7 +30,8 @@ struct SummaryChoice {
   std::optional<PlanComparison> undecided_comparison;
   // The knee of the front below the reference (lib/core/front_knees.h).
   const ScoredPlan* recommended = nullptr;
-  const ScoredPlan* smallest = nullptr;  // with a loss of at most kSmallestLoss
+  // The smallest plan whose loss, with its interval, is at most kSmallestLoss.
+  const ScoredPlan* smallest = nullptr;
   // What the table shows, at most kMostRows plans, most bytes first, each once.
   std::vector<const ScoredPlan*> rows;
 };

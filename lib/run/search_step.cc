@@ -47,8 +47,8 @@ void ReportGeneration(const GenerationReport& report, const SearchStepOptions& s
   } else if (!RunProgress::IsShown()) {
     LogInfo(text);
   }
-  RunProgress::SetStage(fmt::format("{} done, {} plans scored", StageText(report, step.search),
-                                    report.distinct_plans));
+  RunProgress::SetStage(
+      fmt::format("{}, {} plans", StageText(report, step.search), report.distinct_plans));
   RunProgress::SetWorkLeft(WorkLeftAfter(report, step, work));
 }
 
@@ -79,9 +79,8 @@ LayerLosses ScoutLayerLosses(const RunSession& session, ModelSession& model,
     AddKnownScores(scores.cache(), known_scouting, session.run(), prompts.size());
   }
   const SensitivityTable table = ReadSensitivity(session);
-  const std::string stage = fmt::format("scouting single layers on {} prompts", prompts.size());
-  LogInfo("search: " + stage);
-  RunProgress::SetStage(stage);
+  LogInfo(fmt::format("search: scouting single layers on {} prompts", prompts.size()));
+  RunProgress::SetStage("scouting single layers");
   return MeasureLayerLosses(table, scores.cache(), should_stop);
 }
 
@@ -162,7 +161,7 @@ double MeasureNoiseFloorAndTime(const RunSession& session, ModelSession& model,
   const double floor = model.MeasureNoiseFloor();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const double per_score = kScoresPerNoiseFloor * seconds / static_cast<double>(size.prompts);
+  const double per_score = kScorePerNoiseFloor * seconds / static_cast<double>(size.prompts);
   const bool resumes = std::filesystem::exists(session.directory().evaluations());
   if (!resumes) LogInfo(DurationText(step, size, per_score, max_tokens));
   return floor;
@@ -235,7 +234,7 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
                         .unfinished = result.interrupted || result.out_of_time};
   AddCalibrationIntervals(outcome.front);
   if (!outcome.interrupted) {
-    RunProgress::SetStage("scoring the front on held-out prompts");
+    RunProgress::SetStage("held-out prompts");
     LoggedScores held_out(session.directory().held_out(), model.model(), model.prompts().held_out,
                           model.cost());
     if (!AddHeldOutScores(outcome.front, held_out.cache(), should_stop)) {

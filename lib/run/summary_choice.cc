@@ -35,6 +35,13 @@ const ScoredPlan* UniformOfBits(const ParetoFront& front, int bits, ScoreSet sco
   return best;
 }
 
+// The upper end of the loss's interval where one is claimed, otherwise the loss.
+double CautiousLoss(const ScoredPlan& plan, ScoreSet scores) {
+  const bool held_out = scores == ScoreSet::kHeldOut;
+  const auto& interval = held_out ? plan.held_out->loss_interval : plan.calibration_interval;
+  return interval ? interval->high : LossOf(plan, scores);
+}
+
 // The smallest plan that is shown to be as good as the 8-bit plan.
 void ChooseLikeEightBits(const ParetoFront& front, SummaryChoice& choice) {
   if (choice.reference == nullptr || choice.scores != ScoreSet::kHeldOut) return;
@@ -42,7 +49,10 @@ void ChooseLikeEightBits(const ParetoFront& front, SummaryChoice& choice) {
   constraints.lossless = true;
   try {
     const PickedPlan picked = PickPlan(front, constraints);
-    choice.like_eight_bits = FindPlan(front, picked.plan.name);
+    // The front may have the reference under another name.
+    choice.like_eight_bits = picked.plan.plan == choice.reference->plan
+                                 ? choice.reference
+                                 : FindPlan(front, picked.plan.name);
     choice.like_comparison = picked.comparison;
     if (!picked.undecided_comparison) return;
     choice.undecided = FindPlan(front, picked.undecided);
@@ -70,7 +80,7 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
   choice.recommended = Knee(below, choice.scores, noise_floor);
   const std::vector<const ScoredPlan*> knees = Knees(below, choice.scores, noise_floor);
   for (const ScoredPlan* plan : below) {
-    if (LossOf(*plan, choice.scores) > kSmallestLoss) continue;
+    if (CautiousLoss(*plan, choice.scores) > kSmallestLoss) continue;
     if (!choice.smallest || BytesOf(*plan) < BytesOf(*choice.smallest)) choice.smallest = plan;
   }
 
