@@ -17,6 +17,7 @@ namespace kvtune {
 namespace {
 
 constexpr size_t kBarColumns = 12;  // of the whole of bf16
+constexpr const char* kTop1 = "same top";
 
 // Two digits are all that such a loss is known to.
 std::string ShortLoss(double loss) {
@@ -89,23 +90,47 @@ class Summary {
     return ShortPlanText(plan.plan);
   }
 
+  // With the longest bars that leave room for the rest.
   std::string Table() const {
+    std::string table;
+    for (const size_t bar_columns : {kBarColumns, kBarColumns / 2, size_t{0}}) {
+      table = TableWithBars(bar_columns);
+      if (Fits(table) && table.find(kTop1) != std::string::npos) break;
+    }
+    return table;
+  }
+
+  bool Fits(const std::string& table) const {
+    if (table.find("\n\n") != std::string::npos) return false;  // cut into several
+    for (size_t begin = 0; begin < table.size();) {
+      const size_t end = table.find('\n', begin);
+      if (DisplayWidth(std::string_view(table).substr(begin, end - begin)) > options_.width)
+        return false;
+      begin = end + 1;
+    }
+    return true;
+  }
+
+  std::string TableWithBars(size_t bar_columns) const {
     TextTable table(
-        {{"plan", Align::kLeft},
-         {"size vs bf16", Align::kLeft},
-         {fmt::format("loss ({}{})", Describe().word, is_held_out() ? ", held-out" : ""),
-          Align::kLeft},
-         {"same top", Align::kRight, 1},
-         {"layers", Align::kLeft}});
+        {{.header = "plan", .align = Align::kLeft, .wraps = false},
+         {.header = bar_columns > 0 ? "size vs bf16" : "of bf16",
+          .align = Align::kLeft,
+          .wraps = false},
+         {.header = fmt::format("loss ({}{})", Describe().word, is_held_out() ? ", held-out" : ""),
+          .align = Align::kLeft,
+          .wraps = false},
+         {.header = kTop1, .rank = 1},
+         {.header = "layers", .align = Align::kLeft}});
     size_t longest = 0;
     std::vector<std::string> bars;
     for (const ScoredPlan* plan : choice_.rows) {
-      bars.push_back(Bar(ShareOf(*plan), kBarColumns, options_.unicode));
+      bars.push_back(Bar(ShareOf(*plan), bar_columns, options_.unicode));
       longest = std::max(longest, DisplayWidth(bars.back()));
     }
     for (size_t i = 0; i < choice_.rows.size(); ++i) {
       const ScoredPlan& plan = *choice_.rows[i];
-      const std::string gap(longest - DisplayWidth(bars[i]) + 1, ' ');
+      const std::string gap(longest - DisplayWidth(bars[i]) + (bar_columns > 0 ? 1 : 0), ' ');
       const bool is_recommended = choice_.recommended && choice_.recommended->plan == plan.plan;
       const char* mark = is_recommended ? "*" : " ";
       table.AddRow({mark + plan.name, bars[i] + gap + fmt::format("{:>5}", PercentOf(plan)),
@@ -115,14 +140,25 @@ class Summary {
     return table.Render(options_.width);
   }
 
+  // Which 4 bits are enough, and why others are not.
   std::string WhyNotFourBits() const {
     if (!choice_.four_bits) return "";
-    const double loss = LossOf(*choice_.four_bits, choice_.scores);
-    if (loss <= kSmallestLoss) {
-      return fmt::format("Plain 4 bits ({}) lose {}, which is little.\n", choice_.four_bits->name,
-                         ShortLoss(loss));
+    std::string text;
+    if (LossOf(*choice_.best_four_bits, choice_.scores) <= kSmallestLoss) {
+      text =
+          fmt::format("Plain 4 bits ({}) lose {}, which is little.\n", choice_.best_four_bits->name,
+                      ShortLoss(LossOf(*choice_.best_four_bits, choice_.scores)));
     }
-    std::string text = "Why not plain 4 bits: ";
+    if (LossOf(*choice_.four_bits, choice_.scores) > kSmallestLoss) text += FragileText();
+    return text;
+  }
+
+  // Why the plan of 4 bits with the largest loss has that.
+  std::string FragileText() const {
+    const double loss = LossOf(*choice_.four_bits, choice_.scores);
+    const std::string text = choice_.best_four_bits == choice_.four_bits
+                                 ? "Why not plain 4 bits: "
+                                 : fmt::format("Why not {}: ", choice_.four_bits->name);
     const std::optional<Diagnosis>& diagnosis = options_.diagnosis;
     if (!diagnosis || diagnosis->fragile.empty() || !diagnosis->safe_key) {
       return text + fmt::format("{} loses {}, and no single layer stands out.\n",

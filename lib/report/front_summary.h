@@ -21,7 +21,9 @@ inline constexpr size_t kMostRows = 8;
 struct SummaryChoice {
   ScoreSet scores = ScoreSet::kCalibration;  // by which plans are compared
   const ScoredPlan* reference = nullptr;     // the target's 8-bit uniform plan
-  const ScoredPlan* four_bits = nullptr;     // its best uniform plan of 4 bits
+  // Its uniform plans of 4 bits with the largest and with the smallest loss.
+  const ScoredPlan* four_bits = nullptr;
+  const ScoredPlan* best_four_bits = nullptr;
   // The smallest plan that is shown to be as good as the reference, perhaps the reference itself,
   // and a smaller one of which more prompts may show it.
   const ScoredPlan* like_eight_bits = nullptr;

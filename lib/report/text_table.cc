@@ -134,6 +134,10 @@ void TextTable::AddRow(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
+bool TextTable::Wraps(size_t column) const {
+  return columns_[column].align == Align::kLeft && columns_[column].wraps;
+}
+
 std::vector<size_t> TextTable::NaturalWidths(const std::vector<size_t>& shown) const {
   std::vector<size_t> widths;
   for (const size_t column : shown) {
@@ -147,7 +151,7 @@ std::vector<size_t> TextTable::NaturalWidths(const std::vector<size_t>& shown) c
 std::vector<size_t> TextTable::SmallestWidths(const std::vector<size_t>& shown) const {
   std::vector<size_t> widths = NaturalWidths(shown);
   for (size_t i = 0; i < shown.size(); ++i) {
-    if (columns_[shown[i]].align == Align::kLeft) widths[i] = std::min(widths[i], kNarrowestText);
+    if (Wraps(shown[i])) widths[i] = std::min(widths[i], kNarrowestText);
   }
   return widths;
 }
@@ -168,7 +172,7 @@ std::vector<size_t> TextTable::WidthsWithin(const std::vector<size_t>& shown, si
     if (room(widest) == 0) break;
     --widths[widest];
   }
-  if (columns_[shown[last]].align == Align::kLeft && widths[last] > kNarrowestLetters) {
+  if (Wraps(shown[last]) && widths[last] > kNarrowestLetters) {
     widths[last] -= std::min(excess(), widths[last] - kNarrowestLetters);
   }
   return widths;
@@ -218,8 +222,7 @@ std::string TextTable::RenderColumns(const std::vector<size_t>& shown, size_t wi
     size_t height = 1;
     for (size_t i = 0; i < shown.size(); ++i) {
       const std::string& cell = cell_of(shown[i]);
-      const bool wraps = columns_[shown[i]].align == Align::kLeft;
-      cells.push_back(wraps ? Wrap(cell, widths[i]) : std::vector<std::string>{cell});
+      cells.push_back(Wraps(shown[i]) ? Wrap(cell, widths[i]) : std::vector<std::string>{cell});
       height = std::max(height, cells.back().size());
     }
     for (size_t row = 0; row < height; ++row) {

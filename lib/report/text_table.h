@@ -25,6 +25,8 @@ struct Column {
   Align align = Align::kRight;
   // 0: always shown. Others are left out where there is no room, those of the smallest rank first.
   int rank = 0;
+  // Whether a text column may be made narrower, its cells continuing on the next line.
+  bool wraps = true;
 };
 
 class TextTable {
@@ -39,6 +41,7 @@ class TextTable {
   std::string Render(size_t width) const;
 
  private:
+  bool Wraps(size_t column) const;
   // Returns the widths of these columns where nothing is limited, headers included.
   std::vector<size_t> NaturalWidths(const std::vector<size_t>& shown) const;
   // Returns the widths that text columns can be shrunk to without breaking words unreadably.

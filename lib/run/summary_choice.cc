@@ -23,16 +23,22 @@ bool HasBits(const ScoredPlan& plan, int bits) {
   return !plan.plan.is_exact();
 }
 
-// The uniform plan of so many bits with the fewest bytes, then the least loss.
-const ScoredPlan* UniformOfBits(const ParetoFront& front, int bits, ScoreSet scores) {
-  const ScoredPlan* best = nullptr;
-  const auto key = [&](const ScoredPlan& plan) {
-    return std::pair(BytesOf(plan), LossOf(plan, scores));
-  };
+// The uniform plans of so many bits, the one with the smallest loss first.
+std::vector<const ScoredPlan*> UniformOfBits(const ParetoFront& front, int bits, ScoreSet scores) {
+  std::vector<const ScoredPlan*> plans;
   for (const ScoredPlan& plan : front.uniform) {
-    if (HasBits(plan, bits) && (!best || key(plan) < key(*best))) best = &plan;
+    if (HasBits(plan, bits)) plans.push_back(&plan);
   }
-  return best;
+  std::ranges::stable_sort(plans, {},
+                           [&](const ScoredPlan* plan) { return LossOf(*plan, scores); });
+  return plans;
+}
+
+// Plans of the front that are uniform too go by the uniform plan's name, which says more.
+const ScoredPlan* Named(const ParetoFront& front, const ScoredPlan* plan) {
+  if (plan == nullptr) return nullptr;
+  const auto found = std::ranges::find(front.uniform, plan->plan, &ScoredPlan::plan);
+  return found == front.uniform.end() ? plan : &*found;
 }
 
 // The upper end of the loss's interval where one is claimed, otherwise the loss.
@@ -49,13 +55,10 @@ void ChooseLikeEightBits(const ParetoFront& front, SummaryChoice& choice) {
   constraints.lossless = true;
   try {
     const PickedPlan picked = PickPlan(front, constraints);
-    // The front may have the reference under another name.
-    choice.like_eight_bits = picked.plan.plan == choice.reference->plan
-                                 ? choice.reference
-                                 : FindPlan(front, picked.plan.name);
+    choice.like_eight_bits = Named(front, FindPlan(front, picked.plan.name));
     choice.like_comparison = picked.comparison;
     if (!picked.undecided_comparison) return;
-    choice.undecided = FindPlan(front, picked.undecided);
+    choice.undecided = Named(front, FindPlan(front, picked.undecided));
     choice.undecided_comparison = picked.undecided_comparison;
   } catch (const Error&) {
     // The logs do not have the single prompts, so nothing is claimed.
@@ -68,7 +71,12 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
   SummaryChoice choice;
   choice.scores = ComparableScores(front);
   choice.reference = EightBitPlan(front);
-  choice.four_bits = UniformOfBits(front, 4, choice.scores);
+  const std::vector<const ScoredPlan*> eight_bits = UniformOfBits(front, 8, choice.scores);
+  const std::vector<const ScoredPlan*> four_bits = UniformOfBits(front, 4, choice.scores);
+  if (!four_bits.empty()) {
+    choice.four_bits = four_bits.back();
+    choice.best_four_bits = four_bits.front();
+  }
   ChooseLikeEightBits(front, choice);
 
   std::vector<const ScoredPlan*> below;  // the 8-bit plan, and the plans of the front below it
@@ -77,30 +85,29 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
   }
   if (choice.reference) below.push_back(choice.reference);
   const double noise_floor = front.run.noise_floor.value_or(0);
-  choice.recommended = Knee(below, choice.scores, noise_floor);
+  choice.recommended = Named(front, Knee(below, choice.scores, noise_floor));
   const std::vector<const ScoredPlan*> knees = Knees(below, choice.scores, noise_floor);
   for (const ScoredPlan* plan : below) {
     if (CautiousLoss(*plan, choice.scores) > kSmallestLoss) continue;
     if (!choice.smallest || BytesOf(*plan) < BytesOf(*choice.smallest)) choice.smallest = plan;
   }
 
+  choice.smallest = Named(front, choice.smallest);
+
   const auto add = [&](const ScoredPlan* plan) {
-    if (!plan || choice.rows.size() >= kMostRows) return;
-    // A plan that is also one of the others stands there once, by the first of its names.
-    for (const ScoredPlan* row : choice.rows) {
-      if (row->plan == plan->plan) return;
-    }
-    choice.rows.push_back(plan);
+    plan = Named(front, plan);
+    const bool is_there = std::ranges::find(choice.rows, plan) != choice.rows.end();
+    if (plan && !is_there && choice.rows.size() < kMostRows) choice.rows.push_back(plan);
   };
-  // Uniform plans come first, so that a plan of the front that equals one has its name.
   add(choice.reference);
-  add(UniformOfBits(front, 8, choice.scores));
+  if (!eight_bits.empty()) add(eight_bits.front());
   add(choice.four_bits);
+  add(choice.best_four_bits);
   for (const ScoredPlan* plan : {choice.like_eight_bits, choice.recommended, choice.smallest})
     add(plan);
   for (const ScoredPlan* plan : knees) add(plan);
   // Without a knee there may be plans all the same.
-  for (const ScoredPlan& plan : front.plans) add(&plan);
+  for (const ScoredPlan* plan : below) add(plan);
   std::ranges::stable_sort(choice.rows, std::greater<>(),
                            [](const ScoredPlan* plan) { return BytesOf(*plan); });
   return choice;

@@ -103,11 +103,13 @@ constexpr Release kReleases[] = {
     {"vllm", HasInt4, "int4_per_token_head: vLLM 0.25.1 or later",
      "https://github.com/vllm-project/vllm/issues/48721"},
     {"vllm", HasInt8OrFp8PerHead,
-     "int8_per_token_head, fp8_per_token_head: read in vLLM 0.33.0; earlier ones have to hold the "
-     "change",
+     "int8_per_token_head, fp8_per_token_head: found in vLLM 0.33.0; an earlier release has to "
+     "hold "
+     "the change",
      "https://github.com/vllm-project/vllm/pull/38378"},
     {"vllm", HasSkippedLayers,
-     "--kv-cache-dtype-skip-layers: read in vLLM 0.33.0; earlier ones have to hold the change",
+     "--kv-cache-dtype-skip-layers: found in vLLM 0.33.0; an earlier release has to hold the "
+     "change",
      "https://github.com/vllm-project/vllm/pull/33695"},
     {"modelopt", IsMixed, "formats by layer: no released engine reads them (vLLM 0.33.0 does not)",
      "https://github.com/NVIDIA/TensorRT-Model-Optimizer"},
@@ -117,7 +119,7 @@ constexpr Release kReleases[] = {
      "https://github.com/sgl-project/sglang/releases"},
     {"sglang-per-layer", Always, "kv_cache_per_layer_dtype: a fork of SGLang; no release has it",
      "https://github.com/sgl-project/sglang/releases"},
-    {"lmdeploy", IsQuantized, "--quant-policy: read in LMDeploy 0.18.0",
+    {"lmdeploy", IsQuantized, "--quant-policy: found in LMDeploy 0.18.0",
      "https://github.com/InternLM/lmdeploy/releases"},
     {"llama.cpp", IsQuantized,
      "what was measured is the rotated cache: llama.cpp of April 2026 or later",
@@ -132,7 +134,7 @@ constexpr Release kReleases[] = {
      "https://github.com/ikawrakow/ik_llama.cpp/pull/1626"},
     {"ik_llama.cpp", HasRotatedValues, "-vhad: from 27 March 2026 on",
      "https://github.com/ikawrakow/ik_llama.cpp/pull/1527"},
-    {"mlx-optiq", Always, "--kv-config: read in mlx-optiq 0.7.7",
+    {"mlx-optiq", Always, "--kv-config: found in mlx-optiq 0.7.7",
      "https://pypi.org/project/mlx-optiq/0.7.7/"},
     {"hf", Always, "run in transformers 5.24 with hqq", "https://pypi.org/project/transformers/"},
     {"hf-quanto", Always, "run in transformers 5.24 with optimum-quanto",

@@ -71,7 +71,7 @@ SummaryChoice ChoiceOf(const ParetoFront& front) {
   SummaryChoice choice;
   choice.scores = ScoreSet::kHeldOut;
   choice.reference = &front.uniform[0];
-  choice.four_bits = &front.uniform[1];
+  choice.four_bits = choice.best_four_bits = &front.uniform[1];
   choice.like_eight_bits = &front.plans[1];
   choice.like_comparison = ComparisonOf(0.9, {0.8, 1.05});
   choice.recommended = choice.smallest = &front.plans[2];
@@ -141,6 +141,28 @@ TEST(FrontSummary, SaysWhenFourBitsAreEnough) {
   ParetoFront front = SmallFront();
   front.uniform[1] = PlanOf("KV4", "KV4", 400, 2e-3);
   EXPECT_THAT(Text(front), HasSubstr("Plain 4 bits (KV4) lose 0.002, which is little."));
+}
+
+TEST(FrontSummary, SaysWhichFourBitsAreEnough) {
+  const ParetoFront front = SmallFront();
+  SummaryChoice choice = ChoiceOf(front);
+  choice.best_four_bits = &front.plans[2];  // loses 1e-4
+  SummaryOptions options = Wide();
+  options.diagnosis = FragileKeys();
+  EXPECT_THAT(FrontSummary(front, choice, options),
+              HasSubstr("\nPlain 4 bits (p02) lose 1.0e-4, which is little.\n"
+                        "Why not KV4: keys of layers 0, 2 lose 61 %"));
+}
+
+TEST(FrontSummary, LongNamesTakeTheBarsPlace) {
+  SummaryOptions options;
+  options.width = 80;
+  ParetoFront front = SmallFront();
+  EXPECT_THAT(Text(front, options), HasSubstr("size vs bf16"));
+  front.uniform[0].name = "fp8_e4m3_calibrated";
+  const std::string text = FrontSummary(front, ChoiceOf(front), options);
+  EXPECT_THAT(text, HasSubstr("\n fp8_e4m3_calibrated   50 %  1.0e-5 [5.0e-6, 2.0e-5]  "));
+  EXPECT_THAT(text, HasSubstr("same top"));
 }
 
 TEST(FrontSummary, APlanInFewLetters) {
