@@ -30,4 +30,4 @@ cd "$KVTUNE_ROOT"
 timed search build/release/apps/kvtune/kvtune search --model calib_data/demo_model --out build/demo-run ${search_options[@]+"${search_options[@]}"}
 say "time, and processor time of all cores: $TIMES"
 say "disk: $(du -sch "$KVTUNE_CACHE" "$(ccache_directory)" build/release build/demo-run 2>/dev/null | sed "s:$KVTUNE_ROOT/::; s:$HOME/:~/:" | paste -sd ,  | sed 's/\t/ /g; s/,/, /g')"
-say "the plans are in build/demo-run/front.json; next: build/release/apps/kvtune/kvtune pareto pick build/demo-run --lossless"
+say "the program is build/release/apps/kvtune/kvtune"

@@ -185,10 +185,10 @@ class Picker {
           fmt::format("a {} of at most {:.4g} {}", LossName(), max_loss_, Describe().unit));
     }
     if (constraints_.max_bits) {
-      wanted.push_back(fmt::format("at most {} effective bits", *constraints_.max_bits));
+      wanted.push_back(fmt::format("at most {:.6g} effective bits", *constraints_.max_bits));
     }
     if (constraints_.max_bytes) {
-      wanted.push_back(fmt::format("at most {} bytes per token", *constraints_.max_bytes));
+      wanted.push_back(fmt::format("at most {:.6g} bytes per token", *constraints_.max_bytes));
     }
     return fmt::format("{}", fmt::join(wanted, " and "));
   }
@@ -217,7 +217,11 @@ class Picker {
       const Standing standing = comparisons_.at(plan).standing;
       if (!Fits(*plan) || plan->cost.bytes_per_token >= bytes || Loss(*plan) > max_loss_) continue;
       if (standing != Standing::kTie && standing != Standing::kUndecided) continue;
-      if (best == nullptr || comparisons_.at(plan).ratio < comparisons_.at(best).ratio) best = plan;
+      // Where no interval can be claimed, a plan that loses several times as much is no candidate.
+      constexpr double kLargestUndecidedRatio = 2;
+      const PlanComparison& comparison = comparisons_.at(plan);
+      if (!comparison.interval && comparison.ratio > kLargestUndecidedRatio) continue;
+      if (best == nullptr || comparison.ratio < comparisons_.at(best).ratio) best = plan;
     }
     return best;
   }

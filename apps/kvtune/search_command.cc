@@ -11,6 +11,7 @@
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/print_summary.h"
 #include "lib/base/log.h"
+#include "lib/base/printable.h"
 #include "lib/base/progress.h"
 #include "lib/io/model_directory.h"
 #include "lib/report/accuracy_table.h"
@@ -56,13 +57,18 @@ void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunS
 }
 
 // The plan with the least loss among those that fit.
-void PrintFitting(const ParetoFront& front, const MemoryBudget& budget) {
+void PrintFitting(const ParetoFront& front, const MemoryBudget& budget,
+                  const std::filesystem::path& run) {
   PickConstraints constraints;
   constraints.max_bytes = budget.most_bytes_per_token();
   const size_t width = TerminalWidth();
   try {
     const PickedPlan picked = PickPlan(front, constraints);
-    PrintText(WrappedText(FitText(budget, picked.plan, front.reference), width));
+    PrintText(
+        WrappedText(FitText(budget, picked.plan, front.reference) +
+                        fmt::format("Next, for this memory: kvtune pareto export {} --plan {}\n",
+                                    ShellWord(run.string()), ShellWord(picked.plan.name)),
+                    width));
   } catch (const Error& error) {  // none fits, which is a result too
     PrintText(WrappedText(
         BudgetText(budget, front.reference.cost.bytes_per_token) + "No measured plan fits.\n",
@@ -119,7 +125,7 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   }();
   progress.reset();  // its line makes room for the result
   PrintFront(outcome.front, diagnosis, session, has_answers, invocation.format);
-  if (budget && invocation.format == OutputFormat::kText) PrintFitting(outcome.front, *budget);
+  if (budget && invocation.format == OutputFormat::kText) PrintFitting(outcome.front, *budget, out);
   if (!outcome.unfinished) return ExitCode::kOk;
   if (!outcome.interrupted) {
     LogInfo("--max-seconds are over; the same command goes on from here");

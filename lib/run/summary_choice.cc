@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -41,11 +42,11 @@ const ScoredPlan* Named(const ParetoFront& front, const ScoredPlan* plan) {
   return found == front.uniform.end() ? plan : &*found;
 }
 
-// The upper end of the loss's interval where one is claimed, otherwise the loss.
+// The upper end of the loss's interval; infinite where none is claimed.
 double CautiousLoss(const ScoredPlan& plan, ScoreSet scores) {
   const bool held_out = scores == ScoreSet::kHeldOut;
   const auto& interval = held_out ? plan.held_out->loss_interval : plan.calibration_interval;
-  return interval ? interval->high : LossOf(plan, scores);
+  return interval ? interval->high : std::numeric_limits<double>::infinity();
 }
 
 // The smallest plan that is shown to be as good as the 8-bit plan.
@@ -107,7 +108,9 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
     add(plan);
   for (const ScoredPlan* plan : knees) add(plan);
   // Without a knee there may be plans all the same.
-  for (const ScoredPlan* plan : below) add(plan);
+  if (knees.empty()) {
+    for (const ScoredPlan* plan : below) add(plan);
+  }
   std::ranges::stable_sort(choice.rows, std::greater<>(),
                            [](const ScoredPlan* plan) { return BytesOf(*plan); });
   return choice;

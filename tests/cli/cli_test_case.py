@@ -1,9 +1,13 @@
 """Runs the built program, whose path is in $KVTUNE_BINARY, as a user would."""
+import fcntl
 import json
 import os
 import pathlib
+import pty
+import struct
 import subprocess
 import tempfile
+import termios
 import unittest
 
 import tiny_model
@@ -13,6 +17,29 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same float32 on every machine
 
 # Small enough for a second, large enough for a front.
 QUICK_SEARCH = ["--population", "8", "--generations", "3"]
+
+
+def run_on_terminal(command, folder, columns=80, stderr_too=False, environment=None):
+    """The exit code and the stdout of a command, or both its streams, when they are a terminal of so many columns."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    started = subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=follower,
+        stderr=follower if stderr_too else subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "COLUMNS"} | {
+            "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm"} | (environment or {}))
+    os.close(follower)
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    os.close(leader)
+    return started.wait(), b"".join(chunks).decode().replace("\r\n", "\n")
 
 
 class CliTestCase(unittest.TestCase):

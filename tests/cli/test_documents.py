@@ -105,7 +105,9 @@ class DocumentsTest(CliTestCase):
         return ran
 
     def test_commands_of_pages(self):
-        self.assertGreaterEqual(sum(self.run_page(page) for page in PAGES), 20)
+        # The test `tutorial` runs that page and reads what it prints.
+        pages = [page for page in PAGES if page.name != "tutorial.md"]
+        self.assertGreaterEqual(sum(self.run_page(page) for page in pages), 20)
 
     def test_commands_within_sentences_have_the_options_that_they_name(self):
         helps = {}

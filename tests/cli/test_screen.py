@@ -1,14 +1,8 @@
 """What a person sees on a terminal: tables that fit, one line of progress, and pictures."""
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 import unittest
 
-from cli_test_case import BINARY, QUICK_SEARCH, CliTestCase
+from cli_test_case import BINARY, QUICK_SEARCH, CliTestCase, run_on_terminal
 
 WIDTHS = (60, 80, 100, 120)
 
@@ -22,26 +16,9 @@ class ScreenTest(CliTestCase):
 
     def on_terminal(self, *arguments, columns=80, stderr_too=False, environment=None):
         """The program's stdout, or both streams, when they are a terminal of so many columns."""
-        leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        started = subprocess.Popen(
-            [BINARY, *map(str, arguments)], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=follower,
-            stderr=follower if stderr_too else subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name != "COLUMNS"} | {
-                "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm"} | (environment or {}))
-        os.close(follower)
-        chunks = []
-        while True:
-            try:
-                chunk = os.read(leader, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not chunk:
-                break
-            chunks.append(chunk)
-        os.close(leader)
-        self.assertEqual(started.wait(), 0)
-        return b"".join(chunks).decode().replace("\r\n", "\n")
+        exit_code, text = run_on_terminal([BINARY, *map(str, arguments)], self.folder, columns, stderr_too, environment)
+        self.assertEqual(exit_code, 0)
+        return text
 
     def assert_fits(self, text, columns):
         for line in text.splitlines():

@@ -161,7 +161,7 @@ TEST(FrontSummary, LongNamesTakeTheBarsPlace) {
   EXPECT_THAT(Text(front, options), HasSubstr("size vs bf16"));
   front.uniform[0].name = "fp8_e4m3_calibrated";
   const std::string text = FrontSummary(front, ChoiceOf(front), options);
-  EXPECT_THAT(text, HasSubstr("\n fp8_e4m3_calibrated   50 %  1.0e-5 [5.0e-6, 2.0e-5]  "));
+  EXPECT_THAT(text, HasSubstr("\n fp8_e4m3_calibrated   50 %    1.0e-5 [5.0e-6, 2.0e-5]  "));
   EXPECT_THAT(text, HasSubstr("same top"));
 }
 

@@ -29,6 +29,7 @@ ScoredPlan PlanOf(std::string name, std::string_view spec, double bytes, double 
     prompts.push_back(prompt);
   }
   plan.calibration = Summarize(std::move(prompts));
+  plan.calibration_interval = Interval{kl / 2, kl * 1.5};
   return plan;
 }
 
@@ -53,12 +54,22 @@ TEST(SummaryChoice, NamesTheAnswers) {
   EXPECT_EQ(choice.smallest->name, "p03");  // p04 loses more than kSmallestLoss
 }
 
+TEST(SummaryChoice, TheSmallestPlanHasAnIntervalThatIsSmallToo) {
+  ParetoFront front = BentFront();
+  front.plans[3].calibration_interval = Interval{1e-3, 0.02};
+  EXPECT_EQ(ChooseForSummary(front).smallest->name, "p02");
+  front.plans[2].calibration_interval = std::nullopt;  // too few prompts carry its loss
+  EXPECT_EQ(ChooseForSummary(front).smallest->name, "p01");
+}
+
 TEST(SummaryChoice, RowsAreFewOrderedAndDistinct) {
   ParetoFront front = BentFront();
-  for (int i = 0; i < 20; ++i) {  // many more plans than there is room for
+  front.plans.clear();
+  for (int i = 0; i < 20; ++i) {  // ever steeper losses: every plan is a knee
     constexpr const char* kPairs[] = {"KV8", "K4V8", "K8V4", "K4V2", "KV2"};
     const std::string spec = std::string("K8V2;0:") + kPairs[i % 5] + ";1:" + kPairs[i / 5];
-    front.plans.push_back(PlanOf("x" + std::to_string(i), spec, 440 - i, 0.006 * std::pow(1.2, i)));
+    front.plans.push_back(
+        PlanOf("x" + std::to_string(i), spec, 850 - 30 * i, 1.1e-5 * std::pow(10, 0.012 * i * i)));
   }
   const SummaryChoice choice = ChooseForSummary(front);
   EXPECT_EQ(choice.rows.size(), kMostRows);
