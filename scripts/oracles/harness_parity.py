@@ -100,7 +100,7 @@ def compare(result: dict, document: dict, lines: list[dict]) -> dict[str, int]:
         text = line["generation"]
         for stop in ("Question:", "</s>", "<|im_end|>"):
             text = text.split(stop)[0]
-        if strict["arguments"]["gen_args_0"]["arg_0"] != line["prompt"]:
+        if strict["arguments"][0][0] != line["prompt"]:
             differences["prompt"] += 1
         elif answer != text:
             differences["answer"] += 1
