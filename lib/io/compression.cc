@@ -8,6 +8,7 @@
 #include <array>
 #include <climits>
 #include <memory>
+#include <utility>
 
 #include "lib/base/error.h"
 
@@ -23,6 +24,30 @@ bool IsZstd(std::string_view bytes) {
          bytes.substr(1).starts_with("\x2a\x4d\x18");
 }
 
+// What was decompressed so far of a file of so many bytes.
+class BoundedText {
+ public:
+  BoundedText(size_t compressed, const std::string& source)
+      : most_(kFreeDecompressedBytes + compressed * kMostBytesPerCompressed), source_(source) {}
+
+  void Append(std::string_view block) {
+    if (block.size() > most_ - text_.size()) {
+      throw Error(fmt::format(
+          "reading {}: found a file that decompresses to over {} bytes, expected at most {} times "
+          "its size and 1 MiB",
+          source_, most_, kMostBytesPerCompressed));
+    }
+    text_.append(block);
+  }
+
+  std::string Take() { return std::move(text_); }
+
+ private:
+  size_t most_;
+  const std::string& source_;
+  std::string text_;
+};
+
 std::string Unzstd(std::string_view bytes, const std::string& source) {
   const auto fail = [&](std::string_view found) {
     throw Error(fmt::format("reading {}: found {}, expected a whole zstd file", source, found));
@@ -30,7 +55,7 @@ std::string Unzstd(std::string_view bytes, const std::string& source) {
   const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),
                                                                           &ZSTD_freeDStream);
   if (!stream) fail("no memory to decompress it");
-  std::string text;
+  BoundedText text(bytes.size(), source);
   std::string block(ZSTD_DStreamOutSize(), '\0');
   ZSTD_inBuffer input{bytes.data(), bytes.size(), 0};
   size_t wanted = 0;  // 0 at the end of a frame
@@ -39,11 +64,11 @@ std::string Unzstd(std::string_view bytes, const std::string& source) {
     ZSTD_outBuffer output{block.data(), block.size(), 0};
     wanted = ZSTD_decompressStream(stream.get(), &output, &input);
     if (ZSTD_isError(wanted) != 0) fail("damaged data");
-    text.append(block.data(), output.pos);
+    text.Append({block.data(), output.pos});
     is_full = output.pos == output.size && wanted != 0;
   }
   if (wanted != 0) fail("an early end");
-  return text;
+  return text.Take();
 }
 
 std::string Gunzip(std::string_view bytes, const std::string& source) {
@@ -54,7 +79,7 @@ std::string Gunzip(std::string_view bytes, const std::string& source) {
   z_stream stream = {};
   if (inflateInit2(&stream, kGzipWindow) != Z_OK) fail("no memory to decompress it");
   const std::unique_ptr<z_stream, decltype(&inflateEnd)> owner(&stream, &inflateEnd);
-  std::string text;
+  BoundedText text(bytes.size(), source);
   std::array<char, 1 << 16> block;
   while (!bytes.empty()) {
     const size_t given = std::min<size_t>(bytes.size(), UINT_MAX);
@@ -66,18 +91,18 @@ std::string Gunzip(std::string_view bytes, const std::string& source) {
       stream.avail_out = static_cast<uInt>(block.size());
       status = inflate(&stream, Z_NO_FLUSH);
       if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR) fail("damaged data");
-      text.append(block.data(), block.size() - stream.avail_out);
+      text.Append({block.data(), block.size() - stream.avail_out});
     } while (status == Z_OK && stream.avail_out == 0);
     bytes.remove_prefix(given - stream.avail_in);
     if (status == Z_STREAM_END) {  // another member may follow
-      if (bytes.empty()) return text;
+      if (bytes.empty()) return text.Take();
       if (!IsGzip(bytes)) fail("other bytes behind its end");
       inflateReset(&stream);
     } else if (stream.avail_in == given || bytes.empty()) {
       fail("an early end");
     }
   }
-  return text;
+  return text.Take();
 }
 
 }  // namespace

@@ -40,14 +40,15 @@ inline void Require(bool holds, const std::string& promise) {
 
 // Calls read() for an input of `size` bytes. Returns what LLVMFuzzerTestOneInput has to return.
 template <typename Read>
-int Try(size_t size, Read&& read, int64_t bytes_per_byte = kBytesPerByte) {
+int Try(size_t size, Read&& read, int64_t bytes_per_byte = kBytesPerByte,
+        int64_t free_bytes = kFreeBytes) {
   const MemoryMeter meter;
   try {
     read();
   } catch (const Error& error) {
     Require(!std::string_view(error.what()).empty(), "an Error says what was found");
   }
-  const int64_t allowed = kFreeBytes + bytes_per_byte * static_cast<int64_t>(size);
+  const int64_t allowed = free_bytes + bytes_per_byte * static_cast<int64_t>(size);
   if (meter.peak_bytes() > allowed) {
     std::fprintf(stderr,
                  "==fuzzer== memory: %zu bytes of input took %lld bytes, allowed are %lld\n", size,

@@ -1,4 +1,5 @@
 #include <zlib.h>
+#include <zstd.h>
 
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -101,15 +102,15 @@ void AddTexts(Seeds& seeds) {
   const char* texts[] = {
       "The quick brown fox, it's 12345 3.14 <s>!\n\n  and\tthe rest",
       "na\xc3\xafve \xe2\x96\x81\xe2\x96\x81 \xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7 \xcc\x81",
-      "\xe4\xbd\xa0\xe5\xa5\xbd \xd0\xbf\xd1\x80\xd0\xb8 \xd8\xb9\xd8\xb1\xd8\xa8 "
-      "\xe1\x84\x80\xe1\x85\xa1",
+      "\xe4\xbd\xa0\xe5\xa5\xbd \xd0\xbf\xd1\x80\xd0\xb8 \xd8\xb9\xd8\xb1\xd8\xa8",
+      "\xe1\x84\x80\xe1\x85\xa1 \xea\xb0\x80",
       "<0x41><s> <s>  aaaaaaaaaaaaaaaaaaaa the then thing"};
   for (size_t style = 0; style < 5; ++style) {
     for (const char* text : texts) seeds.Add("tokenizer_encode", {style}, text);
   }
 }
 
-std::string Packed(std::string text) {
+std::string Gzipped(std::string text) {
   std::string bytes(text.size() + 128, '\0');
   z_stream stream{};
   constexpr int kGzip = 15 + 16;  // the largest window, with the header of a gzip file
@@ -121,6 +122,12 @@ std::string Packed(std::string text) {
   deflate(&stream, Z_FINISH);
   bytes.resize(stream.total_out);
   deflateEnd(&stream);
+  return bytes;
+}
+
+std::string Zstandard(std::string_view text) {
+  std::string bytes(ZSTD_compressBound(text.size()), '\0');
+  bytes.resize(ZSTD_compress(bytes.data(), bytes.size(), text.data(), text.size(), 3));
   return bytes;
 }
 
@@ -140,7 +147,8 @@ void AddPrompts(Seeds& seeds) {
                          "version https://git-lfs.github.com/spec/v1\n"};
   for (size_t choice = 0; choice < 12; ++choice) {
     for (const char* text : texts) seeds.Add("prompts", {choice}, text);
-    seeds.Add("prompts", {choice}, Packed(texts[0]));
+    seeds.Add("prompts", {choice}, Gzipped(texts[0]));
+    seeds.Add("prompts", {choice}, Zstandard(texts[0]));
   }
 }
 

@@ -1,13 +1,19 @@
-// Prompt files of every suffix, plain and packed, with and without a template.
+// Prompt files of every suffix, plain and compressed, with and without a template.
 #include <iterator>
 
+#include "lib/io/compression.h"
 #include "lib/io/prompt_file.h"
 #include "tests/fuzz/fuzzer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace kvtune;
-  // gzip makes up to 1032 bytes of one, and a prompt is copied while it is read.
-  constexpr int64_t kPackedBytes = 1032 * 8;
+  // A byte of text takes at most 48 of memory: a value of JSON takes 16 for a text of two, vectors
+  // grow by doubling, and a prompt is copied while it is read.
+  constexpr int64_t kBytesPerTextByte = 48;
+  constexpr auto kBytesPerByte = int64_t{kMostBytesPerCompressed} * kBytesPerTextByte;
+  // The window of zstd, and the text that any compressed file may hold.
+  constexpr int64_t kFreeBytes =
+      fuzz::kFreeBytes + (int64_t{128} << 20) + int64_t{kFreeDecompressedBytes} * kBytesPerTextByte;
   static constexpr const char* kNames[] = {"p.jsonl", "p.json", "p.txt", "p.JSONL.gz"};
   static constexpr const char* kTemplates[] = {"", "{question} {answer}", "{{{text}}}\\n{a}"};
   return fuzz::Try(
@@ -20,5 +26,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                          kTemplates[choice / std::size(kNames) % std::size(kTemplates)]);
         fuzz::Require(!prompts.empty(), "a prompt file has prompts");
       },
-      kPackedBytes);
+      kBytesPerByte, kFreeBytes);
 }

@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json_fields.h"
 #include "lib/base/random.h"
+#include "lib/io/compression.h"
 #include "lib/io/prompt_file.h"
 #include "tests/support/temporary_directory.h"
 
@@ -160,6 +161,22 @@ TEST(PromptContainers, DamagedFilesAreRefused) {
                 ThrowsMessage<Error>(HasSubstr(kind)));
     EXPECT_THAT(reading("p.jsonl.gz", whole + "tail of other bytes"),
                 ThrowsMessage<Error>(HasSubstr(kind)));
+  }
+}
+
+// A few kilobytes can hold hundreds of millions of spaces, which fill a machine and are no prompt.
+TEST(PromptContainers, FilesThatGrowBeyondReasonAreRefused) {
+  TemporaryDirectory directory;
+  const std::string spaces(size_t{3} << 20, ' ');
+  for (const auto& compress : {&Gzipped, &Zstandard}) {
+    const std::string bytes = compress(spaces);
+    ASSERT_LT(bytes.size() * kMostBytesPerCompressed, size_t{2} << 20);
+    WriteFileAtomically(directory / "p.txt.gz", bytes);
+    EXPECT_THAT([&] { ReadPromptFile(directory / "p.txt.gz", ""); },
+                ThrowsMessage<Error>(HasSubstr("found a file that decompresses to over ")));
+    // What little there is in a small file is read, however well it shrank.
+    const std::string small(kFreeDecompressedBytes, ' ');
+    EXPECT_EQ(Decompress(compress(small), "p.txt.gz"), small);
   }
 }
 

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "lib/base/error.h"
+#include "lib/base/random.h"
 #include "tests/io/safetensors_builder.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -239,6 +241,199 @@ TEST_F(QuantizedMatrices, MissingAndMisshapenPartsAreNamed) {
   EXPECT_THAT(
       Finding(blocks, {bytes, {"m.weight_scale_inv", "F32", {1}, "1234"}}),
       ThrowsMessage<Error>(HasSubstr("m.weight_scale_inv: found the shape [1], expected [2, 2]")));
+}
+
+TEST_F(QuantizedMatrices, ScalesOfHalfPrecisionAreEveryNumberThatItHas) {
+  const std::vector<std::pair<uint16_t, float>> halves = {{0x0000, 0.0f},
+                                                          {0x0001, std::ldexp(1.0f, -24)},
+                                                          {0x03FF, std::ldexp(1023.0f, -24)},
+                                                          {0x0400, std::ldexp(1.0f, -14)},
+                                                          {0x3C01, 1 + std::ldexp(1.0f, -10)},
+                                                          {0x7BFF, 65504.0f},
+                                                          {0x7C00, INFINITY},
+                                                          {0x8001, -std::ldexp(1.0f, -24)},
+                                                          {0xC000, -2.0f},
+                                                          {0xFC00, -INFINITY}};
+  std::vector<uint16_t> bits = {0x7E00, 0x7C01};
+  for (const auto& [half, value] : halves) bits.push_back(half);
+  const auto rows = static_cast<int64_t>(bits.size());
+  const auto values =
+      Dequantized(fp8_,
+                  {{"m.weight", "F8_E4M3", {rows, 1}, std::string(bits.size(), 0x38)},
+                   {"m.weight_scale", "F16", {rows, 1}, BytesOf(bits)}},
+                  rows, 1);
+  EXPECT_TRUE(std::isnan(values[0]));
+  EXPECT_TRUE(std::isnan(values[1]));
+  for (size_t i = 0; i < halves.size(); ++i) EXPECT_EQ(values[i + 2], halves[i].second) << i;
+}
+
+TEST_F(QuantizedMatrices, BytesAreSignedIntegersInGroupsOfTheirRows) {
+  const Json settings = {
+      {"quant_method", "compressed-tensors"},
+      {"format", "int-quantized"},
+      {"config_groups",
+       {{"group_0",
+         {{"weights",
+           {{"num_bits", 8}, {"type", "int"}, {"strategy", "group"}, {"group_size", 2}}}}}}}};
+  const auto values =
+      Dequantized(settings,
+                  {{"m.weight", "I8", {2, 3}, BytesOf<int8_t>({-128, 127, -1, 1, 2, 3})},
+                   {"m.weight_scale", "F32", {2, 2}, BytesOf<float>({1, 10, 100, 1000})}},
+                  2, 3);
+  EXPECT_THAT(values, ElementsAre(-128, 127, -10, 100, 200, 3000));
+}
+
+// A matrix of codes with a scale and a zero point for each output and group of inputs. Its sizes
+// are no multiples of the tiles in which it is decoded.
+struct WordsOfCodes {
+  static constexpr size_t kRows = 72, kColumns = 40, kGroup = 16, kGroups = 3;
+
+  explicit WordsOfCodes(int width) : bits(width), per_word(32 / static_cast<size_t>(width)) {
+    Random random(static_cast<uint64_t>(width));
+    const auto draw = [&](std::vector<uint32_t>& drawn, size_t count) {
+      while (drawn.size() < count)
+        drawn.push_back(static_cast<uint32_t>(random.Below(uint64_t{1} << width)));
+    };
+    draw(codes, kRows * kColumns);
+    draw(zeros, kGroups * kRows);
+    while (scales.size() < kGroups * kRows)
+      scales.push_back(static_cast<float>(1 + random.Below(9)));
+  }
+
+  // Words of a table of `rows` x `columns` values, packed along its columns.
+  template <typename Place>
+  std::string Packed(size_t rows, size_t columns, const Place& place,
+                     const std::function<uint32_t(size_t, size_t)>& value) const {
+    std::vector<uint32_t> words(rows * ((columns + per_word - 1) / per_word));
+    for (size_t row = 0; row < rows; ++row) {
+      for (size_t column = 0; column < columns; ++column) {
+        words[row * ((columns + per_word - 1) / per_word) + column / per_word] |=
+            value(row, column) << (bits * place(column % per_word));
+      }
+    }
+    return BytesOf(words);
+  }
+
+  std::vector<float> Expected(const std::function<uint32_t(size_t)>& zero) const {
+    std::vector<float> values;
+    for (size_t row = 0; row < kRows; ++row) {
+      for (size_t column = 0; column < kColumns; ++column) {
+        const size_t factor = column / kGroup * kRows + row;
+        values.push_back((static_cast<float>(codes[row * kColumns + column]) -
+                          static_cast<float>(zero(factor))) *
+                         scales[factor]);
+      }
+    }
+    return values;
+  }
+
+  uint32_t mask() const { return (1u << bits) - 1; }
+
+  int bits;
+  size_t per_word;
+  std::vector<uint32_t> codes;  // [rows, columns]
+  std::vector<uint32_t> zeros;  // [groups, rows]
+  std::vector<float> scales;    // [groups, rows]
+};
+
+int InOrder(size_t place) { return static_cast<int>(place); }
+
+TEST_F(QuantizedMatrices, AwqOfAnySizeIsCodesLessZerosTimesScales) {
+  const WordsOfCodes matrix(4);
+  const auto place = [](size_t output) { return std::vector<int>{0, 4, 1, 5, 2, 6, 3, 7}[output]; };
+  const auto rows = static_cast<int64_t>(matrix.kRows), columns = int64_t{matrix.kColumns};
+  Json settings = awq_;
+  settings["group_size"] = 16;
+  const std::vector<NamedTensor> tensors = {
+      {"m.qweight",
+       "I32",
+       {columns, rows / 8},
+       matrix.Packed(matrix.kColumns, matrix.kRows, place,
+                     [&](size_t column, size_t row) {
+                       return matrix.codes[row * matrix.kColumns + column];
+                     })},
+      {"m.qzeros",
+       "I32",
+       {3, rows / 8},
+       matrix.Packed(
+           3, matrix.kRows, place,
+           [&](size_t group, size_t row) { return matrix.zeros[group * matrix.kRows + row]; })},
+      {"m.scales", "F32", {3, rows}, BytesOf(matrix.scales)}};
+  EXPECT_EQ(Dequantized(settings, tensors, rows, columns),
+            matrix.Expected([&](size_t factor) { return matrix.zeros[factor]; }));
+}
+
+TEST_F(QuantizedMatrices, GptqOfAnySizeIsCodesLessZerosTimesScales) {
+  for (const int bits : {4, 8}) {
+    const WordsOfCodes matrix(bits);
+    const auto rows = int64_t{matrix.kRows}, columns = int64_t{matrix.kColumns},
+               per_word = static_cast<int64_t>(matrix.per_word);
+    // Words hold inputs of one output here: a table of outputs and words is turned.
+    std::vector<uint32_t> words(matrix.kRows * matrix.kColumns / matrix.per_word);
+    for (size_t row = 0; row < matrix.kRows; ++row) {
+      for (size_t column = 0; column < matrix.kColumns; ++column) {
+        words[column / matrix.per_word * matrix.kRows + row] |=
+            matrix.codes[row * matrix.kColumns + column]
+            << (bits * static_cast<int>(column % matrix.per_word));
+      }
+    }
+    const std::vector<NamedTensor> tensors = {
+        {"m.qweight", "I32", {columns / per_word, rows}, BytesOf(words)},
+        {"m.qzeros",
+         "I32",
+         {3, rows / per_word},
+         matrix.Packed(3, matrix.kRows, InOrder,
+                       [&](size_t group, size_t row) {
+                         return (matrix.zeros[group * matrix.kRows + row] - 1) & matrix.mask();
+                       })},
+        {"m.scales", "F32", {3, rows}, BytesOf(matrix.scales)}};
+    const Json settings = {{"quant_method", "gptq"}, {"bits", bits}, {"group_size", 16}};
+    EXPECT_EQ(Dequantized(settings, tensors, rows, columns), matrix.Expected([&](size_t factor) {
+      return matrix.zeros[factor];
+    })) << bits;
+  }
+}
+
+TEST_F(QuantizedMatrices, PackedOfAnySizeIsCodesLessZerosTimesScales) {
+  const WordsOfCodes matrix(4);
+  const auto rows = int64_t{matrix.kRows}, columns = int64_t{matrix.kColumns};
+  std::vector<float> scales_by_row;
+  for (size_t row = 0; row < matrix.kRows; ++row) {
+    for (size_t group = 0; group < 3; ++group)
+      scales_by_row.push_back(matrix.scales[group * matrix.kRows + row]);
+  }
+  // Zero points are packed along the outputs, in words beside those of the other groups.
+  std::vector<uint32_t> zeros(matrix.kRows / 8 * 3);
+  for (size_t row = 0; row < matrix.kRows; ++row) {
+    for (size_t group = 0; group < 3; ++group)
+      zeros[row / 8 * 3 + group] |= matrix.zeros[group * matrix.kRows + row] << (4 * (row % 8));
+  }
+  std::vector<NamedTensor> tensors = {
+      {"m.weight_packed",
+       "I32",
+       {rows, columns / 8},
+       matrix.Packed(matrix.kRows, matrix.kColumns, InOrder,
+                     [&](size_t row, size_t column) {
+                       return matrix.codes[row * matrix.kColumns + column];
+                     })},
+      {"m.weight_scale", "F32", {rows, 3}, BytesOf(scales_by_row)}};
+  const auto settings = [](bool symmetric) {
+    return Json{{"quant_method", "compressed-tensors"},
+                {"format", "pack-quantized"},
+                {"config_groups",
+                 {{"group_0",
+                   {{"weights",
+                     {{"num_bits", 4},
+                      {"type", "int"},
+                      {"strategy", "group"},
+                      {"group_size", 16},
+                      {"symmetric", symmetric}}}}}}}};
+  };
+  EXPECT_EQ(Dequantized(settings(true), tensors, rows, columns),
+            matrix.Expected([](size_t) { return 8u; }));
+  tensors.push_back({"m.weight_zero_point", "I32", {rows / 8, 3}, BytesOf(zeros)});
+  EXPECT_EQ(Dequantized(settings(false), tensors, rows, columns),
+            matrix.Expected([&](size_t factor) { return matrix.zeros[factor]; }));
 }
 
 }  // namespace

@@ -198,5 +198,69 @@ TEST(WeightFormat, ComesFromConfigOrFromModelOptsFile) {
                   HasSubstr("config.json: quantization_config: \"quant_method\": found \"quip\"")));
 }
 
+TEST(WeightFormat, FieldsOfEveryMethodAreRead) {
+  const WeightFormat awq = Parse({{"quant_method", "awq"},
+                                  {"bits", 4},
+                                  {"w_bit", 8},
+                                  {"group_size", 1},
+                                  {"format", "GEMM"},
+                                  {"zero_point", true}});
+  EXPECT_EQ(awq.bits, 4);
+  EXPECT_EQ(awq.group_size, 1);
+  EXPECT_EQ(Parse({{"quant_method", "awq"}, {"bits", 4}, {"group_size", -1}}).group_size, 0);
+
+  const WeightFormat gptq = Parse(
+      {{"quant_method", "gptq"}, {"bits", 4}, {"group_size", 64}, {"dynamic", Json::object()}});
+  EXPECT_EQ(gptq.coding, WeightCoding::kGptq);
+  EXPECT_EQ(gptq.bits, 4);
+  EXPECT_EQ(gptq.group_size, 64);
+  EXPECT_EQ(Describe(gptq), "GPTQ 4-bit in groups of 64");
+
+  const WeightFormat mxfp4 =
+      Parse({{"quant_method", "mxfp4"}, {"modules_to_not_convert", {"lm_head"}}});
+  EXPECT_EQ(mxfp4.coding, WeightCoding::kMxfp4);
+  EXPECT_EQ(mxfp4.bits, 4);
+  EXPECT_EQ(Describe(mxfp4), "MXFP4");
+
+  EXPECT_EQ(Parse({{"quant_method", "fp8"}, {"weight_block_size", {1, 1}}}).block_rows, 1);
+  for (const Json& block : {Json{0, 1}, Json{1, 0}, Json{1}, Json{1, 1, 1}}) {
+    EXPECT_THROW(Parse({{"quant_method", "fp8"}, {"weight_block_size", block}}), Error) << block;
+  }
+}
+
+TEST(WeightFormat, SchemesOfCompressedTensorsSayTheirCoding) {
+  const auto parsed = [](const char* layout, const Json& weights) {
+    return Parse(CompressedTensors(layout, weights));
+  };
+  const WeightFormat int8 =
+      parsed("int-quantized",
+             {{"num_bits", 8}, {"type", "int"}, {"strategy", "group"}, {"group_size", 128}});
+  EXPECT_EQ(int8.coding, WeightCoding::kBytes);
+  EXPECT_EQ(int8.bits, 8);
+  EXPECT_EQ(int8.block_rows, 1);
+  EXPECT_EQ(int8.block_columns, 128);
+  EXPECT_TRUE(int8.symmetric);
+  const WeightFormat tensor =
+      parsed("naive-quantized", {{"num_bits", 8}, {"type", "float"}, {"strategy", "tensor"}});
+  EXPECT_EQ(Describe(tensor), "8-bit");
+  EXPECT_EQ(tensor.block_rows, 0);
+  const WeightFormat packed =
+      parsed("pack-quantized",
+             {{"num_bits", 4}, {"type", "int"}, {"strategy", "channel"}, {"actorder", "weight"}});
+  EXPECT_EQ(packed.coding, WeightCoding::kPacked);
+  EXPECT_EQ(packed.group_size, 0);
+  EXPECT_EQ(Describe(packed), "compressed-tensors 4-bit by output");
+  const Json int4 = {{"num_bits", 4}, {"type", "int"}, {"strategy", "channel"}};
+  EXPECT_THROW(parsed("int-quantized", int4), Error);
+  Json in_order = int4;
+  in_order["actorder"] = "group";
+  EXPECT_THAT([&] { parsed("pack-quantized", in_order); },
+              ThrowsMessage<Error>(HasSubstr("\"actorder\": found \"group\", expected")));
+  Json by_tensor = int4;
+  by_tensor["strategy"] = "tensor";
+  EXPECT_THAT([&] { parsed("pack-quantized", by_tensor); },
+              ThrowsMessage<Error>(HasSubstr("expected channel or group with 4 bits")));
+}
+
 }  // namespace
 }  // namespace kvtune
