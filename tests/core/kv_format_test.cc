@@ -40,6 +40,30 @@ TEST(KvFormat, StaticScalesCostNoBitsAndWindowsHoldWholeGroups) {
   }
 }
 
+// KIVI's cache and the quantized layers of transformers; all others quantize every token.
+TEST(KvFormat, WindowsAreThoseOfTheEngines) {
+  for (const KvFormat& format : Formats()) {
+    const int expected = format.name.starts_with("kivi_") ? 32
+                         : format.name.starts_with("hqq_") || format.name.starts_with("quanto")
+                             ? 128
+                             : 0;
+    EXPECT_EQ(format.residual_window_tokens, expected) << format.name;
+  }
+}
+
+TEST(KvFormat, StaticScalesAreNotStoredWithARow) {
+  for (const KvFormat& format : Formats()) {
+    const bool is_static = format.key_layout.axis == QuantAxis::kPerTensor;
+    EXPECT_EQ(format.metadata_bits_per_row == 0, is_static || format.is_exact()) << format.name;
+    if (is_static) {
+      EXPECT_EQ(format.key_layout.group_size, 0) << format.name;
+    }
+    EXPECT_EQ(format.key_layout.axis == QuantAxis::kPerTensor,
+              format.value_layout.axis == QuantAxis::kPerTensor)
+        << format.name;
+  }
+}
+
 TEST(KvFormat, EffectiveBitsCountScalesAndZeros) {
   // 16-bit scale and zero a row: of 128 channels, or of 32 elements.
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kInt4), KvSide::kKey, 128), 4.25);
@@ -125,6 +149,8 @@ TEST(KvFormat, RowsThatDoNotFillAGroupStillHaveAScale) {
   EXPECT_DOUBLE_EQ(EffectiveBits(FormatOf(KvFormatId::kKiviInt4), KvSide::kValue, 40),
                    4 + 2 * 32 / 40.0);
 }
+
+TEST(KvFormat, NamesAreListedWithCommas) { EXPECT_EQ(FormatNames().substr(0, 12), "exact, int8,"); }
 
 }  // namespace
 }  // namespace kvtune

@@ -65,6 +65,46 @@ TEST(ModelSize, CountsNorms) {
   EXPECT_EQ(FirstLayer(config), kLlamaLayer + 15 + 5);
 }
 
+TEST(ModelSize, CountsNormsOfEveryKindAndPlace) {
+  const auto layer = [](NormPlacement placement, NormKind kind) {
+    ModelConfig config = SmallLlama();
+    config.norm_placement = placement;
+    config.norm_kind = kind;
+    return FirstLayer(config);
+  };
+  constexpr int64_t kRest = kLlamaLayer - 20;
+  EXPECT_EQ(layer(NormPlacement::kParallel, NormKind::kLayer), kRest + 10);
+  EXPECT_EQ(layer(NormPlacement::kBefore, NormKind::kLayerBiased), kRest + 2 * 20);
+  EXPECT_EQ(layer(NormPlacement::kAroundGlm, NormKind::kRms), kRest + 4 * 10);
+  ModelConfig config = SmallLlama();
+  config.norm_kind = NormKind::kLayerBiased;
+  EXPECT_EQ(SizeOf(config).outside_layers, 100 * 10 + 100 * 10 + 20);
+  config = SmallLlama();
+  config.query_key_norm = QueryKeyNorm::kPerHeadRotated;
+  EXPECT_EQ(FirstLayer(config), kLlamaLayer + 5 + 5);
+}
+
+TEST(ModelSize, CountsMlpsWithoutAGate) {
+  ModelConfig config = SmallLlama();
+  config.mlp = MlpLayout::kPlain;
+  EXPECT_EQ(FirstLayer(config), kLlamaLayer - 70);
+  config.mlp_bias = true;
+  EXPECT_EQ(FirstLayer(config), kLlamaLayer - 70 + 7 + 10);
+  config.mlp = MlpLayout::kFusedGated;
+  EXPECT_EQ(FirstLayer(config), kLlamaLayer + 7 + 7 + 10);
+}
+
+TEST(ModelSize, CountsTheSharedExpertAndItsGate) {
+  ModelConfig config = SmallLlama();
+  config.layers[0].has_experts = true;
+  config.experts = {.count = 4, .per_token = 2, .intermediate_size = 6};
+  const int64_t without = FirstLayer(config);
+  config.experts.shared_intermediate_size = 1;
+  EXPECT_EQ(FirstLayer(config), without + 3 * 10 * 1 + 10);
+  config.experts.shared_intermediate_size = 8;
+  EXPECT_EQ(FirstLayer(config), without + 3 * 10 * 8 + 10);
+}
+
 TEST(ModelSize, CountsValuesOfAnotherWidthThanKeys) {
   ModelConfig config = SmallLlama();
   config.layers[0].value_head_dim = 2;

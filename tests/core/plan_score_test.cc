@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "lib/base/error.h"
+
 namespace kvtune {
 namespace {
 
@@ -58,6 +60,26 @@ TEST(PlanScore, ReadsBackAndKnowsEarlierFiles) {
   Json earlier = json;
   for (const char* key : {"total_variation", "effective_tokens", "by_position"}) earlier.erase(key);
   EXPECT_EQ(ToJson(PlanScoreFromJson(JsonFields(earlier, "score"))), earlier);
+}
+
+TEST(PlanScore, MeansAreOverTheTokensOfAllPrompts) {
+  PromptScore first = PromptOf({0.25F, 0.5F, 0.25F}), second = PromptOf({2});
+  first.nll_sum = 6;
+  first.exact_nll_sum = 4;
+  first.top1_matches = 2;
+  second.nll_sum = 3;
+  second.exact_nll_sum = 1;
+  second.top1_matches = 1;
+  const PlanScore score = Summarize({first, second});
+  EXPECT_EQ(score.prompts, 2);
+  EXPECT_EQ(score.tokens, 4);
+  EXPECT_DOUBLE_EQ(score.kl_mean, 0.75);
+  EXPECT_DOUBLE_EQ(score.nll, 9.0 / 4);
+  EXPECT_DOUBLE_EQ(score.delta_nll, 9.0 / 4 - 5.0 / 4);
+  EXPECT_DOUBLE_EQ(score.top1_agreement, 0.75);
+  EXPECT_EQ(Summarize({second}).tokens, 1);  // one is enough
+  EXPECT_THAT([] { Summarize({}); },
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr("found no prompts")));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/base/hash.h"
 #include "lib/base/random.h"
 #include "tests/support/test_data.h"
 
@@ -180,6 +181,33 @@ TEST(PlanShape, NothingAllowedIsNearer) {
       }
     }
   }
+}
+
+// A change of what is nearest changes what --project exports, and the seeds of searches.
+TEST(PlanShape, NearestPlansArePinned) {
+  std::vector<PrecisionPair> drawn = NinePairs();
+  drawn.insert(drawn.end(), {kExactPair, kKiviKV4, kQ8, kQ4, kPlainQ4, kMixedQ4});
+  Random random(9);
+  ContentHash hash;
+  for (const PlanShape& shape : AllShapes()) {
+    for (int i = 0; i < 120; ++i) {
+      PrecisionPlan plan;
+      const uint64_t layers = 1 + random.Below(8);
+      const uint64_t kinds = 1 + random.Below(4);
+      while (plan.layers.size() < layers) {
+        const PrecisionPair pair = drawn[random.Below(drawn.size())];
+        // Runs of a few pairs are commoner than any mixture.
+        plan.layers.insert(plan.layers.end(), random.Below(kinds) + 1, pair);
+      }
+      plan.layers.resize(layers, kKV4);
+      const PrecisionPlan nearest = NearestPlan(shape, plan);
+      EXPECT_EQ(WhyNot(shape, nearest), std::nullopt) << PlanSpec(plan);
+      hash.UpdateField(PlanSpec(nearest));
+      hash.UpdateField(WhyNot(shape, plan).value_or(""));
+    }
+    hash.UpdateField(DescribeShape(shape));
+  }
+  EXPECT_EQ(hash.Digest(), "xxh3:3ca0aabd3b45b4a14fa6c45dc9f27088");
 }
 
 }  // namespace

@@ -126,6 +126,11 @@ TEST(RopeConfig, YarnDerivesWhatIsLeftOut) {
   EXPECT_EQ(other.factor, 2);
   EXPECT_FALSE(other.truncated);
   EXPECT_DOUBLE_EQ(other.attention_factor, (0.2 * std::log(2.0) + 1) / (0.1 * std::log(2.0) + 1));
+  // One of the two alone says nothing.
+  const RopeConfig half =
+      Read({{"rope_scaling",
+             {{"type", "yarn"}, {"original_max_position_embeddings", 32}, {"mscale", 2.0}}}});
+  EXPECT_DOUBLE_EQ(half.attention_factor, 0.1 * std::log(2.0) + 1);
 }
 
 TEST(RopeConfig, LongRopeTakesTheModelsOriginalContext) {
