@@ -143,5 +143,49 @@ TEST(Baseline, RefusesOtherCountsOfPromptsOrTokens) {
               ThrowsMessage<Error>(HasSubstr("tokens of prompt 1: found 10, expected 11")));
 }
 
+TEST(Baseline, TakesNoiseFloorsFromNoneToOneNat) {
+  const TemporaryDirectory folder;
+  Baseline baseline = TestBaseline("a");
+  for (const double floor : {0.0, 1e-9, 1.0}) {
+    baseline.run.noise_floor = floor;
+    EXPECT_NO_THROW(WriteBaseline(folder / "b.json", baseline));
+    EXPECT_EQ(ReadBaselines(folder / "b.json").at(0).run.noise_floor, floor);
+  }
+  for (const double floor : {-1e-9, 1.0001}) {
+    baseline.run.noise_floor = floor;
+    EXPECT_THROW(WriteBaseline(folder / "b.json", baseline), Error);
+  }
+}
+
+TEST(Baseline, HasAPairOfEveryLayer) {
+  const TemporaryDirectory folder;
+  WriteBaseline(folder / "b.json", TestBaseline("a"));
+  Json json = ReadJsonFile(folder / "b.json");
+  json["baselines"][0]["layers"].erase(1);
+  WriteJsonFileAtomically(folder / "b.json", json);
+  EXPECT_THAT(
+      [&] { ReadBaselines(folder / "b.json"); },
+      ThrowsMessage<Error>(HasSubstr("\"layers\": found 1 layers, expected 2 as in \"run\"")));
+}
+
+TEST(Baseline, ChangesAreThoseThatPeopleAsk) {
+  const Baseline before = TestBaseline("a");
+  EXPECT_THAT(ChangesOf(before, before), IsEmpty());
+  Baseline after = before;
+  after.run.model_hash = "h";
+  after.run.prompts_hash = "p";
+  after.run.target = "t";
+  after.run.dtype = "d";
+  after.run.version = "v";
+  after.plan = PrecisionPlan::Uniform({KvFormatId::kInt8, KvFormatId::kInt4}, 2);
+  after.measured = EvenMeasurement({0.1F, 0.2F, 0.6F}, 101);
+  EXPECT_THAT(ChangesOf(before, after),
+              ElementsAre("model_hash: " + before.run.model_hash + " -> h",
+                          "prompts_hash: " + before.run.prompts_hash + " -> p",
+                          "target: kvtuner -> t", "dtype: float32 -> d", "version: 0.1.0 -> v",
+                          "plan: KV4 -> K8V4", "kl_mean: 0.2 -> 0.3", "kl_p999: 0.3 -> 0.6",
+                          "delta_nll: 0.2 -> 0.3", "bytes_per_token: 100 -> 101"));
+}
+
 }  // namespace
 }  // namespace kvtune

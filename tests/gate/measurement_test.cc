@@ -89,6 +89,47 @@ TEST(Measurement, RefusesWhatCannotBe) {
       ThrowsMessage<Error>(HasSubstr("found none, expected one entry a prompt")));
 }
 
+// The prompt has 10 tokens: 1e6 nats each at most, and rounding of 1e-6 below 0.
+TEST(Measurement, TakesNumbersAtTheEndsOfTheirRanges) {
+  const auto with = [](const Json& changes) {
+    Json json = ToJson(EvenMeasurement({0.1F}));
+    json["prompts"][0]["kl_tail"] = {0, 0, 0};
+    json.merge_patch(changes.contains("bytes_per_token") ? changes : Json::object());
+    if (!changes.contains("bytes_per_token")) json["prompts"][0].merge_patch(changes);
+    try {
+      ReadBack(json);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  EXPECT_TRUE(with({{"top1_matches", 0}}));
+  EXPECT_TRUE(with({{"top1_matches", 10}}));
+  EXPECT_FALSE(with({{"top1_matches", -1}}));
+  EXPECT_TRUE(with({{"kl_sum", 1e7}}));
+  EXPECT_FALSE(with({{"kl_sum", 1.0001e7}}));
+  EXPECT_TRUE(with({{"kl_sum", -0.9e-5}}));
+  EXPECT_FALSE(with({{"kl_sum", -1.1e-5}}));
+  for (const double sign : {-1.0, 1.0}) {
+    EXPECT_TRUE(with({{"delta_nll_sum", sign * 1e7}}));
+    EXPECT_FALSE(with({{"delta_nll_sum", sign * 1.0001e7}}));
+  }
+  EXPECT_TRUE(with({{"kl_sum", 3}, {"kl_tail", {1, 1, 1}}}));
+  // A sum of a tail may be larger by rounding: 1e-5 of all and 1e-6 a token.
+  EXPECT_TRUE(with({{"kl_sum", 3}, {"kl_tail", {1.00003, 1, 1}}}));
+  EXPECT_FALSE(with({{"kl_sum", 3}, {"kl_tail", {1.00005, 1, 1}}}));
+  EXPECT_TRUE(with({{"bytes_per_token", 1e15}}));
+  EXPECT_FALSE(with({{"bytes_per_token", 1.0001e15}}));
+  EXPECT_TRUE(with({{"bytes_per_token", 1e-300}}));
+}
+
+TEST(Measurement, TailsAreLongEnoughForTheLongestPromptDrawnEveryTime) {
+  EXPECT_EQ(TailLength(std::vector<int64_t>{}), 2u);
+  EXPECT_EQ(TailLength(std::vector<int64_t>{10}), 3u);
+  EXPECT_EQ(TailLength(std::vector<int64_t>{500, 999}), 4u);
+  EXPECT_EQ(TailLength(std::vector<int64_t>{500, 1001}), 5u);
+}
+
 // 3 of 10 tokens make the tail of this prompt.
 TEST(Measurement, RefusesNumbersOutOfRange) {
   const auto with = [](const char* key, const Json& value) {

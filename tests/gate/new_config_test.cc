@@ -141,5 +141,22 @@ TEST(NewGateConfig, RefusesWhatCouldNotBeReadAgain) {
   EXPECT_THROW(NewGateConfig(front, plan, NinePairs(), "served.json"), Error);
 }
 
+TEST(NewGateConfig, LimitsAreTwiceWhatWasMeasuredInTwoDigits) {
+  ScoredPlan plan = Scored({{kKV8, kKV4}});
+  plan.calibration.kl_mean = 0.01234;
+  plan.calibration.kl_p999 = 0.5678;
+  plan.calibration.top1_agreement = 0.9434;
+  plan.cost.bytes_per_token = 1234.5;
+  const Limits limits = NewGateConfig(FrontOf(plan), plan, NinePairs(), "served.json").limits;
+  EXPECT_EQ(limits.absolute.at(Metric::kKlMean), 0.025);
+  EXPECT_EQ(limits.absolute.at(Metric::kKlP999), 1.1);
+  EXPECT_DOUBLE_EQ(limits.absolute.at(Metric::kTop1Agreement), 1 - 0.11);
+  EXPECT_EQ(limits.absolute.at(Metric::kBytesPerToken), 1234.5);
+  plan.calibration.top1_agreement = 0.25;
+  EXPECT_EQ(NewGateConfig(FrontOf(plan), plan, NinePairs(), "served.json")
+                .limits.absolute.at(Metric::kTop1Agreement),
+            0);
+}
+
 }  // namespace
 }  // namespace kvtune

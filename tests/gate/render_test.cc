@@ -183,5 +183,156 @@ TEST(GateReport, JunitHoldsNoCharacterThatXmlDoesNotKnow) {
   EXPECT_THAT(xml, HasSubstr("file=\"g\\xff.json\""));
 }
 
+MetricVerdict VerdictOf(Metric metric, Outcome outcome) {
+  return {.metric = metric,
+          .before = 0.25,
+          .after = 0.5,
+          .change = {0.2, 0.3},
+          .allowed = 0.005,
+          .limit = {},
+          .outcome = outcome};
+}
+
+TEST(GateResult, APassSaysWhatChangedNonetheless) {
+  const auto sentence = [](const std::vector<std::pair<Metric, Outcome>>& outcomes) {
+    GateResult result = Passed();
+    result.metrics.clear();
+    for (const auto& [metric, outcome] : outcomes)
+      result.metrics.push_back(VerdictOf(metric, outcome));
+    return Sentence(result);
+  };
+  using enum Metric;
+  using enum Outcome;
+  EXPECT_EQ(sentence({{kKlMean, kSame}, {kKlP999, kSame}}), "the same as the baseline");
+  EXPECT_EQ(sentence({{kKlMean, kSame}, {kKlP999, kWithinTolerance}}), "within tolerance");
+  EXPECT_EQ(sentence({{kKlMean, kExplained}, {kKlP999, kExplained}}),
+            "the interval explains the change of kl_mean, kl_p999");
+  EXPECT_EQ(sentence({{kKlMean, kBetter}, {kBytesPerToken, kBetter}}),
+            "better: kl_mean, bytes_per_token");
+  EXPECT_EQ(sentence({{kKlMean, kBetter}, {kDeltaNll, kExplained}, {kKlP999, kSame}}),
+            "the interval explains the change of delta_nll; better: kl_mean");
+}
+
+TEST(GateResult, EveryFailureIsNamed) {
+  GateResult result = Failed();
+  result.metrics.push_back(VerdictOf(Metric::kKlP999, Outcome::kWithinTolerance));
+  result.metrics.push_back(VerdictOf(Metric::kDeltaNll, Outcome::kWorse));
+  result.blame->toward = Toward::kExact;
+  EXPECT_EQ(Sentence(result),
+            "kl_mean 0.25 -> 0.5, change in [0.2, 0.3], allowed 0.005; delta_nll 0.25 -> 0.5, "
+            "change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: with KV8 unquantized, "
+            "not KV2, kl_mean is 0.26");
+}
+
+// The whole of every report.
+TEST(GateReport, IsExactlyThis) {
+  std::vector<GateResult> all = {Passed(), Failed(), NotJudged()};
+  all[0].seconds = 1.5;
+  all[1].seconds = 2;
+  all[1].metrics.push_back(VerdictOf(Metric::kBytesPerToken, Outcome::kSame));
+  all[1].metrics.back().limit = 0.5;
+  all[1].notes = {"computed in bfloat16", "a note"};
+  EXPECT_EQ(GateTable(all, 0),
+            "config   metric           before  after      change  allowed  outcome\ngood     "
+            "kl_mean            0.25   0.25           -        0  same\nbad|<&>  kl_mean           "
+            " 0.25    0.5  [0.2, 0.3]    0.005  worse\nbad|<&>  bytes_per_token    0.25    0.5     "
+            "      -    0.005  same\n\ngood: passed: the same as the baseline\nbad|<&>: failed: "
+            "kl_mean 0.25 -> 0.5, change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: "
+            "with KV8 as in the baseline, not KV2, kl_mean is 0.26\n  computed in bfloat16\n  a "
+            "note\nunread: not judged: c.json: 100% \"gone\"\n");
+  EXPECT_EQ(
+      GateMarkdown(all),
+      "### kvtune: 1 of 3 plans hold\n\n| config | result | |\n|---|---|---|\n| `good` | passed | "
+      "the same as the baseline |\n| <code>bad\\|&lt;&amp;&gt;</code> | failed | kl_mean 0.25 "
+      "-&gt; 0.5, change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: with KV8 as in "
+      "the baseline, not KV2, kl_mean is 0.26 |\n| `unread` | not judged | c.json: 100% \"gone\" "
+      "|\n\n<details><summary>good</summary>\n\n| metric | before | after | change | allowed | "
+      "outcome |\n|---|--:|--:|--:|--:|---|\n| kl_mean | 0.25 | 0.25 | - | 0 | same "
+      "|\n\n</details>\n\n<details><summary>bad\\|&lt;&amp;&gt;</summary>\n\n| metric | before | "
+      "after | change | allowed | outcome |\n|---|--:|--:|--:|--:|---|\n| kl_mean | 0.25 | 0.5 | "
+      "[0.2, 0.3] | 0.005 | worse |\n| bytes_per_token | 0.25 | 0.5 | - | 0.005 | same "
+      "|\n\ncomputed in bfloat16\n\na note\n\n</details>\n");
+  EXPECT_EQ(
+      GateJunit(all),
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"3\" failures=\"1\" "
+      "errors=\"1\" skipped=\"0\" time=\"3.500\">\n  <testsuite name=\"kvtune check\" tests=\"3\" "
+      "failures=\"1\" errors=\"1\" skipped=\"0\" time=\"3.500\">\n    <testcase "
+      "classname=\"kvtune.check\" name=\"good\" file=\"configs/good.json\" time=\"1.500\">\n      "
+      "<system-out>kl_mean: 0.25 -&gt; 0.25, change in [0, 0], allowed 0: same&#10;</system-out>\n "
+      "   </testcase>\n    <testcase classname=\"kvtune.check\" name=\"bad|&lt;&amp;&gt;\" "
+      "file=\"configs/a,b:c.json\" time=\"2.000\">\n      <failure message=\"kl_mean 0.25 -&gt; "
+      "0.5, change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: with KV8 as in the "
+      "baseline, not KV2, kl_mean is 0.26\" type=\"regression\">kl_mean 0.25 -&gt; 0.5, change in "
+      "[0.2, 0.3], allowed 0.005; layer 3 explains it best: with KV8 as in the baseline, not KV2, "
+      "kl_mean is 0.26</failure>\n      <system-out>kl_mean: 0.25 -&gt; 0.5, change in [0.2, 0.3], "
+      "allowed 0.005: worse&#10;bytes_per_token: 0.25 -&gt; 0.5, change in [0.2, 0.3], allowed "
+      "0.005: same&#10;computed in bfloat16&#10;a note&#10;</system-out>\n    </testcase>\n    "
+      "<testcase classname=\"kvtune.check\" name=\"unread\" file=\"c.json\" time=\"0.000\">\n      "
+      "<error message=\"c.json: 100% &quot;gone&quot;\" type=\"not-judged\">c.json: 100% "
+      "&quot;gone&quot;</error>\n      <system-out></system-out>\n    </testcase>\n  "
+      "</testsuite>\n</testsuites>\n");
+  EXPECT_EQ(GateAnnotations(all),
+            "::error file=configs/a%2Cb%3Ac.json,title=kvtune check bad|<&> failed::kl_mean 0.25 "
+            "-> 0.5, change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: with KV8 as in "
+            "the baseline, not KV2, kl_mean is 0.26\n::error file=c.json,title=kvtune check unread "
+            "not judged::c.json: 100%25 \"gone\"\n");
+  EXPECT_EQ(
+      ToJson(all).dump(1),
+      "{\n \"passed\": false,\n \"exit_code\": 4,\n \"configs\": [\n  {\n   \"name\": \"good\",\n  "
+      " \"config\": \"configs/good.json\",\n   \"status\": \"passed\",\n   \"message\": \"the same "
+      "as the baseline\",\n   \"metrics\": [\n    {\n     \"metric\": \"kl_mean\",\n     "
+      "\"before\": 0.25,\n     \"after\": 0.25,\n     \"change\": 0.0,\n     \"change_interval\": "
+      "[\n      0.0,\n      0.0\n     ],\n     \"allowed\": 0.0,\n     \"limit\": null,\n     "
+      "\"outcome\": \"same\"\n    }\n   ],\n   \"blame\": null,\n   \"notes\": [],\n   "
+      "\"seconds\": 1.5\n  },\n  {\n   \"name\": \"bad|<&>\",\n   \"config\": "
+      "\"configs/a,b:c.json\",\n   \"status\": \"failed\",\n   \"message\": \"kl_mean 0.25 -> 0.5, "
+      "change in [0.2, 0.3], allowed 0.005; layer 3 explains it best: with KV8 as in the baseline, "
+      "not KV2, kl_mean is 0.26\",\n   \"metrics\": [\n    {\n     \"metric\": \"kl_mean\",\n     "
+      "\"before\": 0.25,\n     \"after\": 0.5,\n     \"change\": 0.25,\n     \"change_interval\": "
+      "[\n      0.2,\n      0.3\n     ],\n     \"allowed\": 0.005,\n     \"limit\": null,\n     "
+      "\"outcome\": \"worse\"\n    },\n    {\n     \"metric\": \"bytes_per_token\",\n     "
+      "\"before\": 0.25,\n     \"after\": 0.5,\n     \"change\": 0.25,\n     \"change_interval\": "
+      "[\n      0.2,\n      0.3\n     ],\n     \"allowed\": 0.005,\n     \"limit\": 0.5,\n     "
+      "\"outcome\": \"same\"\n    }\n   ],\n   \"blame\": {\n    \"layer\": 3,\n    \"toward\": "
+      "\"baseline\",\n    \"pair\": \"KV2\",\n    \"replacement\": \"KV8\",\n    \"metric\": "
+      "\"kl_mean\",\n    \"after\": 0.5,\n    \"replaced\": 0.26\n   },\n   \"notes\": [\n    "
+      "\"computed in bfloat16\",\n    \"a note\"\n   ],\n   \"seconds\": 2.0\n  },\n  {\n   "
+      "\"name\": \"unread\",\n   \"config\": \"c.json\",\n   \"status\": \"not judged\",\n   "
+      "\"message\": \"c.json: 100% \\\"gone\\\"\",\n   \"metrics\": [],\n   \"blame\": null,\n   "
+      "\"notes\": [],\n   \"seconds\": 0.0\n  }\n ]\n}");
+  EXPECT_EQ(GateTable(std::span(all).last(1), 0), "unread: not judged: c.json: 100% \"gone\"\n");
+}
+
+// White space and marks that the systems of CI skip or read.
+TEST(GateReport, CommandsAreFoundBehindAnySpace) {
+  const auto line = [](const std::string& note) {
+    GateResult result = NotJudged();
+    result.notes = {note};
+    const std::string table = GateTable(std::span(&result, 1), 0);
+    return table.substr(table.find("  "));
+  };
+  EXPECT_EQ(line("::x"), "  \\::x\n");
+  EXPECT_EQ(line("  ::x"), "    \\::x\n");
+  EXPECT_EQ(line(":x::y"), "  :x::y\n");
+  EXPECT_EQ(line("a::x"), "  a::x\n");
+  EXPECT_EQ(line("~::x"), "  ~::x\n");
+  EXPECT_EQ(line("##[x ##[y"), "  ##\\[x ##\\[y\n");
+  EXPECT_EQ(line("#[x"), "  #[x\n");
+  EXPECT_EQ(line(""), "  \n");
+}
+
+TEST(GateReport, MarkdownTextIsShownAsItIs) {
+  const auto shown = [](const std::string& text) {
+    GateResult result = NotJudged();
+    result.error = text;
+    const std::string markdown = GateMarkdown(std::span(&result, 1));
+    const size_t begin = markdown.find("| not judged | ") + 15;
+    return markdown.substr(begin, markdown.find(" |\n", begin) - begin);
+  };
+  EXPECT_EQ(shown("a & b < c > d"), "a &amp; b &lt; c &gt; d");
+  EXPECT_EQ(shown("`a` | b"), "&#96;a&#96; \\| b");
+  EXPECT_EQ(shown("[a](b) (c) ](d"), "[a]&#40;b) (c) ]&#40;d");
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "lib/base/ratio_interval.h"
 #include "tests/gate/gate_test_data.h"
 
@@ -134,6 +136,30 @@ TEST(Verdict, ALimitBrokenInAnotherTypeIsNotClear) {
   EXPECT_EQ(Of(verdicts, Metric::kKlP999).outcome, Outcome::kOverLimit);
 }
 
+TEST(Verdict, TolerancesAreTheDocumentedOnes) {
+  const std::map<Metric, std::pair<double, double>> expected = {{Metric::kKlMean, {1e-6, 0.02}},
+                                                                {Metric::kKlP999, {1e-4, 0.05}},
+                                                                {Metric::kTop1Agreement, {5e-4, 0}},
+                                                                {Metric::kDeltaNll, {1e-4, 0}},
+                                                                {Metric::kBytesPerToken, {0, 0}}};
+  for (const auto& [metric, tolerance] : expected) {
+    EXPECT_EQ(DefaultTolerance(metric), tolerance.first) << MetricName(metric);
+    EXPECT_EQ(DefaultRelative(metric), tolerance.second) << MetricName(metric);
+  }
+  // What is allowed is the tolerance and the share of what was before.
+  VerdictOptions options;
+  options.limits.tolerance[Metric::kKlMean] = 0.01;
+  options.limits.relative[Metric::kKlMean] = 0.5;
+  options.rounding = 0.25;
+  const MetricVerdict kl =
+      Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), options), Metric::kKlMean);
+  EXPECT_NEAR(kl.allowed, 0.01 + 0.5 * 0.2 + 0.25, 1e-7);
+  EXPECT_EQ(
+      Of(Judge(EvenMeasurement(kBefore), EvenMeasurement(kBefore), options), Metric::kBytesPerToken)
+          .allowed,
+      0);
+}
+
 // Only a percentile is drawn at random. The other intervals depend on the numbers alone.
 TEST(Verdict, SameSeedGivesTheSameInterval) {
   std::vector<float> before, after;
@@ -147,6 +173,7 @@ TEST(Verdict, SameSeedGivesTheSameInterval) {
     return Of(Judge(EvenMeasurement(before), EvenMeasurement(after), options), metric).change;
   };
   EXPECT_EQ(interval(Metric::kKlP999, 3), interval(Metric::kKlP999, 3));
+  EXPECT_LT(interval(Metric::kKlP999, 3).low, interval(Metric::kKlP999, 3).high);
   EXPECT_EQ(interval(Metric::kKlMean, 3), interval(Metric::kKlMean, 4));
 }
 
