@@ -60,7 +60,7 @@ TEST(FrontPlot, FitsTheTerminalAndShowsUnicodeWhereAsked) {
 TEST(FrontPlot, OnePlanAloneIsAPictureToo) {
   ParetoFront front;
   front.uniform = {Point("KV8", 8, 0)};  // a loss of 0 has no logarithm
-  EXPECT_THAT(FrontPlot(front, {.unicode = false}), HasSubstr("oKV8"));
+  EXPECT_THAT(FrontPlot(front, {.unicode = false}), HasSubstr("|oKV8\n"));
   EXPECT_THAT(FrontPlot(front, {.unicode = false}), Not(HasSubstr("nan")));
 }
 

@@ -234,5 +234,83 @@ TEST(FrontTable, SearchSentencesSayWhatWasDone) {
             "front.\n");
 }
 
+// A front with everything that a table can show.
+ParetoFront FullFront() {
+  ParetoFront front = SmallFront();
+  front.plans.insert(front.plans.begin(), PlanOf("p9", "KV8", 800, 0.004));
+  front.run.noise_floor = 0.007;
+  front.run.dtype = "bfloat16";
+  for (std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
+    for (ScoredPlan& plan : *plans) {
+      AddHeldOut(plan, 1.25 * plan.calibration.kl_mean);
+      plan.calibration.top1_agreement = 0.9375;
+      plan.calibration_interval = Interval{plan.calibration.kl_mean, 2 * plan.calibration.kl_mean};
+    }
+  }
+  front.plans[1].calibration_interval = Interval{0.001, 0.002};
+  return front;
+}
+
+TEST(FrontTable, EveryColumnAndMarkIsExactlyThis) {
+  const ParetoFront front = FullFront();
+  EXPECT_EQ(FrontTable(front, 0),
+            "plan                 eff. bits  bits  bytes/token     KL  KL 99.9 %   top-1         "
+            "held-out KL [95 %]  layers\np9    uniform = p00       4.50  4.00          800  0.004  "
+            "     0.04  0.9375       0.005 [0.0025, 0.01]  KV8\nKV4   uniform < p00       4.50  "
+            "4.00          420   0.04        0.4  0.9375          0.05 [0.025, 0.1]  KV4\np00      "
+            "                 4.50  4.00          400   0.01        0.1  0.9375  0.0125 [0.00625, "
+            "0.025] !  K8V2;1:KV4\np01   uniform             4.50  4.00          200    0.5        "
+            "  5  0.9375        0.625 [0.312, 1.25]  KV2\n"
+            "<: the plan that is named loses less at no more bytes.\n"
+            "!: outside the interval that the calibration prompts gave; these prompts are not "
+            "enough to know the loss well.\n");
+  EXPECT_EQ(PlanTable(std::span(front.plans).first(1), 0),
+            "plan  eff. bits  bits  bytes/token     KL  KL 99.9 %   top-1    held-out KL [95 %]  "
+            "layers\np9         4.50  4.00          800  0.004       0.04  0.9375  0.005 [0.0025, "
+            "0.01]  KV8\n");
+}
+
+TEST(FrontTable, SentenceHasTheRangeOfSeveralRatios) {
+  ParetoFront front = SmallFront();
+  front.uniform.push_back(PlanOf("K8V4", "K8V4", 600, 0.03));
+  front.uniform.push_back(PlanOf("KV8", "KV8", 800, 0.02));
+  EXPECT_EQ(UniformSentence(front),
+            "Layer-wise plans beat 3 of 4 uniform plans at equal or fewer bytes: the KL of the "
+            "uniform plan is 2 to 4 times (median 3) as high.\n");
+  front.plans[0].calibration.kl_mean = 0;
+  EXPECT_EQ(UniformSentence(front),
+            "Layer-wise plans beat 3 of 4 uniform plans at equal or fewer bytes.\n");
+  front.uniform.clear();
+  EXPECT_EQ(UniformSentence(front), "");
+}
+
+TEST(FrontTable, PlansOfEqualBytesBeatAndOfEqualLossDoNot) {
+  ParetoFront front = SmallFront();
+  front.plans[0].cost.bytes_per_token = 420;
+  EXPECT_NE(CompareWithUniform(front)[0].beaten_by, nullptr);
+  front.plans[0].calibration.kl_mean = 0.04;
+  EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
+  // Of two that beat it, the one that loses less.
+  front.plans = {PlanOf("p00", "KV4;0:K8V2", 400, 0.02), PlanOf("p01", "KV4;1:K8V2", 410, 0.01)};
+  EXPECT_EQ(CompareWithUniform(front)[0].beaten_by->name, "p01");
+  std::swap(front.plans[0], front.plans[1]);
+  EXPECT_EQ(CompareWithUniform(front)[0].beaten_by->name, "p01");
+}
+
+TEST(FrontTable, SearchSentencesWithoutASurrogateOrScores) {
+  ParetoFront front = SmallFront();
+  front.search.emplace();
+  front.search->algorithm = "random";
+  front.search->stop_reason = "done";
+  EXPECT_EQ(SearchSentences(front),
+            "Searched with random: 0 plans, 0 of 0 prompt-scores (0 % saved by racing); done.\n"
+            "Hypervolume by generation: .\n");
+  front.search->generations = {{.hypervolume = 30}};
+  front.search->surrogate_hypervolume = 0;
+  EXPECT_EQ(SearchSentences(front),
+            "Searched with random: 0 plans, 0 of 0 prompt-scores (0 % saved by racing); done.\n"
+            "Hypervolume by generation: 30.\n");
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -65,5 +65,10 @@ TEST(PlanDiff, ThePlanItself) {
   EXPECT_THAT(PlanDiffText(a, a, 0, 0), StartsWith("The plans are the same in every layer."));
 }
 
+TEST(PlanDiff, NoFactorIsNamedOverALossOfNothing) {
+  const ScoredPlan a = PlanOf("p00", "KV8", 800, {0, 0}), b = PlanOf("p01", "KV4", 600, {1, 2});
+  EXPECT_THAT(PlanDiffText(a, b, 0, 0), HasSubstr("p00 loses 0, p01 loses 0.015.\n"));
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -1,6 +1,10 @@
 #include "lib/report/text_table.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -89,6 +93,23 @@ TEST(TextTable, SentencesAreWrappedAtSpaces) {
             "one two three\n\n  four five six\n  seven eight\n");
 }
 
+TEST(TextTable, OneColumnStandsBesideTheFirstHoweverNarrowTheTerminal) {
+  TextTable table({{"n", Align::kRight}, {"bytes", Align::kRight}, {"tokens", Align::kRight}});
+  table.AddRow({"1", "2176", "8"});
+  EXPECT_EQ(table.Render(5), "n  bytes\n1   2176\n\nn  tokens\n1       8\n");
+}
+
+TEST(TextTable, NoLineEndsInBlanks) {
+  TextTable table({{"plan", Align::kLeft}, {"layers", Align::kLeft}});
+  table.AddRow({"p00", ""});
+  table.AddRow({"p01", "KV4 "});
+  table.AddRow({"p02", "a bit more than fits, "});
+  table.AddRow({"", ""});
+  EXPECT_EQ(table.Render(0), "plan  layers\np00\np01   KV4\np02   a bit more than fits,\n\n");
+  EXPECT_EQ(table.Render(22),
+            "plan  layers\np00\np01   KV4\np02   a bit more than\n      fits,\n\n");
+}
+
 TEST(TextTable, CountsCodePoints) {
   EXPECT_EQ(DisplayWidth("KL"), 2u);
   EXPECT_EQ(DisplayWidth("Übergröße"), 9u);
@@ -97,6 +118,46 @@ TEST(TextTable, CountsCodePoints) {
   table.AddRow({"größe", "1"});
   table.AddRow({"grosse", "2"});
   EXPECT_EQ(table.Render(0), "name    n\ngröße   1\ngrosse  2\n");
+}
+
+// Puts another file in the place of standard output while it lives.
+class OutputTo {
+ public:
+  explicit OutputTo(int file) : kept_(::dup(STDOUT_FILENO)) { ::dup2(file, STDOUT_FILENO); }
+  ~OutputTo() {
+    ::dup2(kept_, STDOUT_FILENO);
+    ::close(kept_);
+  }
+
+ private:
+  int kept_;
+};
+
+TEST(TerminalWidth, IsThatOfTheTerminalOnStandardOutput) {
+  int terminal = -1, program = -1;
+  const winsize size{.ws_row = 20, .ws_col = 93, .ws_xpixel = 0, .ws_ypixel = 0};
+  if (::openpty(&terminal, &program, nullptr, nullptr, &size) != 0) {
+    GTEST_SKIP() << "the system gives no terminal";
+  }
+  size_t width = 0;
+  {
+    const OutputTo output(program);
+    width = TerminalWidth();
+  }
+  EXPECT_EQ(width, 93U);
+  ::close(program);
+  ::close(terminal);
+}
+
+TEST(TerminalWidth, IsNoneWhereOutputIsNoTerminal) {
+  const int file = ::open("/dev/null", O_WRONLY);
+  size_t width = 1;
+  {
+    const OutputTo output(file);
+    width = TerminalWidth();
+  }
+  EXPECT_EQ(width, 0U);
+  ::close(file);
 }
 
 }  // namespace
