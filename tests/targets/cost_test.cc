@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
+#include "lib/base/hash.h"
+#include "lib/base/random.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
@@ -108,6 +112,35 @@ TEST(TargetCost, LayersAndSidesWeighByTheirWidth) {
   const double bits = 64 * 8.5 + 32 * 5.0 + 256 * 8.25 + 256 * 4.25;
   EXPECT_DOUBLE_EQ(cost.effective_bits, bits / (64 + 32 + 256 + 256));
   EXPECT_DOUBLE_EQ(cost.bytes_per_token, bits / 8);
+}
+
+// Bytes are what plans are chosen by.
+TEST(TargetCost, CostsOfAnyPlanArePinned) {
+  Random random(8);
+  ContentHash hash;
+  for (const Target& target : Targets()) {
+    for (int i = 0; i < 30; ++i) {
+      ModelConfig model;
+      PrecisionPlan plan;
+      for (uint64_t layers = 1 + random.Below(5); layers > 0; --layers) {
+        const int64_t head_dim = 16 << random.Below(4);
+        model.layers.push_back({.kv_heads = static_cast<int64_t>(1 + random.Below(4)),
+                                .key_head_dim = head_dim,
+                                .value_head_dim = random.Below(3) == 0 ? 48 : head_dim,
+                                .window_tokens = random.Below(2) == 0 ? 0 : 100});
+        plan.layers.push_back(target.shape.pairs[random.Below(target.shape.pairs.size())]);
+      }
+      for (const int64_t context : {1, 32, 33, 128, 8192}) {
+        const PlanCost cost = CostOf(target, plan, model, context);
+        char text[128];
+        std::snprintf(text, sizeof text, "%.9g %.9g %.9g %.9g", cost.nominal_bits,
+                      cost.effective_bits, cost.bytes_per_token,
+                      PaddedBytesPerToken(target, plan, model, context).value_or(-1));
+        hash.UpdateField(text);
+      }
+    }
+  }
+  EXPECT_EQ(hash.Digest(), "xxh3:4fdd281a8adbe230ff6ac2b2ccebc9fe");
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "lib/base/error.h"
+#include "lib/base/hash.h"
+#include "lib/base/random.h"
 
 namespace kvtune {
 namespace {
@@ -127,6 +129,69 @@ TEST(EngineSettings, Switches) {
   EXPECT_FALSE(is_on("f(a_b=False)"));
   EXPECT_FALSE(is_on("--no-a-b"));
   EXPECT_THROW(is_on("a_b: perhaps"), Error);
+}
+
+TEST(WithoutComments, LeavesTextsInQuotesAndTakesDocumentationOut) {
+  EXPECT_EQ(WithoutComments("a # b\nc"), "a \nc");
+  EXPECT_EQ(WithoutComments("'#' \"#\" # x"), "'#' \"#\" ");
+  EXPECT_EQ(WithoutComments("it's # b\n# c\nd"), "it's # b\n\nd");  // a quote ends with its line
+  EXPECT_EQ(WithoutComments("\\# a\\\n# b"), "\\# a\\\n");
+  EXPECT_EQ(WithoutComments("x = 1\n\"\"\"a # b\n'c'\"\"\"y"), "x = 1\ny");
+  EXPECT_EQ(WithoutComments("'''a"), "");
+  EXPECT_EQ(WithoutComments("#"), "");
+  EXPECT_EQ(WithoutComments("a\\"), "a\\");
+}
+
+TEST(WithoutComments, OfAnyCharactersIsPinned) {
+  constexpr std::string_view kCharacters = "aa \n'\"\"\"\\##";
+  Random random(4);
+  ContentHash hash;
+  for (int i = 0; i < 3000; ++i) {
+    std::string text;
+    for (uint64_t n = random.Below(16); n > 0; --n)
+      text += kCharacters[random.Below(kCharacters.size())];
+    hash.UpdateField(WithoutComments(text));
+  }
+  EXPECT_EQ(hash.Digest(), "xxh3:c862c82a84cb056295c1191f700eff5c");
+}
+
+TEST(EngineSettings, DocumentsOfYamlAreReadOneByOne) {
+  const auto word = [](std::string_view text) {
+    return EngineSettings(text, "").Word({"a-b"}).value_or("none");
+  };
+  EXPECT_EQ(word("x: 1\n--- \na_b: 2\n---\n"), "2");
+  EXPECT_EQ(word("---\na_b: 2\n"), "2");
+  EXPECT_EQ(word("--- {a_b: 2}\n"), "2");
+  // An alias refers to what was walked already.
+  EXPECT_EQ(word("x: &here\n  a_b: 2\ny: *here\n"), "2");
+  EXPECT_THROW(word("x: {a_b: 2}\ny: {a_b: 2}\n"), Error);
+}
+
+TEST(EngineSettings, ValuesOfAssignmentsEndWhereTheWordDoes) {
+  const auto words = [](std::string_view text) { return EngineSettings(text, "").Words({"a_b"}); };
+  EXPECT_THAT(words("f(a_b=fp8_e4m3, c=1)"), ElementsAre("fp8_e4m3"));
+  EXPECT_THAT(words("a_b = 'x y'; z"), ElementsAre("x y"));
+  EXPECT_THAT(words("a_b=\"x"), ElementsAre("x"));
+  EXPECT_THAT(words("f(a_b=[1,2 , 'c'] , d=3)"), ElementsAre("1", "2", "c"));
+  EXPECT_THAT(words("f(a_b=(1,))"), ElementsAre("1"));
+  EXPECT_THAT(words("f(a_b=[])"), IsEmpty());
+  EXPECT_THAT(words("f(a_b=[1, *c, 2])"), ElementsAre("1", ""));  // what no list of words has
+  EXPECT_THAT(words("f(a_b=$X/y.z+1)"), ElementsAre("$X/y.z+1"));
+  EXPECT_THAT(words("f(a_b=)"), ElementsAre(""));
+  EXPECT_THAT(words("g(x)\na_b"), IsEmpty());
+  EXPECT_THAT(words("a_b =\t7"), ElementsAre("7"));
+}
+
+TEST(EngineSettings, SwitchesAreWordsOfYesAndNo) {
+  const auto is_on = [](std::string_view text) {
+    return EngineSettings(text, "text").IsOn({"a-b"});
+  };
+  for (const char* yes : {"a_b: True", "a_b: 1", "a_b: yes", "a_b: on", "--a-b", "f(a_b=1)"})
+    EXPECT_TRUE(is_on(yes)) << yes;
+  for (const char* no : {"a_b: False", "a_b: 0", "a_b: no", "a_b: off", "--a-b=false", "c: 1"})
+    EXPECT_FALSE(is_on(no)) << no;
+  EXPECT_THROW(is_on("a_b: [true, true]"), Error);
+  EXPECT_THROW(is_on("a_b:"), Error);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
+#include "lib/base/hash.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
@@ -127,6 +128,29 @@ TEST(TargetFit, PaddingCostsWhereLayersSlideAndPagesAreOfOneSize) {
   // Both layers' pages as large as those of 16 bits; a quarter of the context in one.
   EXPECT_DOUBLE_EQ(PaddedBytesPerToken(vllm, plan, model, 4096).value(), 2 * 256 * 2 * 1.25);
   EXPECT_EQ(PaddedBytesPerToken(FindTarget("llama.cpp"), plan, model, 4096), std::nullopt);
+}
+
+// Which pairs are searched for heads of any size, with and without a window in the second layer.
+TEST(TargetFit, PairsOfEveryHeadArePinned) {
+  ContentHash hash;
+  for (const Target& target : Targets()) {
+    for (const int64_t head_dim : {2, 4, 8, 16, 20, 32, 40, 64, 80, 96, 120, 128, 192, 256, 512}) {
+      for (const int64_t window : {0, 1, 1024}) {
+        for (const size_t layers : {2u, 5u}) {
+          ModelConfig model = ModelOf(head_dim, layers);
+          model.layers[1].window_tokens = window;
+          try {
+            const Target fitted = TargetFor(target, model);
+            for (const PrecisionPair pair : fitted.pairs) hash.UpdateField(PairLabel(pair));
+            hash.UpdateField(DescribeShape(fitted.shape));
+          } catch (const Error& error) {
+            hash.UpdateField(error.what());
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(hash.Digest(), "xxh3:44831383968b700b652d243f3b665754");
 }
 
 }  // namespace

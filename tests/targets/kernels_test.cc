@@ -68,7 +68,9 @@ TEST(Gpus, AreKnownByNameAndByNumber) {
   EXPECT_EQ(ComputeCapabilityOf("GeForce RTX 3090"), 86);
   EXPECT_EQ(ComputeCapabilityOf("A100-SXM4-80GB"), 80);
   EXPECT_EQ(ComputeCapabilityOf("12.0"), 120);
-  for (const char* name : {"", "sm_", "9.00", "9", "sm_999", "MI300X", "H1000"}) {
+  EXPECT_EQ(ComputeCapabilityOf("5.0"), 50);  // the oldest and the newest that are known of
+  EXPECT_EQ(ComputeCapabilityOf("sm_129"), 129);
+  for (const char* name : {"", "sm_", "9.00", "9", "49", "sm_130", "sm_999", "MI300X", "H1000"}) {
     EXPECT_THAT([name] { ComputeCapabilityOf(name); },
                 ThrowsMessage<Error>(HasSubstr("expected a compute capability such as sm_90")))
         << name;

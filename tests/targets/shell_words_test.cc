@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/base/hash.h"
+#include "lib/base/random.h"
+
 namespace kvtune {
 namespace {
 
@@ -65,6 +68,27 @@ TEST(ShellWords, WhatEndsTooEarlyIsNamed) {
   EXPECT_EQ(SplitShell("a $(b").missing, "a closing parenthesis");
   EXPECT_EQ(SplitShell("a \\").missing, "a character behind the last backslash");
   EXPECT_THAT(SplitShell("a 'b").commands, ElementsAre(ElementsAre("a", "b")));
+}
+
+// scripts/oracles/shell_words.py compares with Python's shlex what that can read. Here is all else:
+// whatever characters follow each other, the words are those that they were.
+TEST(ShellWords, OfAnyCharactersArePinned) {
+  constexpr std::string_view kCharacters = "aa1 \t\n'\"\\`$(){};&|<>#";
+  Random random(3);
+  ContentHash hash;
+  for (int i = 0; i < 4000; ++i) {
+    std::string text;
+    for (uint64_t n = 1 + random.Below(14); n > 0; --n)
+      text += kCharacters[random.Below(kCharacters.size())];
+    const ShellText shell = SplitShell(text);
+    for (const std::vector<std::string>& command : shell.commands) {
+      EXPECT_FALSE(command.empty()) << text;
+      hash.UpdateField("command");
+      for (const std::string& word : command) hash.UpdateField(word);
+    }
+    hash.UpdateField(shell.missing);
+  }
+  EXPECT_EQ(hash.Digest(), "xxh3:9edbdc7dbd1017389a9ff729601d8ee8");
 }
 
 }  // namespace
