@@ -380,6 +380,42 @@ TEST(Search, GroupsWithoutAChoiceAreOnePlan) {
   EXPECT_THAT(result.front[1].plan.layers, ElementsAre(kKV8, kKV4));
 }
 
+TEST(Search, PopulationsThatPagmoDoesNotTakeAreRoundedUp) {
+  for (const int population : {1, 4, 7}) {
+    for (const Algorithm algorithm : {Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom}) {
+      FakeEvaluator fake(RandomWeights(6, 3), 5);
+      EvaluationCache cache(fake);
+      SearchOptions options;
+      options.algorithm = algorithm;
+      options.population = population;
+      options.generations = 2;
+      options.enumerate_up_to = 0;
+      const SearchResult result =
+          Search(Problem(OneLayerGroups(6, kFive), NinePairs()), cache, options);
+      EXPECT_EQ(result.summary.stop_reason, "2 generations are done") << population;
+      // The first generation has eight plans, of which some are uniform and so known.
+      EXPECT_GT(cache.distinct_plans(), 10 + 8 - 5) << population;
+      EXPECT_LE(cache.distinct_plans(), 10 + 2 * 8) << population;
+      EXPECT_FALSE(result.front.empty());
+    }
+  }
+}
+
+TEST(Search, OneEvaluationMoreThanTheUniformPlansIsSpent) {
+  for (const Algorithm algorithm : {Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom}) {
+    FakeEvaluator fake(RandomWeights(6, 3), 5);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.algorithm = algorithm;
+    options.max_evaluations = 11;
+    options.enumerate_up_to = 0;
+    const SearchResult result =
+        Search(Problem(OneLayerGroups(6, kFive), NinePairs()), cache, options);
+    EXPECT_EQ(cache.distinct_plans(), 11);
+    EXPECT_EQ(result.summary.stop_reason, "the limit of 11 evaluations is reached");
+  }
+}
+
 TEST(Search, SeedPlansEnterTheFirstGeneration) {
   FakeEvaluator fake(RandomWeights(8, 3));
   EvaluationCache cache(fake);

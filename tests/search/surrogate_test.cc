@@ -184,5 +184,12 @@ TEST(Surrogate, ThinningKeepsTheEndsAndSpreadsOverBytes) {
   EXPECT_THAT(ThinOverBytes(plans, FakeCost, 0), SizeIs(0));
 }
 
+TEST(Surrogate, TheExactPairIsAddedOnce) {
+  const LayerLosses with = WithExactPair({{kKV8}, {{0.5}}});
+  EXPECT_EQ(with.pairs, (std::vector<PrecisionPair>{kExactPair, kKV8}));
+  EXPECT_EQ(with.losses.front().size(), 2U);
+  EXPECT_EQ(WithExactPair(with).pairs, with.pairs);
+}
+
 }  // namespace
 }  // namespace kvtune
