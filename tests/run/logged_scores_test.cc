@@ -98,6 +98,17 @@ TEST(LoggedScores, KnownScoresOfAnotherRunAreUsedAndLogged) {
   EXPECT_EQ(ReadFile(test.log()), ReadFile(known));
 }
 
+TEST(LoggedScores, TheNumberOfKnownScoresIsSaid) {
+  ScoredModel test;
+  const fs::path known = test.OtherRun(TestRun(2));
+  LoggedScores scores(test.log(), test.model, test.prompts, FakeCost);
+  SetLogLevel(LogLevel::kVerbose);
+  ::testing::internal::CaptureStderr();
+  AddKnownScores(scores.cache(), known, TestRun(2), test.prompts.size());
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("known scores: 2 plans from"));
+  SetLogLevel(LogLevel::kQuiet);
+}
+
 TEST(LoggedScores, KnownScoresOverOtherPromptCountsArePassedOver) {
   ScoredModel test;
   const fs::path known = test.OtherRun(TestRun(2));

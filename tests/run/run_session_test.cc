@@ -339,5 +339,17 @@ TEST(InputPathsOf, AreThoseThatTheUserNamed) {
               ::testing::ElementsAre("a.jsonl", "model", "b.jsonl"));
 }
 
+TEST(RunSession, TheMemoryOfADeviceIsRecordedWhereOneWasUsed) {
+  RunFolder run;
+  const auto peak_after = [&](int64_t bytes) {
+    RunSession session = run.Open();
+    session.Start(Stage::kPrune, PruneOptionsOf(0.1));
+    session.Finish(Stage::kPrune, bytes);
+    return ReadJsonFile(run.run_file())["stages"]["prune"].value("peak_device_bytes", int64_t{-1});
+  };
+  EXPECT_EQ(peak_after(1), 1);
+  EXPECT_EQ(peak_after(0), -1);
+}
+
 }  // namespace
 }  // namespace kvtune

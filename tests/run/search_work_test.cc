@@ -58,6 +58,9 @@ TEST(SearchWork, LessIsLeftWithEveryReport) {
   }
   EXPECT_DOUBLE_EQ(before, work.refinement + work.held_out);
   EXPECT_DOUBLE_EQ(left_after(SearchStage::kRefinement, 100), work.held_out);
+  // A round is as large as a generation: 16 of the 50 plans.
+  EXPECT_DOUBLE_EQ(left_after(SearchStage::kRefinement, 1),
+                   (1 - 16.0 / 50) * work.refinement + work.held_out);
   EXPECT_DOUBLE_EQ(left_after(SearchStage::kUniformPlans, 0),
                    work.after_calibration() - work.uniform_plans);
 }
@@ -77,6 +80,13 @@ TEST(SearchWork, LongSearchesNameWhatShortensThem) {
   limited.max_seconds = 600;
   EXPECT_THAT(DurationText(limited, SmallSize(), 3, 8000),
               HasSubstr("--max-seconds ends it after 10 min"));
+}
+
+// Six of ten plans of 8 generations of 16 are new.
+TEST(SearchWork, ASpaceOfUnknownSizeLimitsNothing) {
+  SearchSize size = SmallSize();
+  size.space = 0;
+  EXPECT_DOUBLE_EQ(WorkOf({}, size).grouped_search, 0.6 * 16 * 8 * 32);
 }
 
 }  // namespace
