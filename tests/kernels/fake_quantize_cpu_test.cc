@@ -71,6 +71,49 @@ TEST(FakeQuantizeColumns, EqualsRowsOfTheTransposedTensor) {
   }
 }
 
+TEST(FakeQuantizeRows, LengthsAroundAGroup) {
+  for (const int64_t group : {16, 32, 64}) {
+    for (const int64_t size : {int64_t{1}, group - 1, group, group + 1, 2 * group - 1, 2 * group,
+                               2 * group + 1, 3 * group + 5}) {
+      const std::vector<float> in = RandomValues(static_cast<size_t>(size), 13);
+      std::vector<float> out(in.size());
+      FakeQuantizeRows(in.data(), out.data(), 1, size, group, 4);
+      for (int64_t begin = 0; begin < size; begin += group) {
+        const int64_t length = std::min(group, size - begin);
+        std::vector<float> alone(static_cast<size_t>(length));
+        FakeQuantizeRows(in.data() + begin, alone.data(), 1, length, length, 4);
+        EXPECT_TRUE(std::equal(alone.begin(), alone.end(), out.begin() + begin))
+            << size << " elements in groups of " << group << ", from " << begin;
+      }
+    }
+  }
+}
+
+TEST(FakeQuantizeColumns, LengthsAroundAGroup) {
+  constexpr int64_t kChannels = 5, kGroup = 32;
+  for (const int64_t tokens : {1, 31, 32, 33, 63, 64, 65}) {
+    const std::vector<float> in = RandomValues(static_cast<size_t>(tokens * kChannels), 15);
+    std::vector<float> out(in.size());
+    FakeQuantizeColumns(in.data(), out.data(), 1, tokens, kChannels, kGroup, 2);
+    const int64_t stored = tokens / kGroup * kGroup;  // whole groups only
+    const auto end = static_cast<ptrdiff_t>(stored * kChannels);
+    EXPECT_TRUE(std::equal(in.begin() + end, in.end(), out.begin() + end)) << tokens << " tokens";
+    EXPECT_EQ(stored > 0, in != out) << tokens << " tokens";
+    for (int64_t channel = 0; channel < kChannels; ++channel) {
+      for (int64_t begin = 0; begin < stored; begin += kGroup) {
+        std::vector<float> column, expected(kGroup);
+        for (int64_t t = begin; t < begin + kGroup; ++t)
+          column.push_back(in[static_cast<size_t>(t * kChannels + channel)]);
+        FakeQuantizeRows(column.data(), expected.data(), 1, kGroup, kGroup, 2);
+        for (int64_t t = begin; t < begin + kGroup; ++t) {
+          ASSERT_EQ(out[static_cast<size_t>(t * kChannels + channel)],
+                    expected[static_cast<size_t>(t - begin)]);
+        }
+      }
+    }
+  }
+}
+
 TEST(FakeQuantizeColumns, WorksInPlace) {
   std::vector<float> in = RandomValues(3 * 64 * 16, 9);
   std::vector<float> out(in.size());

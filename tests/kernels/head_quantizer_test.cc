@@ -151,6 +151,34 @@ TEST(HeadQuantizer, TurboquantKeysKeepTheirLengthSignAndScale) {
   }
 }
 
+// Keys of a pruned head, and of one whose bias is all that it has.
+TEST(HeadQuantizer, ZeroAndConstantHeadsStayNumbersAndNearTheirValue) {
+  for (const KvFormat& format : Formats()) {
+    for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
+      for (const int64_t head_dim : {64, 96, 128}) {
+        const HeadArithmetic arithmetic = HeadArithmeticOf(format, side, head_dim);
+        const auto quantized = [&](float value) {
+          Values head(static_cast<size_t>(head_dim), value);
+          RoundTripHead({head.data(), head_dim, 1}, arithmetic, 1);
+          return head;
+        };
+        for (const float x : quantized(0)) EXPECT_EQ(x, 0) << format.name;
+        for (const float value : {0.75f, -300.0f}) {
+          double error = 0;
+          for (const float x : quantized(value)) {
+            ASSERT_TRUE(std::isfinite(x)) << format.name << " of " << value;
+            error += std::pow(static_cast<double>(x - value), 2);
+          }
+          // A rotation makes one large coefficient of a constant, for which few levels are coarse.
+          if (arithmetic.rotation == RotationKind::kHadamard && format.bits < 5) continue;
+          const double mean = std::sqrt(error / static_cast<double>(head_dim));
+          EXPECT_LE(mean, 0.3 * std::abs(value)) << format.name << " of " << value;
+        }
+      }
+    }
+  }
+}
+
 TEST(HeadQuantizer, StrideIsNotSeenInTheResult) {
   const HeadArithmetic arithmetic = HeadArithmeticOf(FormatOf(KvFormatId::kQ5_1), KvSide::kKey, 64);
   const std::vector<float> in = RandomValues(64, 8);

@@ -32,6 +32,33 @@ TEST(FakeQuantize, OnlyFullWindowsAreStored) {
   EXPECT_TRUE(at::equal(FakeQuantize(x, FormatOf(KvFormatId::kExact), {KvSide::kKey}), x));
 }
 
+// A window holds back what does not fill it: whole windows are stored, and what follows is exact.
+TEST(FakeQuantize, LengthsAroundEveryGroupAndWindow) {
+  for (const KvFormat& format : Formats()) {
+    if (format.is_exact()) continue;
+    for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
+      const int64_t window = format.residual_window_tokens;
+      const int64_t step = window > 0 ? window : 32;
+      for (const int64_t tokens :
+           {int64_t{1}, step - 1, step, step + 1, 2 * step - 1, 2 * step, 2 * step + 1}) {
+        const at::Tensor x = RandomHeads(tokens, 64);
+        const at::Tensor out = FakeQuantize(x, format, {side, kMaxima});
+        const int64_t stored = window > 0 ? tokens / window * window : tokens;
+        EXPECT_TRUE(
+            at::equal(out.narrow(2, stored, tokens - stored), x.narrow(2, stored, tokens - stored)))
+            << format.name << " of " << tokens << " tokens";
+        EXPECT_EQ(at::equal(out, x), stored == 0) << format.name << " of " << tokens << " tokens";
+        if (stored == 0) continue;
+        // What is stored does not depend on what comes later.
+        EXPECT_TRUE(
+            at::equal(out.narrow(2, 0, stored),
+                      FakeQuantize(x.narrow(2, 0, stored).contiguous(), format, {side, kMaxima})))
+            << format.name << " of " << tokens << " tokens";
+      }
+    }
+  }
+}
+
 TEST(FakeQuantize, CalibratedScalesAreOfTheLayer) {
   const at::Tensor x = RandomHeads(4, 16);
   const auto with = [&](KvFormatId id, float scale) {
