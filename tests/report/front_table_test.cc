@@ -238,7 +238,7 @@ TEST(FrontTable, SearchSentencesSayWhatWasDone) {
 ParetoFront FullFront() {
   ParetoFront front = SmallFront();
   front.plans.insert(front.plans.begin(), PlanOf("p9", "KV8", 800, 0.004));
-  front.run.noise_floor = 0.007;
+  front.run.noise_floor = 0.008;  // more than between p9 and p00 on held-out prompts
   front.run.dtype = "bfloat16";
   for (std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
     for (ScoredPlan& plan : *plans) {
