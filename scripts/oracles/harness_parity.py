@@ -49,7 +49,7 @@ def harness_on_path() -> bool:
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=cached_venv.CACHE) as parent:
                 partial = pathlib.Path(parent) / "lm-eval"
-                cached_venv.pip_install(sys.executable, "lm-eval", "--target", partial)
+                cached_venv.pip_install(sys.executable, "lm-eval", "--no-deps", "--target", partial)
                 partial.rename(folder)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"skipped: lm-eval cannot be installed: {error}")
