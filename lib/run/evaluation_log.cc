@@ -9,16 +9,13 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/base/hash.h"
 #include "lib/core/artifacts.h"
+#include "lib/run/checked_line.h"
 
 namespace kvtune {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::string_view kChecksumKey = ",\"checksum\":\"";
-constexpr std::string_view kLineEnd = "\"}";
 
 struct Line {
   LoggedEvaluation evaluation;
@@ -40,20 +37,7 @@ std::string LineOf(const PrecisionPlan& plan, const PlanScore& score, const Plan
   json["batch"] = batch;
   json["batch_size"] = batch_size;
   RequireFinite(json, fmt::format("logging the plan \"{}\"", PlanSpec(plan)));
-  std::string line = json.dump();
-  line.pop_back();  // the closing brace: the checksum is the last field
-  const std::string checksum = HashOf(line);
-  return fmt::format("{}{}{}{}\n", line, kChecksumKey, checksum, kLineEnd);
-}
-
-// Whether the line is what LineOf wrote. The checksum covers the text itself, so that it need not
-// be parsed to know that it is whole.
-bool IsIntact(std::string_view line) {
-  const size_t key = line.rfind(kChecksumKey);
-  if (key == std::string_view::npos || !line.ends_with(kLineEnd)) return false;
-  std::string_view checksum = line.substr(key + kChecksumKey.size());
-  checksum.remove_suffix(kLineEnd.size());
-  return checksum == HashOf(line.substr(0, key));
+  return CheckedLine(json.dump());
 }
 
 std::vector<PromptScore> ReadPrompts(JsonFields& fields) {

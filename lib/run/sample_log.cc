@@ -1,31 +1,18 @@
 #include "lib/run/sample_log.h"
 
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/base/hash.h"
 #include "lib/base/json_fields.h"
+#include "lib/run/checked_line.h"
 
 namespace kvtune {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::string_view kChecksumKey = ",\"checksum\":\"";
-constexpr std::string_view kLineEnd = "\"}";
-
-bool IsIntact(std::string_view line) {
-  const size_t key = line.rfind(kChecksumKey);
-  if (key == std::string_view::npos || !line.ends_with(kLineEnd)) return false;
-  std::string_view checksum = line.substr(key + kChecksumKey.size());
-  checksum.remove_suffix(kLineEnd.size());
-  return checksum == HashOf(line.substr(0, key));
-}
 
 // A share of 0 or 1 is a verdict.
 Json Verdict(double score) {
@@ -77,10 +64,7 @@ std::string SampleLog::TextOf(const SampleLine& line) const {
                      {"flexible_correct", Verdict(line.flexible_correct)},
                      {"tokens", line.generated.tokens},
                      {"evaluation", evaluation_}};
-  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
-  text.pop_back();  // the closing brace: the checksum is the last field
-  const std::string checksum = HashOf(text);
-  return fmt::format("{}{}{}{}\n", text, kChecksumKey, checksum, kLineEnd);
+  return CheckedLine(json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void SampleLog::Append(const SampleLine& line) { AppendToFile(path_, TextOf(line)); }
