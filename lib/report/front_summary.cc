@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <vector>
 
 #include "lib/base/bar.h"
 #include "lib/base/printable.h"
@@ -31,7 +32,10 @@ std::string ShortLoss(double loss) {
 class Summary {
  public:
   Summary(const ParetoFront& front, const SummaryChoice& choice, const SummaryOptions& options)
-      : front_(front), choice_(choice), options_(options) {}
+      : front_(front),
+        choice_(choice),
+        options_(options),
+        comparisons_(CompareWithUniform(front)) {}
 
   std::string Text() const {
     return Wrap(Header()) + (options_.width > 0 ? Table() : FrontTable(front_, 0)) +
@@ -79,7 +83,7 @@ class Summary {
 
   // The layers of a plan; of a uniform plan, how it compares with the one that beats it.
   std::string Layers(const ScoredPlan& plan) const {
-    for (const UniformComparison& comparison : CompareWithUniform(front_)) {
+    for (const UniformComparison& comparison : comparisons_) {
       if (comparison.uniform->plan != plan.plan) continue;
       if (!comparison.beaten_by) return "all layers";
       const double loss = LossOf(*comparison.beaten_by, choice_.scores);
@@ -249,6 +253,7 @@ class Summary {
   const ParetoFront& front_;
   const SummaryChoice& choice_;
   const SummaryOptions& options_;
+  const std::vector<UniformComparison> comparisons_;
 };
 
 }  // namespace

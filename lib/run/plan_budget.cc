@@ -11,9 +11,7 @@
 #include "lib/targets/target.h"
 
 namespace kvtune {
-namespace {
 
-// A model of which only the layers' caches are known; costs depend on nothing else.
 ModelConfig ModelOfLayers(std::span<const LayerShape> layers) {
   ModelConfig model;
   for (const LayerShape& shape : layers) {
@@ -26,8 +24,6 @@ ModelConfig ModelOfLayers(std::span<const LayerShape> layers) {
   }
   return model;
 }
-
-}  // namespace
 
 MemoryBudget BudgetForModel(const MemoryOptions& options, const std::filesystem::path& model,
                             int64_t context) {

@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 
+#include "lib/core/layer_shape.h"
 #include "lib/core/memory_budget.h"
+#include "lib/core/model_config.h"
 #include "lib/core/pareto_front.h"
 
 namespace kvtune {
@@ -15,6 +18,9 @@ namespace kvtune {
 // Error (kUsage) as BudgetOf, and Error when no weights are known and when they alone do not fit.
 MemoryBudget BudgetForModel(const MemoryOptions& options, const std::filesystem::path& model,
                             int64_t context);
+
+// A model of which only the layers' caches are known; costs depend on nothing else.
+ModelConfig ModelOfLayers(std::span<const LayerShape> layers);
 
 // Counts the costs of all plans of the front anew at another context. Bytes per token depend on it
 // where layers have sliding windows and where the newest tokens are kept exactly.

@@ -15,6 +15,7 @@
 #include "lib/core/layer_shape.h"
 #include "lib/io/checkpoint.h"
 #include "lib/run/evaluation_log.h"
+#include "lib/run/plan_budget.h"
 #include "lib/run/run_session.h"
 #include "lib/targets/target.h"
 #include "search/diagnose.h"
@@ -98,19 +99,6 @@ std::optional<Artifact> ReadIfThere(const fs::path& path, const Provenance& run,
                             fmt::join(differences, "; ")));
   }
   return artifact;
-}
-
-// The sizes of caches depend on nothing of the model but these.
-ModelConfig ModelOfLayers(const std::vector<LayerShape>& layers) {
-  ModelConfig model;
-  for (const LayerShape& layer : layers) {
-    LayerConfig& config = model.layers.emplace_back();
-    config.kv_heads = layer.kv_heads;
-    config.key_head_dim = layer.key_head_dim;
-    config.value_head_dim = layer.value_head_dim;
-    config.window_tokens = layer.window_tokens;
-  }
-  return model;
 }
 
 std::vector<PlanExport> ExportsOf(const ScoredPlan& plan, const ParetoFront& front,

@@ -1,7 +1,6 @@
 // Random prompts read the same from every container.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include <functional>
@@ -13,6 +12,7 @@
 #include "lib/base/random.h"
 #include "lib/io/compression.h"
 #include "lib/io/prompt_file.h"
+#include "tests/io/gzip_builder.h"
 #include "tests/support/temporary_directory.h"
 
 namespace kvtune {
@@ -21,20 +21,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 using ::testing::ThrowsMessage;
-
-std::string Gzipped(std::string_view text) {
-  z_stream stream = {};
-  EXPECT_EQ(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string bytes(deflateBound(&stream, text.size()) + 32, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(bytes.data());
-  stream.avail_out = static_cast<uInt>(bytes.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  bytes.resize(stream.total_out);
-  deflateEnd(&stream);
-  return bytes;
-}
 
 std::string Zstandard(std::string_view text) {
   std::string bytes(ZSTD_compressBound(text.size()), '\0');

@@ -1,12 +1,12 @@
 // Prompts in other forms: joined by a template, compressed, or in a container that is refused.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/random.h"
 #include "lib/io/prompt_file.h"
+#include "tests/io/gzip_builder.h"
 #include "tests/support/temporary_directory.h"
 
 namespace kvtune {
@@ -136,21 +136,6 @@ TEST_F(PromptForms, EntriesOfAnArrayAreCounted) {
               ThrowsMessage<Error>(HasSubstr("p.json, entry 2: found the keys title")));
 }
 
-// One member of a gzip file.
-std::string Gzip(const std::string& text) {
-  z_stream stream = {};
-  EXPECT_EQ(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string bytes(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(bytes.data());
-  stream.avail_out = static_cast<uInt>(bytes.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  bytes.resize(stream.total_out);
-  deflateEnd(&stream);
-  return bytes;
-}
-
 // Letters of which gzip saves little.
 std::string Noise(size_t size) {
   Random random(5);
@@ -163,22 +148,23 @@ std::string Noise(size_t size) {
 TEST_F(PromptForms, CompressedTextsAroundABlockAreReadWhole) {
   for (const size_t size : {1, 65535, 65536, 65537, 131072, 200000}) {
     for (const std::string& text : {std::string(size, 'a'), Noise(size)}) {
-      EXPECT_EQ(Read("p.txt.gz", Gzip(text)).at(0).text, text) << size;
+      EXPECT_EQ(Read("p.txt.gz", Gzipped(text)).at(0).text, text) << size;
     }
   }
 }
 
 // As `cat a.gz b.gz` makes them.
 TEST_F(PromptForms, MembersOfACompressedFileFollowEachOther) {
-  EXPECT_EQ(Read("p.txt.gz", Gzip("one\n") + Gzip("") + Gzip("two\n")).at(0).text, "one\ntwo\n");
-  EXPECT_THAT(Read("p.jsonl.gz", Gzip("{\"text\": \"a\"}\n") + Gzip("{\"text\": \"b\"}")),
+  EXPECT_EQ(Read("p.txt.gz", Gzipped("one\n") + Gzipped("") + Gzipped("two\n")).at(0).text,
+            "one\ntwo\n");
+  EXPECT_THAT(Read("p.jsonl.gz", Gzipped("{\"text\": \"a\"}\n") + Gzipped("{\"text\": \"b\"}")),
               SizeIs(2));
 }
 
 TEST_F(PromptForms, ACutFileIsNoWholeOne) {
-  const std::string whole = Gzip("one\n") + Gzip(Noise(100));
+  const std::string whole = Gzipped("one\n") + Gzipped(Noise(100));
   for (size_t size = 2; size < whole.size(); ++size) {
-    if (size == Gzip("one\n").size()) continue;  // a whole member
+    if (size == Gzipped("one\n").size()) continue;  // a whole member
     EXPECT_THROW(Read("p.txt.gz", whole.substr(0, size)), Error) << "cut to " << size << " bytes";
   }
   EXPECT_THAT(Reading("p.txt.gz", whole.substr(0, whole.size() - 1)),
@@ -186,11 +172,11 @@ TEST_F(PromptForms, ACutFileIsNoWholeOne) {
 }
 
 TEST_F(PromptForms, DamagedAndOtherBytesOfACompressedFileAreNamed) {
-  std::string damaged = Gzip(Noise(100));
+  std::string damaged = Gzipped(Noise(100));
   damaged[damaged.size() - 5] ^= 1;  // of the checksum
   EXPECT_THAT(Reading("p.txt.gz", damaged),
               ThrowsMessage<Error>(HasSubstr("found damaged data, expected a whole gzip file")));
-  EXPECT_THAT(Reading("p.txt.gz", Gzip("a") + "more"),
+  EXPECT_THAT(Reading("p.txt.gz", Gzipped("a") + "more"),
               ThrowsMessage<Error>(HasSubstr("found other bytes behind its end")));
 }
 
