@@ -30,9 +30,9 @@ endfunction()
 #
 # One static library per folder. HEADERS are what other folders may include, PRIVATE_HEADERS are for
 # the folder itself and its own tests; scripts/check_includes.py reads both lists and enforces them.
-# Each header is also compiled alone by the target `all_verify_interface_header_sets`; CMake does this
-# for interface headers only, so a library without sources stands for the private ones. PUBLIC and
-# PRIVATE are link dependencies.
+# A header is compiled alone by the source of its name, which includes it first, as that script also checks. The target
+# `all_verify_interface_header_sets` compiles the headers that have no such source; CMake does this for interface
+# headers only, so a library without sources stands for them. PUBLIC and PRIVATE are link dependencies.
 #
 # KVTUNE_UNITY compiles the sources of a folder together, as kvtune_compile_together says.
 function(kvtune_library name)
@@ -41,14 +41,15 @@ function(kvtune_library name)
   target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${ARG_HEADERS})
   target_include_directories(${name} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE kvtune_warnings ${ARG_PRIVATE})
-  set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
   kvtune_compile_together(${name} ALONE ${ARG_ALONE})
-  if(ARG_PRIVATE_HEADERS)
-    add_library(${name}_private_headers INTERFACE)
-    target_sources(${name}_private_headers INTERFACE
-      FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${ARG_PRIVATE_HEADERS})
-    target_link_libraries(${name}_private_headers INTERFACE ${name} ${ARG_PRIVATE})
-    set_target_properties(${name}_private_headers PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  set(headers ${ARG_HEADERS} ${ARG_PRIVATE_HEADERS})
+  list(TRANSFORM ARG_SOURCES REPLACE "\\.cc$" ".h" OUTPUT_VARIABLE headers_of_sources)
+  list(REMOVE_ITEM headers ${headers_of_sources})
+  if(headers)
+    add_library(${name}_headers INTERFACE)
+    target_sources(${name}_headers INTERFACE FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}" FILES ${headers})
+    target_link_libraries(${name}_headers INTERFACE ${name} ${ARG_PRIVATE})
+    set_target_properties(${name}_headers PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
   endif()
 endfunction()
 
@@ -80,6 +81,20 @@ function(kvtune_command_tests)
     ENVIRONMENT "${environment}")
 endfunction()
 
+# kvtune_quick_to_compile(TARGET): for tests, most of whose time goes to the compiler and little to their own code.
+function(kvtune_quick_to_compile target)
+  target_compile_options(${target} PRIVATE -O0 -g1)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -fpch-preprocess)  # ccache needs it.
+    if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
+      # What is tested keeps every check. The checks of a test's own code would take three times as long to compile.
+      target_compile_options(${target} PRIVATE -fno-sanitize=undefined --param asan-instrumentation-with-call-threshold=0)
+    endif()
+  endif()
+  # CMake gives programs other options for it than objects, and a precompiled header must have the same everywhere.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+endfunction()
+
 # kvtune_test(NAME SOURCES ... LINK ... [LABELS ...] [THREADS n] [GPU])
 #
 # One GoogleTest program per mirrored folder; ctest runs its cases one by one. Tests read small
@@ -88,6 +103,8 @@ endfunction()
 function(kvtune_test name)
   cmake_parse_arguments(ARG "GPU" "THREADS" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  kvtune_quick_to_compile(${name})
+  target_precompile_headers(${name} REUSE_FROM kvtune_test_headers)
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE kvtune_warnings ${ARG_LINK} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE

@@ -155,6 +155,9 @@ def problems_of(path: str, text: str) -> list[str]:
             problems.append(f"{path}: names {name}, expected only in {home} and {', '.join(places)}")
     if path.endswith(".h") and "#pragma once" not in text:
         problems.append(f"{path}: found no #pragma once, expected one")
+    own_header = path.removesuffix(".cc") + ".h"
+    if path.endswith(".cc") and (ROOT / own_header).exists() and includes_of(text)[0] != own_header:
+        problems.append(f"{path}: includes {includes_of(text)[0]} first, expected {own_header}, which is so compiled alone")
     return problems
 
 

@@ -14,7 +14,8 @@ set(shared "${PROJECT_SOURCE_DIR}/../shared/data")
 function(oracle_test name script)
   add_test(NAME oracle.${name} COMMAND "${KVTUNE_ORACLES_PYTHON}" -B "${script}" ${ARGN})
   set_tests_properties(oracle.${name} PROPERTIES LABELS "torch;oracle" TIMEOUT 1200 SKIP_RETURN_CODE 77)
-  kvtune_command_tests(oracle.${name} THREADS 2)
+  # One thread each: most of their time goes to Python, and so as many run at a time as there are processors.
+  kvtune_command_tests(oracle.${name})
 endfunction()
 
 # Model families: what they compute, and what inspect says of published configurations.
@@ -22,7 +23,7 @@ oracle_test(family_parity "${oracles}/family_parity.py" --tool $<TARGET_FILE:ora
 oracle_test(inspect_parity "${oracles}/inspect_parity.py" --kvtune $<TARGET_FILE:kvtune>
   --configs "${shared}/hf_configs")
 oracle_test(class_defaults "${oracles}/class_defaults.py" "${PROJECT_SOURCE_DIR}/lib/core/class_defaults.inc")
-oracle_test(config_property "${oracles}/config_property.py" --kvtune $<TARGET_FILE:kvtune>)
+oracle_test(config_property "${oracles}/config_property.py" --kvtune $<TARGET_FILE:kvtune> --count 6)
 
 oracle_test(logits_parity "${oracles}/logits_parity.py" --tool $<TARGET_FILE:oracle_tool>
   "${PROJECT_SOURCE_DIR}/calib_data/demo_model" "${shared}/models/ref-llama" "${shared}/models/stories260K")
