@@ -95,13 +95,14 @@ function(kvtune_quick_to_compile target)
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
 endfunction()
 
-# kvtune_test(NAME SOURCES ... LINK ... [LABELS ...] [THREADS n] [GPU])
+# kvtune_test(NAME SOURCES ... LINK ... [LABELS ...] [THREADS n] [GPU] [TOGETHER])
 #
-# One GoogleTest program per mirrored folder; ctest runs its cases one by one. Tests read small
+# One GoogleTest program per mirrored folder; ctest runs its cases one by one, or with TOGETHER as the one test NAME.all:
+# a program that loads libtorch takes over a second to start. Tests read small
 # goldens through KVTUNE_TEST_DATA_DIR and the optional real models through KVTUNE_SHARED_DATA_DIR.
 # A case may use THREADS threads (default 1), and sees a GPU only with GPU.
 function(kvtune_test name)
-  cmake_parse_arguments(ARG "GPU" "THREADS" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "GPU;TOGETHER" "THREADS" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   kvtune_quick_to_compile(${name})
   target_precompile_headers(${name} REUSE_FROM kvtune_test_headers)
@@ -122,6 +123,12 @@ function(kvtune_test name)
     set(gpu GPU)
   endif()
   kvtune_test_environment(environment ${ARG_THREADS} ${gpu})
+  if(ARG_TOGETHER)
+    add_test(NAME ${name}.all COMMAND ${name})
+    set_tests_properties(${name}.all PROPERTIES
+      LABELS "${ARG_LABELS}" TIMEOUT 1200 PROCESSORS ${ARG_THREADS} ENVIRONMENT "${environment}")
+    return()
+  endif()
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60)
   # The properties stand in a file of their own, which ctest reads after the list of the program's
   # cases, because gtest_discover_tests would take a list (the environment) apart.
