@@ -22,6 +22,7 @@ install=no
 tsan=no
 fuzz=no
 options=()
+unity=()
 FUZZ_SECONDS=8
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -32,7 +33,7 @@ while [ $# -gt 0 ]; do
     --tsan) tsan=yes ;;
     --fuzz) fuzz=yes ;;
     --install) install=yes ;;
-    --unity) options+=(-DKVTUNE_UNITY=ON) ;;
+    --unity) options+=(-DKVTUNE_UNITY=ON) unity=(--unity) ;;
     --) shift; break ;;
     -h | --help) show_help ;;
     *) die "test.sh: found the option $1, expected --cpu, --cuda, --no-oracles, --asan, --tsan, --fuzz, --install, --unity or --" ;;
@@ -69,7 +70,7 @@ if [ "$tsan" = yes ]; then
   cmake --preset tsan -S "$KVTUNE_ROOT" >&2
   (cd "$KVTUNE_ROOT" && cmake --build --preset tsan >&2 && ctest --preset tsan -j "$(nproc)")
 fi
-[ "$fuzz" = no ] || "$KVTUNE_ROOT/scripts/fuzz.sh" --seconds "$FUZZ_SECONDS" --seed 1
+[ "$fuzz" = no ] || "$KVTUNE_ROOT/scripts/fuzz.sh" --seconds "$FUZZ_SECONDS" --seed 1 ${unity[@]+"${unity[@]}"}
 
 say "building (build/dev)"
 configure_and_build dev "$flavour" -DKVTUNE_ORACLES_PYTHON="$oracle_python" ${options[@]+"${options[@]}"}

@@ -1,12 +1,13 @@
 // What all fuzzers share. A fuzzer gives a reader any bytes. The reader may refuse them with an
-// Error; any other exception, a broken promise, a sanitizer's report, an input that takes longer
-// than the time limit and one that takes more memory than allowed end the fuzzer with a find.
+// Error; any other exception, a broken promise, a sanitizer's report, an input that takes more time
+// of a processor or more memory than allowed end the fuzzer with a find.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,9 @@ inline constexpr int64_t kFreeBytes = int64_t{32} << 20;
 // Beyond that, a reader may take this many bytes of memory for each byte of its input. A value of
 // JSON takes 16 bytes for a text of two, and vectors grow by doubling.
 inline constexpr int64_t kBytesPerByte = 256;
+// The most time of a processor that an input may take. A clock on the wall would run on while other
+// programs have it.
+inline constexpr double kMostSeconds = 5;
 
 // Measures the most memory that is allocated at a time while it lives.
 class MemoryMeter {
@@ -43,10 +47,17 @@ template <typename Read>
 int Try(size_t size, Read&& read, int64_t bytes_per_byte = kBytesPerByte,
         int64_t free_bytes = kFreeBytes) {
   const MemoryMeter meter;
+  const std::clock_t start = std::clock();
   try {
     read();
   } catch (const Error& error) {
     Require(!std::string_view(error.what()).empty(), "an Error says what was found");
+  }
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  if (seconds > kMostSeconds) {
+    std::fprintf(stderr, "==fuzzer== time: %zu bytes of input took %.1f s, allowed are %.1f s\n",
+                 size, seconds, kMostSeconds);
+    std::abort();
   }
   const int64_t allowed = free_bytes + bytes_per_byte * static_cast<int64_t>(size);
   if (meter.peak_bytes() > allowed) {
