@@ -38,8 +38,8 @@ KvFormatId ReadFormat(JsonFields& fields, std::string_view key) {
 }  // namespace
 
 std::vector<std::filesystem::path> RunDirectory::files() const {
-  return {run(),         sensitivity(), diagnosis(), candidates(), groups(),
-          evaluations(), scouting(),    held_out(),  lock(),       front()};
+  return {run(),      sensitivity(), diagnosis(), candidates(), groups(), evaluations(),
+          scouting(), held_out(),    answers(),   lock(),       front()};
 }
 
 void RunDirectory::RequireOutside(const std::filesystem::path& out,

@@ -31,6 +31,8 @@ class RunDirectory {
   // files are written like evaluations.jsonl.
   std::filesystem::path scouting() const { return root_ / "scouting.jsonl"; }
   std::filesystem::path held_out() const { return root_ / "held_out.jsonl"; }
+  // What the model answered to the items of a task, written as `kvtune evaluate --samples` does.
+  std::filesystem::path answers() const { return root_ / "answers.jsonl"; }
   std::filesystem::path lock() const { return root_ / "run.lock"; }
   std::filesystem::path front() const { return root_ / "front.json"; }
 

@@ -10,13 +10,11 @@
 
 namespace kvtune {
 
-std::filesystem::path AnswersFile(const RunDirectory& run) { return run.root() / "answers.jsonl"; }
-
 bool TaskStep(const RunSession& session, ModelSession& model, const PreparedTask& task,
               ParetoFront& front, const std::function<bool()>& should_stop) {
   task.RequireApartFrom(model.prompts().calibration.prompts, "calibration");
   task.RequireApartFrom(model.prompts().held_out, "held-out");
-  SampleLog log(AnswersFile(session.directory()), EvaluationHash(task, session.run()));
+  SampleLog log(session.directory().answers(), EvaluationHash(task, session.run()));
   TaskScorer scorer(model.model(), task, &log);
   const std::vector<ScoredPlan*> scored = AllPlans(front);
   std::vector<PrecisionPlan> plans;

@@ -1,19 +1,14 @@
 // The last step of a search with a task: what its plans do on the items of the task.
 #pragma once
 
-#include <filesystem>
 #include <functional>
 
-#include "lib/core/artifacts.h"
 #include "lib/core/pareto_front.h"
 #include "lib/run/model_session.h"
 #include "lib/run/prepared_task.h"
 #include "lib/run/run_session.h"
 
 namespace kvtune {
-
-// The file in a run directory that keeps the answers, written as --samples writes it.
-std::filesystem::path AnswersFile(const RunDirectory& run);
 
 // Fills `accuracy` of all plans of a front (the front, the uniform plans, those near it and the
 // exact one) and writes the front. Every answer is kept in the run directory, so that the same

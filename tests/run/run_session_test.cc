@@ -281,6 +281,12 @@ TEST(RunSession, RefusesAFolderThatIsNoRunButHoldsAFileOfItsNames) {
   }
 }
 
+TEST(RunSession, RefusesAFolderThatHoldsAnswersOfSomeoneElse) {
+  const ForeignFolder foreign("answers.jsonl");
+  EXPECT_THAT(foreign.Opening(),
+              ThrowsMessage<Error>(HasSubstr("found answers.jsonl but no run.json")));
+}
+
 TEST(RunSession, RefusesALinkEvenOneThatLeadsNowhere) {
   const ForeignFolder foreign("notes.txt");
   fs::create_symlink(foreign.folder / "elsewhere", foreign.path / "run.lock");
