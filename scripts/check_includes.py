@@ -23,7 +23,7 @@ ALLOWED = {
     "lib/targets": ["lib/base", "lib/core"],
     "lib/tasks": ["lib/base", "lib/core"],
     "lib/report": ["lib/base", "lib/core"],
-    "lib/gate": ["lib/base", "lib/core", "lib/calib", "lib/report"],
+    "lib/gate": ["lib/base", "lib/core", "lib/calib", "lib/tasks", "lib/report"],
     "search": ["lib/base", "lib/core"],
     "lib/run": ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/calib", "lib/targets", "lib/tasks", "lib/report",
                 "lib/gate", "search"],

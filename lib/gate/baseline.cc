@@ -28,12 +28,14 @@ Json BaselineToJson(const Baseline& baseline) {
   Json layers = Json::array();
   for (const PrecisionPair pair : baseline.plan.layers) layers.push_back(PairFormatsToJson(pair));
   Json values = Json::object();
-  for (const Metric metric : kMetrics) {
+  for (const Metric metric : MetricsOf(baseline.measured)) {
     values[std::string(MetricName(metric))] = ValueOf(baseline.measured, metric);
   }
-  return {{"name", baseline.name},           {"run", ToJson(baseline.run)},
-          {"spec", PlanSpec(baseline.plan)}, {"layers", std::move(layers)},
-          {"values", std::move(values)},     {"measured", ToJson(baseline.measured)}};
+  Json json = {{"name", baseline.name},           {"run", ToJson(baseline.run)},
+               {"spec", PlanSpec(baseline.plan)}, {"layers", std::move(layers)},
+               {"values", std::move(values)},     {"measured", ToJson(baseline.measured)}};
+  if (!baseline.task_hash.empty()) json["task_hash"] = baseline.task_hash;
+  return json;
 }
 
 Baseline BaselineFromJson(JsonFields fields) {
@@ -43,6 +45,10 @@ Baseline BaselineFromJson(JsonFields fields) {
                     .measured = MeasurementFromJson(fields.Object("measured"))};
   for (JsonFields& layer : fields.Objects("layers")) {
     baseline.plan.layers.push_back(PairFormatsFromJson(std::move(layer)));
+  }
+  if (fields.Has("task_hash")) baseline.task_hash = fields.String("task_hash");
+  if (baseline.task_hash.empty() != baseline.measured.answers.empty()) {
+    fields.Fail("task_hash", "found answers without it or it without answers, expected both");
   }
   // For people who read the file; the measurement decides.
   fields.Ignore("spec");
@@ -66,6 +72,8 @@ void RequireSame(std::string_view name, const T& stored, const T& now, const Bas
                   "(--update-baseline replaces it)",
                   file.string(), baseline.name, name, stored, now));
 }
+
+std::string OrNone(const std::string& text) { return text.empty() ? "none" : text; }
 
 void AddChange(std::string_view name, const std::string& before, const std::string& after,
                std::vector<std::string>& changes) {
@@ -154,6 +162,12 @@ void RequireSameCounts(const Baseline& baseline, const Measurement& now, const f
   }
 }
 
+void RequireSameTask(const Baseline& baseline, const std::string& task_hash, size_t count,
+                     const fs::path& file) {
+  RequireSame("items of the task", baseline.measured.answers.size(), count, baseline, file);
+  RequireSame("task_hash", OrNone(baseline.task_hash), OrNone(task_hash), baseline, file);
+}
+
 std::vector<std::string> ChangesOf(const Baseline& before, const Baseline& after) {
   std::vector<std::string> changes;
   AddChange("model_hash", before.run.model_hash, after.run.model_hash, changes);
@@ -162,7 +176,9 @@ std::vector<std::string> ChangesOf(const Baseline& before, const Baseline& after
   AddChange("dtype", before.run.dtype, after.run.dtype, changes);
   AddChange("version", before.run.version, after.run.version, changes);
   AddChange("plan", PlanSpec(before.plan), PlanSpec(after.plan), changes);
-  for (const Metric metric : kMetrics) {
+  AddChange("task_hash", OrNone(before.task_hash), OrNone(after.task_hash), changes);
+  for (const Metric metric : MetricsOf(after.measured)) {
+    if (metric == Metric::kAccuracy && before.measured.answers.empty()) continue;
     AddChange(MetricName(metric), fmt::format("{:.6g}", ValueOf(before.measured, metric)),
               fmt::format("{:.6g}", ValueOf(after.measured, metric)), changes);
   }

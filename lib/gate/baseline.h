@@ -19,6 +19,7 @@ struct Baseline {
   Provenance run;    // includes the noise floor
   PrecisionPlan plan;
   Measurement measured;
+  std::string task_hash = {};  // of all that the verdicts on the task's items depend on, if any
 };
 
 // {"schema_version", "baselines": [...]}: one file may serve several configs. Throws Error for a
@@ -46,6 +47,11 @@ void RequireComparable(const Baseline& baseline, const Provenance& now, ModelCha
 // Throws Error with both counts when `now` is not of as many prompts, each of as many tokens.
 void RequireSameCounts(const Baseline& baseline, const Measurement& now,
                        const std::filesystem::path& file);
+
+// Throws Error with both values when the answers in the baseline are of other items than `count`
+// items with this hash. An empty hash stands for no task.
+void RequireSameTask(const Baseline& baseline, const std::string& task_hash, size_t count,
+                     const std::filesystem::path& file);
 
 // What a new baseline changes, one line for each difference; empty when there is none.
 std::vector<std::string> ChangesOf(const Baseline& before, const Baseline& after);

@@ -8,6 +8,7 @@
 #include "lib/calib/prompt_set.h"
 #include "lib/core/artifacts.h"
 #include "lib/core/model_options.h"
+#include "lib/gate/verdict.h"
 
 namespace kvtune {
 namespace {
@@ -38,6 +39,16 @@ FieldRule Unsigned(std::string_view name, std::string_view meaning) {
   FieldRule rule = Integer(name, meaning, 0);
   rule.type = FieldType::kUnsigned;
   return rule;
+}
+
+FieldRule Boolean(std::string_view name, std::string_view meaning) {
+  return {.name = name,
+          .type = FieldType::kBoolean,
+          .meaning = meaning,
+          .least = {},
+          .most = {},
+          .choices = {},
+          .fields = {}};
 }
 
 FieldRule Text(std::string_view name, Presence presence, std::string_view meaning) {
@@ -108,6 +119,9 @@ void RequireRule(JsonFields& fields, const FieldRule& rule) {
     case FieldType::kUnsigned:
       fields.Unsigned(rule.name);
       return;
+    case FieldType::kBoolean:
+      fields.Bool(rule.name);
+      return;
     case FieldType::kInteger:
       return RequireRange(fields, rule, static_cast<double>(fields.Integer(rule.name)));
     case FieldType::kNumber:
@@ -120,7 +134,8 @@ void RequireRule(JsonFields& fields, const FieldRule& rule) {
 }
 
 Json SchemaOf(const FieldRule& rule) {
-  constexpr const char* kTypes[] = {"string", "array", "integer", "integer", "number", "object"};
+  constexpr const char* kTypes[] = {"string", "array",  "integer", "integer",
+                                    "number", "object", "boolean"};
   Json schema = {{"description", rule.meaning}};
   if (rule.type == FieldType::kObject) {
     schema.update(SchemaOf(rule.fields));
@@ -176,6 +191,19 @@ std::vector<FieldRule> MakeRules() {
              "What attention reads during the prompt (default: quantized)"),
       Choice("scales", ChoicesOf(kCacheScaleWords),
              "Where static scales of the cache come from (default: calibrated)"),
+      Object("task", Presence::kOptional,
+             "Items that the model answers under the plan; their share of right answers is the "
+             "metric accuracy",
+             {Text("file", Presence::kRequired, "A task file, or a file of items"),
+              Integer("limit", "Use the first so many items only (default: all)", 1),
+              Integer("fewshot", "Solved questions in front of each (default: the task's)", 0),
+              Boolean("apply_chat_template",
+                      "Make shots and question the turns of a chat, in the model's own template "
+                      "(default: false)"),
+              Choice("against", ChoicesOf(kAnswerReferenceWords),
+                     "Whose answers the plan's are compared with, item by item: those in the "
+                     "baseline, or those of the same model with an exact cache, which answers "
+                     "anew every time (default: baseline)")}),
       Object("limits", Presence::kRequired, "What the plan must hold, whatever the baseline was",
              {Number("kl_mean", "Highest mean KL, nats per token", 0),
               Number("kl_p999", "Highest 99.9th percentile of the KL, nats", 0),
@@ -184,16 +212,18 @@ std::vector<FieldRule> MakeRules() {
               Number("delta_nll", "Highest change of the negative log-likelihood, nats per token",
                      std::nullopt),
               Number("bytes_per_token", "Most bytes of KV cache per token", 0),
+              Number("accuracy", "Lowest share of the task's items that are answered right", 0, 1),
               Object("relative", Presence::kOptional,
                      "By which share of the baseline's value it may rise",
                      {Number("kl_mean", "Default: 0.02", 0), Number("kl_p999", "Default: 0.05", 0),
                       Number("bytes_per_token", "Default: 0", 0)})}),
-      Object("tolerance", Presence::kOptional,
-             "How far a metric may get worse in its own unit, in addition to the share of "
-             "limits.relative",
-             {Number("kl_mean", "Default: 1e-6", 0), Number("kl_p999", "Default: 1e-4", 0),
-              Number("top1_agreement", "Default: 5e-4", 0, 1),
-              Number("delta_nll", "Default: 1e-4", 0), Number("bytes_per_token", "Default: 0", 0)}),
+      Object(
+          "tolerance", Presence::kOptional,
+          "How far a metric may get worse in its own unit, in addition to the share of "
+          "limits.relative",
+          {Number("kl_mean", "Default: 1e-6", 0), Number("kl_p999", "Default: 1e-4", 0),
+           Number("top1_agreement", "Default: 5e-4", 0, 1), Number("delta_nll", "Default: 1e-4", 0),
+           Number("bytes_per_token", "Default: 0", 0), Number("accuracy", "Default: 0", 0, 1)}),
       Number("confidence", "Of the interval of a change (default: 0.99)", 0.5, 0.9999)};
 }
 

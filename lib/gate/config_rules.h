@@ -11,7 +11,7 @@
 
 namespace kvtune {
 
-enum class FieldType { kString, kStrings, kInteger, kUnsigned, kNumber, kObject };
+enum class FieldType { kString, kStrings, kInteger, kUnsigned, kNumber, kObject, kBoolean };
 enum class Presence { kRequired, kOptional };
 
 struct FieldRule {

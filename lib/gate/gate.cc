@@ -64,6 +64,27 @@ void RequireClear(const Baseline& before, const Provenance& run,
   }
 }
 
+// A gate whose task could not fail if every answer were lost is no gate.
+void RequireEnoughItems(const GateConfig& config, const TaskItems& items) {
+  const auto fewest = static_cast<size_t>(FewestItems(config.confidence));
+  if (items.count >= fewest) return;
+  throw Error(fmt::format(
+      "{}: \"task\": found {} items, expected at least {}: on fewer not even the loss of every "
+      "answer would be certain at a confidence of {}",
+      config.file.string(), items.count, fewest, config.confidence));
+}
+
+void NoteFlips(const GateConfig& config, GateResult& result) {
+  for (const MetricVerdict& verdict : result.metrics) {
+    if (!verdict.flips) continue;
+    const Flips& flips = *verdict.flips;
+    result.notes.push_back(fmt::format(
+        "answers against {}: {} lost and {} gained of {} items, McNemar's p {:.2g}",
+        config.task->against == AnswerReference::kExact ? "the exact cache" : "the baseline",
+        flips.lost, flips.gained, flips.items, McNemarP(flips.lost, flips.gained)));
+  }
+}
+
 // The accepted model becomes the config's.
 void PinModel(const GateConfig& config, const std::string& hash, GateResult& result) {
   Json json = ReadJsonFile(config.file);
@@ -73,9 +94,19 @@ void PinModel(const GateConfig& config, const std::string& hash, GateResult& res
       fmt::format("{}: model_hash: {} -> {}", config.file.string(), config.model_hash, hash));
 }
 
-void Update(const GateConfig& config, const Baseline& baseline, const fs::path& file,
-            GateResult& result) {
+// `exact_answers` are empty where the config does not compare with them.
+void Update(const GateConfig& config, const Baseline& baseline, std::vector<char> exact_answers,
+            const fs::path& file, GateResult& result) {
   result.metrics = JudgeLimits(baseline.measured, config.limits);
+  if (!exact_answers.empty()) {
+    Measurement exact = baseline.measured;
+    exact.answers = std::move(exact_answers);
+    result.metrics.back() = JudgeAnswers(exact, baseline.measured,
+                                         {.limits = config.limits,
+                                          .confidence = config.confidence,
+                                          .answers = AnswerReference::kExact});
+    NoteFlips(config, result);
+  }
   for (const MetricVerdict& verdict : result.metrics) {
     if (!Fails(verdict.outcome)) continue;
     result.status = GateStatus::kFailed;
@@ -94,7 +125,9 @@ void Update(const GateConfig& config, const Baseline& baseline, const fs::path& 
       fmt::format("{} {}", before ? "updated" : "new baseline in", file.string()));
   if (before) {
     for (MetricVerdict& verdict : result.metrics) {
-      verdict.before = ValueOf(before->measured, verdict.metric);
+      const bool is_measured =
+          verdict.metric != Metric::kAccuracy || !before->measured.answers.empty();
+      if (is_measured && !verdict.flips) verdict.before = ValueOf(before->measured, verdict.metric);
     }
     for (const std::string& change : ChangesOf(*before, baseline)) result.notes.push_back(change);
   }
@@ -168,21 +201,42 @@ void Gate::JudgeConfig(const GateConfig& config, GateResult& result) {
   if (options_.use == BaselineUse::kCompare) {
     before = FindBaseline(ReadBaselines(file), config.name, file);
   }
-  Baseline now{config.name, models_.RunOf(config, prompts), plan, {}};
+  TaskItems items;
+  if (config.task) {
+    items = models_.TaskOf(config, prompts);
+    RequireEnoughItems(config, items);
+  }
+  Baseline now{config.name, models_.RunOf(config, prompts), plan, {}, items.hash};
   if (before) {
     RequireComparable(*before, now.run, options_.model_change, file);
+    RequireSameTask(*before, items.hash, items.count, file);
     RequireLimitsHeld(config, *before);
   }
   MeasuredModel& model = models_.ModelOf(config, prompts);
   now.measured = MeasurePlans(model, std::span(&plan, 1), prompts, models_.CostFor(config)).front();
+  std::vector<char> exact_answers = AnswerTask(config, now);
   if (before) {
     RequireSameCounts(*before, now.measured, file);
     models_.RequireUnchanged(config);
+    if (!exact_answers.empty()) before->measured.answers = std::move(exact_answers);
     return Compare(config, *before, now, model, prompts, result);
   }
   now.run.noise_floor = models_.NoiseFloorOf(config, prompts);
   models_.RequireUnchanged(config);
-  Update(config, now, file, result);
+  Update(config, now, std::move(exact_answers), file, result);
+}
+
+// Lets the model answer the config's task, if it names one. Returns the answers with an exact cache
+// where the config compares with those.
+std::vector<char> Gate::AnswerTask(const GateConfig& config, Baseline& now) {
+  if (!config.task) return {};
+  std::vector<PrecisionPlan> plans = {now.plan};
+  if (config.task->against == AnswerReference::kExact) {
+    plans.push_back(PrecisionPlan::Uniform(kExactPair, now.plan.layers.size()));
+  }
+  std::vector<std::vector<char>> answers = models_.AnswersOf(config, plans);
+  now.measured.answers = std::move(answers.front());
+  return plans.size() > 1 ? std::move(answers.back()) : std::vector<char>();
 }
 
 void Gate::RequireModel(const GateConfig& config, const std::string& hash,
@@ -200,6 +254,7 @@ void Gate::Compare(const GateConfig& config, const Baseline& before, const Basel
                    MeasuredModel& model, const PromptSet& prompts, GateResult& result) {
   VerdictOptions options{
       .limits = config.limits, .confidence = config.confidence, .seed = options_.seed};
+  if (config.task) options.answers = config.task->against;
   options.rounding = kRoundingPasses * *before.run.noise_floor;
   if (after.run.dtype != before.run.dtype) {
     options.types = TypeComparison::kOther;
@@ -216,11 +271,14 @@ void Gate::Compare(const GateConfig& config, const Baseline& before, const Basel
                                        before.run.version, after.run.version));
   }
   result.metrics = Judge(before.measured, after.measured, options);
+  NoteFlips(config, result);
   const auto failed = std::ranges::find_if(
       result.metrics, [](const MetricVerdict& verdict) { return Fails(verdict.outcome); });
   result.status = failed == result.metrics.end() ? GateStatus::kPassed : GateStatus::kFailed;
   if (failed == result.metrics.end()) return RequireClear(before, after.run, result.metrics);
-  BlameLayer(config, before, after, failed->metric, model, prompts, result);
+  // Answers flip too rarely to tell layers apart, so a lost accuracy is explained by the losses.
+  const Metric explained = failed->metric == Metric::kAccuracy ? Metric::kKlMean : failed->metric;
+  BlameLayer(config, before, after, explained, model, prompts, result);
 }
 
 // That the plan is worse is known by now, and stays so when no layer can be named.

@@ -19,6 +19,12 @@
 
 namespace kvtune {
 
+// The items of a config's task, as the gate tells them apart.
+struct TaskItems {
+  std::string hash;  // of all that the verdicts on them depend on beside model and plan
+  size_t count = 0;
+};
+
 // What the gate needs of a config's model, prompts and target. lib/run/gate_models.h opens real
 // ones, and tests give fakes. Every function may throw Error.
 class GateModels {
@@ -34,6 +40,13 @@ class GateModels {
   virtual Provenance RunOf(const GateConfig& config, const PromptSet& prompts) = 0;
   // The model, loaded and ready to score the config's plan on the prompts.
   virtual MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) = 0;
+  // The items of the config's task, found without weights. Throws Error also where one of them is
+  // among the prompts. REQUIRES: the config names a task.
+  virtual TaskItems TaskOf(const GateConfig& config, const PromptSet& prompts) = 0;
+  // By plan and item: whether the answer is right. REQUIRES: TaskOf and ModelOf were called for the
+  // config.
+  virtual std::vector<std::vector<char>> AnswersOf(const GateConfig& config,
+                                                   std::span<const PrecisionPlan> plans) = 0;
   // The score, in nats per token, that rounding alone produces.
   virtual double NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) = 0;
   // Throws Error when the model changed while it was scored.
@@ -67,6 +80,7 @@ class Gate {
  private:
   void JudgeConfig(const GateConfig& config, GateResult& result);
   void RequireModel(const GateConfig& config, const std::string& hash, GateResult& result) const;
+  std::vector<char> AnswerTask(const GateConfig& config, Baseline& now);
   void Compare(const GateConfig& config, const Baseline& before, const Baseline& after,
                MeasuredModel& model, const PromptSet& prompts, GateResult& result);
   void BlameLayer(const GateConfig& config, const Baseline& before, const Baseline& after,

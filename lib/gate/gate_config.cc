@@ -54,6 +54,30 @@ Limits ReadLimits(JsonFields& fields) {
   return limits;
 }
 
+// A limit that nothing is measured for would hold for ever.
+void RequireTaskForAccuracy(const GateConfig& config, const JsonFields& fields) {
+  if (config.task) return;
+  const auto has_accuracy = [](const std::map<Metric, double>& values) {
+    return values.contains(Metric::kAccuracy);
+  };
+  if (has_accuracy(config.limits.absolute) || has_accuracy(config.limits.tolerance)) {
+    fields.Fail("limits", "found accuracy without a task, expected \"task\" to name its file");
+  }
+}
+
+GateTask ReadTask(JsonFields fields, const fs::path& folder) {
+  GateTask task{.file = (folder / fields.String("file")).lexically_normal()};
+  if (fields.Has("limit")) task.overrides.limit = fields.Integer("limit");
+  if (fields.Has("fewshot")) task.overrides.fewshot = fields.Integer("fewshot");
+  if (fields.Has("apply_chat_template")) {
+    task.apply_chat_template = fields.Bool("apply_chat_template");
+  }
+  if (fields.Has("against")) {
+    task.against = ValueOf(kAnswerReferenceWords, fields.String("against"), "against");
+  }
+  return task;
+}
+
 std::vector<fs::path> ReadPrompts(JsonFields& fields, const fs::path& folder) {
   const std::vector<std::string> names = fields.Strings("prompts");
   if (names.size() == 1 && names.front() == kBundled) return {};
@@ -70,6 +94,15 @@ std::vector<fs::path> ReadPrompts(JsonFields& fields, const fs::path& folder) {
 std::string RelativeTo(const fs::path& folder, const fs::path& path) {
   return fs::relative(fs::absolute(path), fs::absolute(folder.empty() ? "." : folder))
       .generic_string();
+}
+
+Json TaskToJson(const GateTask& task, const fs::path& folder) {
+  Json json = {{"file", RelativeTo(folder, task.file)}};
+  if (task.overrides.limit > 0) json["limit"] = task.overrides.limit;
+  if (task.overrides.fewshot) json["fewshot"] = *task.overrides.fewshot;
+  if (task.apply_chat_template) json["apply_chat_template"] = true;
+  json["against"] = WordOf(kAnswerReferenceWords, task.against);
+  return json;
 }
 
 Json MetricsToJson(const std::map<Metric, double>& values) {
@@ -109,7 +142,9 @@ GateConfig GateConfigFromJson(const Json& written, const fs::path& file) {
   if (fields.Has("scales")) {
     config.scales = ValueOf(kCacheScaleWords, fields.String("scales"), "scales");
   }
+  if (fields.Has("task")) config.task = ReadTask(fields.Object("task"), folder);
   config.limits = ReadLimits(fields);
+  RequireTaskForAccuracy(config, fields);
   if (fields.Has("confidence")) config.confidence = fields.Number("confidence");
   return config;
 }
@@ -148,6 +183,7 @@ Json ToJson(const GateConfig& config) {
   if (config.scales != CacheScales::kCalibrated) {
     json["scales"] = WordOf(kCacheScaleWords, config.scales);
   }
+  if (config.task) json["task"] = TaskToJson(*config.task, folder);
   json["limits"] = MetricsToJson(config.limits.absolute);
   if (!config.limits.relative.empty())
     json["limits"]["relative"] = MetricsToJson(config.limits.relative);

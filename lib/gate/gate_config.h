@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,17 @@
 #include "lib/core/cache_maxima.h"
 #include "lib/core/model_options.h"
 #include "lib/gate/verdict.h"
+#include "lib/tasks/task_file.h"
 
 namespace kvtune {
+
+// A task whose items the model answers under the plan.
+struct GateTask {
+  std::filesystem::path file;
+  TaskOverrides overrides = {};
+  bool apply_chat_template = false;
+  AnswerReference against = AnswerReference::kBaseline;
+};
 
 struct GateConfig {
   std::string name;
@@ -31,6 +41,7 @@ struct GateConfig {
   int64_t context = 8192;
   PrefillMode prefill = PrefillMode::kQuantized;
   CacheScales scales = CacheScales::kCalibrated;
+  std::optional<GateTask> task;
   Limits limits;
   double confidence = 0.99;
 };

@@ -11,6 +11,11 @@ namespace {
 std::string FailureOf(const MetricVerdict& verdict) {
   std::string text =
       fmt::format("{} {:.4g} -> {:.4g}", MetricName(verdict.metric), verdict.before, verdict.after);
+  if (verdict.flips) {
+    text += fmt::format(", {} lost and {} gained of {} items (McNemar's p {:.2g})",
+                        verdict.flips->lost, verdict.flips->gained, verdict.flips->items,
+                        McNemarP(verdict.flips->lost, verdict.flips->gained));
+  }
   if (verdict.change != Interval{}) {
     text += fmt::format(", change in [{:.3g}, {:.3g}]", verdict.change.low, verdict.change.high);
   }
@@ -54,6 +59,12 @@ Json VerdictToJson(const MetricVerdict& verdict) {
                {"limit", nullptr},
                {"outcome", OutcomeName(verdict.outcome)}};
   if (verdict.limit) json["limit"] = *verdict.limit;
+  if (verdict.flips) {
+    json["items"] = verdict.flips->items;
+    json["lost"] = verdict.flips->lost;
+    json["gained"] = verdict.flips->gained;
+    json["mcnemar_p"] = McNemarP(verdict.flips->lost, verdict.flips->gained);
+  }
   return json;
 }
 

@@ -102,6 +102,18 @@ PromptScore PromptFromJson(JsonFields fields) {
   return prompt;
 }
 
+// One character for each item: "1" for a right answer, "0" for a wrong one.
+std::vector<char> AnswersFromJson(JsonFields& fields) {
+  const std::string text = fields.String("answers");
+  if (text.empty() || text.find_first_not_of("01") != std::string::npos) {
+    fields.Fail("answers",
+                fmt::format("found \"{}\", expected one 0 or 1 for each item", text.substr(0, 40)));
+  }
+  std::vector<char> answers;
+  for (const char verdict : text) answers.push_back(verdict == '1');
+  return answers;
+}
+
 }  // namespace
 
 std::string_view MetricName(Metric metric) {
@@ -116,13 +128,21 @@ std::string_view MetricName(Metric metric) {
       return "delta_nll";
     case Metric::kBytesPerToken:
       return "bytes_per_token";
+    case Metric::kAccuracy:
+      return "accuracy";
   }
   return "";
 }
 
 double WorseSign(Metric metric) {
   if (metric == Metric::kKlMean) return Describe(Objective::kMeanKl).worse_direction;
-  return metric == Metric::kTop1Agreement ? -1 : 1;
+  return metric == Metric::kTop1Agreement || metric == Metric::kAccuracy ? -1 : 1;
+}
+
+std::vector<Metric> MetricsOf(const Measurement& measurement) {
+  std::vector<Metric> metrics(std::begin(kMetrics), std::end(kMetrics));
+  if (measurement.answers.empty()) std::erase(metrics, Metric::kAccuracy);
+  return metrics;
 }
 
 size_t TailLength(std::span<const int64_t> tokens_of_prompts) {
@@ -158,6 +178,10 @@ double ValueOver(const Measurement& measurement, Metric metric, std::span<const 
 
 double ValueOf(const Measurement& measurement, Metric metric) {
   if (metric == Metric::kBytesPerToken) return measurement.bytes_per_token;
+  if (metric == Metric::kAccuracy) {
+    const auto right = std::ranges::count_if(measurement.answers, std::identity());
+    return static_cast<double>(right) / static_cast<double>(measurement.answers.size());
+  }
   std::vector<size_t> all(measurement.prompts.size());
   std::iota(all.begin(), all.end(), size_t{0});
   return ValueOver(measurement, metric, all);
@@ -172,6 +196,11 @@ Json ToJson(const Measurement& measurement) {
                                {"top1_matches", prompt.top1_matches},
                                {"kl_tail", prompt.token_kl}});
   }
+  if (!measurement.answers.empty()) {
+    std::string answers;
+    for (const char right : measurement.answers) answers += right != 0 ? '1' : '0';
+    json["answers"] = std::move(answers);
+  }
   return json;
 }
 
@@ -182,6 +211,7 @@ Measurement MeasurementFromJson(JsonFields fields) {
     measurement.prompts.push_back(PromptFromJson(std::move(prompt)));
     tokens.push_back(measurement.prompts.back().tokens);
   }
+  if (fields.Has("answers")) measurement.answers = AnswersFromJson(fields);
   fields.RequireNoOthers();
   RequireRange(fields, "bytes_per_token", measurement.bytes_per_token,
                std::numeric_limits<double>::min(), kMostBytesPerToken);

@@ -84,6 +84,19 @@ Interval ChangeInterval(const Measurement& before, const Measurement& after, Met
   return both.low <= both.high ? both : *ratio;
 }
 
+MetricVerdict Begun(const Measurement& before, const Measurement& after, Metric metric,
+                    const Limits& limits) {
+  MetricVerdict verdict{.metric = metric,
+                        .before = ValueOf(before, metric),
+                        .after = ValueOf(after, metric),
+                        .change = {},
+                        .limit = LimitOf(limits, metric)};
+  verdict.allowed =
+      ValueOr(limits.tolerance, metric, DefaultTolerance(metric)) +
+      ValueOr(limits.relative, metric, DefaultRelative(metric)) * std::abs(verdict.before);
+  return verdict;
+}
+
 Outcome OutcomeOf(const MetricVerdict& verdict) {
   const double sign = WorseSign(verdict.metric);
   const double worsening = sign * (verdict.after - verdict.before);
@@ -108,6 +121,12 @@ Outcome OutcomeInOtherType(const MetricVerdict& verdict) {
   return compared ? OutcomeOf(verdict) : Outcome::kNotComparable;
 }
 
+void Decide(TypeComparison types, MetricVerdict& verdict) {
+  verdict.outcome = types == TypeComparison::kOther ? OutcomeInOtherType(verdict)
+                    : Beyond(verdict)               ? Outcome::kOverLimit
+                                                    : OutcomeOf(verdict);
+}
+
 }  // namespace
 
 double DefaultRelative(Metric metric) {
@@ -126,6 +145,7 @@ double DefaultTolerance(Metric metric) {
     case Metric::kDeltaNll:
       return 1e-4;
     case Metric::kBytesPerToken:
+    case Metric::kAccuracy:  // its interval leaves the room that few flips need
       return 0;
   }
   return 0;
@@ -158,15 +178,12 @@ bool Fails(Outcome outcome) { return outcome == Outcome::kWorse || outcome == Ou
 std::vector<MetricVerdict> Judge(const Measurement& before, const Measurement& after,
                                  const VerdictOptions& options) {
   std::vector<MetricVerdict> verdicts;
-  for (const Metric metric : kMetrics) {
-    MetricVerdict verdict{.metric = metric,
-                          .before = ValueOf(before, metric),
-                          .after = ValueOf(after, metric),
-                          .change = {},
-                          .limit = LimitOf(options.limits, metric)};
-    verdict.allowed = ValueOr(options.limits.tolerance, metric, DefaultTolerance(metric)) +
-                      ValueOr(options.limits.relative, metric, DefaultRelative(metric)) *
-                          std::abs(verdict.before);
+  for (const Metric metric : MetricsOf(after)) {
+    if (metric == Metric::kAccuracy) {
+      verdicts.push_back(JudgeAnswers(before, after, options));
+      continue;
+    }
+    MetricVerdict verdict = Begun(before, after, metric, options.limits);
     if (metric == Metric::kKlMean) verdict.allowed += options.rounding;
     if (metric == Metric::kBytesPerToken) {
       const double change = verdict.after - verdict.before;
@@ -174,17 +191,25 @@ std::vector<MetricVerdict> Judge(const Measurement& before, const Measurement& a
     } else {
       verdict.change = ChangeInterval(before, after, metric, options);
     }
-    verdict.outcome = options.types == TypeComparison::kOther ? OutcomeInOtherType(verdict)
-                      : Beyond(verdict)                       ? Outcome::kOverLimit
-                                                              : OutcomeOf(verdict);
+    Decide(options.types, verdict);
     verdicts.push_back(verdict);
   }
   return verdicts;
 }
 
+MetricVerdict JudgeAnswers(const Measurement& before, const Measurement& after,
+                           const VerdictOptions& options) {
+  MetricVerdict verdict = Begun(before, after, Metric::kAccuracy, options.limits);
+  verdict.flips = CountFlips(before.answers, after.answers);
+  verdict.change = CautiousDifferenceInterval(*verdict.flips, options.confidence);
+  Decide(options.answers == AnswerReference::kExact ? TypeComparison::kSame : options.types,
+         verdict);
+  return verdict;
+}
+
 std::vector<MetricVerdict> JudgeLimits(const Measurement& after, const Limits& limits) {
   std::vector<MetricVerdict> verdicts;
-  for (const Metric metric : kMetrics) {
+  for (const Metric metric : MetricsOf(after)) {
     const double value = ValueOf(after, metric);
     MetricVerdict verdict{.metric = metric,
                           .before = value,

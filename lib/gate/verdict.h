@@ -6,6 +6,10 @@
 // difference where it is narrower; other means have the interval of their difference. The change of
 // a percentile has a percentile bootstrap over prompts (Efron and Tibshirani 1993, ch. 13).
 // Identical measurements have the interval [0, 0].
+//
+// Answers to a task are compared item by item: only items that flipped say anything. The interval
+// of the accuracy's change leaves out 0 only where McNemar's exact test rejects too
+// (lib/tasks/paired.h), so that a handful of flips by chance cannot fail a plan.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +19,9 @@
 #include <vector>
 
 #include "lib/base/statistics.h"
+#include "lib/base/words.h"
 #include "lib/gate/measurement.h"
+#include "lib/tasks/paired.h"
 
 namespace kvtune {
 
@@ -23,7 +29,8 @@ namespace kvtune {
 inline constexpr size_t kFewestPrompts = 5;
 
 struct Limits {
-  std::map<Metric, double> absolute;   // the highest value; for the top-1 agreement the lowest
+  // The highest value; for the top-1 agreement and the accuracy the lowest.
+  std::map<Metric, double> absolute;
   std::map<Metric, double> relative;   // share of the baseline's value by which it may rise
   std::map<Metric, double> tolerance;  // in the metric's unit, added to the share
 };
@@ -58,7 +65,16 @@ struct MetricVerdict {
   double allowed = 0;  // how far it may get worse, >= 0
   std::optional<double> limit;
   Outcome outcome = Outcome::kSame;
+  std::optional<Flips> flips = std::nullopt;  // of answers; the accuracy only
 };
+
+// What the answers to a task are compared with.
+enum class AnswerReference {
+  kBaseline,  // the answers of the plan when it was accepted
+  kExact,     // the answers of the same model with an exact cache, in the same run
+};
+inline constexpr Word<AnswerReference> kAnswerReferenceWords[] = {
+    {"baseline", AnswerReference::kBaseline}, {"exact", AnswerReference::kExact}};
 
 // Whether both measurements were computed in the same data type. If not, only the mean KL and the
 // bytes are compared, because it is not known what rounding does to the other metrics.
@@ -71,12 +87,19 @@ struct VerdictOptions {
   uint64_t seed = 0;
   double rounding = 0;  // nats of mean KL that rounding alone may cause; allowed in addition
   TypeComparison types = TypeComparison::kSame;
+  // The exact model answers in the same data type, so that its answers are always compared.
+  AnswerReference answers = AnswerReference::kBaseline;
 };
 
-// One verdict for each metric, in the order of kMetrics. REQUIRES: both were measured on the same
-// prompts, so they have the same tokens; there are at least kFewestPrompts prompts.
+// One verdict for each metric of `after`, in the order of kMetrics. REQUIRES: both were measured on
+// the same prompts and items, so they have the same tokens and as many answers; there are at least
+// kFewestPrompts prompts.
 std::vector<MetricVerdict> Judge(const Measurement& before, const Measurement& after,
                                  const VerdictOptions& options);
+
+// The verdict on the accuracy alone.
+MetricVerdict JudgeAnswers(const Measurement& before, const Measurement& after,
+                           const VerdictOptions& options);
 
 // Judges by the absolute limits alone; in each verdict before = after.
 std::vector<MetricVerdict> JudgeLimits(const Measurement& after, const Limits& limits);

@@ -9,6 +9,7 @@
 #include "lib/gate/verdict.h"
 #include "lib/run/plan_source.h"
 #include "lib/run/run_prompts.h"
+#include "lib/run/task_scorer.h"
 
 namespace kvtune {
 namespace {
@@ -93,6 +94,30 @@ MeasuredModel& OpenedGateModels::ModelOf(const GateConfig& config, const PromptS
                   opened.model(), prompts.prompts);
   }
   return opened.model();
+}
+
+TaskItems OpenedGateModels::TaskOf(const GateConfig& config, const PromptSet& prompts) {
+  const TaskOptions options{.file = config.task->file,
+                            .overrides = config.task->overrides,
+                            .apply_chat_template = config.task->apply_chat_template};
+  auto task = std::make_unique<PreparedTask>(options, config.model, Open(config).config());
+  task->RequireThatPlansAreRead(config.prefill);
+  task->RequireApartFrom(prompts.prompts, "gate's");
+  TaskItems items{.hash = task->verdict_hash(), .count = task->task().items.size()};
+  tasks_[config.file] = std::move(task);
+  return items;
+}
+
+std::vector<std::vector<char>> OpenedGateModels::AnswersOf(const GateConfig& config,
+                                                           std::span<const PrecisionPlan> plans) {
+  TaskScorer scorer(Open(config).model(), *tasks_.at(config.file), nullptr);
+  const auto results = scorer.Score(plans, {});
+  std::vector<std::vector<char>> answers;
+  for (const std::vector<ItemResult>& of_plan : results.value()) {
+    std::vector<char>& right = answers.emplace_back();
+    for (const ItemResult& result : of_plan) right.push_back(result.grade.correct());
+  }
+  return answers;
 }
 
 double OpenedGateModels::NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) {

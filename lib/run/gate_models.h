@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "lib/core/model_options.h"
 #include "lib/gate/gate.h"
 #include "lib/run/model_session.h"
+#include "lib/run/prepared_task.h"
 
 namespace kvtune {
 
@@ -27,6 +30,9 @@ class OpenedGateModels : public GateModels {
   PromptSet PromptsOf(const GateConfig& config) override;
   Provenance RunOf(const GateConfig& config, const PromptSet& prompts) override;
   MeasuredModel& ModelOf(const GateConfig& config, const PromptSet& prompts) override;
+  TaskItems TaskOf(const GateConfig& config, const PromptSet& prompts) override;
+  std::vector<std::vector<char>> AnswersOf(const GateConfig& config,
+                                           std::span<const PrecisionPlan> plans) override;
   double NoiseFloorOf(const GateConfig& config, const PromptSet& prompts) override;
   void RequireUnchanged(const GateConfig& config) override;
   CostFunction CostFor(const GateConfig& config) override;
@@ -40,6 +46,7 @@ class OpenedGateModels : public GateModels {
   ModelLoader loader_;
   // The models by directory and prefill mode: configs may differ in these.
   std::map<std::string, std::unique_ptr<OpenedModel>> models_;
+  std::map<std::filesystem::path, std::unique_ptr<PreparedTask>> tasks_;  // by the config's file
 };
 
 }  // namespace kvtune

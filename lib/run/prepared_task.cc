@@ -202,6 +202,21 @@ void PreparedTask::ComputeHash() {
   for (const std::string& stop : more_stops_) hash.UpdateField(stop);
   add_ids(end_tokens_);
   hash_ = hash.Digest();
+  ContentHash verdicts;
+  verdicts.UpdateField(hash_);
+  verdicts.UpdateField(WordOf(kProtocolWords, task_.protocol));
+  verdicts.UpdateField(WordOf(kReferenceRuleWords, task_.reference_rule));
+  if (task_.strict) {
+    verdicts.UpdateField(task_.strict->pattern);
+    verdicts.UpdateField(WordOf(kWhichMatchWords, task_.strict->which));
+  }
+  for (const TaskItem& item : task_.items) {
+    verdicts.UpdateField(item.answer);
+    verdicts.UpdateField(std::to_string(item.correct_choice));
+    verdicts.UpdateField(std::to_string(item.references.size()));
+    for (const std::string& reference : item.references) verdicts.UpdateField(reference);
+  }
+  verdict_hash_ = verdicts.Digest();
 }
 
 void PreparedTask::RequireThatPlansAreRead(PrefillMode prefill) const {

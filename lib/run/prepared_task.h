@@ -64,6 +64,8 @@ class PreparedTask {
 
   // A hash of everything about the task that what a model generates depends on.
   const std::string& hash() const { return hash_; }
+  // The same, with everything that a verdict depends on.
+  const std::string& verdict_hash() const { return verdict_hash_; }
 
   // Throws Error (kUsage) where no plan would ever be read: choices are scored without decoding, so
   // that an exact prefill would leave out every quantized value.
@@ -90,6 +92,7 @@ class PreparedTask {
   std::string bos_;
   size_t stop_tokens_ = 0;  // how many of the newest tokens may hold the end of a stop
   std::string hash_;
+  std::string verdict_hash_;
 };
 
 }  // namespace kvtune

@@ -29,9 +29,19 @@ Flips CountFlips(std::span<const char> reference, std::span<const char> plan);
 // direction is as likely (binomial with 1/2; McNemar 1947). 1 where nothing flipped.
 double McNemarP(int64_t lost, int64_t gained);
 
-// The interval of accuracy of the plan minus that of the reference, at 95 %: Wald's for paired
-// proportions with half a count added to each of the four cells (Agresti and Min 2005).
-Interval DifferenceInterval(const Flips& flips);
+// The interval of accuracy of the plan minus that of the reference: Wald's for paired proportions
+// with half a count added to each of the four cells (Agresti and Min 2005).
+Interval DifferenceInterval(const Flips& flips, double confidence = 0.95);
+
+// The same, widened to hold the exact interval given the number of flips (Clopper and Pearson 1934
+// for the share of flips that are gains). It leaves out 0 only where McNemar's exact test rejects
+// at this confidence, which the approximation alone does not promise for few flips. [0, 0] where
+// nothing flipped.
+Interval CautiousDifferenceInterval(const Flips& flips, double confidence);
+
+// The fewest items on which McNemar's exact test can reject at this confidence: if all flip in one
+// direction. REQUIRES: confidence < 1.
+int64_t FewestItems(double confidence);
 
 // How many items would show a true difference of this size, in 0 to 1, with 80 % probability at 5 %
 // significance, if plans disagree on `discordant` of them (Connor 1987).

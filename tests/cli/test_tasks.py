@@ -114,6 +114,78 @@ class TasksTest(CliTestCase):
             del plan["accuracy"]
         self.assertEqual([plan for plan in plain["plans"]], front["plans"])
 
+    def test_search_leaves_answers_of_someone_else(self):
+        (self.folder / "notes").mkdir()
+        (self.folder / "notes/answers.jsonl").write_text("mine\n")
+        message = self.run_error("search", *self.model_arguments(), "--out", "notes", *QUICK_SEARCH, "--task",
+                                 "task.json")
+        self.assertIn("found answers.jsonl but no run.json", message)
+        self.assertEqual((self.folder / "notes/answers.jsonl").read_text(), "mine\n")
+
+    def gate(self, name, *arguments, exit_code=0, **changes):
+        """The verdict of `check` on the config gate.json with another name and other fields."""
+        config = {**self.read_json("gate.json"), "name": name, **changes}
+        (self.folder / f"{name}.json").write_text(json.dumps(config))
+        done = self.run_kvtune("check", "--config", f"{name}.json", "--threads", "1", "--json", *arguments,
+                               exit_code=exit_code)
+        result, = json.loads(done.stdout)["configs"]
+        return result
+
+    def make_gate(self, run):
+        self.search(run)
+        (self.folder / "gate.json").unlink(missing_ok=True)
+        self.run_kvtune("check", "--init", f"{run}:KV8", "--out", "gate.json")
+
+    def test_gate(self):
+        self.make_gate("gated")
+        everything = {"plan": "exact", "limits": {"relative": {"kl_mean": 1e9, "kl_p999": 1e9, "bytes_per_token": 9}},
+                      "tolerance": {"top1_agreement": 1, "delta_nll": 1e9}}
+        fields = {**everything, "task": {"file": "task.json"}}
+        exact = {**everything, "task": {"file": "task.json", "against": "exact"}}
+        self.assertEqual(self.gate("answers", "--update-baseline", **fields)["status"], "passed")
+        self.assertEqual(self.gate("exact", "--update-baseline", **exact)["status"], "passed")
+        baseline, = self.read_json("baselines/answers.json")["baselines"]
+        self.assertEqual(len(baseline["measured"]["answers"]), 12)
+        held = self.gate("answers", **fields)
+        self.assertEqual((held["status"], held["message"]), ("passed", "the same as the baseline"))
+        for name, changes in (("answers", fields), ("exact", exact)):
+            with self.subTest(name):
+                worse = self.gate(name, "--junit", "gate.xml", "--markdown", "gate.md", exit_code=4,
+                                  **{**changes, "plan": "KV2"})
+                verdict = worse["metrics"][-1]
+                self.assertEqual((verdict["metric"], verdict["outcome"]), ("accuracy", "worse"))
+                self.assertEqual(verdict["items"], 12)
+                self.assertLess(verdict["mcnemar_p"], 0.01)
+                self.assertAlmostEqual(verdict["change"], (verdict["gained"] - verdict["lost"]) / 12)
+                flips = f"{verdict['lost']} lost and {verdict['gained']} gained of 12 items"
+                self.assertIn(flips, worse["message"])
+                self.assertIn(flips, (self.folder / "gate.xml").read_text())
+                self.assertIn(flips, (self.folder / "gate.md").read_text())
+        # A limit on the accuracy itself.
+        limit = {**fields, "limits": {**everything["limits"], "accuracy": 1.0}, "plan": "KV2"}
+        self.assertIn("limit 1", self.gate("answers", "--update-baseline", exit_code=4, **limit)["message"])
+
+    def test_gate_that_cannot_judge_answers(self):
+        self.make_gate("judged")
+        self.gate("answered", "--update-baseline", task={"file": "task.json"})
+        self.gate("plain", "--update-baseline")
+        other = [{"prompt": f"the value of item {i}: {i * i}", "answer": "other"} for i in range(12)]
+        self.write_task("other.json", other)
+        for name, changes, expected in (
+                ("answered", {"task": {"file": "task.json", "limit": 11}},
+                 "items of the task: found 12, expected 11 as it is now (--update-baseline replaces it)"),
+                ("answered", {"task": {"file": "other.json"}}, "task_hash: found xxh3:"),
+                ("answered", {}, "items of the task: found 12, expected 0"),
+                ("plain", {"task": {"file": "task.json"}}, "items of the task: found 0, expected 12"),
+                ("answered", {"task": {"file": "task.json", "limit": 7}}, '"task": found 7 items, expected at least 8'),
+                ("answered", {"task": {"file": "none.json"}}, "none.json"),
+                ("plain", {"limits": {"accuracy": 0.5}}, "found accuracy without a task")):
+            with self.subTest(expected):
+                result = self.gate(name, exit_code=1, **changes)
+                self.assertEqual(result["status"], "not judged")
+                self.assertIn(expected, result["message"])
+                self.assertNotIn("\n", result["message"])
+
     def interrupted(self, name, how):
         """Runs an evaluation that takes seconds and ends it once a few answers are there; the exit code."""
         (self.folder / name).unlink(missing_ok=True)

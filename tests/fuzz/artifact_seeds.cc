@@ -117,16 +117,25 @@ void AddGate(Seeds& seeds) {
   seeds.Add("gate_config", DumpJson(ToJson(config)));
   config.prompts.files = {"configs/p.jsonl"};
   config.prompts.max_prompts = 7;
+  config.task = GateTask{.file = "configs/t.json",
+                         .overrides = {.limit = 50, .fewshot = 2},
+                         .apply_chat_template = true,
+                         .against = AnswerReference::kExact};
+  config.limits.absolute[Metric::kAccuracy] = 0.8;
   seeds.Add("gate_config", DumpJson(ToJson(config)));
 
   for (const size_t prompts : {1u, 6u}) {
     Provenance run = TestRun(2);
     run.noise_floor = 1e-9;
-    WriteBaseline(folder / "b.json",
-                  {.name = "n" + std::to_string(prompts),
-                   .run = std::move(run),
-                   .plan = PrecisionPlan::Uniform(kKV4, 2),
-                   .measured = EvenMeasurement(std::vector<float>(prompts, 0.25F))});
+    Baseline baseline{.name = "n" + std::to_string(prompts),
+                      .run = std::move(run),
+                      .plan = PrecisionPlan::Uniform(kKV4, 2),
+                      .measured = EvenMeasurement(std::vector<float>(prompts, 0.25F))};
+    if (prompts > 1) {
+      baseline.measured.answers = {1, 0, 1};
+      baseline.task_hash = "xxh3:0";
+    }
+    WriteBaseline(folder / "b.json", baseline);
     seeds.Add("baseline", ReadFile(folder / "b.json"));
   }
   const std::string passes = R"([{"bytes": 4, "scored": 2, "nll_sum": 1.5, "top1_matches": 1}, )"

@@ -127,6 +127,48 @@ TEST(Baseline, RefusesANoiseFloorThatWouldLetAnyChangePass) {
   }
 }
 
+Baseline AnsweredBaseline() {
+  Baseline baseline = TestBaseline("a");
+  baseline.measured.answers = {1, 0, 1};
+  baseline.task_hash = "t1";
+  return baseline;
+}
+
+TEST(Baseline, RefusesAnswersToOtherItems) {
+  const auto comparing = [](const Baseline& baseline, const std::string& hash, size_t count) {
+    return [=] { RequireSameTask(baseline, hash, count, "b.json"); };
+  };
+  EXPECT_NO_THROW(comparing(AnsweredBaseline(), "t1", 3)());
+  EXPECT_NO_THROW(comparing(TestBaseline("a"), "", 0)());
+  EXPECT_THAT(comparing(AnsweredBaseline(), "t1", 4),
+              ThrowsMessage<Error>(HasSubstr("items of the task: found 3, expected 4")));
+  EXPECT_THAT(comparing(AnsweredBaseline(), "t2", 3),
+              ThrowsMessage<Error>(HasSubstr("task_hash: found t1, expected t2")));
+  EXPECT_THAT(comparing(TestBaseline("a"), "t1", 3),
+              ThrowsMessage<Error>(HasSubstr("items of the task: found 0, expected 3")));
+  EXPECT_THAT(comparing(AnsweredBaseline(), "", 0),
+              ThrowsMessage<Error>(HasSubstr("items of the task: found 3, expected 0")));
+}
+
+TEST(Baseline, KeepsAnswersWithTheHashOfTheirItems) {
+  const TemporaryDirectory folder;
+  const auto file = folder / "b.json";
+  WriteBaseline(file, AnsweredBaseline());
+  const Baseline read = ReadBaselines(file).at(0);
+  EXPECT_EQ(read.task_hash, "t1");
+  EXPECT_EQ(read.measured.answers, AnsweredBaseline().measured.answers);
+  Json json = ReadJsonFile(file);
+  EXPECT_NEAR(json["baselines"][0]["values"]["accuracy"].get<double>(), 2.0 / 3, 1e-12);
+  json["baselines"][0].erase("task_hash");
+  WriteJsonFileAtomically(file, json);
+  EXPECT_THAT([&] { ReadBaselines(file); },
+              ThrowsMessage<Error>(HasSubstr("found answers without it")));
+  Baseline after = AnsweredBaseline();
+  after.measured.answers = {1, 1, 1};
+  EXPECT_THAT(ChangesOf(AnsweredBaseline(), after), ElementsAre("accuracy: 0.666667 -> 1"));
+  EXPECT_THAT(ChangesOf(TestBaseline("a"), after), ElementsAre("task_hash: none -> t1"));
+}
+
 TEST(Baseline, RefusesOtherCountsOfPromptsOrTokens) {
   const Baseline baseline = TestBaseline("a");
   const auto comparing = [&](const Measurement& now) {

@@ -53,6 +53,46 @@ TEST(GateConfig, ReadsBack) {
   EXPECT_EQ(written["tolerance"], json["tolerance"]);
 }
 
+TEST(GateConfig, NamesATask) {
+  Json json = ValidConfig();
+  json["task"] = {{"file", "t.json"},
+                  {"limit", 50},
+                  {"fewshot", 2},
+                  {"apply_chat_template", true},
+                  {"against", "exact"}};
+  json["limits"]["accuracy"] = 0.8;
+  json["tolerance"] = {{"accuracy", 0.02}};
+  const GateConfig config = Read(json);
+  ASSERT_TRUE(config.task);
+  EXPECT_EQ(config.task->file, "configs/t.json");
+  EXPECT_EQ(config.task->overrides.limit, 50);
+  EXPECT_EQ(config.task->overrides.fewshot, 2);
+  EXPECT_TRUE(config.task->apply_chat_template);
+  EXPECT_EQ(config.task->against, AnswerReference::kExact);
+  EXPECT_EQ(config.limits.absolute.at(Metric::kAccuracy), 0.8);
+  EXPECT_EQ(config.limits.tolerance.at(Metric::kAccuracy), 0.02);
+  const Json written = ToJson(config);
+  EXPECT_EQ(written["task"], json["task"]);
+  EXPECT_EQ(ToJson(Read(written)), written);
+  EXPECT_EQ(Read(ValidConfig()).task.has_value(), false);
+  json["task"] = {{"file", "t.json"}};
+  EXPECT_EQ(Read(json).task->against, AnswerReference::kBaseline);
+}
+
+TEST(GateConfig, RefusesTasksThatAreMistyped) {
+  EXPECT_THAT(ReadingWith("/task", {{"limit", 3}}), ThrowsMessage<Error>(HasSubstr("file")));
+  EXPECT_THAT(ReadingWith("/task", {{"file", "t"}, {"limit", 0}}),
+              ThrowsMessage<Error>(HasSubstr("found 0, expected at least 1")));
+  EXPECT_THAT(ReadingWith("/task", {{"file", "t"}, {"apply_chat_template", "yes"}}),
+              ThrowsMessage<Error>(HasSubstr("apply_chat_template")));
+  EXPECT_THAT(ReadingWith("/task", {{"file", "t"}, {"against", "KV8"}}),
+              ThrowsMessage<Error>(HasSubstr("found \"KV8\", expected baseline or exact")));
+  for (const char* where : {"/limits/accuracy", "/tolerance/accuracy"}) {
+    EXPECT_THAT(ReadingWith(where, 0.5),
+                ThrowsMessage<Error>(HasSubstr("found accuracy without a task")));
+  }
+}
+
 TEST(GateConfig, RefusesWhatIsMistyped) {
   EXPECT_THAT(
       ReadingWith("/extra", 1),

@@ -53,6 +53,21 @@ class FakeGateModels : public GateModels {
   void RequireUnchanged(const GateConfig&) override {
     if (changes) throw Error("reading the model: found other content");
   }
+  TaskItems TaskOf(const GateConfig& config, const PromptSet&) override {
+    return {.hash = "items of " + config.task->file.filename().string(), .count = items};
+  }
+  // Items 0 and 1 are wrong whatever the plan; a layer at two bits loses ten more.
+  std::vector<std::vector<char>> AnswersOf(const GateConfig&,
+                                           std::span<const PrecisionPlan> plans) override {
+    answered.emplace_back(plans.begin(), plans.end());
+    std::vector<std::vector<char>> answers;
+    for (const PrecisionPlan& of : plans) {
+      const bool is_low = std::ranges::count(of.layers, kKV2) > 0;
+      std::vector<char>& right = answers.emplace_back(items, 1);
+      std::fill_n(right.begin(), is_low ? 12 : 2, 0);
+    }
+    return answers;
+  }
   double NoiseFloorOf(const GateConfig&, const PromptSet& set) override {
     return model.NoiseFloor(set.prompts);
   }
@@ -63,6 +78,8 @@ class FakeGateModels : public GateModels {
   PromptSet prompts;
   FakeModelScript script;
   FakeModel model{FakeConfig(3), script};
+  size_t items = 40;
+  std::vector<std::vector<PrecisionPlan>> answered;  // the plans of each call
   int loads = 0;
   bool changes = false;  // while it is scored
 };
@@ -83,6 +100,16 @@ struct Checked {
   void SetLimit(const fs::path& config, const std::string& metric, double limit) {
     Json json = ReadJsonFile(config);
     json["limits"][metric] = limit;
+    WriteJsonFileAtomically(config, json);
+  }
+  void SetTask(const fs::path& config, const std::string& against = "baseline",
+               const std::string& file = "sums.json") {
+    Json json = ReadJsonFile(config);
+    json["task"] = {{"file", file}, {"against", against}};
+    // The losses of a plan that loses answers are let pass.
+    json["limits"]["relative"] = {{"kl_mean", 1e9}, {"kl_p999", 1e9}};
+    json["limits"]["kl_mean"] = 1e9;
+    json["tolerance"] = {{"top1_agreement", 1}, {"delta_nll", 1e9}};
     WriteJsonFileAtomically(config, json);
   }
   GateResult Run(const fs::path& config, BaselineUse use = BaselineUse::kCompare,
@@ -119,9 +146,103 @@ TEST(Gate, PassesWhatItJustAccepted) {
   EXPECT_EQ(compared.file, config.string());
   EXPECT_THAT(compared.notes, IsEmpty());
   EXPECT_FALSE(compared.blame);
-  for (const Metric metric : kMetrics) {
-    EXPECT_EQ(OutcomeOf(compared, metric), Outcome::kSame) << MetricName(metric);
+  EXPECT_THAT(compared.metrics, SizeIs(5));
+  for (const MetricVerdict& verdict : compared.metrics) {
+    EXPECT_EQ(verdict.outcome, Outcome::kSame) << MetricName(verdict.metric);
   }
+  EXPECT_THAT(check.models.answered, IsEmpty());
+}
+
+TEST(Gate, AnswersAreComparedWithThoseOfTheBaseline) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.SetTask(config);
+  EXPECT_EQ(check.Update(config).status, GateStatus::kPassed);
+  EXPECT_THAT(check.BaselineText(), AllOf(HasSubstr("\"task_hash\": \"items of sums.json\""),
+                                          HasSubstr("\"answers\": \"0011111")));
+  const GateResult same = check.Run(config);
+  EXPECT_EQ(same.status, GateStatus::kPassed) << same.error;
+  EXPECT_EQ(OutcomeOf(same, Metric::kAccuracy), Outcome::kSame);
+  EXPECT_THAT(same.notes, ElementsAre("answers against the baseline: 0 lost and 0 gained of 40 "
+                                      "items, McNemar's p 1"));
+  check.models.plan.layers[1] = kKV2;
+  const GateResult worse = check.Run(config);
+  EXPECT_EQ(worse.status, GateStatus::kFailed) << worse.error;
+  EXPECT_EQ(OutcomeOf(worse, Metric::kAccuracy), Outcome::kWorse);
+  EXPECT_EQ(OutcomeOf(worse, Metric::kKlMean), Outcome::kWithinTolerance);
+  EXPECT_THAT(Sentence(worse), HasSubstr("10 lost and 0 gained of 40 items"));
+  // Answers say nothing about layers, so the losses do.
+  ASSERT_TRUE(worse.blame);
+  EXPECT_EQ(worse.blame->layer, 1u);
+  EXPECT_EQ(worse.blame->metric, Metric::kKlMean);
+  // The plan alone answers.
+  for (const auto& plans : check.models.answered) EXPECT_THAT(plans, SizeIs(1));
+}
+
+TEST(Gate, AnswersMayBeComparedWithThoseOfTheExactCache) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.SetTask(config, "exact");
+  EXPECT_EQ(check.Update(config).status, GateStatus::kPassed);
+  EXPECT_THAT(check.models.answered.back(),
+              ElementsAre(check.models.plan, PrecisionPlan::Uniform(kExactPair, 3)));
+  EXPECT_EQ(check.Run(config).status, GateStatus::kPassed);
+  const std::string before = check.BaselineText();
+  check.models.plan.layers[1] = kKV2;
+  for (const BaselineUse use : {BaselineUse::kCompare, BaselineUse::kUpdate}) {
+    const GateResult worse = check.Run(config, use);
+    EXPECT_EQ(worse.status, GateStatus::kFailed);
+    EXPECT_EQ(OutcomeOf(worse, Metric::kAccuracy), Outcome::kWorse);
+    EXPECT_THAT(worse.notes, Contains("answers against the exact cache: 10 lost and 0 gained of 40 "
+                                      "items, McNemar's p 0.002"));
+  }
+  EXPECT_EQ(check.BaselineText(), before);
+}
+
+TEST(Gate, DoesNotJudgeAnswersToOtherItems) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.Update(config);
+  check.SetTask(config);
+  check.models.loads = 0;
+  const auto error = [&] {
+    const GateResult result = check.Run(config);
+    EXPECT_EQ(result.status, GateStatus::kNotJudged);
+    return result.error;
+  };
+  EXPECT_THAT(error(), HasSubstr("items of the task: found 0, expected 40"));
+  check.Update(config);
+  check.models.loads = 0;
+  check.models.items = 41;
+  EXPECT_THAT(error(), HasSubstr("items of the task: found 40, expected 41"));
+  check.models.items = 40;
+  check.SetTask(config, "baseline", "products.json");
+  EXPECT_THAT(error(),
+              HasSubstr("task_hash: found items of sums.json, expected items of products.json"));
+  EXPECT_EQ(check.models.loads, 0);
+}
+
+TEST(Gate, RefusesATaskThatCouldNotFail) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.SetTask(config);
+  check.models.items = 7;
+  const GateResult result = check.Update(config);
+  EXPECT_EQ(result.status, GateStatus::kNotJudged);
+  EXPECT_THAT(result.error, HasSubstr("\"task\": found 7 items, expected at least 8"));
+  check.models.items = 8;
+  EXPECT_EQ(check.Update(config).status, GateStatus::kPassed);
+}
+
+TEST(Gate, AnUpdateOverALimitOfTheAccuracyIsRefused) {
+  Checked check;
+  const fs::path config = check.Config("small.json");
+  check.SetTask(config);
+  check.SetLimit(config, "accuracy", 0.96);
+  const GateResult result = check.Update(config);
+  EXPECT_EQ(result.status, GateStatus::kFailed);
+  EXPECT_EQ(OutcomeOf(result, Metric::kAccuracy), Outcome::kOverLimit);
+  EXPECT_FALSE(fs::exists(check.folder / "baselines"));
 }
 
 TEST(Gate, FailsAWorsePlanAndBlamesTheLayerThatChanged) {

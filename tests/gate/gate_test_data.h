@@ -1,6 +1,7 @@
 // Measurements by hand for the gate's tests.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "lib/gate/measurement.h"
@@ -20,6 +21,14 @@ inline Measurement EvenMeasurement(const std::vector<float>& kl, double bytes_pe
                             .token_kl = std::vector<float>(10, value)};
     measured.prompts.push_back(WithTailOnly(score, TailLength(tokens)));
   }
+  return measured;
+}
+
+// The same with answers to a task of which the first `right` are right, and the rest wrong.
+inline Measurement AnsweredMeasurement(size_t items, size_t right) {
+  Measurement measured = EvenMeasurement({0.1F, 0.1F, 0.1F, 0.1F, 0.1F});
+  measured.answers.assign(items, 0);
+  std::fill_n(measured.answers.begin(), right, 1);
   return measured;
 }
 

@@ -37,6 +37,22 @@ TEST(Measurement, SumsAndKeepsTheLargest) {
   EXPECT_EQ(ValueOf(measured, Metric::kBytesPerToken), 7);
 }
 
+TEST(Measurement, AnswersAreReadBackAndNothingElse) {
+  const Measurement measured = AnsweredMeasurement(4, 3);
+  EXPECT_EQ(ValueOf(measured, Metric::kAccuracy), 0.75);
+  Json json = ToJson(measured);
+  EXPECT_EQ(json["answers"], "1110");
+  EXPECT_EQ(ReadBack(json).answers, measured.answers);
+  for (const char* text : {"", "01x1"}) {
+    json["answers"] = text;
+    EXPECT_THAT([&] { ReadBack(json); },
+                ThrowsMessage<Error>(HasSubstr("expected one 0 or 1 for each item")));
+  }
+  json.erase("answers");
+  EXPECT_TRUE(ReadBack(json).answers.empty());
+  EXPECT_EQ(MetricsOf(ReadBack(json)).size(), MetricsOf(measured).size() - 1);
+}
+
 // The tails alone give what all tokens would, whichever prompts are drawn.
 TEST(Measurement, PercentileOfTheTailsIsThatOfAllTokens) {
   Random random(5);

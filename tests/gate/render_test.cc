@@ -76,6 +76,33 @@ TEST(GateResult, ABrokenLimitIsNamedWithTheChange) {
   EXPECT_EQ(Sentence(result), "kl_mean 0.5 -> 0.5, limit 0.3");
 }
 
+TEST(GateResult, LostAnswersAreCounted) {
+  GateResult result = Failed();
+  result.blame.reset();
+  result.metrics = {{.metric = Metric::kAccuracy,
+                     .before = 0.9,
+                     .after = 0.8,
+                     .change = {-0.18, -0.02},
+                     .limit = {},
+                     .outcome = Outcome::kWorse,
+                     .flips = Flips{.items = 100, .lost = 12, .gained = 2}}};
+  EXPECT_EQ(Sentence(result),
+            "accuracy 0.9 -> 0.8, 12 lost and 2 gained of 100 items (McNemar's p 0.013), change in "
+            "[-0.18, -0.02], allowed 0");
+  const Json metric = ToJson(std::span(&result, 1))["configs"][0]["metrics"][0];
+  EXPECT_EQ(metric["metric"], "accuracy");
+  EXPECT_EQ(metric["items"], 100);
+  EXPECT_EQ(metric["lost"], 12);
+  EXPECT_EQ(metric["gained"], 2);
+  EXPECT_NEAR(metric["mcnemar_p"].get<double>(), 0.01294, 1e-5);
+  for (const std::string& text :
+       {GateTable(std::span(&result, 1), 200), GateMarkdown(std::span(&result, 1)),
+        GateJunit(std::span(&result, 1))}) {
+    EXPECT_THAT(text, HasSubstr("accuracy"));
+    EXPECT_THAT(text, HasSubstr("12 lost and 2 gained"));
+  }
+}
+
 TEST(GateResult, AFailedGateDecidesOverOneThatWasNotJudged) {
   const std::vector<GateResult> all = {Passed(), NotJudged(), Failed()};
   EXPECT_EQ(ExitCodeOf(all), ExitCode::kGateFailed);

@@ -98,6 +98,71 @@ TEST(Verdict, LimitsHoldWhateverTheBaselineWas) {
   EXPECT_EQ(Of(verdicts, Metric::kBytesPerToken).outcome, Outcome::kSame);  // at the limit
 }
 
+MetricVerdict Accuracy(const Measurement& before, const Measurement& after,
+                       const VerdictOptions& options = {}) {
+  return Of(Judge(before, after, options), Metric::kAccuracy);
+}
+
+TEST(Verdict, AnswersAreComparedItemByItem) {
+  const Measurement before = AnsweredMeasurement(100, 90);
+  EXPECT_EQ(Accuracy(before, before).outcome, Outcome::kSame);
+  EXPECT_EQ(Accuracy(before, before).change, (Interval{0, 0}));
+  const MetricVerdict worse = Accuracy(before, AnsweredMeasurement(100, 80));
+  EXPECT_EQ(worse.before, 0.9);
+  EXPECT_EQ(worse.after, 0.8);
+  EXPECT_EQ(worse.outcome, Outcome::kWorse);
+  EXPECT_EQ(worse.flips->lost, 10);
+  EXPECT_EQ(worse.flips->gained, 0);
+  EXPECT_EQ(Accuracy(AnsweredMeasurement(100, 80), before).outcome, Outcome::kBetter);
+  // The same loss in all, with as many flips again in either direction, may be chance.
+  Measurement mixed = before;
+  for (size_t i = 0; i < 20; ++i) mixed.answers[i] = 0;
+  for (size_t i = 90; i < 100; ++i) mixed.answers[i] = 1;
+  const MetricVerdict explained = Accuracy(before, mixed);
+  EXPECT_EQ(explained.after, worse.after);
+  EXPECT_EQ(explained.outcome, Outcome::kExplained);
+  // As many right answers to other items.
+  mixed.answers.assign(100, 1);
+  std::fill_n(mixed.answers.begin(), 10, 0);
+  EXPECT_EQ(Accuracy(before, mixed).outcome, Outcome::kWithinTolerance);
+}
+
+TEST(Verdict, AFewLostAnswersMayBeChance) {
+  // Five of five at 95 %: the approximate interval leaves out 0, the exact test does not reject.
+  VerdictOptions options;
+  options.confidence = 0.95;
+  const Measurement before = AnsweredMeasurement(100, 100);
+  EXPECT_LT(DifferenceInterval({.items = 100, .lost = 5}).high, 0);
+  EXPECT_EQ(Accuracy(before, AnsweredMeasurement(100, 95), options).outcome, Outcome::kExplained);
+  EXPECT_EQ(Accuracy(before, AnsweredMeasurement(100, 94), options).outcome, Outcome::kWorse);
+}
+
+TEST(Verdict, AccuracyHasALimitAndATolerance) {
+  const Measurement before = AnsweredMeasurement(100, 90), after = AnsweredMeasurement(100, 70);
+  VerdictOptions options;
+  options.limits.tolerance[Metric::kAccuracy] = 0.21;
+  EXPECT_EQ(Accuracy(before, after, options).outcome, Outcome::kWithinTolerance);
+  options.limits.tolerance[Metric::kAccuracy] = 0.05;
+  EXPECT_EQ(Accuracy(before, after, options).outcome, Outcome::kWorse);
+  options.limits.tolerance[Metric::kAccuracy] = 0.15;  // less than 20 lost answers may be true
+  EXPECT_EQ(Accuracy(before, after, options).outcome, Outcome::kExplained);
+  options.limits.absolute[Metric::kAccuracy] = 0.75;
+  EXPECT_EQ(Accuracy(before, after, options).outcome, Outcome::kOverLimit);
+  const auto by_limits = JudgeLimits(after, options.limits);
+  EXPECT_EQ(Of(by_limits, Metric::kAccuracy).outcome, Outcome::kOverLimit);
+  EXPECT_EQ(JudgeLimits(EvenMeasurement(kBefore), {}).size(), 5u);  // there is no task
+}
+
+TEST(Verdict, InAnotherTypeOnlyTheExactAnswersAreCompared) {
+  VerdictOptions options;
+  options.types = TypeComparison::kOther;
+  options.rounding = 1;
+  const Measurement before = AnsweredMeasurement(100, 90), after = AnsweredMeasurement(100, 70);
+  EXPECT_EQ(Accuracy(before, after, options).outcome, Outcome::kNotComparable);
+  options.answers = AnswerReference::kExact;
+  EXPECT_EQ(Accuracy(before, after, options).outcome, Outcome::kWorse);
+}
+
 TEST(Verdict, OtherTypesCompareTheMeanAlone) {
   const std::vector<float> after = Plus(kBefore, std::vector<float>(6, 0.05F));
   VerdictOptions options;
@@ -137,11 +202,10 @@ TEST(Verdict, ALimitBrokenInAnotherTypeIsNotClear) {
 }
 
 TEST(Verdict, TolerancesAreTheDocumentedOnes) {
-  const std::map<Metric, std::pair<double, double>> expected = {{Metric::kKlMean, {1e-6, 0.02}},
-                                                                {Metric::kKlP999, {1e-4, 0.05}},
-                                                                {Metric::kTop1Agreement, {5e-4, 0}},
-                                                                {Metric::kDeltaNll, {1e-4, 0}},
-                                                                {Metric::kBytesPerToken, {0, 0}}};
+  const std::map<Metric, std::pair<double, double>> expected = {
+      {Metric::kKlMean, {1e-6, 0.02}},     {Metric::kKlP999, {1e-4, 0.05}},
+      {Metric::kTop1Agreement, {5e-4, 0}}, {Metric::kDeltaNll, {1e-4, 0}},
+      {Metric::kBytesPerToken, {0, 0}},    {Metric::kAccuracy, {0, 0}}};
   for (const auto& [metric, tolerance] : expected) {
     EXPECT_EQ(DefaultTolerance(metric), tolerance.first) << MetricName(metric);
     EXPECT_EQ(DefaultRelative(metric), tolerance.second) << MetricName(metric);

@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/run/run_prompts.h"
+#include "lib/tokenizer/tokenizer.h"
 #include "tests/support/fake_run.h"
 #include "tests/support/test_data.h"
 
@@ -153,6 +155,70 @@ TEST(GateModels, TheExactPassIsKeptInTheCache) {
   EXPECT_EQ(one.fake.script.exact_passes_run, 1);
   EXPECT_EQ(one.fake.script.CountOf(FakeCallKind::kRestore), 1u);
   EXPECT_EQ(again[0][3].kl_sum, scored[0][3].kl_sum);
+}
+
+// The bundled model's tokenizer, and a model that knows few sums under a plan at two bits.
+struct OneTask : OneConfig {
+  OneTask() {
+    const fs::path demo = fs::path(KVTUNE_SOURCE_DIR) / "calib_data/demo_model";
+    Json items = Json::array();
+    for (int i = 0; i < 9; ++i) {
+      items.push_back({{"prompt", "Please add one: what is " + std::to_string(i) + " + 1?"},
+                       {"answer", "It is " + std::to_string(i + 1)}});
+    }
+    WriteJsonFileAtomically(
+        fake / "sums.json",
+        {{"protocol", "custom"}, {"stop", {"."}}, {"max_new_tokens", 20}, {"items", items}});
+    config.model = demo;
+    config.task = GateTask{.file = fake / "sums.json"};
+    fake.script.writes =
+        [tokenizer = std::make_shared<Tokenizer>(Tokenizer::FromFile(demo / "tokenizer.json"))](
+            const PrecisionPlan& plan, const TokenIds& prompt) {
+          const std::string text = tokenizer->Decode(prompt);
+          const int number = text[text.find("is ") + 3] - '0';
+          const int sum = plan.layers[0] == kKV2 && number > 2 ? 0 : number + 1;
+          return tokenizer->Encode("It is " + std::to_string(sum) + ". No", SpecialTokens::kOmit);
+        };
+  }
+};
+
+TEST(GateModels, TheItemsOfATaskNeedNoWeights) {
+  OneTask one;
+  OpenedGateModels models = one.Open();
+  const TaskItems items = models.TaskOf(one.config, {});
+  EXPECT_EQ(items.count, 9u);
+  EXPECT_EQ(one.fake.loads, 0);
+  one.config.task->overrides.limit = 8;
+  EXPECT_EQ(models.TaskOf(one.config, {}).count, 8u);
+  one.config.task->overrides.limit = 0;
+  EXPECT_EQ(models.TaskOf(one.config, {}).hash, items.hash);
+  // Another right answer makes other verdicts, though nothing else is generated.
+  Json task = ReadJsonFile(one.fake / "sums.json");
+  task["items"][3]["answer"] = "It is 5";
+  WriteJsonFileAtomically(one.fake / "sums.json", task);
+  EXPECT_NE(models.TaskOf(one.config, {}).hash, items.hash);
+}
+
+TEST(GateModels, PlansAnswerTheTask) {
+  OneTask one;
+  OpenedGateModels models = one.Open();
+  models.TaskOf(one.config, {});
+  const size_t layers = Checkpoint(one.config.model).config().layers.size();
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kKV8, layers),
+                                            PrecisionPlan::Uniform(kKV2, layers)};
+  const auto answers = models.AnswersOf(one.config, plans);
+  EXPECT_EQ(answers.at(0), std::vector<char>(9, 1));
+  EXPECT_EQ(answers.at(1), (std::vector<char>{1, 1, 1, 0, 0, 0, 0, 0, 0}));
+}
+
+TEST(GateModels, RefusesATaskAmongItsPrompts) {
+  OneTask one;
+  const Tokenizer tokenizer = Tokenizer::FromFile(one.config.model / "tokenizer.json");
+  PromptSet prompts;
+  prompts.prompts = {
+      tokenizer.Encode("Q: Please add one: what is 4 + 1? A:", SpecialTokens::kOmit)};
+  EXPECT_THAT([&] { one.Open().TaskOf(one.config, prompts); },
+              ThrowsMessage<Error>(HasSubstr("found its item 5 among the gate's prompts")));
 }
 
 TEST(GateModels, WithoutACacheNothingIsKept) {

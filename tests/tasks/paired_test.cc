@@ -47,6 +47,45 @@ TEST(DifferenceInterval, HoldsTheDifferenceAndShrinksWithItems) {
   EXPECT_EQ(none.low, -none.high);
 }
 
+// scipy.stats.binomtest(2, 10).proportion_ci(0.95) is [0.0252107, 0.5560955].
+TEST(CautiousDifferenceInterval, HoldsTheExactIntervalOfTheFlips) {
+  const Flips flips{.items = 100, .lost = 8, .gained = 2};
+  const Interval cautious = CautiousDifferenceInterval(flips, 0.95);
+  EXPECT_NEAR(cautious.high, 0.1 * (2 * 0.5560954623 - 1), 1e-9);
+  EXPECT_EQ(cautious.low, DifferenceInterval(flips).low);
+  const Interval turned = CautiousDifferenceInterval({.items = 100, .lost = 2, .gained = 8}, 0.95);
+  EXPECT_NEAR(turned.low, -cautious.high, 1e-12);
+  EXPECT_EQ(CautiousDifferenceInterval({.items = 100}, 0.99), (Interval{0, 0}));
+  EXPECT_LT(CautiousDifferenceInterval(flips, 0.99).low, cautious.low);
+}
+
+TEST(CautiousDifferenceInterval, LeavesOutZeroOnlyWhereTheExactTestRejects) {
+  int approximate_alone = 0;
+  for (const double confidence : {0.9, 0.95, 0.99}) {
+    for (int64_t lost = 0; lost <= 25; ++lost) {
+      for (int64_t gained = 0; gained <= 25; ++gained) {
+        const Flips flips{.items = 100, .lost = lost, .gained = gained};
+        const bool is_certain = McNemarP(lost, gained) < 1 - confidence;
+        const Interval cautious = CautiousDifferenceInterval(flips, confidence);
+        const Interval approximate = DifferenceInterval(flips, confidence);
+        const auto leaves_out_zero = [](Interval interval) {
+          return interval.low > 0 || interval.high < 0;
+        };
+        EXPECT_FALSE(leaves_out_zero(cautious) && !is_certain) << lost << " " << gained;
+        approximate_alone += leaves_out_zero(approximate) && !is_certain;
+      }
+    }
+  }
+  EXPECT_GT(approximate_alone, 0);
+}
+
+TEST(FewestItems, AreThoseThatCanAllBeLostBeyondChance) {
+  EXPECT_EQ(FewestItems(0.95), 6);
+  EXPECT_EQ(FewestItems(0.99), 8);
+  EXPECT_LT(McNemarP(8, 0), 0.01);
+  EXPECT_GT(McNemarP(7, 0), 0.01);
+}
+
 // The rule of Connor (1987): (1.96 sqrt(d) + 0.8416 sqrt(d - x^2))^2 / x^2.
 TEST(ItemsToSee, GrowWithDisagreementAndFallWithTheDifference) {
   EXPECT_EQ(ItemsToSee(0.01, 0.05), 3923);
