@@ -1,6 +1,7 @@
 #include "search/racing.h"
 
 #include <algorithm>
+#include <boost/math/distributions/hypergeometric.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <iterator>
@@ -24,6 +25,25 @@ double Sum(std::span<const double> values, size_t count) {
   double sum = 0;
   for (const double value : values.first(count)) sum += value;
   return sum;
+}
+
+// The sign test of a finite number of items (racing.h).
+bool LosesMoreItems(std::span<const double> plan, std::span<const double> rival, size_t item_count,
+                    double confidence) {
+  unsigned lost = 0, gained = 0;
+  for (size_t i = 0; i < plan.size(); ++i) {
+    lost += plan[i] > rival[i];
+    gained += plan[i] < rival[i];
+  }
+  if (lost <= gained) return false;
+  if (lost - gained > item_count - plan.size()) return true;  // the others cannot make up for it
+  const unsigned differ = lost + gained;
+  const double in_all = static_cast<double>(differ) * static_cast<double>(item_count) /
+                        static_cast<double>(plan.size());
+  const auto half = static_cast<unsigned>(std::ceil(in_all / 2));
+  if (lost > half) return true;  // more than there would be in all
+  const boost::math::hypergeometric_distribution<double> of_chance(half, differ, 2 * half);
+  return boost::math::cdf(boost::math::complement(of_chance, lost - 1)) < 1 - confidence;
 }
 
 struct Entrant {
@@ -65,6 +85,8 @@ std::vector<size_t> RacingRounds(size_t prompt_count) {
 
 bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, size_t prompt_count,
                   const RacingOptions& options) {
+  if (options.losses == LossKind::kVerdicts)
+    return LosesMoreItems(plan, rival, prompt_count, options.confidence);
   const size_t seen = plan.size();
   if (seen < 2) return false;
   const auto n = static_cast<double>(seen);

@@ -12,6 +12,13 @@
 // sums, corrected for a finite population, because the score that racing stands for is the one on
 // these N prompts. A plan is tested once a round against one rival, so a plan that belongs on the
 // front is lost with a chance of about (rounds * (1 - confidence)).
+//
+// Items of a task are right or wrong, so their losses follow another law: a plan stops when an
+// exact sign test rejects, of the items on which plan and rival differ, that as many would be lost
+// as gained over all N. If f items differ after n, about D = f N / n will differ in all. Had D / 2
+// of them gone to either side, the number of lost ones among f drawn without replacement would be
+// hypergeometric. The plan stops when so many or more are less likely than 1 - confidence, or
+// when the items left cannot make up for what it lost.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +29,14 @@
 
 namespace kvtune {
 
+enum class LossKind {
+  kAmounts,   // any number, as a KL is
+  kVerdicts,  // an item of a task is right or wrong
+};
+
 struct RacingOptions {
   double confidence = 0.999;  // confidence of one comparison, in (0.5, 1)
+  LossKind losses = LossKind::kAmounts;
 };
 
 // The numbers of prompts after which plans may stop, ascending; the last one is all prompts.

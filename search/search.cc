@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "lib/base/error.h"
+#include "search/additive_plans.h"
 #include "search/genome.h"
 #include "search/score_book.h"
 #include "search/strategies.h"
@@ -58,11 +60,14 @@ void CheckProblem(const SearchProblem& problem, const Genome& genome, const Sear
   CheckLayerLosses(problem.sensitivities, problem, layer_count);
 }
 
+LayerLosses WithExactWhereMixed(const SearchProblem& problem, LayerLosses losses) {
+  return problem.shape.mixes_exact_layers() ? WithExactPair(std::move(losses)) : losses;
+}
+
 // Measures the surrogate's prior. Scouting runs after the uniform plans are scored and not before,
 // so that a search which is stopped while it scouts already has a front to return.
 void Scout(const SearchProblem& problem, const SearchHooks& hooks, ScoreBook& book) {
-  LayerLosses losses = hooks.scout();
-  if (problem.shape.mixes_exact_layers()) losses = WithExactPair(std::move(losses));
+  LayerLosses losses = WithExactWhereMixed(problem, hooks.scout());
   CheckLayerLosses(losses, problem, book.layer_count());
   book.set_prior(std::move(losses));
 }
@@ -86,6 +91,15 @@ void RunStages(const SearchProblem& problem, const Genome& genome, const SearchO
 }
 
 }  // namespace
+
+std::vector<PrecisionPlan> SeedPlans(const SearchProblem& problem, LayerLosses losses,
+                                     size_t count) {
+  if (losses.empty()) return {};
+  const Genome genome(problem.groups, problem.shape);
+  losses = WithExactWhereMixed(problem, std::move(losses));
+  CheckLayerLosses(losses, problem, genome.layer_count());
+  return ThinOverBytes(AdditiveFront(genome, losses, problem.cost), problem.cost, count);
+}
 
 SearchResult Search(const SearchProblem& problem, EvaluationCache& scores,
                     const SearchOptions& options, const SearchHooks& hooks) {

@@ -62,6 +62,12 @@ struct SearchResult {
   bool out_of_time = false;  // out_of_time() ended it
 };
 
+// The plans that layer losses alone would choose, at most `count` of them spread over all sizes,
+// for a search that has no surrogate because its own loss is another one. Throws Error as Search
+// does for losses that do not fit.
+std::vector<PrecisionPlan> SeedPlans(const SearchProblem& problem, LayerLosses losses,
+                                     size_t count);
+
 // Scores the exact plan and all uniform plans, then searches the groups: a small grouped space is
 // scored whole, else the algorithm runs over the genes of the shape (search/strategies.h). The
 // refinement then tries any plan of the shape, without groups. Objectives: the loss

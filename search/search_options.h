@@ -10,8 +10,8 @@
 
 namespace kvtune {
 
-// What searches the grouped space (docs/algorithm.md, "Search"). The last three are what other
-// tools do; they are here for comparison, and what they find is not refined.
+// What searches the grouped space (docs/algorithm.md, "Search"). From kRandom on they are what
+// other tools do; they are here for comparison, and what they find is not refined.
 enum class Algorithm {
   kNsga2,   // Deb et al. 2002, after rounds of the surrogate's proposals and with its children
             // screened by it: kvtune's own way
@@ -19,12 +19,12 @@ enum class Algorithm {
   kRandom,  // random plans
   kGreedy,  // layer sensitivities (e_o), bits taken away where they hurt least, no joint score used
   kIlp,     // isolated losses, one additive integer program for every size, no joint score used
+  kPaper,   // the loop of KVTuner itself (arXiv 2502.04420): NSGA-II from random plans, nominal
+            // bits in place of bytes, once with a soft limit of 4 bits and once with 6
 };
-inline constexpr Word<Algorithm> kAlgorithmWords[] = {{"nsga2", Algorithm::kNsga2},
-                                                      {"moead", Algorithm::kMoead},
-                                                      {"random", Algorithm::kRandom},
-                                                      {"greedy", Algorithm::kGreedy},
-                                                      {"ilp", Algorithm::kIlp}};
+inline constexpr Word<Algorithm> kAlgorithmWords[] = {
+    {"nsga2", Algorithm::kNsga2},   {"moead", Algorithm::kMoead}, {"random", Algorithm::kRandom},
+    {"greedy", Algorithm::kGreedy}, {"ilp", Algorithm::kIlp},     {"paper", Algorithm::kPaper}};
 
 struct SearchOptions {
   Algorithm algorithm = Algorithm::kNsga2;

@@ -31,6 +31,8 @@ void SearchGroups(ScoreBook& book, const Genome& genome) {
       return SearchByNsga2(book, genome);
     case Algorithm::kMoead:
       return SearchByMoead(book, genome);
+    case Algorithm::kPaper:
+      return SearchByPaper(book, genome);
     case Algorithm::kRandom:
       return SearchByRandomPlans(book, genome);
     case Algorithm::kGreedy:

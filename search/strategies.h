@@ -27,6 +27,10 @@ void SearchWholeSpace(ScoreBook& book, const Genome& genome);
 // screens.
 void SearchByNsga2(ScoreBook& book, const Genome& genome);
 void SearchByMoead(ScoreBook& book, const Genome& genome);
+// Half of the generations, and of the evaluations where they are limited, go to either soft limit.
+// A plan over it loses against every plan under it, and to other plans over it by how far it is
+// over (Deb's rule for constraints).
+void SearchByPaper(ScoreBook& book, const Genome& genome);
 void SearchByRandomPlans(ScoreBook& book, const Genome& genome);
 // Scores plans that were chosen without a joint score. When the search may not score all of them,
 // those it scores are spread over all sizes. `what` says to people what these plans are.

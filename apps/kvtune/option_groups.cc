@@ -280,7 +280,14 @@ void AddTask(CLI::App& app, TaskOptions& task) {
 void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
   SearchOptions& search = step.search;
   AddChoice(app, "--algorithm", search.algorithm, kAlgorithmWords,
-            "What searches the groups; random, greedy and ilp are baselines");
+            "What searches the groups; random, greedy, ilp and paper are baselines");
+  AddChoice(app, "--objective", step.by, kSearchByWords,
+            "What plans are searched by: their loss, or their answers to the items of --task");
+  app.add_option("--search-items", step.search_items,
+                 "Search on N items of the task and test on the others (default: half, at most "
+                 "200)")
+      ->type_name("N")
+      ->check(WholeNumber(1));
   app.add_flag("--exact", search.exact,
                "Score every plan of the groups on all prompts, or refuse when they are too many");
   app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")

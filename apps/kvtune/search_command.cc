@@ -18,6 +18,7 @@
 #include "lib/report/budget_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
+#include "lib/run/item_evaluator.h"
 #include "lib/run/plan_budget.h"
 #include "lib/run/search_step.h"
 #include "lib/run/stages.h"
@@ -28,11 +29,11 @@ namespace {
 
 // Before anything is made, so that a refused directory stays as it was.
 void RequireSameOptions(const RunSession& session, const ModelSession& model,
-                        const SearchArguments& arguments) {
+                        const SearchArguments& arguments, const SplitTask* task) {
   session.RequireSameOptions(Stage::kCalibrate, OptionsOf(arguments.calibrate));
   session.RequireSameOptions(Stage::kPrune, OptionsOf(arguments.prune));
   session.RequireSameOptions(Stage::kCluster, OptionsOf(arguments.cluster));
-  session.RequireSameOptions(Stage::kSearch, OptionsOf(arguments.search, model.prompts()));
+  session.RequireSameOptions(Stage::kSearch, OptionsOf(arguments.search, model.prompts(), task));
 }
 
 // What the plans do on the task: those of the front, then the uniform ones that are not on it.
@@ -43,9 +44,22 @@ std::string TaskText(const ParetoFront& front) {
       answered.push_back(plan);
   }
   const size_t width = TerminalWidth();
+  const bool was_searched = front.search && front.search->answers;
   return "\n" + AccuracyTable(answered, width) +
-         WrappedText(AccuracySentences(answered, front.reference) + AgreementSentence(answered),
+         WrappedText((was_searched ? SplitSentence(*front.search->answers) : "") +
+                         AccuracySentences(answered, front.reference) + AgreementSentence(answered),
                      width);
+}
+
+// The items of the task: all are to test on where plans are searched by their losses.
+ItemSplit ItemsOf(const PreparedTask& task, const SearchArguments& arguments) {
+  const size_t count = task.task().items.size();
+  if (arguments.search.by == SearchBy::kAccuracy) {
+    return SplitItems(count, arguments.search.search_items, arguments.inputs.seed);
+  }
+  ItemSplit items;
+  for (size_t item = 0; item < count; ++item) items.test.push_back(item);
+  return items;
 }
 
 void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunSession& session,
@@ -79,6 +93,7 @@ void PrintFitting(const ParetoFront& front, const MemoryBudget& budget,
 }  // namespace
 
 ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
+  CheckSearchBy(arguments.search, !arguments.task.file.empty());
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   std::vector<std::filesystem::path> read = InputPathsOf(arguments.inputs, arguments.place);
   if (!arguments.search.known_scores.empty()) read.push_back(arguments.search.known_scores);
@@ -90,9 +105,11 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
     budget = BudgetForModel(arguments.memory, arguments.inputs.model, arguments.inputs.context);
   }
   std::optional<PreparedTask> task;
+  std::optional<SplitTask> split;
   if (!arguments.task.file.empty()) {
     task.emplace(arguments.task, arguments.inputs.model, ReadConfigOf(arguments.inputs.model));
     task->RequireThatPlansAreRead(arguments.inputs.running.prefill);
+    split.emplace(SplitTask{*task, ItemsOf(*task, arguments)});
   }
   auto progress = std::make_unique<RunProgress>("loading the model");
   ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
@@ -101,7 +118,8 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
     task->RequireApartFrom(model.prompts().held_out, "held-out");
   }
   RunSession session(out, model.run(), invocation.command_line);
-  RequireSameOptions(session, model, arguments);
+  const SplitTask* searched_task = arguments.search.by == SearchBy::kAccuracy ? &*split : nullptr;
+  RequireSameOptions(session, model, arguments, searched_task);
 
   const std::string warning = ShortPromptsWarning(model.prompts(), session.run().context);
   if (!warning.empty()) LogWarning(warning);
@@ -115,10 +133,11 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   bool has_answers = false;
   const SearchOutcome outcome = [&] {
     const InterruptDelay delay;  // what is scored when a signal comes is kept
-    SearchOutcome searched = SearchStep(session, model, arguments.search, InterruptRequested);
+    SearchOutcome searched =
+        SearchStep(session, model, arguments.search, InterruptRequested, searched_task);
     if (task && !searched.unfinished) {
       RunProgress::SetStage("answering the task");
-      has_answers = TaskStep(session, model, *task, searched.front, InterruptRequested);
+      has_answers = TaskStep(session, model, *split, searched.front, InterruptRequested);
       if (!has_answers) searched.unfinished = searched.interrupted = true;
     }
     return searched;

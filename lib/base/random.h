@@ -34,7 +34,8 @@ enum class SeedPurpose : uint64_t {
   kPromptShuffle = 1,
   kFirstGeneration = 2,
   kNsga2 = 3,
-  kBootstrap = 4
+  kBootstrap = 4,
+  kItemSplit = 5
 };
 
 // Gives each purpose an independent seed, so that a new draw in one stage shifts no draw of

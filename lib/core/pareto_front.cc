@@ -123,6 +123,7 @@ Json ToJson(const ScoredPlan& plan) {
   }
   json["held_out"] = plan.held_out ? HeldOutToJson(*plan.held_out) : Json(nullptr);
   if (plan.accuracy) json["accuracy"] = ToJson(*plan.accuracy);
+  if (plan.search_accuracy) json["search_accuracy"] = ToJson(*plan.search_accuracy);
   RequireFinite(json, "writing the plan " + plan.name);
   return json;
 }
@@ -139,6 +140,8 @@ ScoredPlan ScoredPlanFromJson(JsonFields fields) {
     plan.calibration_interval = IntervalFromJson(fields, "calibration_interval");
   }
   if (fields.Has("accuracy")) plan.accuracy = AccuracyScoreFromJson(fields.Object("accuracy"));
+  if (fields.Has("search_accuracy"))
+    plan.search_accuracy = AccuracyScoreFromJson(fields.Object("search_accuracy"));
   fields.Value("held_out");  // required, but null when nothing was held out
   if (fields.Has("held_out")) plan.held_out = HeldOutFromJson(fields.Object("held_out"));
   fields.RequireNoOthers();

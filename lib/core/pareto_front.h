@@ -47,6 +47,8 @@ struct ScoredPlan {
   std::optional<Interval> calibration_interval = std::nullopt;
   // What the plan does on a task, where it was asked to.
   std::optional<AccuracyScore> accuracy = std::nullopt;
+  // The same on the items of the task that a search by accuracy chose its plans on.
+  std::optional<AccuracyScore> search_accuracy = std::nullopt;
 };
 
 struct ParetoFront {

@@ -62,6 +62,11 @@ Json ToJson(const SearchSummary& summary) {
                                    {"front_size", report.front_size},
                                    {"hypervolume", report.hypervolume}});
   }
+  if (summary.answers) {
+    json["answers"] = {{"search_items", summary.answers->search_items},
+                       {"test_items", summary.answers->test_items},
+                       {"generated_tokens", summary.answers->generated_tokens}};
+  }
   return json;
 }
 
@@ -79,6 +84,13 @@ SearchSummary SearchSummaryFromJson(JsonFields fields) {
   }
   for (JsonFields& generation : fields.Objects("generations")) {
     summary.generations.push_back(GenerationFromJson(std::move(generation)));
+  }
+  if (fields.Has("answers")) {
+    JsonFields answers = fields.Object("answers");
+    summary.answers = AnswerSearch{.search_items = answers.Integer("search_items"),
+                                   .test_items = answers.Integer("test_items"),
+                                   .generated_tokens = answers.Integer("generated_tokens")};
+    answers.RequireNoOthers();
   }
   fields.RequireNoOthers();
   return summary;

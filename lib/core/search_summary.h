@@ -26,6 +26,14 @@ struct GenerationReport {
   double hypervolume = 0;
 };
 
+// A search by the answers to a task: which of its items plans were searched on, and which they are
+// tested on.
+struct AnswerSearch {
+  int64_t search_items = 0;
+  int64_t test_items = 0;
+  int64_t generated_tokens = 0;  // for the search's items under all scored plans
+};
+
 struct SearchSummary {
   std::string algorithm;    // "nsga2", ...
   bool exhaustive = false;  // whether the whole grouped space was scored
@@ -38,6 +46,7 @@ struct SearchSummary {
   // possible hypervolume. Empty without a surrogate.
   std::optional<double> surrogate_hypervolume;
   std::vector<GenerationReport> generations = {};
+  std::optional<AnswerSearch> answers = std::nullopt;
 };
 
 // The "search" object of front.json (docs/artifacts.md).

@@ -48,15 +48,26 @@ bool HasFlexible(std::span<const ScoredPlan> plans) {
   });
 }
 
+bool WasSearched(std::span<const ScoredPlan> plans) {
+  return std::ranges::any_of(
+      plans, [](const ScoredPlan& plan) { return plan.search_accuracy.has_value(); });
+}
+
 }  // namespace
 
 std::string AccuracyTable(std::span<const ScoredPlan> plans, size_t width) {
-  const bool has_flexible = HasFlexible(plans);
+  const bool has_flexible = HasFlexible(plans), was_searched = WasSearched(plans);
   std::vector<Column> columns = {
       {"plan", Align::kLeft}, {"eff. bits"}, {"bytes/token"}, {"right %"}, {"stderr"}};
   if (has_flexible) columns.push_back({"flexible %"});
-  columns.insert(columns.end(),
-                 {{"lost"}, {"gained"}, {"p"}, {"invalid"}, {"tokens"}, {"", Align::kLeft}});
+  if (was_searched) columns.push_back({"in search %"});
+  columns.insert(columns.end(), {{"lost"},
+                                 {"gained"},
+                                 {"p"},
+                                 {"points (95 %)"},
+                                 {"invalid"},
+                                 {"tokens"},
+                                 {"", Align::kLeft}});
   TextTable table(columns);
   for (const ScoredPlan& plan : plans) {
     const AccuracyScore& score = *plan.accuracy;
@@ -64,9 +75,14 @@ std::string AccuracyTable(std::span<const ScoredPlan> plans, size_t width) {
                                       fmt::format("{:.0f}", plan.cost.bytes_per_token),
                                       Percent(score.strict), Percent(score.standard_error)};
     if (has_flexible) cells.push_back(Percent(score.flexible));
+    if (was_searched) {
+      cells.push_back(plan.search_accuracy ? Percent(plan.search_accuracy->strict) : "");
+    }
     for (const int64_t count : {score.lost, score.gained})
       cells.push_back(fmt::format("{}", count));
     cells.push_back(fmt::format("{:.2g}", score.mcnemar_p));
+    cells.push_back(
+        fmt::format("{:+.1f} to {:+.1f}", 100 * score.difference.low, 100 * score.difference.high));
     cells.push_back(fmt::format("{}", score.invalid));
     cells.push_back(fmt::format("{}", score.tokens));
     cells.emplace_back(IsWorse(score) ? "worse" : "");
@@ -106,6 +122,13 @@ std::string AccuracySentences(std::span<const ScoredPlan> plans, const ScoredPla
                         score.items_to_see_a_point);
   }
   return text;
+}
+
+std::string SplitSentence(const AnswerSearch& answers) {
+  return fmt::format(
+      "Plans were searched on {} items of the task, for which {} tokens were generated, and are "
+      "tested on the other {}.\n",
+      answers.search_items, answers.generated_tokens, answers.test_items);
 }
 
 std::string AgreementSentence(std::span<const ScoredPlan> plans) {

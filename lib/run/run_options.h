@@ -35,9 +35,19 @@ struct RunPlace {
   std::string held_out;       // a file, "none", or empty: chosen by the prompts (run_prompts.h)
 };
 
+// What a search minimizes beside bytes.
+enum class SearchBy {
+  kLoss,      // the loss of lib/core/objective.h on the calibration prompts
+  kAccuracy,  // wrong answers to items of a task
+};
+inline constexpr Word<SearchBy> kSearchByWords[] = {{"kl", SearchBy::kLoss},
+                                                    {"accuracy", SearchBy::kAccuracy}};
+
 // The search stage as a user asks for it.
 struct SearchStepOptions {
   SearchOptions search;
+  SearchBy by = SearchBy::kLoss;
+  int64_t search_items = 0;             // of the task; kAccuracy only, see SplitItems
   std::optional<uint64_t> search_seed;  // nullopt: the run's seed
   double max_seconds = 0;               // 0: no limit
   std::filesystem::path known_scores;   // empty: none

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/base/hash.h"
 #include "lib/base/log.h"
@@ -13,8 +14,10 @@
 #include "lib/base/quantity.h"
 #include "lib/run/held_out.h"
 #include "lib/run/logged_scores.h"
+#include "lib/run/sample_log.h"
 #include "lib/run/scouting_prompts.h"
 #include "lib/run/stages.h"
+#include "lib/run/task_scorer.h"
 #include "search/additive_plans.h"
 #include "search/search.h"
 #include "search/surrogate.h"
@@ -59,6 +62,12 @@ SearchOptions SearchOptionsOf(const SearchStepOptions& step, uint64_t run_seed) 
   // A small space is scored whole only when that costs no more than what was asked for.
   options.enumerate_up_to =
       std::min(options.enumerate_up_to, int64_t{options.population} * int64_t{options.generations});
+  if (step.by == SearchBy::kAccuracy && options.racing) {
+    // Few items flip, so that the confidence of losses would let no plan stop before the end.
+    options.racing = RacingOptions{.confidence = 0.99, .losses = LossKind::kVerdicts};
+  }
+  // The paper's loop answers every item under every plan.
+  if (options.algorithm == Algorithm::kPaper) options.racing.reset();
   return options;
 }
 
@@ -82,6 +91,60 @@ LayerLosses ScoutLayerLosses(const RunSession& session, ModelSession& model,
   LogInfo(fmt::format("search: scouting single layers on {} prompts", prompts.size()));
   RunProgress::SetStage("scouting single layers");
   return MeasureLayerLosses(table, scores.cache(), should_stop);
+}
+
+SearchProblem ProblemOf(const RunSession& session, const ModelSession& model) {
+  return {.groups = LayerGroupsFromJson(session.Read(Stage::kCluster),
+                                        session.directory().groups().string()),
+          .shape = model.target().shape,
+          .uniform_pairs = model.target().pairs,
+          .cost = model.cost(),
+          .sensitivities = SensitivityLosses(ReadSensitivity(session))};
+}
+
+// Searches by the answers to the task's items. Every answer is in the run's log of answers before
+// it is used, so that an interrupted search goes on from there. There is no surrogate, because it
+// predicts losses; what single layers lose on prompts, which is cheap, seeds the first generation.
+SearchResult SearchByAnswers(const RunSession& session, ModelSession& model, const SplitTask& task,
+                             const SearchStepOptions& step, const SearchWork& work,
+                             const std::function<bool()>& should_stop) {
+  session.Save();  // it has to say whose answers they are before the first is logged
+  SampleLog log(session.directory().answers(), EvaluationHash(task.task, session.run()));
+  TaskScorer scorer(model.model(), task.task, &log);
+  ItemEvaluator evaluator(scorer, task.items.search, model.layer_count());
+  EvaluationCache scores(evaluator);
+  const SearchOptions options = SearchOptionsOf(step, session.run().seed);
+  const SearchHooks hooks{
+      .progress = [&](const GenerationReport& report) { ReportGeneration(report, step, work); },
+      .should_stop = should_stop,
+      .out_of_time = TimeLimit(step.max_seconds)};
+  SearchProblem problem = ProblemOf(session, model);
+  const bool is_seeded =
+      options.algorithm == Algorithm::kNsga2 || options.algorithm == Algorithm::kMoead;
+  if (is_seeded && problem.shape.kind != ShapeKind::kOnePair) {
+    problem.seed_plans = SeedPlans(problem, ScoutLayerLosses(session, model, {}, should_stop),
+                                   static_cast<size_t>(options.population) / 2);
+  }
+  SearchResult result = Search(problem, scores, options, hooks);
+  result.summary.answers = AnswerSearch{.search_items = std::ssize(task.items.search),
+                                        .test_items = std::ssize(task.items.test),
+                                        .generated_tokens = evaluator.generated_tokens()};
+  LogInfo(fmt::format("search: {}; {} tokens generated for {} items", result.summary.stop_reason,
+                      evaluator.generated_tokens(), task.items.search.size()));
+  return result;
+}
+
+// Puts the losses on the calibration prompts in place of the scores that only the search by answers
+// needs.
+void ScoreLosses(const RunSession& session, ModelSession& model, ParetoFront& front) {
+  RunProgress::SetStage("scoring the plans on prompts");
+  LoggedScores scores(session.directory().evaluations(), model.model(),
+                      model.prompts().calibration.prompts, model.cost());
+  std::vector<PrecisionPlan> plans;
+  for (const ScoredPlan* plan : AllPlans(front)) plans.push_back(plan->plan);
+  const std::vector<PlanScore> losses = scores.cache().Evaluate(plans);
+  size_t next = 0;
+  for (ScoredPlan* plan : AllPlans(front)) plan->calibration = losses[next++];
 }
 
 // Searches on from what the log holds.
@@ -109,12 +172,7 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
     return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
   };
   hooks.scout = [&] { return ScoutLayerLosses(session, model, step.known_scores, scouting_ends); };
-  const SearchProblem problem{.groups = LayerGroupsFromJson(session.Read(Stage::kCluster),
-                                                            session.directory().groups().string()),
-                              .shape = model.target().shape,
-                              .uniform_pairs = model.target().pairs,
-                              .cost = cost,
-                              .sensitivities = SensitivityLosses(ReadSensitivity(session))};
+  const SearchProblem problem = ProblemOf(session, model);
   SearchResult result = Search(problem, scores.cache(), options, hooks);
   LogInfo("search: " + result.summary.stop_reason);
   return result;
@@ -163,7 +221,9 @@ double MeasureNoiseFloorAndTime(const RunSession& session, ModelSession& model,
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double per_score = kScorePerNoiseFloor * seconds / static_cast<double>(size.prompts);
   const bool resumes = std::filesystem::exists(session.directory().evaluations());
-  if (!resumes) LogInfo(DurationText(step, size, per_score, max_tokens));
+  // What answers take is not known before the first.
+  if (!resumes && step.by == SearchBy::kLoss)
+    LogInfo(DurationText(step, size, per_score, max_tokens));
   return floor;
 }
 
@@ -176,7 +236,24 @@ std::string HashOfPrompts(const std::vector<TokenIds>& prompts) {
 
 }  // namespace
 
-Json OptionsOf(const SearchStepOptions& step, const RunPrompts& prompts) {
+void CheckSearchBy(const SearchStepOptions& options, bool has_task) {
+  const auto refuse = [](const char* found_and_expected) {
+    throw Error(fmt::format("kvtune search: {}", found_and_expected), ExitCode::kUsage);
+  };
+  const bool by_accuracy = options.by == SearchBy::kAccuracy;
+  if (by_accuracy && !has_task)
+    refuse("found --objective accuracy without a task, expected --task FILE");
+  if (!by_accuracy && options.search_items > 0)
+    refuse("found --search-items without --objective accuracy, expected both");
+  if (!by_accuracy && options.search.algorithm == Algorithm::kPaper)
+    refuse("found --algorithm paper without --objective accuracy, expected both");
+  if (by_accuracy && options.search.algorithm == Algorithm::kIlp)
+    refuse("found --algorithm ilp with --objective accuracy, expected one that reads answers");
+  if (by_accuracy && !options.known_scores.empty())
+    refuse("found both --known-scores and --objective accuracy, expected one of them");
+}
+
+Json OptionsOf(const SearchStepOptions& step, const RunPrompts& prompts, const SplitTask* task) {
   const SearchOptions& search = step.search;
   Json options = {{"--algorithm", WordOf(kAlgorithmWords, search.algorithm)},
                   {"--population", search.population},
@@ -194,6 +271,11 @@ Json OptionsOf(const SearchStepOptions& step, const RunPrompts& prompts) {
   if (!step.known_scores.empty()) {
     options["--known-scores"] = HashOf(ReadFile(step.known_scores));
   }
+  if (step.by == SearchBy::kAccuracy) {
+    options["--objective"] = WordOf(kSearchByWords, step.by);
+    options["--search-items"] = task->items.search.size();
+    options["--task (content)"] = task->task.verdict_hash();
+  }
   return options;
 }
 
@@ -206,8 +288,8 @@ SearchWork EstimatedWork(const RunSession& session, const ModelSession& model,
 }
 
 SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchStepOptions& step,
-                         const std::function<bool()>& should_stop) {
-  const Json options = OptionsOf(step, model.prompts());
+                         const std::function<bool()>& should_stop, const SplitTask* task) {
+  const Json options = OptionsOf(step, model.prompts(), task);
   const fs::path file = session.directory().front();
   session.RequireSameOptions(Stage::kSearch, options);
   if (session.CanReuse(Stage::kSearch, options)) {
@@ -223,7 +305,9 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
   RunProgress::SetWorkLeft(work.after_calibration());
   run.noise_floor = MeasureNoiseFloorAndTime(session, model, step, size, run.token_count);
   RunProgress::SetStage("scoring uniform plans");
-  SearchResult result = SearchFromLog(session, model, step, work, should_stop);
+  const bool by_answers = step.by == SearchBy::kAccuracy;
+  SearchResult result = by_answers ? SearchByAnswers(session, model, *task, step, work, should_stop)
+                                   : SearchFromLog(session, model, step, work, should_stop);
   SearchOutcome outcome{.front = {.run = std::move(run),
                                   .plans = std::move(result.front),
                                   .uniform = std::move(result.uniform),
@@ -232,6 +316,7 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
                                   .search = std::move(result.summary)},
                         .interrupted = result.interrupted,
                         .unfinished = result.interrupted || result.out_of_time};
+  if (by_answers) ScoreLosses(session, model, outcome.front);
   AddCalibrationIntervals(outcome.front);
   if (!outcome.interrupted) {
     RunProgress::SetStage("held-out prompts");

@@ -51,18 +51,28 @@ SampleLine TaskScorer::LineOf(const std::string& name, const PrecisionPlan& plan
           .flexible_correct = result.grade.flexible};
 }
 
-bool TaskScorer::Generate(const std::vector<PrecisionPlan>& plans,
+void TaskScorer::Keep(const PrecisionPlan& plan, size_t item, ItemResult result) {
+  std::vector<std::optional<ItemResult>>& of_plan = known_[plan];
+  of_plan.resize(task_.task().items.size());
+  of_plan[item] = std::move(result);
+}
+
+bool TaskScorer::Knows(const PrecisionPlan& plan, size_t item) const {
+  const auto found = known_.find(plan);
+  return found != known_.end() && found->second[item].has_value();
+}
+
+bool TaskScorer::Generate(const std::vector<PrecisionPlan>& plans, std::span<const size_t> items,
                           const std::function<bool()>& should_stop) {
-  const size_t items = task_.ids().size();
-  std::vector<std::vector<ItemResult>> results(plans.size(), std::vector<ItemResult>(items));
   std::vector<GenerationRow> rows;
   size_t found = 0;
-  for (size_t item = 0; item < items; ++item) {
+  for (const size_t item : items) {
     for (size_t plan = 0; plan < plans.size(); ++plan) {
+      if (Knows(plans[plan], item)) continue;
       const GeneratedText* kept =
           log_ != nullptr ? log_->Find(PlanSpec(plans[plan]), item) : nullptr;
       if (kept != nullptr) {
-        results[plan][item] = Judged(item, *kept);
+        Keep(plans[plan], item, Judged(item, *kept));
         ++found;
       } else {
         rows.push_back({plan, item});
@@ -70,7 +80,8 @@ bool TaskScorer::Generate(const std::vector<PrecisionPlan>& plans,
     }
   }
   if (found > 0) LogInfo(fmt::format("{} answers are in the file of samples already", found));
-  Progress progress(fmt::format("answering {} items under {} plans", items, plans.size()),
+  if (rows.empty()) return true;
+  Progress progress(fmt::format("answering {} items under {} plans", items.size(), plans.size()),
                     static_cast<int64_t>(rows.size()), "answers");
   bool stopped = false;
   const GenerationRequest request{
@@ -82,23 +93,25 @@ bool TaskScorer::Generate(const std::vector<PrecisionPlan>& plans,
       .is_complete = [&](std::span<const int32_t> ids) { return task_.HoldsStop(ids); }};
   model_.Generate(request, [&](const GeneratedRow& row) {
     const auto [plan, item] = rows[row.row];
-    results[plan][item] = Judged(item, {.text = task_.TextOf(row.tokens),
-                                        .tokens = static_cast<int64_t>(row.tokens.size())});
-    if (log_ != nullptr)
-      log_->Append(LineOf(PlanSpec(plans[plan]), plans[plan], item, results[plan][item]));
+    ItemResult result = Judged(item, {.text = task_.TextOf(row.tokens),
+                                      .tokens = static_cast<int64_t>(row.tokens.size())});
+    if (log_ != nullptr) log_->Append(LineOf(PlanSpec(plans[plan]), plans[plan], item, result));
+    Keep(plans[plan], item, std::move(result));
     progress.Advance();
     stopped = stopped || (should_stop && should_stop());
     return !stopped;
   });
   if (stopped) return false;
   progress.Finish();
-  for (size_t plan = 0; plan < plans.size(); ++plan)
-    known_.emplace(plans[plan], std::move(results[plan]));
   return true;
 }
 
-void TaskScorer::ScoreChoices(const std::vector<PrecisionPlan>& plans) {
-  const std::vector<ChoiceSequence>& choices = task_.choices();
+void TaskScorer::ScoreChoices(const std::vector<PrecisionPlan>& plans,
+                              std::span<const size_t> items) {
+  std::vector<ChoiceSequence> choices;
+  for (const ChoiceSequence& choice : task_.choices()) {
+    if (std::ranges::find(items, choice.item) != items.end()) choices.push_back(choice);
+  }
   std::vector<TokenIds> prompts;
   for (const ChoiceSequence& choice : choices) prompts.push_back(choice.ids);
   Progress progress(fmt::format("scoring choices under {} plans", plans.size()),
@@ -113,31 +126,42 @@ void TaskScorer::ScoreChoices(const std::vector<PrecisionPlan>& plans) {
       log_likelihoods[choices[i].item].push_back(-std::accumulate(
           nll.end() - static_cast<ptrdiff_t>(choices[i].scored_ids), nll.end(), 0.0));
     }
-    std::vector<ItemResult> results;
-    for (size_t item = 0; item < log_likelihoods.size(); ++item) {
+    for (const size_t item : items) {
       Grade grade = JudgeChoices(task_.task().items[item], log_likelihoods[item]);
-      results.push_back({.generated = {.text = grade.extracted, .tokens = 0}, .grade = grade});
+      Keep(plans[plan], item,
+           {.generated = {.text = grade.extracted, .tokens = 0}, .grade = grade});
     }
-    known_.emplace(plans[plan], std::move(results));
   }
 }
 
 std::optional<std::vector<std::vector<ItemResult>>> TaskScorer::Score(
     std::span<const PrecisionPlan> plans, const std::function<bool()>& should_stop) {
+  std::vector<size_t> items(task_.task().items.size());
+  std::iota(items.begin(), items.end(), size_t{0});
+  return ScoreItems(plans, items, should_stop);
+}
+
+std::optional<std::vector<std::vector<ItemResult>>> TaskScorer::ScoreItems(
+    std::span<const PrecisionPlan> plans, std::span<const size_t> items,
+    const std::function<bool()>& should_stop) {
   std::vector<PrecisionPlan> unknown;
   for (const PrecisionPlan& plan : plans) {
-    if (!known_.contains(plan) && std::ranges::find(unknown, plan) == unknown.end())
-      unknown.push_back(plan);
+    const bool is_known =
+        std::ranges::all_of(items, [&](size_t item) { return Knows(plan, item); });
+    if (!is_known && std::ranges::find(unknown, plan) == unknown.end()) unknown.push_back(plan);
   }
   if (!unknown.empty()) {
     if (task_.task().is_multiple_choice()) {
-      ScoreChoices(unknown);
-    } else if (!Generate(unknown, should_stop)) {
+      ScoreChoices(unknown, items);
+    } else if (!Generate(unknown, items, should_stop)) {
       return std::nullopt;
     }
   }
   std::vector<std::vector<ItemResult>> results;
-  for (const PrecisionPlan& plan : plans) results.push_back(known_.at(plan));
+  for (const PrecisionPlan& plan : plans) {
+    std::vector<ItemResult>& of_plan = results.emplace_back();
+    for (const size_t item : items) of_plan.push_back(*known_.at(plan)[item]);
+  }
   return results;
 }
 

@@ -38,13 +38,21 @@ class TaskScorer {
   std::optional<std::vector<std::vector<ItemResult>>> Score(
       std::span<const PrecisionPlan> plans, const std::function<bool()>& should_stop);
 
+  // The same for some of the items, in their order.
+  std::optional<std::vector<std::vector<ItemResult>>> ScoreItems(
+      std::span<const PrecisionPlan> plans, std::span<const size_t> items,
+      const std::function<bool()>& should_stop);
+
   // The lines of a plan in the file of samples, by item.
   std::vector<SampleLine> LinesOf(const std::string& name, const PrecisionPlan& plan,
                                   std::span<const ItemResult> results) const;
 
  private:
-  bool Generate(const std::vector<PrecisionPlan>& plans, const std::function<bool()>& should_stop);
-  void ScoreChoices(const std::vector<PrecisionPlan>& plans);
+  bool Generate(const std::vector<PrecisionPlan>& plans, std::span<const size_t> items,
+                const std::function<bool()>& should_stop);
+  void ScoreChoices(const std::vector<PrecisionPlan>& plans, std::span<const size_t> items);
+  void Keep(const PrecisionPlan& plan, size_t item, ItemResult result);
+  bool Knows(const PrecisionPlan& plan, size_t item) const;
   SampleLine LineOf(const std::string& name, const PrecisionPlan& plan, size_t item,
                     const ItemResult& result) const;
   ItemResult Judged(size_t item, GeneratedText generated) const;
@@ -53,7 +61,7 @@ class TaskScorer {
   const PreparedTask& task_;
   SampleLog* log_;
   std::optional<Grader> grader_;  // not for multiple choice
-  std::map<PrecisionPlan, std::vector<ItemResult>> known_;
+  std::map<PrecisionPlan, std::vector<std::optional<ItemResult>>> known_;  // by item
 };
 
 // The accuracy of a plan, paired with that of the exact plan on the same items.

@@ -14,13 +14,16 @@ class TasksTest(CliTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        test = cls("run_kvtune")
-        items = [{"prompt": f"the value of item {i}: {i * i}", "answer": "?"} for i in range(12)]
-        cls.write_task("unknown.json", items)
-        test.run_kvtune("evaluate", *test.arguments("unknown.json"), "--plan", "exact", "--samples", "exact.jsonl")
-        for item, line in zip(items, cls.read_lines("exact.jsonl"), strict=True):
+        cls("run_kvtune").write_answered_task("task.json", 12)
+
+    def write_answered_task(self, name, count, **more):
+        """A task of so many items to which the exact model's answers are right."""
+        items = [{"prompt": f"the value of item {i}: {i * i}", "answer": "?"} for i in range(count)]
+        self.write_task("unknown.json", items, **more)
+        self.run_kvtune("evaluate", *self.arguments("unknown.json"), "--plan", "exact", "--samples", "exact.jsonl")
+        for item, line in zip(items, self.read_lines("exact.jsonl"), strict=True):
             item["answer"] = line["generation"].split("\n\n")[0]
-        cls.write_task("task.json", items)
+        self.write_task(name, items, **more)
 
     @classmethod
     def write_task(cls, name, items, **more):
@@ -130,6 +133,89 @@ class TasksTest(CliTestCase):
                                exit_code=exit_code)
         result, = json.loads(done.stdout)["configs"]
         return result
+
+    def searched(self, out, *arguments, items=8, task="task.json", **keywords):
+        return self.run_kvtune("search", *self.model_arguments(), "--out", out, *QUICK_SEARCH, "--no-cluster",
+                               "--task", task, "--objective", "accuracy", "--search-items", items, *arguments, **keywords)
+
+    def test_search_by_accuracy(self):
+        done = self.searched("by_answers")
+        front = self.read_json("by_answers", "front.json")
+        answers = front["search"]["answers"]
+        self.assertEqual((answers["search_items"], answers["test_items"]), (8, 4))
+        said = f"Plans were searched on 8 items of the task, for which {answers['generated_tokens']} tokens were"
+        self.assertIn(said, " ".join(done.stdout.split()))
+        self.assertIn("points (95 %)", done.stdout)
+        plans = front["plans"] + front["uniform"] + [front["reference"]]
+        for plan in plans:
+            self.assertEqual((plan["search_accuracy"]["items"], plan["accuracy"]["items"]), (8, 4))
+        # The losses are those on the prompts, as for any other plan.
+        uniform = self.evaluate("--uniform", "all", "--prompts", self.prompts)["plans"]
+        self.assertEqual([plan["calibration"]["kl_mean"] for plan in front["uniform"]],
+                         [plan["calibration"]["kl_mean"] for plan in uniform])
+        # No plan of the front is beaten in bytes and answers to the search's items.
+        for plan in front["plans"]:
+            for other in front["plans"] + front["uniform"]:
+                self.assertFalse(other["bytes_per_token"] <= plan["bytes_per_token"] and
+                                 other["search_accuracy"]["strict"] > plan["search_accuracy"]["strict"])
+        # Every answer is counted once: the tokens of the search's items under all scored plans.
+        searched = {line["item"] for line in self.read_lines("by_answers/answers.jsonl")}
+        self.assertEqual(searched, set(range(12)))
+        lines = self.read_lines("by_answers/answers.jsonl")
+        self.assertEqual(len(lines), len({(line["spec"], line["item"]) for line in lines}))
+        self.assertGreater(sum(line["tokens"] for line in lines), answers["generated_tokens"])
+        again = self.searched("by_answers")
+        self.assertEqual(again.stdout, done.stdout)
+        self.assertEqual(self.read_json("by_answers", "front.json"), front)
+        self.assertIn("search-items", self.searched("by_answers", items=7, exit_code=1).stderr)
+
+    def test_search_by_accuracy_goes_on_from_its_answers(self):
+        self.searched("whole_search")
+        whole = (self.folder / "whole_search/front.json").read_bytes()
+        lines = (self.folder / "whole_search/answers.jsonl").read_bytes().splitlines(keepends=True)
+        for name in ("front.json", "evaluations.jsonl", "held_out.jsonl"):
+            (self.folder / "whole_search" / name).unlink(missing_ok=True)
+        run = self.read_json("whole_search", "run.json")
+        run["stages"]["search"]["finished"] = False
+        (self.folder / "whole_search/run.json").write_text(json.dumps(run))
+        (self.folder / "whole_search/answers.jsonl").write_bytes(b"".join(lines[:40]) + lines[40][:30])
+        self.assertIn("answers are in the file of samples already", self.searched("whole_search").stderr)
+        self.assertEqual((self.folder / "whole_search/front.json").read_bytes(), whole)
+
+    def test_search_by_accuracy_stops_plans_that_lose(self):
+        self.write_answered_task("many.json", 40, max_new_tokens=1)  # short enough to be right often
+        self.searched("raced", items=32, task="many.json")
+        self.searched("unraced", "--no-racing", items=32, task="many.json")
+        raced, whole = (self.read_json(run, "front.json")["search"] for run in ("raced", "unraced"))
+        self.assertEqual(raced["prompt_scores"] + raced["prompt_scores_saved"], 32 * raced["distinct_plans"])
+        self.assertGreater(raced["prompt_scores_saved"], 0)
+        self.assertEqual(whole["prompt_scores_saved"], 0)
+        answers = [(line["spec"], line["item"]) for line in self.read_lines("raced/answers.jsonl")]
+        self.assertEqual(len(answers), len(set(answers)))
+
+    def test_search_by_the_papers_loop(self):
+        text = " ".join(self.searched("paper", "--algorithm", "paper").stdout.split())
+        search = self.read_json("paper", "front.json")["search"]
+        self.assertEqual(search["algorithm"], "paper")
+        self.assertIsNone(search["surrogate_hypervolume"])
+        self.assertEqual(search["prompt_scores_saved"], 0)
+        self.assertEqual(search["prompt_scores"], 8 * search["distinct_plans"])
+        self.assertIn(f"{search['answers']['generated_tokens']} tokens were generated", text)
+
+    def test_search_by_accuracy_mistakes(self):
+        search = ["search", *self.model_arguments(), "--out", "mistaken"]
+        for arguments, expected in (
+                (["--objective", "accuracy"], "without a task, expected --task FILE"),
+                (["--task", "task.json", "--search-items", "3"], "--search-items without --objective accuracy"),
+                (["--task", "task.json", "--algorithm", "paper"], "--algorithm paper without --objective accuracy"),
+                (["--task", "task.json", "--objective", "accuracy", "--algorithm", "ilp"], "one that reads answers"),
+                (["--task", "task.json", "--objective", "accuracy", "--search-items", "12"],
+                 "found 12 to search on of 12"),
+                (["--task", "task.json", "--objective", "accuracy", "--known-scores", "prompts.jsonl"],
+                 "found both --known-scores and --objective accuracy")):
+            with self.subTest(expected):
+                self.assertIn(expected, self.run_error(*search, *arguments, exit_code=2))
+        self.assertFalse((self.folder / "mistaken").exists())
 
     def make_gate(self, run):
         self.search(run)

@@ -198,6 +198,10 @@ TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
   front.search->generations = {{},
                                {SearchStage::kGroupedSearch, 1, 12, 3, 5, 2.0 / 3},
                                {SearchStage::kRefinement, 1, 14, 3, 6, 0.7}};
+  front.search->answers =
+      AnswerSearch{.search_items = 20, .test_items = 180, .generated_tokens = 4321};
+  front.plans[0].accuracy = AccuracyScore{.task = "sums", .items = 180, .strict = 0.5};
+  front.plans[0].search_accuracy = AccuracyScore{.task = "sums", .items = 20, .strict = 0.75};
   const std::string text = DumpJson(ToJson(front));
   const ParetoFront read = ReadBack(ParseJson(text, "text"));
   EXPECT_EQ(DumpJson(ToJson(read)), text);
@@ -205,6 +209,9 @@ TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
   ASSERT_TRUE(read.search);
   EXPECT_EQ(read.search->generations[2].stage, SearchStage::kRefinement);
   EXPECT_EQ(read.search->surrogate_hypervolume, 1.0 / 7);
+  EXPECT_EQ(read.search->answers->generated_tokens, 4321);
+  EXPECT_EQ(read.plans[0].accuracy, front.plans[0].accuracy);
+  EXPECT_EQ(read.plans[0].search_accuracy, front.plans[0].search_accuracy);
   Json json = ToJson(front);
   json["search"]["generations"][1]["stage"] = "other";
   EXPECT_THAT(

@@ -35,10 +35,23 @@ TEST(AccuracyTable, MarksWhatIsWorse) {
   const std::vector<ScoredPlan> plans = {Plan("KV8", kKV8, 200, 1, 1),
                                          Plan("KV2", kKV2, 50, 80, 1e-9)};
   EXPECT_EQ(AccuracyTable(plans, 0),
-            "plan  eff. bits  bytes/token  right %  stderr  lost  gained      p  invalid  tokens\n"
-            "KV8        4.50          200     89.0     3.0     1       0      1        0       0\n"
-            "KV2        4.50           50     10.0     3.0    80       0  1e-09        0       0  "
-            "worse\n");
+            "plan  eff. bits  bytes/token  right %  stderr  lost  gained      p  points (95 %)  "
+            "invalid  tokens\n"
+            "KV8        4.50          200     89.0     3.0     1       0      1  -10.0 to +2.0  "
+            "      0       0\n"
+            "KV2        4.50           50     10.0     3.0    80       0  1e-09  -10.0 to +2.0  "
+            "      0       0  worse\n");
+}
+
+TEST(AccuracyTable, ShowsTheSearchsOwnItemsWherePlansWereChosenByThem) {
+  std::vector<ScoredPlan> plans = {Plan("KV8", kKV8, 200, 1, 1), Plan("KV4", kKV4, 100, 2, 0.5)};
+  EXPECT_THAT(AccuracyTable(plans, 0), Not(HasSubstr("in search %")));
+  plans[0].search_accuracy = AccuracyScore{.task = "sums", .strict = 0.777};
+  EXPECT_THAT(AccuracyTable(plans, 0), HasSubstr("in search %"));
+  EXPECT_THAT(AccuracyTable(plans, 0), HasSubstr("77.7"));
+  EXPECT_EQ(SplitSentence({.search_items = 20, .test_items = 180, .generated_tokens = 4321}),
+            "Plans were searched on 20 items of the task, for which 4321 tokens were generated, "
+            "and are tested on the other 180.\n");
 }
 
 TEST(AccuracyTable, ShowsTheLooserRuleWhereItDiffers) {

@@ -9,6 +9,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/io/model_directory.h"
+#include "lib/run/item_evaluator.h"
 #include "lib/tokenizer/tokenizer.h"
 #include "tests/support/fake_model.h"
 #include "tests/support/temporary_directory.h"
@@ -103,6 +104,76 @@ TEST(TaskScorer, AsksForAPlanOnce) {
   EXPECT_EQ(sums.script.calls[0].plans.size(), 2u);
   scorer.Score(std::vector{kPlan8, kPlan2}, {});
   EXPECT_EQ(sums.script.calls[1].plans, std::vector{kPlan2});
+}
+
+TEST(TaskScorer, AnswersSomeItemsAndThenTheOthers) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  FakeModel model(FakeConfig(2), sums.script);
+  TaskScorer scorer(model, task, nullptr);
+  const std::vector<size_t> some = {6, 1};
+  const auto results = scorer.ScoreItems(std::vector{kPlan2, kPlan8}, some, {});
+  ASSERT_TRUE(results);
+  ASSERT_EQ(results->at(0).size(), 2u);
+  EXPECT_FALSE(results->at(0)[0].grade.correct());  // item 6 under KV2
+  EXPECT_TRUE(results->at(0)[1].grade.correct());
+  EXPECT_TRUE(results->at(1)[0].grade.correct());
+  EXPECT_EQ(sums.script.calls[0].rows.size(), 4u);
+  const auto all = scorer.Score(std::vector{kPlan2}, {});
+  EXPECT_EQ(all->at(0).size(), 8u);
+  EXPECT_EQ(sums.script.calls[1].rows.size(), 6u);
+  TaskScorer fresh(model, task, nullptr);
+  const auto at_once = fresh.Score(std::vector{kPlan2}, {});
+  for (size_t item = 0; item < 8; ++item)
+    EXPECT_EQ(all->at(0)[item].grade.text, at_once->at(0)[item].grade.text);
+}
+
+TEST(ItemEvaluator, CountsWrongAnswersAndTokens) {
+  Sums sums;
+  const PreparedTask task = sums.Prepare();
+  FakeModel model(FakeConfig(2), sums.script);
+  TaskScorer scorer(model, task, nullptr);
+  const std::vector<size_t> items = {7, 3, 0, 5};
+  ItemEvaluator evaluator(scorer, items, 2);
+  const std::vector<PlanScore> scores = evaluator.Evaluate(std::vector{kExactPlan, kPlan2});
+  EXPECT_EQ(scores[0].prompts, 4);
+  EXPECT_DOUBLE_EQ(scores[0].kl_mean, 0.125);  // half an item of four
+  EXPECT_DOUBLE_EQ(scores[1].kl_mean, 0.875);  // 3 of four: all but "0 + 1"
+  EXPECT_DOUBLE_EQ(scores[1].per_prompt[2].kl_sum, 0.125);
+  int64_t tokens = 0;
+  const auto results = scorer.ScoreItems(std::vector{kExactPlan, kPlan2}, items, {});
+  for (const auto& of_plan : *results) {
+    for (const ItemResult& result : of_plan) tokens += result.generated.tokens;
+  }
+  EXPECT_EQ(evaluator.generated_tokens(), tokens);
+  EXPECT_GT(tokens, 8);
+  // A part of the items, as racing asks for.
+  const auto part = evaluator.ScorePrompts(std::vector{kPlan2}, {2, 3});
+  ASSERT_EQ(part.at(0).size(), 1u);
+  EXPECT_DOUBLE_EQ(part.at(0)[0].kl_sum, 0.125);
+}
+
+TEST(SplitItems, SearchesOnSomeAndTestsOnTheOthers) {
+  const ItemSplit split = SplitItems(50, 20, 3);
+  EXPECT_EQ(split.search.size(), 20u);
+  EXPECT_EQ(split.test.size(), 30u);
+  EXPECT_TRUE(std::ranges::is_sorted(split.test));
+  EXPECT_FALSE(std::ranges::is_sorted(split.search));
+  std::vector<size_t> all = split.search;
+  all.insert(all.end(), split.test.begin(), split.test.end());
+  std::ranges::sort(all);
+  for (size_t item = 0; item < 50; ++item) EXPECT_EQ(all[item], item);
+  EXPECT_EQ(SplitItems(50, 20, 3).search, split.search);
+  EXPECT_NE(SplitItems(50, 20, 4).search, split.search);
+  EXPECT_EQ(SplitItems(50, 0, 3).search.size(), 25u);
+  EXPECT_EQ(SplitItems(1000, 0, 3).search.size(), 200u);
+}
+
+TEST(SplitItems, LeavesSomeToTestOn) {
+  EXPECT_THAT([] { SplitItems(12, 12, 0); },
+              ThrowsMessage<Error>(HasSubstr("found 12 to search on of 12")));
+  EXPECT_THAT([] { SplitItems(1, 0, 0); },
+              ThrowsMessage<Error>(HasSubstr("found 0 to search on of 1")));
 }
 
 TEST(TaskScorer, GoesOnFromTheFileOfSamples) {

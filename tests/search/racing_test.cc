@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "search/evaluation_cache.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/test_data.h"
@@ -41,6 +43,76 @@ TEST(Racing, TestIsTheOneThatIsStated) {
   const std::vector<double> plan = {1, 5}, rival = {1, 3};
   EXPECT_TRUE(ClearlyWorse(plan, rival, 4, {.confidence = 0.909}));
   EXPECT_FALSE(ClearlyWorse(plan, rival, 4, {.confidence = 0.911}));
+}
+
+// The first `wrong` of so many items are wrong.
+std::vector<double> Verdicts(size_t items, size_t wrong) {
+  std::vector<double> verdicts(items, 0.005);  // half an item over all of 100
+  std::fill_n(verdicts.begin(), wrong, 1.005);
+  return verdicts;
+}
+
+RacingOptions ByVerdicts(double confidence) {
+  return {.confidence = confidence, .losses = LossKind::kVerdicts};
+}
+
+// By hand: 3 of 8 items differ, so 38 of 100 will; that all 3 of 19 lost and 19 gained ones are
+// lost has the probability 19 * 18 * 17 / (38 * 37 * 36) = 0.1149.
+TEST(Racing, VerdictsHaveAnExactTest) {
+  EXPECT_TRUE(ClearlyWorse(Verdicts(8, 3), Verdicts(8, 0), 100, ByVerdicts(0.885)));
+  EXPECT_FALSE(ClearlyWorse(Verdicts(8, 3), Verdicts(8, 0), 100, ByVerdicts(0.886)));
+  // 8 of 8: C(50, 8) / C(100, 8) = 0.00288.
+  EXPECT_TRUE(ClearlyWorse(Verdicts(8, 8), Verdicts(8, 0), 100, ByVerdicts(0.997)));
+  EXPECT_FALSE(ClearlyWorse(Verdicts(8, 8), Verdicts(8, 0), 100, ByVerdicts(0.998)));
+  EXPECT_FALSE(ClearlyWorse(Verdicts(8, 0), Verdicts(8, 8), 100, ByVerdicts(0.6)));
+  EXPECT_FALSE(ClearlyWorse(Verdicts(8, 4), Verdicts(8, 4), 100, ByVerdicts(0.6)));
+  // Lost and gained ones both count: 12 and 4 of 16 that differ are not beyond doubt.
+  std::vector<double> plan = Verdicts(16, 12), rival(16, 0.005);
+  std::fill_n(rival.begin() + 12, 4, 1.005);
+  EXPECT_FALSE(ClearlyWorse(plan, rival, 100, ByVerdicts(0.99)));
+}
+
+TEST(Racing, VerdictsKnowThatItemsAreFinite) {
+  // The same 4 lost items of 16: chance while there are 100, beyond doubt where 3 are left.
+  EXPECT_FALSE(ClearlyWorse(Verdicts(16, 4), Verdicts(16, 0), 100, ByVerdicts(0.999)));
+  EXPECT_TRUE(ClearlyWorse(Verdicts(16, 4), Verdicts(16, 0), 19, ByVerdicts(0.999)));
+  EXPECT_FALSE(ClearlyWorse(Verdicts(16, 1), Verdicts(16, 0), 17, ByVerdicts(0.999)));
+}
+
+// Gets more items wrong the fewer bits a plan has.
+class VerdictEvaluator : public PlanEvaluator {
+ public:
+  size_t layer_count() const override { return 2; }
+  size_t prompt_count() const override { return 64; }
+  std::vector<std::vector<PromptScore>> ScorePrompts(std::span<const PrecisionPlan> plans,
+                                                     PromptRange range) override {
+    std::vector<std::vector<PromptScore>> scores;
+    for (const PrecisionPlan& plan : plans) {
+      std::vector<PromptScore>& items = scores.emplace_back();
+      const size_t wrong = plan.layers[1] == kKV2 ? 40 : 2;
+      for (size_t i = range.begin; i < range.end; ++i) {
+        // A rank of its own for every item, mixed.
+        const double loss = (i * 29) % 64 < wrong ? 1.0 + 0.5 / 64 : 0.5 / 64;
+        items.push_back({.tokens = 1, .kl_sum = loss, .token_kl = {static_cast<float>(loss)}});
+      }
+      answers += range.end - range.begin;
+    }
+    return scores;
+  }
+  size_t answers = 0;
+};
+
+TEST(Racing, APlanThatLosesTooManyItemsStopsAnswering) {
+  VerdictEvaluator evaluator;
+  EvaluationCache cache(evaluator);
+  const std::vector<PrecisionPlan> plans = {{{kKV8, kKV2}}, {{kKV4, kKV4}}, {{kKV2, kKV2}}};
+  const std::vector<PlanScore> scores = cache.Race(plans, FakeCost, ByVerdicts(0.99));
+  EXPECT_FALSE(scores[0].complete());  // more bytes than KV4, and far more wrong
+  EXPECT_LT(scores[0].prompts, 64);
+  EXPECT_GT(*scores[0].expected_loss, scores[1].kl_mean);
+  EXPECT_TRUE(scores[1].complete());
+  EXPECT_TRUE(scores[2].complete());  // as wrong, but smaller than every rival
+  EXPECT_EQ(evaluator.answers, 128 + static_cast<size_t>(scores[0].prompts));
 }
 
 TEST(Racing, WorsePlansStopAndTheBestIsScoredOnAllPrompts) {

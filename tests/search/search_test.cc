@@ -712,10 +712,74 @@ TEST_P(EveryAlgorithm, SameSeedGivesTheSameBatches) {
 
 INSTANTIATE_TEST_SUITE_P(Algorithms, EveryAlgorithm,
                          ::testing::Values(Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom,
-                                           Algorithm::kGreedy, Algorithm::kIlp),
+                                           Algorithm::kGreedy, Algorithm::kIlp, Algorithm::kPaper),
                          [](const auto& of) {
                            return std::string(WordOf(kAlgorithmWords, of.param));
                          });
+
+// The share of plans of at most so many nominal bits.
+double ShareWithin(const std::vector<PrecisionPlan>& plans, double bits) {
+  const auto within = std::ranges::count_if(
+      plans, [bits](const PrecisionPlan& plan) { return FakeCost(plan).nominal_bits <= bits; });
+  return static_cast<double>(within) / static_cast<double>(plans.size());
+}
+
+TEST(PapersLoop, HoldsToOneSoftLimitAfterTheOther) {
+  FakeEvaluator fake(RandomWeights(8, 5), 0, 4);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.algorithm = Algorithm::kPaper;
+  options.generations = 20;
+  options.enumerate_up_to = 1 << 30;  // which is for adaptive algorithms
+  options.racing.reset();
+  const SearchResult result =
+      Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
+  const auto& batches = fake.batches();  // the uniform plans, then the generations
+  ASSERT_THAT(batches, SizeIs(21));
+  EXPECT_LT(ShareWithin(batches[1], 4), 0.5);  // random plans
+  EXPECT_GT(ShareWithin(batches[10], 4), 0.5);
+  EXPECT_LT(ShareWithin(batches[11], 6), 1);  // random plans again, others than the first
+  EXPECT_NE(batches[11], batches[1]);
+  EXPECT_GT(ShareWithin(batches[20], 6), 0.7);
+  EXPECT_LT(ShareWithin(batches[20], 4), ShareWithin(batches[10], 4));
+  EXPECT_EQ(result.summary.stop_reason, "20 generations are done");
+  EXPECT_FALSE(result.summary.surrogate_hypervolume);
+}
+
+TEST(PapersLoop, GivesEitherLimitHalfOfTheEvaluations) {
+  FakeEvaluator fake(RandomWeights(8, 5), 0, 4);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.algorithm = Algorithm::kPaper;
+  options.generations = 1000;
+  options.max_evaluations = 210;
+  options.racing.reset();
+  const SearchResult result =
+      Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
+  EXPECT_EQ(cache.distinct_plans(), 210);
+  EXPECT_EQ(result.summary.stop_reason, "the limit of 210 evaluations is reached");
+  const std::vector<PrecisionPlan> scored(cache.plans().begin() + 10, cache.plans().end());
+  const std::vector<PrecisionPlan> first(scored.begin() + 50, scored.begin() + 100);
+  const std::vector<PrecisionPlan> second(scored.begin() + 150, scored.end());
+  EXPECT_GT(ShareWithin(first, 4), ShareWithin(second, 4));
+}
+
+TEST(SeedPlans, AreSpreadOverTheFrontOfLayerLosses) {
+  FakeEvaluator scout(RandomWeights(4, 1), 0);
+  const SearchProblem problem = Problem(OneLayerGroups(4, kFive), NinePairs());
+  const std::vector<PrecisionPlan> seeds = SeedPlans(problem, Scouted(4, scout), 6);
+  ASSERT_THAT(seeds, SizeIs(6));
+  std::vector<Objectives> points;
+  for (const PrecisionPlan& plan : seeds)
+    points.push_back({scout.ScoreOf(plan).kl_mean, FakeCost(plan).bytes_per_token});
+  EXPECT_THAT(NonDominated(points), SizeIs(6));
+  EXPECT_TRUE(SeedPlans(problem, {}, 6).empty());
+  EXPECT_THAT(
+      [&] {
+        SeedPlans(problem, {{kKV8}, std::vector(4, std::vector{1.0})}, 6);
+      },
+      ThrowsMessage<Error>(HasSubstr("found no layer losses of")));
+}
 
 TEST(ExactSearch, ScoresTheWholeSpaceOnAllPromptsOrRefuses) {
   FakeEvaluator fake(RandomWeights(4, 1), 0, 40);
@@ -777,7 +841,7 @@ std::vector<PrecisionPair> QuantizedPairs(const PlanShape& shape) {
 TEST(SearchOfAShape, OnlyPlansOfTheShapeAreScored) {
   for (const PlanShape& shape : AllShapes()) {
     for (const Algorithm algorithm : {Algorithm::kNsga2, Algorithm::kMoead, Algorithm::kRandom,
-                                      Algorithm::kGreedy, Algorithm::kIlp}) {
+                                      Algorithm::kGreedy, Algorithm::kIlp, Algorithm::kPaper}) {
       FakeEvaluator fake(RandomWeights(7, 3), 2);
       EvaluationCache cache(fake);
       FakeEvaluator scout(RandomWeights(7, 3), 2);
