@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "lib/base/random.h"
 #include "search/evaluation_cache.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/test_data.h"
@@ -77,6 +78,33 @@ TEST(Racing, VerdictsKnowThatItemsAreFinite) {
   EXPECT_FALSE(ClearlyWorse(Verdicts(16, 4), Verdicts(16, 0), 100, ByVerdicts(0.999)));
   EXPECT_TRUE(ClearlyWorse(Verdicts(16, 4), Verdicts(16, 0), 19, ByVerdicts(0.999)));
   EXPECT_FALSE(ClearlyWorse(Verdicts(16, 1), Verdicts(16, 0), 17, ByVerdicts(0.999)));
+}
+
+// Plan and rival lose as many items of the population to each other, so that each stop is a
+// mistake.
+TEST(Racing, VerdictsStopAnEqualPlanAsSeldomAsIsStated) {
+  constexpr size_t kItems = 100, kTrials = 2000;
+  for (const size_t lost : {5u, 15u, 30u}) {
+    std::vector<double> of_items(kItems, 0);  // +1: only the plan is wrong, -1: only the rival
+    std::fill_n(of_items.begin(), lost, 1);
+    std::fill_n(of_items.begin() + static_cast<ptrdiff_t>(lost), lost, -1);
+    Random random(lost);
+    const std::vector<size_t> rounds = RacingRounds(kItems);
+    size_t mistakes = 0;
+    for (size_t trial = 0; trial < kTrials; ++trial) {
+      random.Shuffle(std::span(of_items));
+      std::vector<double> plan, rival;
+      bool stops = false;
+      for (const double of_item : of_items) {
+        plan.push_back(of_item > 0 ? 1 : 0);
+        rival.push_back(of_item < 0 ? 1 : 0);
+        const bool is_round = std::ranges::count(rounds, plan.size()) > 0;
+        stops = stops || (is_round && ClearlyWorse(plan, rival, kItems, ByVerdicts(0.99)));
+      }
+      mistakes += stops;
+    }
+    EXPECT_LT(static_cast<double>(mistakes) / kTrials, 0.01 * static_cast<double>(rounds.size()));
+  }
 }
 
 // Gets more items wrong the fewer bits a plan has.
