@@ -42,7 +42,7 @@ void PrintAll(const ParetoFront& front, OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   const size_t width = TerminalWidth();
   PrintText(FrontTable(front, width) + "\n" +
-            WrappedText(SentencesBelow(front) + TieSentence(front), width));
+            WrappedText(SentencesBelow(front) + TieSentence(front), width) + AnswersText(front));
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 #include "apps/kvtune/print_summary.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "apps/kvtune/output.h"
 #include "lib/base/bar.h"
 #include "lib/base/printable.h"
+#include "lib/report/accuracy_table.h"
 #include "lib/report/front_summary.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
@@ -20,6 +23,22 @@ std::string SentencesBelow(const ParetoFront& front) {
          PaddingSentence(front) + KernelSentence(front);
 }
 
+std::string AnswersText(const ParetoFront& front) {
+  std::vector<ScoredPlan> plans = front.plans;
+  for (const ScoredPlan& plan : front.uniform) {
+    if (std::ranges::find(front.plans, plan.plan, &ScoredPlan::plan) == front.plans.end())
+      plans.push_back(plan);
+  }
+  const auto answered = [](const ScoredPlan& plan) { return plan.accuracy.has_value(); };
+  if (!answered(front.reference) || !std::ranges::all_of(plans, answered)) return "";
+  const size_t width = TerminalWidth();
+  const bool was_searched = front.search && front.search->answers;
+  return "\n" + AccuracyTable(plans, width) +
+         WrappedText((was_searched ? SplitSentence(*front.search->answers) : "") +
+                         AccuracySentences(plans, front.reference) + AgreementSentence(plans),
+                     width);
+}
+
 void PrintSummary(const std::filesystem::path& run, std::optional<Diagnosis> diagnosis) {
   const ParetoFront front = ReadFrontByPrompt(run);
   const size_t width = TerminalWidth();
@@ -29,7 +48,8 @@ void PrintSummary(const std::filesystem::path& run, std::optional<Diagnosis> dia
                                .unicode = ShowsUnicode()};
   std::string sentences = SentencesBelow(front);
   if (width == 0) sentences += TieSentence(front);  // all plans are there, with their ties
-  PrintText(FrontSummary(front, ChooseForSummary(front), options) + WrappedText(sentences, width));
+  PrintText(FrontSummary(front, ChooseForSummary(front), options) + WrappedText(sentences, width) +
+            AnswersText(front));
 }
 
 }  // namespace kvtune

@@ -14,7 +14,12 @@ namespace kvtune {
 // trusted, and what of the target's cache limits the plans.
 std::string SentencesBelow(const ParetoFront& front);
 
-// Prints the summary of the front in a run directory. Throws Error as ReadFrontByPrompt.
+// What the plans of a front and the uniform ones do on a task, as a table and sentences behind an
+// empty line; empty where they were not asked.
+std::string AnswersText(const ParetoFront& front);
+
+// Prints the summary of the front in a run directory, and the answers of its plans. Throws Error as
+// ReadFrontByPrompt.
 void PrintSummary(const std::filesystem::path& run, std::optional<Diagnosis> diagnosis);
 
 }  // namespace kvtune

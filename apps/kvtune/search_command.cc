@@ -14,7 +14,6 @@
 #include "lib/base/printable.h"
 #include "lib/base/progress.h"
 #include "lib/io/model_directory.h"
-#include "lib/report/accuracy_table.h"
 #include "lib/report/budget_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/text_table.h"
@@ -36,21 +35,6 @@ void RequireSameOptions(const RunSession& session, const ModelSession& model,
   session.RequireSameOptions(Stage::kSearch, OptionsOf(arguments.search, model.prompts(), task));
 }
 
-// What the plans do on the task: those of the front, then the uniform ones that are not on it.
-std::string TaskText(const ParetoFront& front) {
-  std::vector<ScoredPlan> answered = front.plans;
-  for (const ScoredPlan& plan : front.uniform) {
-    if (std::ranges::find(front.plans, plan.plan, &ScoredPlan::plan) == front.plans.end())
-      answered.push_back(plan);
-  }
-  const size_t width = TerminalWidth();
-  const bool was_searched = front.search && front.search->answers;
-  return "\n" + AccuracyTable(answered, width) +
-         WrappedText((was_searched ? SplitSentence(*front.search->answers) : "") +
-                         AccuracySentences(answered, front.reference) + AgreementSentence(answered),
-                     width);
-}
-
 // The items of the task: all are to test on where plans are searched by their losses.
 ItemSplit ItemsOf(const PreparedTask& task, const SearchArguments& arguments) {
   const size_t count = task.task().items.size();
@@ -63,11 +47,10 @@ ItemSplit ItemsOf(const PreparedTask& task, const SearchArguments& arguments) {
 }
 
 void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunSession& session,
-                bool has_answers, OutputFormat format) {
+                OutputFormat format) {
   if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
   LogDetail(SearchSentences(front));
   PrintSummary(session.directory().root(), diagnosis);
-  if (has_answers) PrintText(TaskText(front));
 }
 
 // The plan with the least loss among those that fit.
@@ -130,20 +113,19 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   const Diagnosis diagnosis = DiagnoseStep(session, table);
   PruneStep(session, arguments.prune);
   ClusterStep(session, arguments.cluster);
-  bool has_answers = false;
   const SearchOutcome outcome = [&] {
     const InterruptDelay delay;  // what is scored when a signal comes is kept
     SearchOutcome searched =
         SearchStep(session, model, arguments.search, InterruptRequested, searched_task);
     if (task && !searched.unfinished) {
       RunProgress::SetStage("answering the task");
-      has_answers = TaskStep(session, model, *split, searched.front, InterruptRequested);
-      if (!has_answers) searched.unfinished = searched.interrupted = true;
+      if (!TaskStep(session, model, *split, searched.front, InterruptRequested))
+        searched.unfinished = searched.interrupted = true;
     }
     return searched;
   }();
   progress.reset();  // its line makes room for the result
-  PrintFront(outcome.front, diagnosis, session, has_answers, invocation.format);
+  PrintFront(outcome.front, diagnosis, session, invocation.format);
   if (budget && invocation.format == OutputFormat::kText) PrintFitting(outcome.front, *budget, out);
   if (!outcome.unfinished) return ExitCode::kOk;
   if (!outcome.interrupted) {

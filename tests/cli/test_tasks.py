@@ -105,6 +105,8 @@ class TasksTest(CliTestCase):
         self.assertEqual(front["reference"]["accuracy"]["strict"], 1)
         self.assertIn('The exact model has 100.0 % of 12 items of "noise" right', text)
         self.assertIn("and wrong answers have a rank correlation of", text)
+        self.assertTrue(text.endswith(self.run_kvtune("pareto", "list", "answered").stdout))
+        self.assertIn("points (95 %)", self.run_kvtune("pareto", "list", "answered", "--all").stdout)
         before = (self.folder / "answered/front.json").read_bytes()
         again = self.run_kvtune("search", *arguments)
         self.assertIn("answers are in the file of samples already", again.stderr)
