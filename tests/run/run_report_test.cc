@@ -36,7 +36,7 @@ struct ReportedRun {
     SearchStepOptions options;
     options.search.population = 8;
     options.search.generations = 2;
-    options.search.refinement_evaluations = 4;
+    options.search.refinement_evaluations = refinement_evaluations;
     int asked = 0;
     SearchStep(session, model, options, [&] { return ++asked >= stop_at && stop_at > 0; });
   }
@@ -48,6 +48,7 @@ struct ReportedRun {
 
   FakeRun fake;
   fs::path run = fake / "a run";
+  int refinement_evaluations = 4;
 };
 
 TEST(RunReport, AFinishedRunHasEverything) {
@@ -67,6 +68,31 @@ TEST(RunReport, AFinishedRunHasEverything) {
   const LogContent log =
       ReadEvaluationLog(RunDirectory(reported.run).evaluations(), FakeRun::kLayers);
   EXPECT_EQ(report.scored_plans, static_cast<int64_t>(log.evaluations.size()));
+}
+
+TEST(RunReport, OtherPlansAreThoseThatWereScoredAndAreOnNoList) {
+  ReportedRun reported;
+  reported.refinement_evaluations = 40;
+  reported.Make(Stage::kSearch);
+  const ParetoFront front = ReadFront(reported.run);
+  std::set<std::vector<PrecisionPair>> listed;
+  for (const ScoredPlan& plan : front.plans) listed.insert(plan.plan.layers);
+  for (const ScoredPlan& plan : front.uniform) listed.insert(plan.plan.layers);
+  std::vector<std::string> expected;
+  const LogContent log =
+      ReadEvaluationLog(RunDirectory(reported.run).evaluations(), FakeRun::kLayers);
+  for (const LoggedEvaluation& evaluation : log.evaluations) {
+    if (evaluation.score.complete() && !evaluation.plan.is_exact() &&
+        !listed.contains(evaluation.plan.layers)) {
+      expected.push_back(PlanSpec(evaluation.plan));
+    }
+  }
+  EXPECT_THAT(expected, Not(IsEmpty()));
+  std::vector<std::string> others;
+  for (const ScoredPlan& plan : ReadRunReport(reported.run).others) {
+    others.push_back(PlanSpec(plan.plan));
+  }
+  EXPECT_EQ(others, expected);
 }
 
 TEST(RunReport, ThePageHoldsAllPlansAndCellsOfTheRun) {

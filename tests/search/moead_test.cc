@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <pagmo/algorithm.hpp>
+#include <pagmo/algorithms/moead.hpp>
+#include <pagmo/population.hpp>
+#include <pagmo/problem.hpp>
 #include <set>
 #include <thread>
 
@@ -46,6 +50,48 @@ std::vector<Genes> Asked(const std::vector<Genes>& first, int count, uint64_t se
 
 TEST(Moead, AGenerationAsksForAsManyPlansAsThePopulationHas) {
   EXPECT_EQ(Asked(kFirst, 3).size(), 3 * kFirst.size());
+}
+
+// The same objectives as a problem of pagmo2's own, which keeps what it was asked for.
+struct PagmoProblem {
+  pagmo::vector_double fitness(const pagmo::vector_double& numbers) const {
+    Genes genes;
+    for (size_t i = 0; i < kChoices.size(); ++i) {
+      genes.push_back(std::min(static_cast<int>(numbers[i]), kChoices[i] - 1));
+    }
+    if (asked != nullptr) asked->push_back(genes);
+    const Objectives objectives = ScoreOf(genes);
+    return {objectives.loss, objectives.bytes};
+  }
+  std::pair<pagmo::vector_double, pagmo::vector_double> get_bounds() const {
+    return {pagmo::vector_double(kChoices.size(), 0),
+            pagmo::vector_double(kChoices.begin(), kChoices.end())};
+  }
+  pagmo::vector_double::size_type get_nobj() const { return 2; }
+  pagmo::thread_safety get_thread_safety() const { return pagmo::thread_safety::none; }
+
+  std::vector<Genes>* asked = nullptr;
+};
+
+TEST(Moead, IsPagmosWithAllItsDefaults) {
+  // So many plans that the neighbours of the default are not limited.
+  std::vector<Genes> first;
+  for (int i = 0; i < 30; ++i) first.push_back({i % 3, i / 3 % 2, i / 6});
+  std::vector<Genes> asked;
+  pagmo::population population(pagmo::problem(PagmoProblem{&asked}), 0, 7);
+  for (const Genes& genes : first) {
+    pagmo::vector_double numbers;
+    for (const int gene : genes) numbers.push_back(gene + 0.5);
+    const Objectives objectives = ScoreOf(genes);
+    population.push_back(numbers, {objectives.loss, objectives.bytes});
+  }
+  pagmo::moead defaults(1);
+  defaults.set_seed(7);
+  pagmo::algorithm algorithm(defaults);
+  constexpr int kGenerations = 6;
+  for (int i = 0; i < kGenerations; ++i) population = algorithm.evolve(population);
+  EXPECT_EQ(Asked(first, kGenerations, 7), asked);
+  EXPECT_EQ(asked.size(), kGenerations * first.size());
 }
 
 TEST(Moead, GenesStayInRangeAndReachEveryChoice) {

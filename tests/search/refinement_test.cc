@@ -46,6 +46,23 @@ TEST(ProposePlans, PredictionsThatHoldAllReachTheFront) {
   }
 }
 
+TEST(ProposePlans, MovesOfTheFirstLayerAreTriedToo) {
+  // All plans that the losses of a single layer recommend are scored, so that only moves of that
+  // layer are left. All of them but the best one turned out to be far worse than predicted, which
+  // leaves room for the others.
+  ScoredByFake space({1});
+  const LayerLosses losses = TrueLosses({1});
+  for (const PrecisionPlan& plan : SurrogateFront(losses, FakeCost)) space.Add(plan);
+  ASSERT_LT(space.plans.size(), NinePairs().size());
+  const auto best =
+      std::min_element(space.objectives.begin(), space.objectives.end(),
+                       [](const Objectives& a, const Objectives& b) { return a.loss < b.loss; });
+  for (auto member = space.objectives.begin(); member != space.objectives.end(); ++member) {
+    if (member != best) member->loss += 5;
+  }
+  EXPECT_THAT(ProposePlans(losses, FakeCost, space.space(), 10), Not(IsEmpty()));
+}
+
 TEST(ProposePlans, WidestGapIsFilledFirst) {
   // The front of the true losses, but for a stretch in the middle.
   ScoredByFake space(kWeights);
