@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <cmath>
 
 #include "lib/base/error.h"
@@ -486,6 +487,34 @@ TEST(Search, OptionsOutOfRangeAreRefused) {
   options = {};
   options.refinement_evaluations = -1;
   EXPECT_THAT(message(options), HasSubstr("found -1 evaluations for the refinement"));
+}
+
+TEST(Search, SurrogatePlansAreHalfOfTheFirstGenerationAndRandomOnesTheRest) {
+  constexpr int kPopulation = 40;
+  const auto first_generation = [](uint64_t seed) {
+    const std::vector<double> weights = RandomWeights(8, 3);
+    FakeEvaluator fake(weights, 5), scout(weights, 5);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    SearchHooks hooks;
+    options.seed = seed;
+    options.population = kPopulation;
+    options.generations = 1;
+    options.refinement_evaluations = 0;
+    hooks.scout = [&] { return Scouted(8, scout); };
+    Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks);
+    std::vector<PrecisionPlan> plans = fake.batches().at(1);
+    std::sort(plans.begin(), plans.end());
+    return plans;
+  };
+  const std::vector<PrecisionPlan> of_one = first_generation(1), of_two = first_generation(2);
+  std::vector<PrecisionPlan> of_both;
+  std::set_intersection(of_one.begin(), of_one.end(), of_two.begin(), of_two.end(),
+                        std::back_inserter(of_both));
+  // The surrogate's plans do not depend on the seed; a few of them are uniform plans.
+  EXPECT_GE(of_both.size(), kPopulation / 2 - 5);
+  EXPECT_LE(of_both.size(), kPopulation / 2);
+  EXPECT_GE(of_one.size(), kPopulation / 2 + 10);
 }
 
 // Ten layers in two groups whose pruning dropped what they need: KV4 of both sides is all that is
