@@ -49,7 +49,7 @@ struct GateConfig {
 // Reads a config. Paths in it are relative to the folder of `file`. Throws Error for a field that
 // is missing, unknown, of another type or out of range, and for limits that contradict each other.
 GateConfig ReadGateConfig(const std::filesystem::path& file);
-GateConfig GateConfigFromJson(const Json& json, const std::filesystem::path& file);
+GateConfig GateConfigFromJson(const Json& written, const std::filesystem::path& file);
 
 // The config as the content of a new file at config.file, with paths relative to that file's
 // folder.

@@ -105,8 +105,7 @@ void PreparedTask::ReadEnds(const fs::path& model_directory) {
   AddIds(JsonOf(fs::exists(generation, ignored) ? generation : model_directory / "config.json"),
          end_tokens_);
   std::ranges::sort(end_tokens_);
-  const auto repeated = std::ranges::unique(end_tokens_);
-  end_tokens_.erase(repeated.begin(), repeated.end());
+  end_tokens_.erase(std::unique(end_tokens_.begin(), end_tokens_.end()), end_tokens_.end());
   size_t longest = 0;
   for (const std::string& stop : task_.stops) longest = std::max(longest, stop.size());
   for (const std::string& stop : more_stops_) longest = std::max(longest, stop.size());

@@ -17,7 +17,7 @@ namespace kvtune {
 // The options by flag, as run.json keeps them. --max-seconds is not among them, so that a run can
 // be continued with more time.
 // `task` is null but for a search by accuracy.
-Json OptionsOf(const SearchStepOptions& options, const RunPrompts& prompts,
+Json OptionsOf(const SearchStepOptions& step, const RunPrompts& prompts,
                const SplitTask* task = nullptr);
 
 // What a run has to do, as far as is known before calibration.
@@ -37,7 +37,7 @@ void CheckSearchBy(const SearchStepOptions& options, bool has_task);
 // finds are then scored on the prompts too. `should_stop` is asked after every batch; true ends the
 // step with what is scored so far, and those scores are kept. REQUIRES: the stages before have run.
 // Throws Error.
-SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchStepOptions& options,
+SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchStepOptions& step,
                          const std::function<bool()>& should_stop, const SplitTask* task = nullptr);
 
 }  // namespace kvtune

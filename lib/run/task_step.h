@@ -16,7 +16,7 @@ namespace kvtune {
 // command generates none of them again. `should_stop` is asked after each answer; when it says
 // true, the front stays as it was and false is returned. Throws Error, also where an item of the
 // task is among the prompts that the plans were chosen or checked on.
-bool TaskStep(const RunSession& session, ModelSession& model, const SplitTask& task,
+bool TaskStep(const RunSession& session, ModelSession& model, const SplitTask& split,
               ParetoFront& front, const std::function<bool()>& should_stop);
 
 }  // namespace kvtune
