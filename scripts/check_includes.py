@@ -19,6 +19,7 @@ ALLOWED = {
     "lib/tokenizer": ["lib/base", "lib/io"],
     "lib/kernels": ["lib/base", "lib/core"],
     "lib/runner": ["lib/base", "lib/core", "lib/io", "lib/kernels"],
+    "lib/distributed": ["lib/base", "lib/core"],
     "lib/calib": ["lib/base", "lib/core", "lib/io", "lib/tokenizer"],
     "lib/targets": ["lib/base", "lib/core"],
     "lib/tasks": ["lib/base", "lib/core"],
@@ -27,8 +28,8 @@ ALLOWED = {
     "search": ["lib/base", "lib/core"],
     "lib/run": ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/calib", "lib/targets", "lib/tasks", "lib/report",
                 "lib/gate", "search"],
-    "apps/kvtune": ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/runner", "lib/calib", "lib/targets",
-                    "lib/tasks", "lib/report", "lib/gate", "lib/run", "search"],
+    "apps/kvtune": ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/runner", "lib/distributed", "lib/calib",
+                    "lib/targets", "lib/tasks", "lib/report", "lib/gate", "lib/run", "search"],
 }
 
 # A name of our own: the only files outside of its folder that may have it.
@@ -39,7 +40,7 @@ CONFINED_NAMES = {
 # For each prefix of third-party includes, the files that may have them. A folder with a trailing slash
 # stands for all its files, "*.cc" for its sources only.
 THIRD_PARTY = {
-    ("ATen/", "c10/", "torch/"): ["lib/runner/torch.h"],
+    ("ATen/", "c10/", "torch/"): ["lib/runner/torch.h", "lib/distributed/tcp_store.cc"],
     ("pagmo/",): ["search/*.cc"],
     ("CLI/",): ["apps/kvtune/cli.cc", "apps/kvtune/command_description.cc", "apps/kvtune/command_table.cc",
                  "apps/kvtune/config_file.cc", "apps/kvtune/option_groups.cc"],
@@ -52,8 +53,8 @@ THIRD_PARTY = {
     ("cuda",): ["lib/kernels/cuda/"],
 }
 
-# fmt is for sources only, and not for the runner, which sees the copy that libtorch brings.
-FMT_FORBIDDEN = "lib/runner"
+# fmt is for sources only, and not for the folders that see the copy that libtorch brings.
+FMT_FORBIDDEN = ("lib/runner", "lib/distributed")
 
 # The lists of headers that a folder's CMakeLists.txt gives to kvtune_library: those that other folders
 # may include, and those for the folder itself and for its own tests.
@@ -148,8 +149,8 @@ def problems_of(path: str, text: str) -> list[str]:
         for prefixes, places in THIRD_PARTY.items():
             if include.startswith(prefixes) and not may_have(path, places):
                 problems.append(f"{path}: includes <{include}>, expected only in {', '.join(places)}")
-        if include.startswith("fmt/") and (path.endswith(".h") or folder == FMT_FORBIDDEN):
-            problems.append(f"{path}: includes <{include}>, expected in sources outside of {FMT_FORBIDDEN}")
+        if include.startswith("fmt/") and (path.endswith(".h") or folder in FMT_FORBIDDEN):
+            problems.append(f"{path}: includes <{include}>, expected in sources outside of {' and '.join(FMT_FORBIDDEN)}")
     for name, (home, places) in CONFINED_NAMES.items():
         if folder != home and path not in places and re.search(rf"\b{name}\b", text):
             problems.append(f"{path}: names {name}, expected only in {home} and {', '.join(places)}")

@@ -14,10 +14,11 @@
 namespace kvtune {
 
 ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& invocation) {
+  if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   RequireCreatableDirectory(out);
   RequireOwnDirectory(out, InputPathsOf(arguments.inputs, arguments.place));
-  ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
+  ModelSession model(arguments.inputs, arguments.place.held_out, SharedRunnerLoader());
   RunSession session(out, model.run(), invocation.command_line);
   session.RequireSameOptions(Stage::kCalibrate, OptionsOf(arguments.calibrate));
   const SensitivityTable table = CalibrateStep(session, model, arguments.calibrate);

@@ -128,12 +128,13 @@ std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
 }  // namespace
 
 ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invocation) {
+  if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   CheckArguments(arguments);
   const bool has_task = !arguments.task.file.empty();
   if (has_task) CheckTaskArguments(arguments);
   const std::vector<NamedPlan> plans = ReadPlans(arguments);
   if (has_task) return EvaluateTask(arguments, plans, invocation.format);
-  ModelSession model(arguments.inputs, "none", RunnerLoader());
+  ModelSession model(arguments.inputs, "none", SharedRunnerLoader());
   ModelEvaluator scorer(model.model(), model.prompts().calibration.prompts);
   EvaluationCache evaluator(scorer);
   if (!arguments.known_scores.empty()) {

@@ -156,7 +156,7 @@ ExitCode EvaluateTask(const EvaluateArguments& arguments, const std::vector<Name
   const PreparedTask task(arguments.task, arguments.inputs.model,
                           ReadConfigOf(arguments.inputs.model));
   task.RequireThatPlansAreRead(arguments.inputs.running.prefill);
-  ModelSession model(arguments.inputs, "none", RunnerLoader());
+  ModelSession model(arguments.inputs, "none", SharedRunnerLoader());
   task.RequireApartFrom(model.prompts().calibration.prompts, "calibration");
   TaskEvaluation evaluation(arguments, task, model);
   if (arguments.read_stdin) {

@@ -1,26 +1,82 @@
 #include "apps/kvtune/open_model.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <memory>
 #include <thread>
 
+#include "apps/kvtune/interrupt.h"
+#include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/version.h"
+#include "lib/distributed/lease_times.h"
+#include "lib/distributed/ranks.h"
+#include "lib/distributed/shared_run.h"
+#include "lib/distributed/tcp_store.h"
+#include "lib/runner/device.h"
 #include "lib/runner/model_runner.h"
 
 namespace kvtune {
+namespace {
 
-ModelLoader RunnerLoader() {
-  return [](const Checkpoint& checkpoint, ModelOptions options) {
-    // Each thread beyond the processors only waits for one, and thousands take minutes to start.
-    const auto processors = static_cast<int>(std::thread::hardware_concurrency());
-    if (processors > 0 && options.threads > processors) {
-      LogInfo(fmt::format("--threads {}: {} are used, one for each processor", options.threads,
-                          processors));
-      options.threads = processors;
-    }
-    return std::make_unique<ModelRunner>(checkpoint, options);
+// Processes of one run start within this time of each other.
+constexpr std::chrono::seconds kStorePatience{120};
+
+std::unique_ptr<MeasuredModel> LoadModelRunner(const Checkpoint& checkpoint, ModelOptions options) {
+  // Each thread beyond the processors only waits for one, and thousands take minutes to start.
+  const auto processors = static_cast<int>(std::thread::hardware_concurrency());
+  if (processors > 0 && options.threads > processors) {
+    LogInfo(fmt::format("--threads {}: {} are used, one for each processor", options.threads,
+                        processors));
+    options.threads = processors;
+  }
+  return std::make_unique<ModelRunner>(checkpoint, options);
+}
+
+bool HasDevice(const std::string& name) {
+  try {
+    DescribeDevice(name);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// REQUIRES: checkpoint outlives the source.
+ModelSource SourceOf(const Checkpoint& checkpoint, ModelOptions options, const Ranks& ranks) {
+  options.device = DeviceOfRank(options.device, ranks.local_rank, HasDevice);
+  return {.version = std::string(Version()),
+          .hash = checkpoint.QuickHash(),
+          .prefill = std::string(WordOf(kPrefillWords, options.prefill)),
+          .load = [&checkpoint, options] { return LoadModelRunner(checkpoint, options); }};
+}
+
+}  // namespace
+
+ModelLoader RunnerLoader() { return LoadModelRunner; }
+
+ModelLoader SharedRunnerLoader() {
+  return [](const Checkpoint& checkpoint, const ModelOptions& options) {
+    const Ranks ranks = ReadRanks(ProcessEnvironment());
+    if (ranks.world == 1) return LoadModelRunner(checkpoint, options);
+    return LeadRun(OpenTcpStore(ranks, kStorePatience), ranks, LeaseTimes(),
+                   SourceOf(checkpoint, options, ranks));
   };
+}
+
+bool ServesAnotherProcess(const RunInputs& inputs) {
+  const Ranks ranks = ReadRanks(ProcessEnvironment());
+  if (ranks.rank == 0) return false;
+  // A signal for all processes is for rank 0 to follow, which still needs this one for its batch.
+  const InterruptDelay delay;
+  const Checkpoint checkpoint(inputs.model);
+  ServeRun(OpenTcpStore(ranks, kStorePatience), ranks, LeaseTimes(),
+           SourceOf(checkpoint, inputs.running, ranks), [](const std::string& message) {
+             LogError(message);
+             ::_exit(static_cast<int>(ExitCode::kError));  // there are no files to close
+           });
+  return true;
 }
 
 }  // namespace kvtune

@@ -77,6 +77,7 @@ void PrintFitting(const ParetoFront& front, const MemoryBudget& budget,
 
 ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
   CheckSearchBy(arguments.search, !arguments.task.file.empty());
+  if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   std::vector<std::filesystem::path> read = InputPathsOf(arguments.inputs, arguments.place);
   if (!arguments.search.known_scores.empty()) read.push_back(arguments.search.known_scores);
@@ -95,7 +96,7 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
     split.emplace(SplitTask{*task, ItemsOf(*task, arguments)});
   }
   auto progress = std::make_unique<RunProgress>("loading the model");
-  ModelSession model(arguments.inputs, arguments.place.held_out, RunnerLoader());
+  ModelSession model(arguments.inputs, arguments.place.held_out, SharedRunnerLoader());
   if (task) {
     task->RequireApartFrom(model.prompts().calibration.prompts, "calibration");
     task->RequireApartFrom(model.prompts().held_out, "held-out");

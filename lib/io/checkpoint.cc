@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -172,6 +173,15 @@ uint64_t Checkpoint::weight_bytes() const {
 }
 
 std::string Checkpoint::ContentHash() const {
+  return HashOfTensors(std::numeric_limits<size_t>::max());
+}
+
+std::string Checkpoint::QuickHash() const {
+  constexpr size_t kPage = 4096;
+  return HashOfTensors(kPage);
+}
+
+std::string Checkpoint::HashOfTensors(size_t most_bytes_each) const {
   kvtune::ContentHash hash;
   for (const char* name : {"config.json", "hf_quant_config.json"}) {
     if (!fs::exists(directory_ / name)) continue;
@@ -182,9 +192,10 @@ std::string Checkpoint::ContentHash() const {
     const TensorContents tensor = ShardOf(name).Contents(name);
     hash.UpdateField(name);
     hash.UpdateField(fmt::format("{} {}", tensor.dtype, ShapeText(tensor.shape)));
-    hash.Update(tensor.bytes);
+    const auto hashed = tensor.bytes.first(std::min(most_bytes_each, tensor.bytes.size()));
+    hash.Update(hashed);
     // A checkpoint may be larger than the memory, and its pages are not needed again soon.
-    DropPages(tensor.bytes);
+    DropPages(hashed);
   }
   RequireUnchanged();
   return hash.Digest();

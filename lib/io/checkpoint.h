@@ -51,6 +51,9 @@ class Checkpoint {
   // Error as RequireUnchanged does.
   std::string ContentHash() const;
 
+  // The same over the first bytes of every tensor, which tells models apart without reading them.
+  std::string QuickHash() const;
+
   // Throws Error when a shard has another size or time of modification than when it was opened, or
   // when a page of it could not be read: what was read since is then no single model.
   void RequireUnchanged() const;
@@ -59,6 +62,7 @@ class Checkpoint {
   struct Shard;
 
   const SafetensorsFile& Open(Shard& shard) const;
+  std::string HashOfTensors(size_t most_bytes_each) const;
   // By its stored name.
   const SafetensorsFile& ShardOf(const std::string& stored) const;
   void FindPrefixes();

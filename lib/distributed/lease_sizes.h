@@ -1,0 +1,38 @@
+// Splits the scoring of plans on prompts into leases of about equal work. Splitting by prompts
+// costs nothing. Splitting plans costs the work that they share, so it comes second, and plans with
+// the same first layers stay together.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "lib/core/precision_plan.h"
+#include "lib/core/token_ids.h"
+
+namespace kvtune {
+
+// Indices of plans and prompts that are scored together.
+struct ScoreLease {
+  std::vector<size_t> plans;
+  std::vector<size_t> prompts;
+
+  friend bool operator==(const ScoreLease&, const ScoreLease&) = default;
+};
+
+// Returns at least `wanted` leases where there are so many plans on prompts, in an order that
+// follows from the arguments alone. Every plan on every prompt is in exactly one of them.
+// REQUIRES: wanted > 0; neither plans nor prompts are empty.
+std::vector<ScoreLease> SplitScoring(std::span<const PrecisionPlan> plans,
+                                     std::span<const TokenIds> prompts, size_t wanted);
+
+// The work of scoring plans on prompts: tokens times the layers that they go through, where plans
+// share those that they have in common at their beginning.
+double ScoringWork(std::span<const PrecisionPlan> plans, std::span<const TokenIds> prompts);
+
+// How many leases a job of this work is split into for so many processes: as many as give each
+// about `seconds`, in a multiple of the processes, so that all of them end together.
+// `seconds_per_work` is 0 while it is not known. REQUIRES: processes > 0.
+size_t WantedLeases(double work, double seconds_per_work, double seconds, size_t processes);
+
+}  // namespace kvtune

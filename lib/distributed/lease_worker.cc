@@ -1,0 +1,120 @@
+#include "lib/distributed/lease_worker.h"
+
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "lib/base/error.h"
+#include "lib/distributed/lease_board.h"
+
+namespace kvtune {
+namespace {
+
+constexpr char kGreetingKey[] = "greeting";
+constexpr char kModelKey[] = "model";
+
+std::string TextOf(const RunModel& model) {
+  return model.hash + "\n" + model.device + "\n" + model.data_type + "\n" + model.prefill;
+}
+
+std::string TextOf(const Greeting& greeting) {
+  return greeting.version + "\n" + std::to_string(greeting.world);
+}
+
+std::vector<std::string> LinesOf(const std::string& text) {
+  std::vector<std::string> lines(1);
+  for (const char c : text) {
+    if (c == '\n') {
+      lines.emplace_back();
+    } else {
+      lines.back() += c;
+    }
+  }
+  return lines;
+}
+
+// Compares what this process has with what rank 0 says, line by line.
+void RequireSame(const std::string& own, const std::string& of_first,
+                 const std::vector<std::string>& names) {
+  const std::vector<std::string> ours = LinesOf(own), theirs = LinesOf(of_first);
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string expected = i < theirs.size() ? theirs[i] : "nothing";
+    if (ours[i] == expected) continue;
+    throw Error("joining the run: found the " + names[i] + " " + ours[i] + ", expected " +
+                expected + " as rank 0 has");
+  }
+}
+
+}  // namespace
+
+void Greet(Store& store, const Greeting& greeting) {
+  if (store.Add(std::string(kJoinedKey) + "0", 1) > 1) {
+    throw Error(
+        "opening the store: found that another run uses it, expected a store of its own (set "
+        "MASTER_PORT)");
+  }
+  store.Set(kGreetingKey, TextOf(greeting));
+}
+
+void ShowModel(Store& store, const RunModel& model) { store.Set(kModelKey, TextOf(model)); }
+
+void Join(Store& store, const Ranks& ranks, const Greeting& greeting, const LeaseTimes& times) {
+  if (!store.Wait(kGreetingKey, times.greeting)) {
+    throw Error("joining the run: found no rank 0, expected its greeting in the store");
+  }
+  RequireSame(TextOf(greeting), store.Get(kGreetingKey).value_or(""),
+              {"version", "number of processes"});
+  const std::string rank = std::to_string(ranks.rank);
+  if (store.Add(std::string(kJoinedKey) + rank, 1) == 1) return;
+  // Somebody had this rank. Where it is gone, this process takes its place.
+  const std::string before = store.Get(BeatKey(ranks.rank)).value_or("");
+  const auto until = std::chrono::steady_clock::now() + times.expiry;
+  while (std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(times.beat);
+    if (store.Get(BeatKey(ranks.rank)).value_or("") == before) continue;
+    throw Error(
+        "joining the run: found another process of rank " + rank +
+        " at work, expected one for each rank (two runs on one store need two MASTER_PORTs)");
+  }
+}
+
+bool LeaseWorker::HasEnded() {
+  const std::optional<std::string> end = store_.Get(std::string(kEndKey));
+  if (end && *end != kEndedWell) {
+    throw Error(
+        "serving rank 0: found that it ended with an error, which stands in its own messages");
+  }
+  return end.has_value();
+}
+
+std::optional<std::string> LeaseWorker::Await(const std::string& key) {
+  while (!store_.Wait(key, times_.slice)) {
+    if (const std::string lost = heartbeat_.lost(); !lost.empty()) throw Error(lost);
+    if (HasEnded()) return std::nullopt;
+  }
+  return store_.Get(key);
+}
+
+bool LeaseWorker::CompareModel(const RunModel& model) {
+  const std::optional<std::string> of_first = Await(kModelKey);
+  if (!of_first) return false;
+  RequireSame(TextOf(model), *of_first, {"model", "kind of device", "data type", "prefill"});
+  return true;
+}
+
+void LeaseWorker::Serve(const Work& work) {
+  while (true) {
+    const int64_t slot = store_.Add(std::string(kSlotCounter), 1) - 1;
+    heartbeat_.Hold(slot);
+    // Asked after the slot is taken: rank 0 fills the slots that are taken when it has ended.
+    if (HasEnded()) return;
+    const std::optional<std::string> text = Await(SlotKey(slot));
+    if (!text) return;
+    const std::optional<SlotContent> content = ParseSlot(*text);
+    if (!content) continue;
+    store_.Set(content->result_key, work(content->request));
+    store_.Append(content->done_key, content->lease);
+  }
+}
+
+}  // namespace kvtune

@@ -1,0 +1,259 @@
+#include "lib/distributed/lease_board.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/distributed/lease_worker.h"
+#include "tests/support/memory_store.h"
+
+namespace kvtune {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::ThrowsMessage;
+
+// A fiftieth of the real ones.
+constexpr LeaseTimes kQuick{.beat = milliseconds(20),
+                            .expiry = milliseconds(300),
+                            .silence = milliseconds(600),
+                            .slice = milliseconds(50),
+                            .poll = milliseconds(5),
+                            .greeting = milliseconds(1000),
+                            .farewell = milliseconds(100)};
+
+std::string Twice(const std::string& request) { return request + request; }
+
+std::vector<std::string> Requests(size_t count) {
+  std::vector<std::string> requests;
+  for (size_t i = 0; i < count; ++i) requests.push_back(std::to_string(i));
+  return requests;
+}
+
+std::vector<std::string> Answers(size_t count) {
+  std::vector<std::string> answers;
+  for (const std::string& request : Requests(count)) answers.push_back(Twice(request));
+  return answers;
+}
+
+class LeaseBoardTest : public ::testing::Test {
+ protected:
+  LeaseBoardTest() { SetLogLevel(LogLevel::kQuiet); }
+
+  std::unique_ptr<Store> Connect() { return std::make_unique<MemoryStore>(state); }
+  Ranks RanksOf(int rank, int world) { return {.rank = rank, .world = world}; }
+
+  // A process that works until the run ends, and notes how many requests it had.
+  std::thread Worker(int rank, LeaseWorker::Work work, std::atomic<int>& count) {
+    return std::thread([this, rank, work, &count] {
+      const std::unique_ptr<Store> store = Connect();
+      Heartbeat own_beat(Connect(), rank, kQuick, nullptr);
+      LeaseWorker worker(*store, own_beat, RanksOf(rank, 9), kQuick);
+      worker.Serve([&](const std::string& request) {
+        ++count;
+        return work(request);
+      });
+    });
+  }
+
+  std::shared_ptr<MemoryStoreState> state = std::make_shared<MemoryStoreState>();
+  std::unique_ptr<Store> first = Connect();
+  Heartbeat heartbeat{Connect(), 0, kQuick, nullptr};
+};
+
+TEST_F(LeaseBoardTest, OneProcessDoesAllByItself) {
+  LeaseBoard board(*first, 2, kQuick);
+  std::vector<size_t> steps;
+  EXPECT_EQ(board.Run(Requests(3), Twice, [&](size_t done) { steps.push_back(done); }), Answers(3));
+  EXPECT_THAT(steps, ElementsAre(1, 2, 3));
+  EXPECT_EQ(board.ProcessCount(), 1u);
+  board.End(kEndedWell);
+}
+
+TEST_F(LeaseBoardTest, ProcessesShareTheWorkOfEveryJob) {
+  std::atomic<int> of_one = 0, of_two = 0, own = 0;
+  const auto slow = [](const std::string& request) {
+    std::this_thread::sleep_for(milliseconds(5));
+    return Twice(request);
+  };
+  std::thread one = Worker(1, slow, of_one), two = Worker(2, slow, of_two);
+  LeaseBoard board(*first, 3, kQuick);
+  for (int job = 0; job < 5; ++job) {
+    EXPECT_EQ(board.Run(
+                  Requests(20), [&](const std::string& r) { return ++own, slow(r); }, nullptr),
+              Answers(20));
+  }
+  EXPECT_EQ(board.ProcessCount(), 3u);
+  board.End(kEndedWell);
+  one.join();
+  two.join();
+  EXPECT_EQ(own + of_one + of_two, 100);
+  EXPECT_GT(own, 10);
+  EXPECT_GT(of_one, 10);
+  EXPECT_GT(of_two, 10);
+}
+
+TEST_F(LeaseBoardTest, NothingButEmptySlotsAndBeatsStaysInTheStore) {
+  std::atomic<int> count = 0;
+  std::thread one = Worker(1, Twice, count);
+  LeaseBoard board(*first, 2, kQuick);
+  board.Run(Requests(10), Twice, nullptr);
+  board.End(kEndedWell);
+  one.join();
+  for (const auto& [key, value] : state->values) {
+    if (key.starts_with("slot/")) {
+      EXPECT_EQ(value, kSkippedSlot);
+    } else {
+      EXPECT_TRUE(key.starts_with("beat/") || key == kEndKey) << key;
+    }
+  }
+}
+
+TEST_F(LeaseBoardTest, TheLeaseOfASilentProcessGoesToAnother) {
+  // It takes a slot, says so, and is never heard of again.
+  std::unique_ptr<Store> dead = Connect();
+  dead->Set(BeatKey(1),
+            BeatText({.count = 5, .slot = dead->Add(std::string(kSlotCounter), 1) - 1}));
+  LeaseBoard board(*first, 2, kQuick);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
+  EXPECT_GE(std::chrono::steady_clock::now() - start, kQuick.expiry);
+}
+
+TEST_F(LeaseBoardTest, ASlotWhoseHolderNeverSaidSoExpiresToo) {
+  first->Add(std::string(kSlotCounter), 1);
+  LeaseBoard board(*first, 2, kQuick);
+  EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
+}
+
+TEST_F(LeaseBoardTest, OnlyTheLeaseOfADeadProcessIsDoneAgain) {
+  std::atomic<int> count = 0, own = 0;
+  std::unique_ptr<Store> dead = Connect();
+  dead->Set(BeatKey(2),
+            BeatText({.count = 5, .slot = dead->Add(std::string(kSlotCounter), 1) - 1}));
+  std::thread one = Worker(1, Twice, count);
+  LeaseBoard board(*first, 3, kQuick);
+  EXPECT_EQ(board.Run(
+                Requests(8), [&](const std::string& r) { return ++own, Twice(r); }, nullptr),
+            Answers(8));
+  board.End(kEndedWell);
+  one.join();
+  EXPECT_EQ(own + count, 8);
+}
+
+TEST_F(LeaseBoardTest, AProcessThatBeatsKeepsItsLeaseHoweverLongItTakes) {
+  std::atomic<int> count = 0;
+  std::thread one = Worker(
+      1,
+      [](const std::string& request) {
+        std::this_thread::sleep_for(3 * kQuick.expiry);
+        return Twice(request);
+      },
+      count);
+  while (first->Add(std::string(kSlotCounter), 0) == 0) {  // until it waits in the first slot
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  std::atomic<int> own = 0;
+  LeaseBoard board(*first, 2, kQuick);
+  EXPECT_EQ(board.Run(
+                Requests(2), [&](const std::string& r) { return ++own, Twice(r); }, nullptr),
+            Answers(2));
+  EXPECT_EQ(own + count, 2);
+  board.End(kEndedWell);
+  one.join();
+}
+
+TEST_F(LeaseBoardTest, LateResultsAreIgnored) {
+  std::unique_ptr<Store> late = Connect();
+  const int64_t slot = late->Add(std::string(kSlotCounter), 1) - 1;
+  late->Set(BeatKey(1), BeatText({.count = 5, .slot = slot}));
+  std::optional<SlotContent> content;
+  LeaseBoard board(*first, 2, kQuick);
+  std::thread reader([&] {
+    ASSERT_TRUE(late->Wait(SlotKey(slot), milliseconds(5000)));
+    content = ParseSlot(*late->Get(SlotKey(slot)));
+  });
+  EXPECT_EQ(board.Run(Requests(2), Twice, nullptr), Answers(2));
+  reader.join();
+  ASSERT_TRUE(content);
+  late->Set(content->result_key, "wrong");
+  late->Append(content->done_key, content->lease);
+  late->Append(content->done_key, content->lease);
+  EXPECT_EQ(board.Run(Requests(2), Twice, nullptr), Answers(2));
+}
+
+TEST_F(LeaseBoardTest, AnErrorOfRankZeroEndsTheJobAndTheNextOneWorks) {
+  LeaseBoard board(*first, 2, kQuick);
+  const auto fail = [](const std::string&) -> std::string { throw Error("no"); };
+  EXPECT_THROW(board.Run(Requests(3), fail, nullptr), Error);
+  EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
+}
+
+TEST_F(LeaseBoardTest, ProcessesHearHowRankZeroEnded) {
+  auto own = std::make_unique<Heartbeat>(Connect(), 1, kQuick, nullptr);
+  const std::unique_ptr<Store> store = Connect();
+  LeaseWorker worker(*store, *own, RanksOf(1, 2), kQuick);
+  LeaseBoard board(*first, 2, kQuick);
+  std::thread end([&] { board.End(kEndedWithError); });
+  EXPECT_THAT([&] { worker.Serve(Twice); },
+              ThrowsMessage<Error>(HasSubstr("serving rank 0: found that it ended with an error, "
+                                             "which stands in its own messages")));
+  own.reset();
+  end.join();
+}
+
+TEST_F(LeaseBoardTest, ASilentRankZeroEndsTheOthers) {
+  state->values.erase(BeatKey(0));
+  std::atomic<bool> lost = false;
+  auto apart = std::make_shared<MemoryStoreState>();  // where rank 0 does not beat
+  Heartbeat own(std::make_unique<MemoryStore>(apart), 1, kQuick,
+                [&](const std::string&) { lost = true; });
+  MemoryStore store(apart);
+  LeaseWorker worker(store, own, RanksOf(1, 2), kQuick);
+  EXPECT_THAT([&] { worker.Serve(Twice); },
+              ThrowsMessage<Error>(HasSubstr("serving rank 0: found it silent for ")));
+  while (!lost) std::this_thread::sleep_for(milliseconds(1));  // while its work goes on
+}
+
+TEST_F(LeaseBoardTest, AStoreThatIsGoneEndsTheOthers) {
+  std::string message;
+  std::atomic<bool> lost = false;
+  Heartbeat own(Connect(), 1, kQuick, [&](const std::string& text) {
+    message = text;
+    lost = true;
+  });
+  state->TakeAway();
+  while (!lost) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_THAT(message, HasSubstr("asking the store: found no answer"));
+  LeaseBoard(*first, 2, kQuick).End(kEndedWell);  // does not throw
+}
+
+TEST_F(LeaseBoardTest, SlotsAndBeatsReadBackWhatTheyWrite) {
+  const SlotContent content{.result_key = "result/1/2",
+                            .done_key = "done/1",
+                            .lease = std::string("\n\0\n\0", 4),
+                            .request = "any\nbytes"};
+  const std::optional<SlotContent> read = ParseSlot(SlotText(content));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->result_key, content.result_key);
+  EXPECT_EQ(read->done_key, content.done_key);
+  EXPECT_EQ(read->lease, content.lease);
+  EXPECT_EQ(read->request, content.request);
+  EXPECT_FALSE(ParseSlot(std::string(kSkippedSlot)));
+  EXPECT_FALSE(ParseSlot("a\nb\nc"));
+  EXPECT_EQ(ParseBeat(BeatText({.count = 12, .slot = -2})), (Beat{.count = 12, .slot = -2}));
+  EXPECT_FALSE(ParseBeat("12"));
+  EXPECT_FALSE(ParseBeat("12 x"));
+}
+
+}  // namespace
+}  // namespace kvtune

@@ -1,0 +1,271 @@
+#include "lib/distributed/shared_run.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <thread>
+
+#include "lib/base/error.h"
+#include "lib/base/log.h"
+#include "lib/distributed/message.h"
+#include "tests/support/fake_model.h"
+#include "tests/support/memory_store.h"
+
+namespace kvtune {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+constexpr size_t kLayers = 4;
+constexpr PrecisionPair kFour{KvFormatId::kInt4, KvFormatId::kInt4};
+constexpr PrecisionPair kEight{KvFormatId::kInt8, KvFormatId::kInt8};
+constexpr PrecisionPair kScaled{KvFormatId::kFp8E4m3Calibrated, KvFormatId::kFp8E4m3Calibrated};
+
+constexpr LeaseTimes kSoon{.beat = milliseconds(20),
+                           .expiry = milliseconds(300),
+                           .silence = milliseconds(600),
+                           .slice = milliseconds(50),
+                           .poll = milliseconds(5),
+                           .greeting = milliseconds(1000),
+                           .farewell = milliseconds(100)};
+
+std::vector<TokenIds> FewPrompts() {
+  std::vector<TokenIds> prompts;
+  for (int32_t i = 0; i < 7; ++i) prompts.emplace_back(static_cast<size_t>(5 + i), 3 * i);
+  return prompts;
+}
+
+std::vector<PrecisionPlan> FewPlans() {
+  std::vector<PrecisionPlan> plans{PrecisionPlan::Uniform(kExactPair, kLayers)};
+  for (unsigned bits = 0; bits < 16; bits += 3) {
+    PrecisionPlan& plan = plans.emplace_back();
+    for (unsigned layer = 0; layer < kLayers; ++layer) {
+      plan.layers.push_back((bits >> layer) % 2 == 0 ? kFour : kEight);
+    }
+  }
+  return plans;
+}
+
+// One process, which is a thread here.
+struct Process {
+  FakeModelScript script{.losses = {.layer_weights = {3.1, 0.7, 1.9, 0.3}, .interaction = 3}};
+  std::string version = "1";
+  std::string hash = "h";
+  std::thread thread = {};
+  std::string error = {};
+  ~Process() {
+    if (thread.joinable()) thread.join();
+  }
+
+  ModelSource source() {
+    return {.version = version, .hash = hash, .prefill = "quantized", .load = [this] {
+              return std::make_unique<FakeModel>(FakeConfig(kLayers), script);
+            }};
+  }
+};
+
+class SharedRunTest : public ::testing::Test {
+ protected:
+  SharedRunTest() { SetLogLevel(LogLevel::kQuiet); }
+
+  std::unique_ptr<Store> Connect() { return std::make_unique<MemoryStore>(state); }
+  void Serve(Process& process, int rank, int world) {
+    process.thread = std::thread([this, &process, rank, world] {
+      try {
+        ServeRun(Connect(), {.rank = rank, .world = world}, kSoon, process.source(), nullptr);
+      } catch (const Error& error) {
+        process.error = error.what();
+      }
+    });
+  }
+  std::unique_ptr<MeasuredModel> Lead(Process& process, int world) {
+    return LeadRun(Connect(), {.rank = 0, .world = world}, kSoon, process.source());
+  }
+  // Everything that is shared, as bytes.
+  static std::string Measure(MeasuredModel& model) {
+    LeaseResult result;
+    const std::vector<PrecisionPair> pairs{kFour, kEight};
+    result.observations = model.ObserveAttention(FewPrompts(), pairs, nullptr);
+    std::string bytes = Encode(result);
+    for (int round = 0; round < 3; ++round) {
+      result.scores = model.ScorePlans(FewPlans(), FewPrompts(), nullptr);
+      bytes += Encode(result);
+    }
+    return bytes;
+  }
+
+  std::shared_ptr<MemoryStoreState> state = std::make_shared<MemoryStoreState>();
+};
+
+TEST_F(SharedRunTest, ResultsDoNotDependOnTheNumberOfProcesses) {
+  Process alone;
+  FakeModel model(FakeConfig(kLayers), alone.script);
+  // As one call for each prompt in their order adds up, which is what the runner does inside.
+  LeaseResult expected;
+  for (const TokenIds& prompt : FewPrompts()) {
+    const std::vector<PrecisionPair> pairs{kFour, kEight};
+    auto observed = model.ObserveAttention(std::span(&prompt, 1), pairs, nullptr);
+    if (expected.observations.empty()) {
+      expected.observations = std::move(observed);
+    } else {
+      for (size_t i = 0; i < kLayers; ++i) expected.observations[i] += observed[i];
+    }
+  }
+  std::string bytes = Encode(expected);
+  for (int round = 0; round < 3; ++round) {
+    expected.scores = model.ScorePlans(FewPlans(), FewPrompts(), nullptr);
+    bytes += Encode(expected);
+  }
+  for (const int world : {2, 3, 5}) {
+    state = std::make_shared<MemoryStoreState>();
+    Process first, others[4];
+    for (int rank = 1; rank < world; ++rank) Serve(others[rank - 1], rank, world);
+    EXPECT_EQ(Measure(*Lead(first, world)), bytes) << world;
+    for (Process& other : others) {
+      if (other.thread.joinable()) other.thread.join();
+      EXPECT_EQ(other.error, "");
+    }
+  }
+}
+
+TEST_F(SharedRunTest, ProcessesShareScoringAndObservation) {
+  Process first, second;
+  const auto wait = [](const FakeCall&) { std::this_thread::sleep_for(milliseconds(3)); };
+  first.script.on_call = second.script.on_call = wait;
+  Serve(second, 1, 2);
+  Measure(*Lead(first, 2));
+  second.thread.join();
+  EXPECT_GT(second.script.CountOf(FakeCallKind::kScore), 2u);
+  EXPECT_GT(second.script.CountOf(FakeCallKind::kObserve), 1u);
+  EXPECT_EQ(
+      first.script.CountOf(FakeCallKind::kObserve) + second.script.CountOf(FakeCallKind::kObserve),
+      FewPrompts().size());
+}
+
+TEST_F(SharedRunTest, ProgressCountsThePromptsOfAllProcesses) {
+  Process first, second;
+  Serve(second, 1, 2);
+  const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
+  int64_t finished = 0;
+  model->ScorePlans(FewPlans(), FewPrompts(), [&](int64_t prompts) { finished += prompts; });
+  EXPECT_EQ(finished, std::ssize(FewPrompts()));
+}
+
+TEST_F(SharedRunTest, MaximaReachEveryProcess) {
+  Process first, second;
+  second.script.on_call = [](const FakeCall& call) {
+    if (call.kind == FakeCallKind::kScore) std::this_thread::sleep_for(milliseconds(3));
+  };
+  first.script.on_call = second.script.on_call;
+  Serve(second, 1, 2);
+  {
+    const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
+    const std::vector<PrecisionPlan> plans{PrecisionPlan::Uniform(kScaled, kLayers)};
+    EXPECT_THAT([&] { model->ScorePlans(plans, FewPrompts(), nullptr); },
+                ThrowsMessage<Error>(HasSubstr("found no cache maxima")));
+    model->SetCacheMaxima(std::vector<LayerMaxima>(kLayers, {.key = {1, 1}, .value = {1, 1}}));
+    for (int round = 0; round < 5; ++round) model->ScorePlans(plans, FewPrompts(), nullptr);
+  }
+  second.thread.join();
+  EXPECT_EQ(second.error, "");
+  EXPECT_EQ(second.script.CountOf(FakeCallKind::kSetMaxima), 1u);
+}
+
+TEST_F(SharedRunTest, AnErrorOfAnotherProcessIsTheErrorOfTheRun) {
+  Process first, second;
+  first.script.on_call = [](const FakeCall&) { std::this_thread::sleep_for(milliseconds(20)); };
+  second.script.on_call = [](const FakeCall& call) {
+    if (call.kind == FakeCallKind::kScore) throw Error("scoring: found no room");
+  };
+  Serve(second, 1, 2);
+  EXPECT_THAT(
+      [&] {
+        const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
+        for (int round = 0; round < 100; ++round) {
+          model->ScorePlans(FewPlans(), FewPrompts(), nullptr);
+        }
+      },
+      ThrowsMessage<Error>(HasSubstr("scoring: found no room")));
+  second.thread.join();
+  EXPECT_THAT(second.error, HasSubstr("found that it ended with an error"));
+}
+
+TEST_F(SharedRunTest, ProcessesOfAnotherKindAreRefused) {
+  Process first, other_version, other_model, other_type, other_world;
+  other_version.version = "2";
+  other_model.hash = "x";
+  other_type.script.data_type_name = "float16";
+  Serve(other_version, 1, 5);
+  Serve(other_model, 2, 5);
+  Serve(other_type, 3, 5);
+  Serve(other_world, 4, 6);
+  {
+    const std::unique_ptr<MeasuredModel> model = Lead(first, 5);
+    for (Process* other : {&other_version, &other_model, &other_type, &other_world}) {
+      other->thread.join();
+    }
+  }
+  EXPECT_EQ(other_version.error, "joining the run: found the version 2, expected 1 as rank 0 has");
+  EXPECT_EQ(other_model.error, "joining the run: found the model x, expected h as rank 0 has");
+  EXPECT_EQ(other_type.error,
+            "joining the run: found the data type float16, expected float32 as rank 0 has");
+  EXPECT_EQ(other_world.error,
+            "joining the run: found the number of processes 6, expected 5 as rank 0 has");
+}
+
+TEST_F(SharedRunTest, TwoRunsOnOneStoreAreRefused) {
+  Process first, second, third, fourth;
+  const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
+  EXPECT_THAT([&] { Lead(second, 2); },
+              ThrowsMessage<Error>(HasSubstr("opening the store: found that another run uses it, "
+                                             "expected a store of its own")));
+  Serve(third, 1, 2);
+  while (!state->ValueOf(BeatKey(1))) std::this_thread::sleep_for(milliseconds(1));
+  Serve(fourth, 1, 2);
+  fourth.thread.join();
+  EXPECT_THAT(fourth.error, HasSubstr("joining the run: found another process of rank 1 at work, "
+                                      "expected one for each rank"));
+}
+
+TEST_F(SharedRunTest, ANewProcessTakesThePlaceOfADeadOne) {
+  Process first, second;
+  MemoryStore store(state);
+  const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
+  store.Add("joined/1", 1);
+  store.Set(BeatKey(1), BeatText({.count = 3, .slot = 0}));
+  first.script.on_call =
+      second.script.on_call = [](const FakeCall&) { std::this_thread::sleep_for(milliseconds(5)); };
+  Serve(second, 1, 2);
+  while (second.script.CountOf(FakeCallKind::kScore) == 0) {
+    model->ScorePlans(FewPlans(), FewPrompts(), nullptr);
+  }
+}
+
+TEST_F(SharedRunTest, AModelThatRankZeroCannotLoadEndsTheOthers) {
+  Process first, second;
+  Serve(second, 1, 2);
+  ModelSource source = first.source();
+  source.load = [&]() -> std::unique_ptr<MeasuredModel> {
+    while (!state->ValueOf(BeatKey(1))) std::this_thread::sleep_for(milliseconds(1));
+    throw Error("loading: found nothing");
+  };
+  EXPECT_THAT([&] { LeadRun(Connect(), {.rank = 0, .world = 2}, kSoon, source); },
+              ThrowsMessage<Error>(HasSubstr("loading: found nothing")));
+  second.thread.join();
+  EXPECT_THAT(second.error, HasSubstr("found that it ended with an error"));
+}
+
+TEST_F(SharedRunTest, WithoutRankZeroAProcessDoesNotWaitForEver) {
+  Process second;
+  Serve(second, 1, 2);
+  second.thread.join();
+  EXPECT_EQ(second.error, "joining the run: found no rank 0, expected its greeting in the store");
+}
+
+}  // namespace
+}  // namespace kvtune
