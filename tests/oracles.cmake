@@ -55,3 +55,6 @@ oracle_test(report_in_browser "${oracles}/report_in_browser.py" --kvtune $<TARGE
 # be. For the other engines see scripts/check_against_engine.py --engine llama.cpp|transformers.
 oracle_test(engine_mlx "${PROJECT_SOURCE_DIR}/scripts/check_against_engine.py" --engine mlx
   --kvtune $<TARGET_FILE:kvtune> --max-prompts 2 --max-prompt-tokens 200)
+
+# torchrun itself, which comes with the oracles' torch, starts the processes of a search.
+oracle_test(torchrun_parity "${oracles}/torchrun_parity.py" --kvtune $<TARGET_FILE:kvtune>)

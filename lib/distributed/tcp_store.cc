@@ -1,5 +1,7 @@
 #include "lib/distributed/tcp_store.h"
 
+#include <c10/util/Logging.h>
+
 #include <cstdlib>
 #include <string>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -15,6 +17,13 @@ std::vector<uint8_t> BytesOf(const std::string& text) { return {text.begin(), te
 std::string TextOf(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
 
 std::string PlaceOf(const Ranks& ranks) { return ranks.address + ":" + std::to_string(ranks.port); }
+
+// c10d logs a warning whenever a wait is over, which is the usual thing here, and what it fails in
+// is an Error of ours.
+void SilenceTorch() {
+  constexpr int kFatalOnly = 3;
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = kFatalOnly;
+}
 
 class TcpStore : public Store {
  public:
@@ -93,6 +102,7 @@ std::unique_ptr<Store> OpenTcpStore(const Ranks& ranks, std::chrono::seconds pat
   options.isServer = ranks.rank == 0 && !ranks.agent_holds_store;
   options.waitWorkers = false;
   options.timeout = patience;
+  SilenceTorch();
   try {
     return std::make_unique<TcpStore>(ranks, options);
   } catch (const c10::Error& error) {

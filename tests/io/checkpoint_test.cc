@@ -299,6 +299,19 @@ TEST_F(CheckpointFolder, ContentHashIgnoresWhatNothingIsComputedFrom) {
   EXPECT_EQ(Checkpoint(single()).ContentHash(), before);
 }
 
+TEST_F(CheckpointFolder, QuickHashReadsTheBeginningOfEveryTensor) {
+  std::vector<NamedTensor> tensors = ReadTensors(single() / "model.safetensors");
+  tensors.push_back({"model.extra", "I8", {8192}, std::string(8192, 'a')});
+  WriteTensors(single() / "model.safetensors", tensors);
+  const std::string before = Checkpoint(single()).QuickHash();
+  tensors.back().bytes[8000] = 'b';
+  WriteTensors(single() / "model.safetensors", tensors);
+  EXPECT_EQ(Checkpoint(single()).QuickHash(), before);
+  tensors.back().bytes[4000] = 'b';
+  WriteTensors(single() / "model.safetensors", tensors);
+  EXPECT_NE(Checkpoint(single()).QuickHash(), before);
+}
+
 TEST_F(CheckpointFolder, ContentHashCoversTypesThatTheRunnerDoesNotRead) {
   std::vector<NamedTensor> tensors = ReadTensors(single() / "model.safetensors");
   tensors.push_back({"model.position_ids", "I64", {1}, "12345678"});

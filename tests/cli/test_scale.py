@@ -1,0 +1,218 @@
+"""Many processes: the same results whatever their number, and what happens when one of them dies."""
+import os
+import random
+import socket
+import subprocess
+import time
+import unittest
+
+import tiny_model
+from cli_test_case import BINARY, CliTestCase
+
+FILES = ("sensitivity.json", "evaluations.jsonl", "front.json")
+SEARCH = ["--population", "8", "--generations", "6", "--no-cluster"]
+LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "SLURM_PROCID",
+             "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE")
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("", 0))
+        return server.getsockname()[1]
+
+
+class ScaleTestCase(CliTestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for name in LAUNCHERS:
+            os.environ.pop(name, None)
+        run = cls("run_kvtune")
+        run.run_kvtune("search", *run.model_arguments(), "--out", "one", *SEARCH)
+        cls.expected = {name: cls.folder.joinpath("one", name).read_bytes() for name in FILES}
+
+    def start(self, rank, world, port, out, *, variables=None, model=None, folder=None, options=()):
+        """One process of a search."""
+        ranks = variables or {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
+        process = subprocess.Popen(
+            [BINARY, "search", *map(str, self.model_arguments(model)), "--out", str(out), *SEARCH, *options],
+            cwd=folder or self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process):
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def finish(self, process, exit_code=0, seconds=120):
+        """What a process printed; it has to end by itself in this time."""
+        stdout, stderr = process.communicate(timeout=seconds)
+        self.assertEqual(process.returncode, exit_code, stderr)
+        return stdout, stderr
+
+    def error_of(self, process, **keywords):
+        stdout, stderr = self.finish(process, exit_code=1, **keywords)
+        self.assertEqual(stdout, "")
+        errors = [line for line in stderr.splitlines() if "kvtune: error: " in line]
+        self.assertEqual(len(errors), 1, stderr)
+        self.assertNotIn("[W", stderr)  # libtorch's own
+        return errors[0].removeprefix("kvtune: error: ")
+
+    def assert_expected(self, out):
+        for name, content in self.expected.items():
+            self.assertEqual(self.folder.joinpath(out, name).read_bytes(), content, name)
+
+
+class ResultsTest(ScaleTestCase):
+
+    def test_the_number_of_processes_changes_no_byte(self):
+        for world in (2, 4):
+            port, out = free_port(), f"of_{world}"
+            elsewhere = self.folder / f"elsewhere_{world}"
+            elsewhere.mkdir()
+            others = [self.start(rank, world, port, out, folder=elsewhere) for rank in range(1, world)]
+            first = self.start(0, world, port, out)
+            stdout, stderr = self.finish(first)
+            self.assertIn("eff. bits", stdout)
+            self.assertNotIn("[W", stderr)
+            for other in others:
+                self.assertEqual(self.finish(other), ("", ""))
+            self.assert_expected(out)
+            self.assert_no_leftovers(out)
+            self.assertEqual(list(elsewhere.iterdir()), [])
+
+    def test_variables_of_mpi_and_slurm_work_too(self):
+        for name, variables in (("OMPI", ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")),
+                                ("Slurm", ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))):
+            port = free_port()
+            processes = [self.start(0, 0, port, name, variables={variables[0]: str(rank), variables[1]: "2"})
+                         for rank in (1, 0)]
+            for process in processes:
+                self.finish(process)
+            self.assert_expected(name)
+
+    def test_one_process_of_a_launcher_needs_no_store(self):
+        with socket.socket() as server:
+            server.bind(("", 0))
+            server.listen()
+            self.finish(self.start(0, 1, server.getsockname()[1], "launched_alone"))
+        self.assert_expected("launched_alone")
+
+    def test_processes_that_never_come_are_missed(self):
+        _, stderr = self.finish(self.start(0, 2, free_port(), "lonely"))
+        self.assertIn("found 1 of 2 processes, expected all that the environment promises", stderr)
+        self.assert_expected("lonely")
+
+    def test_calibrate_and_evaluate_share_their_work(self):
+        for command in (["calibrate", "--out", "calibrated"], ["evaluate", "--uniform", "all"]):
+            port = free_port()
+            arguments = [BINARY, *command, *map(str, self.model_arguments()), "--json"]
+            processes = [subprocess.Popen(arguments, cwd=self.folder, text=True, stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE,
+                                          env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2",
+                                               "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+                         for rank in (0, 1)]
+            answers = [self.finish(process)[0] for process in processes]
+            self.assertEqual(answers[1], "")
+            if command[0] == "evaluate":
+                self.assertEqual(answers[0], self.run_kvtune(*command, *self.model_arguments(), "--json").stdout)
+        self.assertEqual(self.folder.joinpath("calibrated", "sensitivity.json").read_bytes(),
+                         self.expected["sensitivity.json"])
+
+
+class DeathsTest(ScaleTestCase):
+
+    def test_a_worker_that_is_killed_costs_only_its_lease(self):
+        moments = random.Random(0)
+        for kill in range(2):
+            port, out = free_port(), f"killed_{kill}"
+            worker = self.start(1, 3, port, out)
+            other = self.start(2, 3, port, out)
+            first = self.start(0, 3, port, out)
+            time.sleep(moments.uniform(0.3, 2))
+            worker.kill()
+            self.finish(first)
+            self.finish(other)
+            self.assert_expected(out)
+
+    def test_rank_zero_that_is_killed_ends_the_others_and_goes_on(self):
+        port = free_port()
+        worker = self.start(1, 2, port, "resumed")
+        first = self.start(0, 2, port, "resumed")
+        log = self.folder / "resumed" / "evaluations.jsonl"
+        while not log.exists() or log.stat().st_size < 1000:
+            self.assertIsNone(first.poll())
+            time.sleep(0.01)
+        first.kill()
+        self.assertIn("asking the store at", self.error_of(worker, seconds=60))
+        port = free_port()
+        processes = [self.start(rank, 2, port, "resumed") for rank in (1, 0)]
+        for process in processes:
+            self.finish(process)
+        self.assert_expected("resumed")
+
+    def test_an_error_of_rank_zero_ends_the_others(self):
+        port = free_port()
+        worker = self.start(1, 2, port, "one")
+        first = self.start(0, 2, port, "one", options=["--seed", "3"])  # another run's folder
+        self.assertIn("resuming one", self.error_of(first))
+        self.assertIn("found that it ended with an error", self.error_of(worker, seconds=60))
+
+
+class MistakesTest(ScaleTestCase):
+
+    def test_a_port_that_is_taken(self):
+        with socket.socket() as server:
+            server.bind(("", 0))
+            server.listen()
+            error = self.error_of(self.start(0, 2, server.getsockname()[1], "taken"))
+        self.assertIn("found that another program has the port, expected a free one (set MASTER_PORT)", error)
+        self.assertFalse(self.folder.joinpath("taken").exists())
+
+    def test_a_wrong_number_of_processes(self):
+        error = self.error_of(self.start(2, 2, free_port(), "wrong"))
+        self.assertIn("found RANK=2 and WORLD_SIZE=2, expected a rank below the number of processes", error)
+        port = free_port()
+        other = self.start(1, 3, port, "wrong")
+        first = self.start(0, 2, port, "wrong")
+        self.assertIn("found the number of processes 3, expected 2 as rank 0 has", self.error_of(other))
+        self.finish(first)
+        self.assert_expected("wrong")
+
+    def test_another_model(self):
+        other_model = tiny_model.write_model(self.folder / "other", tensors=tiny_model.weights(seed=8))
+        port = free_port()
+        other = self.start(1, 2, port, "models", model=other_model)
+        first = self.start(0, 2, port, "models")
+        error = self.error_of(other)
+        self.assertIn("joining the run: found the model xxh3:", error)
+        self.finish(first)
+        self.assert_expected("models")
+
+    def test_two_runs_on_one_store(self):
+        port = free_port()
+        first = subprocess.Popen(  # lives until its input ends
+            [BINARY, "evaluate", *map(str, self.model_arguments()), "--stdin"], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+        self.addCleanup(self.end, first)
+        worker = self.start(1, 2, port, "first_run")
+        first.stdin.write('{"spec": "KV4"}\n')
+        first.stdin.flush()
+        self.assertIn('"spec"', first.stdout.readline())
+        time.sleep(1)  # the worker has come
+        second = [self.start(rank, 2, port, "second_run") for rank in (0, 1)]
+        self.assertIn("found that another program has the port", self.error_of(second[0]))
+        self.assertIn("found another process of rank 1 at work, expected one for each rank",
+                      self.error_of(second[1]))
+        self.assertIsNone(worker.poll())
+        self.finish(first)
+        self.finish(worker)
+
+
+if __name__ == "__main__":
+    unittest.main()
