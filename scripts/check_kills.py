@@ -2,12 +2,16 @@
 """Kills searches at random moments and checks that every one ends in the same front.
 
 A search that is killed with SIGKILL and started again by the same command must leave front.json and the
-logs of an uninterrupted search, byte for byte. Without --model the script writes a tiny random model.
+logs of an uninterrupted search, byte for byte. With --processes N, N processes share each search, and one
+of them other than rank 0 is killed: the others must end by themselves, with the same files. Without --model
+the script writes a tiny random model.
 """
 import argparse
+import os
 import pathlib
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,11 +21,22 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILES = ("front.json", "evaluations.jsonl", "scouting.jsonl", "held_out.jsonl", "groups.json")
 
 
+def start_together(command: list[str], folder: pathlib.Path, count: int) -> list[subprocess.Popen]:
+    """The processes of one search, rank 0 first."""
+    with socket.socket() as server:
+        server.bind(("", 0))
+        port = server.getsockname()[1]
+    environment = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [subprocess.Popen([*command, "--out", "run"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                             env={**environment, "RANK": str(rank)}) for rank in range(count)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kvtune", type=pathlib.Path, default=ROOT / "build/release/apps/kvtune/kvtune")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
+    parser.add_argument("--processes", type=int, default=1, help="that share a search")
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("options", nargs="*", help="further options of `kvtune search`, after --")
     arguments = parser.parse_args()
@@ -59,6 +74,18 @@ def main() -> int:
             shutil.rmtree(folder / "run")
 
         moments = random.Random(arguments.seed)
+        if arguments.processes > 1:
+            for _ in range(arguments.kills):
+                processes = start_together(command, folder, arguments.processes)
+                time.sleep(moments.uniform(0, 1.5 * seconds))
+                moments.choice(processes[1:]).kill()
+                finish(processes[0])
+                for process in processes[1:]:
+                    process.communicate()
+                compare()
+            print(f"{arguments.kills} kills of one of {arguments.processes} processes, all with the front of the "
+                  "uninterrupted search")
+            return 0
         kills = ends = 0
         while kills < arguments.kills:
             process = start("run")

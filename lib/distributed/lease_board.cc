@@ -218,7 +218,9 @@ void LeaseBoard::End(std::string_view how) noexcept {
       const bool all_left =
           std::ranges::none_of(seen_, [&](const auto& of_rank) { return IsAlive(of_rank.second); });
       const bool all_came = std::ssize(seen_) == world_ - 1;
-      if (all_left && (all_came || Clock::now() - began > times_.farewell)) break;
+      const bool is_late = Clock::now() - began > times_.farewell;
+      if (all_left && (all_came || is_late)) break;
+      if (is_late && how != kEndedWell) break;  // the others end without it
       std::this_thread::sleep_for(pause);
     }
     if (std::ssize(seen_) < world_ - 1) {

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace kvtune {
 namespace {
 
 // While it is not known how long a piece takes.
-constexpr size_t kFirstLeasesEach = 4;
+constexpr size_t kFirstLeasesEach = 8;
+// Of a lease among the last ones.
+constexpr size_t kSmallPieces = 4;
 // More pieces than that cost more in messages than they even out.
 constexpr size_t kMostLeasesEach = 64;
 
@@ -76,6 +79,26 @@ std::vector<ScoreLease> SplitScoring(std::span<const PrecisionPlan> plans,
   for (const std::vector<size_t>& some_prompts : CutPrompts(prompts, prompt_parts)) {
     for (const std::vector<size_t>& some_plans : of_plans) {
       leases.push_back({some_plans, some_prompts});
+    }
+  }
+  return leases;
+}
+
+std::vector<ScoreLease> WithSmallLast(std::vector<ScoreLease> leases,
+                                      std::span<const PrecisionPlan> plans,
+                                      std::span<const TokenIds> prompts, size_t count) {
+  const std::vector<ScoreLease> last(
+      leases.end() - static_cast<ptrdiff_t>(std::min(count, leases.size())), leases.end());
+  leases.resize(leases.size() - last.size());
+  for (const ScoreLease& lease : last) {
+    std::vector<PrecisionPlan> its_plans;
+    for (const size_t plan : lease.plans) its_plans.push_back(plans[plan]);
+    std::vector<TokenIds> its_prompts;
+    for (const size_t prompt : lease.prompts) its_prompts.push_back(prompts[prompt]);
+    for (ScoreLease piece : SplitScoring(its_plans, its_prompts, kSmallPieces)) {
+      for (size_t& plan : piece.plans) plan = lease.plans[plan];
+      for (size_t& prompt : piece.prompts) prompt = lease.prompts[prompt];
+      leases.push_back(std::move(piece));
     }
   }
   return leases;

@@ -26,6 +26,12 @@ struct ScoreLease {
 std::vector<ScoreLease> SplitScoring(std::span<const PrecisionPlan> plans,
                                      std::span<const TokenIds> prompts, size_t wanted);
 
+// Cuts each of the last `count` leases into about four, by their prompts and then by their plans.
+// Processes take leases in their order, so that they end within the time of a small one.
+std::vector<ScoreLease> WithSmallLast(std::vector<ScoreLease> leases,
+                                      std::span<const PrecisionPlan> plans,
+                                      std::span<const TokenIds> prompts, size_t count);
+
 // The work of scoring plans on prompts: tokens times the layers that they go through, where plans
 // share those that they have in common at their beginning.
 double ScoringWork(std::span<const PrecisionPlan> plans, std::span<const TokenIds> prompts);

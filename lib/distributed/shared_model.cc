@@ -96,7 +96,10 @@ std::vector<std::vector<PromptScore>> SharedModel::ScorePlans(std::span<const Pr
   const size_t wanted = model_->streams_weights()
                             ? processes
                             : WantedLeases(work, seconds_per_work_, kLeaseSeconds, processes);
-  const std::vector<ScoreLease> leases = SplitScoring(plans, prompts, wanted);
+  std::vector<ScoreLease> leases = SplitScoring(plans, prompts, wanted);
+  if (!model_->streams_weights()) {
+    leases = WithSmallLast(std::move(leases), plans, prompts, processes);
+  }
   std::vector<LeaseRequest> requests;
   for (const ScoreLease& lease : leases) {
     requests.push_back({.kind = LeaseKind::kScore,

@@ -1,6 +1,5 @@
 """Many processes: the same results whatever their number, and what happens when one of them dies."""
 import os
-import random
 import socket
 import subprocess
 import time
@@ -61,6 +60,13 @@ class ScaleTestCase(CliTestCase):
         self.assertEqual(len(errors), 1, stderr)
         self.assertNotIn("[W", stderr)  # libtorch's own
         return errors[0].removeprefix("kvtune: error: ")
+
+    def wait_for_scores(self, out, first):
+        """Waits until rank 0 has logged some, so that it is in the middle of its work."""
+        log = self.folder / out / "evaluations.jsonl"
+        while not log.exists() or log.stat().st_size == 0:
+            self.assertIsNone(first.poll())
+            time.sleep(0.01)
 
     def assert_expected(self, out):
         for name, content in self.expected.items():
@@ -127,26 +133,21 @@ class ResultsTest(ScaleTestCase):
 class DeathsTest(ScaleTestCase):
 
     def test_a_worker_that_is_killed_costs_only_its_lease(self):
-        moments = random.Random(0)
-        for kill in range(2):
-            port, out = free_port(), f"killed_{kill}"
-            worker = self.start(1, 3, port, out)
-            other = self.start(2, 3, port, out)
-            first = self.start(0, 3, port, out)
-            time.sleep(moments.uniform(0.3, 2))
-            worker.kill()
-            self.finish(first)
-            self.finish(other)
-            self.assert_expected(out)
+        port = free_port()
+        worker = self.start(1, 3, port, "killed")
+        other = self.start(2, 3, port, "killed")
+        first = self.start(0, 3, port, "killed")
+        self.wait_for_scores("killed", first)
+        worker.kill()
+        self.finish(first)
+        self.finish(other)
+        self.assert_expected("killed")
 
     def test_rank_zero_that_is_killed_ends_the_others_and_goes_on(self):
         port = free_port()
         worker = self.start(1, 2, port, "resumed")
         first = self.start(0, 2, port, "resumed")
-        log = self.folder / "resumed" / "evaluations.jsonl"
-        while not log.exists() or log.stat().st_size < 1000:
-            self.assertIsNone(first.poll())
-            time.sleep(0.01)
+        self.wait_for_scores("resumed", first)
         first.kill()
         self.assertIn("asking the store at", self.error_of(worker, seconds=60))
         port = free_port()

