@@ -18,6 +18,9 @@ std::string TextOf(const std::vector<uint8_t>& bytes) { return {bytes.begin(), b
 
 std::string PlaceOf(const Ranks& ranks) { return ranks.address + ":" + std::to_string(ranks.port); }
 
+// The store answered a moment ago, so that it is gone when it does not now.
+constexpr std::chrono::seconds kSecondPatience{10};
+
 // c10d logs a warning whenever a wait is over, which is the usual thing here, and what it fails in
 // is an Error of ours.
 void SilenceTorch() {
@@ -35,6 +38,7 @@ class TcpStore : public Store {
   std::unique_ptr<Store> Connect() override {
     c10d::TCPStoreOptions options = options_;
     options.isServer = false;
+    options.timeout = kSecondPatience;
     return Ask([&] { return std::make_unique<TcpStore>(ranks_, options); });
   }
 

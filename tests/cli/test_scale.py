@@ -1,4 +1,6 @@
 """Many processes: the same results whatever their number, and what happens when one of them dies."""
+import itertools
+import json
 import os
 import socket
 import subprocess
@@ -40,6 +42,17 @@ class ScaleTestCase(CliTestCase):
             env={**os.environ, **ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
         self.addCleanup(self.end, process)
         return process
+
+    def start_answering(self, port):
+        """Rank 0 of two processes, which lives until its input ends."""
+        with open(self.folder / "answering.txt", "w", encoding="utf-8") as messages:
+            first = subprocess.Popen(
+                [BINARY, "evaluate", *map(str, self.model_arguments()), "--stdin", "-v"], text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages,
+                env={**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                     "MASTER_PORT": str(port)})
+        self.addCleanup(self.end, first)
+        return first
 
     @staticmethod
     def end(process):
@@ -143,13 +156,28 @@ class DeathsTest(ScaleTestCase):
         self.finish(other)
         self.assert_expected("killed")
 
-    def test_rank_zero_that_is_killed_ends_the_others_and_goes_on(self):
+    def test_rank_zero_that_is_killed_ends_the_others(self):
+        port = free_port()
+        worker = self.start(1, 2, port, "none")
+        first = self.start_answering(port)
+        plans = itertools.product(("KV8", "KV4", "KV2", "K8V4", "K4V2"), repeat=3)
+        while "rank 1 of 2 has come" not in self.folder.joinpath("answering.txt").read_text():
+            # It looks around before it scores a plan that it does not know.
+            first.stdin.write(json.dumps({"spec": "KV8;0:{};1:{};2:{}".format(*next(plans))}) + "\n")
+            first.stdin.flush()
+            first.stdout.readline()
+            time.sleep(1)
+        time.sleep(3)  # the other has its model
+        first.kill()
+        self.assertIn("asking the store at", self.error_of(worker, seconds=60))
+
+    def test_a_search_whose_rank_zero_was_killed_goes_on(self):
         port = free_port()
         worker = self.start(1, 2, port, "resumed")
         first = self.start(0, 2, port, "resumed")
         self.wait_for_scores("resumed", first)
         first.kill()
-        self.assertIn("asking the store at", self.error_of(worker, seconds=60))
+        worker.kill()
         port = free_port()
         processes = [self.start(rank, 2, port, "resumed") for rank in (1, 0)]
         for process in processes:
@@ -196,11 +224,7 @@ class MistakesTest(ScaleTestCase):
 
     def test_two_runs_on_one_store(self):
         port = free_port()
-        first = subprocess.Popen(  # lives until its input ends
-            [BINARY, "evaluate", *map(str, self.model_arguments()), "--stdin"], text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
-        self.addCleanup(self.end, first)
+        first = self.start_answering(port)
         worker = self.start(1, 2, port, "first_run")
         first.stdin.write('{"spec": "KV4"}\n')
         first.stdin.flush()
