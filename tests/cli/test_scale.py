@@ -81,6 +81,16 @@ class ScaleTestCase(CliTestCase):
             self.assertIsNone(first.poll())
             time.sleep(0.01)
 
+    def wait_for_worker(self, first):
+        """Waits until rank 0, which answers plan after plan, has seen that rank 1 has come."""
+        plans = itertools.product(("KV8", "KV4", "KV2", "K8V4", "K4V2"), repeat=3)
+        while "rank 1 of 2 has come" not in self.folder.joinpath("answering.txt").read_text():
+            # It looks around before it scores a plan that it does not know.
+            first.stdin.write(json.dumps({"spec": "KV8;0:{};1:{};2:{}".format(*next(plans))}) + "\n")
+            first.stdin.flush()
+            first.stdout.readline()
+            time.sleep(1)
+
     def assert_expected(self, out):
         for name, content in self.expected.items():
             self.assertEqual(self.folder.joinpath(out, name).read_bytes(), content, name)
@@ -160,13 +170,7 @@ class DeathsTest(ScaleTestCase):
         port = free_port()
         worker = self.start(1, 2, port, "none")
         first = self.start_answering(port)
-        plans = itertools.product(("KV8", "KV4", "KV2", "K8V4", "K4V2"), repeat=3)
-        while "rank 1 of 2 has come" not in self.folder.joinpath("answering.txt").read_text():
-            # It looks around before it scores a plan that it does not know.
-            first.stdin.write(json.dumps({"spec": "KV8;0:{};1:{};2:{}".format(*next(plans))}) + "\n")
-            first.stdin.flush()
-            first.stdout.readline()
-            time.sleep(1)
+        self.wait_for_worker(first)
         time.sleep(3)  # the other has its model
         first.kill()
         self.assertIn("asking the store at", self.error_of(worker, seconds=60))
@@ -226,10 +230,7 @@ class MistakesTest(ScaleTestCase):
         port = free_port()
         first = self.start_answering(port)
         worker = self.start(1, 2, port, "first_run")
-        first.stdin.write('{"spec": "KV4"}\n')
-        first.stdin.flush()
-        self.assertIn('"spec"', first.stdout.readline())
-        time.sleep(1)  # the worker has come
+        self.wait_for_worker(first)
         second = [self.start(rank, 2, port, "second_run") for rank in (0, 1)]
         self.assertIn("found that another program has the port", self.error_of(second[0]))
         self.assertIn("found another process of rank 1 at work, expected one for each rank",
