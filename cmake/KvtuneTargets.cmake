@@ -87,7 +87,7 @@ function(kvtune_quick_to_compile target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(${target} PRIVATE -fpch-preprocess)  # ccache needs it.
     if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
-      # What is tested keeps every check. The checks of a test's own code would take three times as long to compile.
+      # What is tested keeps every check. The checks of a test's own code would take most of the time that it compiles.
       target_compile_options(${target} PRIVATE -fno-sanitize=undefined --param asan-instrumentation-with-call-threshold=0)
     endif()
   endif()

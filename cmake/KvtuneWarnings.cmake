@@ -9,7 +9,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
     target_compile_options(kvtune_warnings INTERFACE -Wno-maybe-uninitialized)
   endif()
 endif()
-if(KVTUNE_UNITY)
+if(KVTUNE_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # It means types of an anonymous namespace in a header, and takes the sources of a folder for headers.
   target_compile_options(kvtune_warnings INTERFACE -Wno-subobject-linkage)
 endif()

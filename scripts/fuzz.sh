@@ -8,7 +8,7 @@
 #   --seed N        draws the same random numbers again (default: others each time)
 #   --jobs J        this many run at a time (default: one for each processor)
 #   --corpus DIR    what they learn is kept in DIR/FUZZER, and a later run goes on from there (default: build/fuzz/corpus)
-#   --unity         compiles the sources of a folder together, which takes half the time from nothing
+#   --unity         compiles the sources of a folder together: quicker from nothing, slower after a change
 #   --no-build      runs what was built before
 #   --binaries DIR  runs the programs of DIR: build/fuzz, or what --bundle made
 #   --bundle DIR    makes a folder that runs on another machine without compiler and network: stripped programs, the

@@ -7,7 +7,7 @@
 #   --asan        also runs the torch-free tests under the address and undefined-behaviour sanitizers
 #   --tsan        also runs those of them that use threads under the thread sanitizer
 #   --fuzz        also runs each fuzzer for 8 seconds (scripts/fuzz.sh)
-#   --unity       compiles the sources of a folder together: half the time from nothing, and more after a change
+#   --unity       compiles the sources of a folder together: quicker from nothing, slower after a change
 #   --install     also installs what was built, by prefix, Debian package and wheel (scripts/check_install.sh, as root)
 #
 # --tsan and --fuzz need clang 19, which set-up installs where it can be had; without it they are left out.

@@ -91,14 +91,10 @@ std::vector<ScoreLease> WithSmallLast(std::vector<ScoreLease> leases,
       leases.end() - static_cast<ptrdiff_t>(std::min(count, leases.size())), leases.end());
   leases.resize(leases.size() - last.size());
   for (const ScoreLease& lease : last) {
-    std::vector<PrecisionPlan> its_plans;
-    for (const size_t plan : lease.plans) its_plans.push_back(plans[plan]);
-    std::vector<TokenIds> its_prompts;
-    for (const size_t prompt : lease.prompts) its_prompts.push_back(prompts[prompt]);
-    for (ScoreLease piece : SplitScoring(its_plans, its_prompts, kSmallPieces)) {
-      for (size_t& plan : piece.plans) plan = lease.plans[plan];
-      for (size_t& prompt : piece.prompts) prompt = lease.prompts[prompt];
-      leases.push_back(std::move(piece));
+    const std::span<const size_t> of_plans(lease.plans), of_prompts(lease.prompts);
+    for (const ScoreLease& piece :
+         SplitScoring(Chosen(plans, of_plans), Chosen(prompts, of_prompts), kSmallPieces)) {
+      leases.push_back({Chosen(of_plans, piece.plans), Chosen(of_prompts, piece.prompts)});
     }
   }
   return leases;

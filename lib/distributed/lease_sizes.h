@@ -20,6 +20,14 @@ struct ScoreLease {
   friend bool operator==(const ScoreLease&, const ScoreLease&) = default;
 };
 
+// The items at these indices.
+template <typename Item>
+std::vector<Item> Chosen(std::span<const Item> items, std::span<const size_t> indices) {
+  std::vector<Item> chosen;
+  for (const size_t i : indices) chosen.push_back(items[i]);
+  return chosen;
+}
+
 // Returns at least `wanted` leases where there are so many plans on prompts, in an order that
 // follows from the arguments alone. Every plan on every prompt is in exactly one of them.
 // REQUIRES: wanted > 0; neither plans nor prompts are empty.

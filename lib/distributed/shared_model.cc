@@ -17,13 +17,6 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-template <typename Item>
-std::vector<Item> Chosen(std::span<const Item> items, const std::vector<size_t>& indices) {
-  std::vector<Item> chosen;
-  for (const size_t i : indices) chosen.push_back(items[i]);
-  return chosen;
-}
-
 }  // namespace
 
 SharedModel::SharedModel(std::unique_ptr<MeasuredModel> model, std::unique_ptr<Store> store,

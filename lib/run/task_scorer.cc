@@ -108,9 +108,11 @@ bool TaskScorer::Generate(const std::vector<PrecisionPlan>& plans, std::span<con
 
 void TaskScorer::ScoreChoices(const std::vector<PrecisionPlan>& plans,
                               std::span<const size_t> items) {
+  std::vector<char> is_asked(task_.task().items.size(), 0);
+  for (const size_t item : items) is_asked[item] = 1;
   std::vector<ChoiceSequence> choices;
   for (const ChoiceSequence& choice : task_.choices()) {
-    if (std::ranges::find(items, choice.item) != items.end()) choices.push_back(choice);
+    if (is_asked[choice.item]) choices.push_back(choice);
   }
   std::vector<TokenIds> prompts;
   for (const ChoiceSequence& choice : choices) prompts.push_back(choice.ids);

@@ -22,14 +22,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::ThrowsMessage;
 
-constexpr LeaseTimes kQuick{.beat = milliseconds(20),
-                            .expiry = milliseconds(1000),
-                            .silence = milliseconds(2000),
-                            .slice = milliseconds(50),
-                            .poll = milliseconds(5),
-                            .greeting = milliseconds(1000),
-                            .farewell = milliseconds(100)};
-
 std::string Twice(const std::string& request) { return request + request; }
 
 std::vector<std::string> Requests(size_t count) {
@@ -55,8 +47,8 @@ class LeaseBoardTest : public ::testing::Test {
   std::thread Worker(int rank, LeaseWorker::Work work, std::atomic<int>& count) {
     return std::thread([this, rank, work, &count] {
       const std::unique_ptr<Store> store = Connect();
-      Heartbeat own_beat(Connect(), rank, kQuick, nullptr);
-      LeaseWorker worker(*store, own_beat, RanksOf(rank, 9), kQuick);
+      Heartbeat own_beat(Connect(), rank, kQuickTimes, nullptr);
+      LeaseWorker worker(*store, own_beat, RanksOf(rank, 9), kQuickTimes);
       worker.Serve([&](const std::string& request) {
         ++count;
         return work(request);
@@ -66,11 +58,11 @@ class LeaseBoardTest : public ::testing::Test {
 
   std::shared_ptr<MemoryStoreState> state = std::make_shared<MemoryStoreState>();
   std::unique_ptr<Store> first = Connect();
-  Heartbeat heartbeat{Connect(), 0, kQuick, nullptr};
+  Heartbeat heartbeat{Connect(), 0, kQuickTimes, nullptr};
 };
 
 TEST_F(LeaseBoardTest, OneProcessDoesAllByItself) {
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseBoard board(*first, 2, kQuickTimes);
   std::vector<size_t> steps;
   EXPECT_EQ(board.Run(Requests(3), Twice, [&](size_t done) { steps.push_back(done); }), Answers(3));
   EXPECT_THAT(steps, ElementsAre(1, 2, 3));
@@ -85,7 +77,7 @@ TEST_F(LeaseBoardTest, ProcessesShareTheWorkOfEveryJob) {
     return Twice(request);
   };
   std::thread one = Worker(1, slow, of_one), two = Worker(2, slow, of_two);
-  LeaseBoard board(*first, 3, kQuick);
+  LeaseBoard board(*first, 3, kQuickTimes);
   for (int job = 0; job < 5; ++job) {
     EXPECT_EQ(board.Run(
                   Requests(20), [&](const std::string& r) { return ++own, slow(r); }, nullptr),
@@ -104,7 +96,7 @@ TEST_F(LeaseBoardTest, ProcessesShareTheWorkOfEveryJob) {
 TEST_F(LeaseBoardTest, NothingButEmptySlotsAndBeatsStaysInTheStore) {
   std::atomic<int> count = 0;
   std::thread one = Worker(1, Twice, count);
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseBoard board(*first, 2, kQuickTimes);
   board.Run(Requests(10), Twice, nullptr);
   board.End(kEndedWell);
   one.join();
@@ -122,15 +114,15 @@ TEST_F(LeaseBoardTest, TheLeaseOfASilentProcessGoesToAnother) {
   std::unique_ptr<Store> dead = Connect();
   dead->Set(BeatKey(1),
             BeatText({.count = 5, .slot = dead->Add(std::string(kSlotCounter), 1) - 1}));
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseBoard board(*first, 2, kQuickTimes);
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
-  EXPECT_GE(std::chrono::steady_clock::now() - start, kQuick.expiry);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, kQuickTimes.expiry);
 }
 
 TEST_F(LeaseBoardTest, ASlotWhoseHolderNeverSaidSoExpiresToo) {
   first->Add(std::string(kSlotCounter), 1);
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseBoard board(*first, 2, kQuickTimes);
   EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
 }
 
@@ -140,7 +132,7 @@ TEST_F(LeaseBoardTest, OnlyTheLeaseOfADeadProcessIsDoneAgain) {
   dead->Set(BeatKey(2),
             BeatText({.count = 5, .slot = dead->Add(std::string(kSlotCounter), 1) - 1}));
   std::thread one = Worker(1, Twice, count);
-  LeaseBoard board(*first, 3, kQuick);
+  LeaseBoard board(*first, 3, kQuickTimes);
   EXPECT_EQ(board.Run(
                 Requests(8), [&](const std::string& r) { return ++own, Twice(r); }, nullptr),
             Answers(8));
@@ -154,7 +146,7 @@ TEST_F(LeaseBoardTest, AProcessThatBeatsKeepsItsLeaseHoweverLongItTakes) {
   std::thread one = Worker(
       1,
       [](const std::string& request) {
-        std::this_thread::sleep_for(2 * kQuick.expiry);
+        std::this_thread::sleep_for(2 * kQuickTimes.expiry);
         return Twice(request);
       },
       count);
@@ -162,7 +154,7 @@ TEST_F(LeaseBoardTest, AProcessThatBeatsKeepsItsLeaseHoweverLongItTakes) {
     std::this_thread::sleep_for(milliseconds(1));
   }
   std::atomic<int> own = 0;
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseBoard board(*first, 2, kQuickTimes);
   EXPECT_EQ(board.Run(
                 Requests(2), [&](const std::string& r) { return ++own, Twice(r); }, nullptr),
             Answers(2));
@@ -176,7 +168,7 @@ TEST_F(LeaseBoardTest, LateResultsAreIgnored) {
   const int64_t slot = late->Add(std::string(kSlotCounter), 1) - 1;
   late->Set(BeatKey(1), BeatText({.count = 5, .slot = slot}));
   std::optional<SlotContent> content;
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseBoard board(*first, 2, kQuickTimes);
   std::thread reader([&] {
     ASSERT_TRUE(late->Wait(SlotKey(slot), milliseconds(5000)));
     content = ParseSlot(*late->Get(SlotKey(slot)));
@@ -191,17 +183,17 @@ TEST_F(LeaseBoardTest, LateResultsAreIgnored) {
 }
 
 TEST_F(LeaseBoardTest, AnErrorOfRankZeroEndsTheJobAndTheNextOneWorks) {
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseBoard board(*first, 2, kQuickTimes);
   const auto fail = [](const std::string&) -> std::string { throw Error("no"); };
   EXPECT_THROW(board.Run(Requests(3), fail, nullptr), Error);
   EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
 }
 
 TEST_F(LeaseBoardTest, ProcessesHearHowRankZeroEnded) {
-  auto own = std::make_unique<Heartbeat>(Connect(), 1, kQuick, nullptr);
+  auto own = std::make_unique<Heartbeat>(Connect(), 1, kQuickTimes, nullptr);
   const std::unique_ptr<Store> store = Connect();
-  LeaseWorker worker(*store, *own, RanksOf(1, 2), kQuick);
-  LeaseBoard board(*first, 2, kQuick);
+  LeaseWorker worker(*store, *own, RanksOf(1, 2), kQuickTimes);
+  LeaseBoard board(*first, 2, kQuickTimes);
   std::thread end([&] { board.End(kEndedWithError); });
   EXPECT_THAT([&] { worker.Serve(Twice); },
               ThrowsMessage<Error>(HasSubstr("serving rank 0: found that it ended with an error, "
@@ -214,10 +206,10 @@ TEST_F(LeaseBoardTest, ASilentRankZeroEndsTheOthers) {
   state->values.erase(BeatKey(0));
   std::atomic<bool> lost = false;
   auto apart = std::make_shared<MemoryStoreState>();  // where rank 0 does not beat
-  Heartbeat own(std::make_unique<MemoryStore>(apart), 1, kQuick,
+  Heartbeat own(std::make_unique<MemoryStore>(apart), 1, kQuickTimes,
                 [&](const std::string&) { lost = true; });
   MemoryStore store(apart);
-  LeaseWorker worker(store, own, RanksOf(1, 2), kQuick);
+  LeaseWorker worker(store, own, RanksOf(1, 2), kQuickTimes);
   EXPECT_THAT([&] { worker.Serve(Twice); },
               ThrowsMessage<Error>(HasSubstr("serving rank 0: found it silent for ")));
   while (!lost) std::this_thread::sleep_for(milliseconds(1));  // while its work goes on
@@ -226,14 +218,14 @@ TEST_F(LeaseBoardTest, ASilentRankZeroEndsTheOthers) {
 TEST_F(LeaseBoardTest, AStoreThatIsGoneEndsTheOthers) {
   std::string message;
   std::atomic<bool> lost = false;
-  Heartbeat own(Connect(), 1, kQuick, [&](const std::string& text) {
+  Heartbeat own(Connect(), 1, kQuickTimes, [&](const std::string& text) {
     message = text;
     lost = true;
   });
   state->TakeAway();
   while (!lost) std::this_thread::sleep_for(milliseconds(1));
   EXPECT_THAT(message, HasSubstr("asking the store: found no answer"));
-  LeaseBoard(*first, 2, kQuick).End(kEndedWell);  // does not throw
+  LeaseBoard(*first, 2, kQuickTimes).End(kEndedWell);  // does not throw
 }
 
 TEST_F(LeaseBoardTest, SlotsAndBeatsReadBackWhatTheyWrite) {

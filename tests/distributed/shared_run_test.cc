@@ -26,14 +26,6 @@ constexpr PrecisionPair kFour{KvFormatId::kInt4, KvFormatId::kInt4};
 constexpr PrecisionPair kEight{KvFormatId::kInt8, KvFormatId::kInt8};
 constexpr PrecisionPair kScaled{KvFormatId::kFp8E4m3Calibrated, KvFormatId::kFp8E4m3Calibrated};
 
-constexpr LeaseTimes kSoon{.beat = milliseconds(20),
-                           .expiry = milliseconds(1000),
-                           .silence = milliseconds(2000),
-                           .slice = milliseconds(50),
-                           .poll = milliseconds(5),
-                           .greeting = milliseconds(1000),
-                           .farewell = milliseconds(100)};
-
 std::vector<TokenIds> FewPrompts() {
   std::vector<TokenIds> prompts;
   for (int32_t i = 0; i < 7; ++i) prompts.emplace_back(static_cast<size_t>(5 + i), 3 * i);
@@ -77,14 +69,14 @@ class SharedRunTest : public ::testing::Test {
   void Serve(Process& process, int rank, int world) {
     process.thread = std::thread([this, &process, rank, world] {
       try {
-        ServeRun(Connect(), {.rank = rank, .world = world}, kSoon, process.source(), nullptr);
+        ServeRun(Connect(), {.rank = rank, .world = world}, kQuickTimes, process.source(), nullptr);
       } catch (const Error& error) {
         process.error = error.what();
       }
     });
   }
   std::unique_ptr<MeasuredModel> Lead(Process& process, int world) {
-    return LeadRun(Connect(), {.rank = 0, .world = world}, kSoon, process.source());
+    return LeadRun(Connect(), {.rank = 0, .world = world}, kQuickTimes, process.source());
   }
   // Everything that is shared, as bytes.
   static std::string Measure(MeasuredModel& model) {
@@ -254,7 +246,7 @@ TEST_F(SharedRunTest, AModelThatRankZeroCannotLoadEndsTheOthers) {
     while (!state->ValueOf(BeatKey(1))) std::this_thread::sleep_for(milliseconds(1));
     throw Error("loading: found nothing");
   };
-  EXPECT_THAT([&] { LeadRun(Connect(), {.rank = 0, .world = 2}, kSoon, source); },
+  EXPECT_THAT([&] { LeadRun(Connect(), {.rank = 0, .world = 2}, kQuickTimes, source); },
               ThrowsMessage<Error>(HasSubstr("loading: found nothing")));
   second.thread.join();
   EXPECT_THAT(second.error, HasSubstr("found that it ended with an error"));

@@ -223,25 +223,29 @@ TEST(Search, Nsga2IsAheadOfTheIntegerProgramWithAsManyPlans) {
   EXPECT_GT(sum_of_ratios / kSeeds, 1.001);
 }
 
+// The batches of a search of eight layers, whose single layers were scouted.
+std::vector<std::vector<PrecisionPlan>> BatchesOf(int generations, uint64_t seed,
+                                                  int population = SearchOptions().population) {
+  const std::vector<double> weights = RandomWeights(8, 3);
+  FakeEvaluator fake(weights, 5), scout(weights, 5);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  SearchHooks hooks;
+  options.seed = seed;
+  options.population = population;
+  options.generations = generations;
+  options.refinement_evaluations = 0;
+  hooks.scout = [&] { return Scouted(8, scout); };
+  const SearchResult result =
+      Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks);
+  EXPECT_EQ(result.summary.generations.back().generation, generations);
+  return fake.batches();
+}
+
 TEST(Search, HalfOfTheGenerationsAreProposalsAndTheOthersDependOnTheSeed) {
-  const auto batches = [](int generations, uint64_t seed) {
-    const std::vector<double> weights = RandomWeights(8, 3);
-    FakeEvaluator fake(weights, 5), scout(weights, 5);
-    EvaluationCache cache(fake);
-    SearchOptions options;
-    SearchHooks hooks;
-    options.seed = seed;
-    options.generations = generations;
-    options.refinement_evaluations = 0;
-    hooks.scout = [&] { return Scouted(8, scout); };
-    const SearchResult result =
-        Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks);
-    EXPECT_EQ(result.summary.generations.back().generation, generations);
-    return fake.batches();
-  };
   for (const size_t generations : {1, 2, 6}) {
-    const auto of_one = batches(static_cast<int>(generations), 1);
-    const auto of_two = batches(static_cast<int>(generations), 2);
+    const auto of_one = BatchesOf(static_cast<int>(generations), 1);
+    const auto of_two = BatchesOf(static_cast<int>(generations), 2);
     const size_t proposals = generations / 2;
     ASSERT_GT(of_one.size(), 1 + proposals);
     for (size_t i = 0; i <= proposals; ++i) EXPECT_EQ(of_one[i], of_two[i]);
@@ -492,18 +496,7 @@ TEST(Search, OptionsOutOfRangeAreRefused) {
 TEST(Search, SurrogatePlansAreHalfOfTheFirstGenerationAndRandomOnesTheRest) {
   constexpr int kPopulation = 40;
   const auto first_generation = [](uint64_t seed) {
-    const std::vector<double> weights = RandomWeights(8, 3);
-    FakeEvaluator fake(weights, 5), scout(weights, 5);
-    EvaluationCache cache(fake);
-    SearchOptions options;
-    SearchHooks hooks;
-    options.seed = seed;
-    options.population = kPopulation;
-    options.generations = 1;
-    options.refinement_evaluations = 0;
-    hooks.scout = [&] { return Scouted(8, scout); };
-    Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks);
-    std::vector<PrecisionPlan> plans = fake.batches().at(1);
+    std::vector<PrecisionPlan> plans = BatchesOf(1, seed, kPopulation).at(1);
     std::sort(plans.begin(), plans.end());
     return plans;
   };

@@ -12,9 +12,19 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/distributed/lease_times.h"
 #include "lib/distributed/store.h"
 
 namespace kvtune {
+
+// Times at which processes that are threads of a test find each other dead soon.
+inline constexpr LeaseTimes kQuickTimes{.beat = std::chrono::milliseconds(20),
+                                        .expiry = std::chrono::milliseconds(1000),
+                                        .silence = std::chrono::milliseconds(2000),
+                                        .slice = std::chrono::milliseconds(50),
+                                        .poll = std::chrono::milliseconds(5),
+                                        .greeting = std::chrono::milliseconds(1000),
+                                        .farewell = std::chrono::milliseconds(100)};
 
 // What all connections share. A test can take it away, as a host that dies does.
 struct MemoryStoreState {
