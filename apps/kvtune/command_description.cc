@@ -6,6 +6,7 @@
 
 #include "apps/kvtune/command_table.h"
 #include "apps/kvtune/option_groups.h"
+#include "lib/base/split.h"
 #include "lib/targets/target.h"
 
 namespace kvtune {
@@ -27,19 +28,6 @@ std::vector<std::string> ExportNames() {
   return {names.begin(), names.end()};
 }
 
-// "auto|float32|bfloat16" in its words.
-std::vector<std::string> SplitAtBars(const std::string& text) {
-  std::vector<std::string> words{""};
-  for (const char letter : text) {
-    if (letter == '|') {
-      words.emplace_back();
-    } else {
-      words.back() += letter;
-    }
-  }
-  return words;
-}
-
 bool IsFlag(const CLI::Option& option) { return option.get_items_expected_max() == 0; }
 
 void DescribeValue(const CLI::Option& option, OptionDescription& described) {
@@ -50,7 +38,7 @@ void DescribeValue(const CLI::Option& option, OptionDescription& described) {
   } else if (name == "--format") {
     described.words = ExportNames();
   } else if (type.find('|') != std::string::npos || name == "--uniform") {
-    described.words = SplitAtBars(type);
+    described.words = SplitAt('|', type);  // "auto|float32|bfloat16"
   }
   if (IsFlag(option)) {
     described.value = Value::kNone;

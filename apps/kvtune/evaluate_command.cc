@@ -128,10 +128,10 @@ std::vector<NamedPlan> ReadPlans(const EvaluateArguments& arguments) {
 }  // namespace
 
 ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invocation) {
-  if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   CheckArguments(arguments);
   const bool has_task = !arguments.task.file.empty();
   if (has_task) CheckTaskArguments(arguments);
+  if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::vector<NamedPlan> plans = ReadPlans(arguments);
   if (has_task) return EvaluateTask(arguments, plans, invocation.format);
   ModelSession model(arguments.inputs, "none", SharedRunnerLoader());

@@ -20,9 +20,6 @@
 namespace kvtune {
 namespace {
 
-// Processes of one run start within this time of each other.
-constexpr std::chrono::seconds kStorePatience{120};
-
 std::unique_ptr<MeasuredModel> LoadModelRunner(const Checkpoint& checkpoint, ModelOptions options) {
   // Each thread beyond the processors only waits for one, and thousands take minutes to start.
   const auto processors = static_cast<int>(std::thread::hardware_concurrency());
@@ -60,7 +57,8 @@ ModelLoader SharedRunnerLoader() {
   return [](const Checkpoint& checkpoint, const ModelOptions& options) {
     const Ranks ranks = ReadRanks(ProcessEnvironment());
     if (ranks.world == 1) return LoadModelRunner(checkpoint, options);
-    return LeadRun(OpenTcpStore(ranks, kStorePatience), ranks, LeaseTimes(),
+    const LeaseTimes times;
+    return LeadRun(OpenTcpStore(ranks, times.opening), ranks, times,
                    SourceOf(checkpoint, options, ranks));
   };
 }
@@ -71,7 +69,8 @@ bool ServesAnotherProcess(const RunInputs& inputs) {
   // A signal for all processes is for rank 0 to follow, which still needs this one for its batch.
   const InterruptDelay delay;
   const Checkpoint checkpoint(inputs.model);
-  ServeRun(OpenTcpStore(ranks, kStorePatience), ranks, LeaseTimes(),
+  const LeaseTimes times;
+  ServeRun(OpenTcpStore(ranks, times.opening), ranks, times,
            SourceOf(checkpoint, inputs.running, ranks), [](const std::string& message) {
              LogError(message);
              ::_exit(static_cast<int>(ExitCode::kError));  // there are no files to close

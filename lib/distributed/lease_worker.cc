@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/split.h"
 #include "lib/distributed/lease_board.h"
 
 namespace kvtune {
@@ -21,22 +22,10 @@ std::string TextOf(const Greeting& greeting) {
   return greeting.version + "\n" + std::to_string(greeting.world);
 }
 
-std::vector<std::string> LinesOf(const std::string& text) {
-  std::vector<std::string> lines(1);
-  for (const char c : text) {
-    if (c == '\n') {
-      lines.emplace_back();
-    } else {
-      lines.back() += c;
-    }
-  }
-  return lines;
-}
-
 // Compares what this process has with what rank 0 says, line by line.
 void RequireSame(const std::string& own, const std::string& of_first,
                  const std::vector<std::string>& names) {
-  const std::vector<std::string> ours = LinesOf(own), theirs = LinesOf(of_first);
+  const std::vector<std::string> ours = SplitAt('\n', own), theirs = SplitAt('\n', of_first);
   for (size_t i = 0; i < names.size(); ++i) {
     const std::string expected = i < theirs.size() ? theirs[i] : "nothing";
     if (ours[i] == expected) continue;

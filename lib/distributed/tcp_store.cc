@@ -100,7 +100,7 @@ class TcpStore : public Store {
 
 }  // namespace
 
-std::unique_ptr<Store> OpenTcpStore(const Ranks& ranks, std::chrono::seconds patience) {
+std::unique_ptr<Store> OpenTcpStore(const Ranks& ranks, std::chrono::milliseconds patience) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<std::uint16_t>(ranks.port);
   options.isServer = ranks.rank == 0 && !ranks.agent_holds_store;
@@ -120,8 +120,9 @@ std::unique_ptr<Store> OpenTcpStore(const Ranks& ranks, std::chrono::seconds pat
       throw Error("opening the store at " + PlaceOf(ranks) + ": " +
                   reason.substr(0, reason.find('\n')));
     }
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(patience).count();
     throw Error("connecting to the store at " + PlaceOf(ranks) + ": found nothing within " +
-                std::to_string(patience.count()) + " s, expected rank 0 of this run there");
+                std::to_string(seconds) + " s, expected rank 0 of this run there");
   }
 }
 

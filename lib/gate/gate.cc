@@ -77,11 +77,10 @@ void RequireEnoughItems(const GateConfig& config, const TaskItems& items) {
 void NoteFlips(const GateConfig& config, GateResult& result) {
   for (const MetricVerdict& verdict : result.metrics) {
     if (!verdict.flips) continue;
-    const Flips& flips = *verdict.flips;
     result.notes.push_back(fmt::format(
-        "answers against {}: {} lost and {} gained of {} items, McNemar's p {:.2g}",
+        "answers against {}: {}",
         config.task->against == AnswerReference::kExact ? "the exact cache" : "the baseline",
-        flips.lost, flips.gained, flips.items, McNemarP(flips.lost, flips.gained)));
+        FlipsText(*verdict.flips)));
   }
 }
 

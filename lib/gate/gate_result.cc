@@ -12,9 +12,7 @@ std::string FailureOf(const MetricVerdict& verdict) {
   std::string text =
       fmt::format("{} {:.4g} -> {:.4g}", MetricName(verdict.metric), verdict.before, verdict.after);
   if (verdict.flips) {
-    text += fmt::format(", {} lost and {} gained of {} items (McNemar's p {:.2g})",
-                        verdict.flips->lost, verdict.flips->gained, verdict.flips->items,
-                        McNemarP(verdict.flips->lost, verdict.flips->gained));
+    text += ", " + FlipsText(*verdict.flips);
   }
   if (verdict.change != Interval{}) {
     text += fmt::format(", change in [{:.3g}, {:.3g}]", verdict.change.low, verdict.change.high);
@@ -98,6 +96,11 @@ std::string Sentence(const GateResult& result) {
   if (text.empty()) return PassSentence(result);
   if (result.blame) text += "; " + BlameSentence(*result.blame);
   return text;
+}
+
+std::string FlipsText(const Flips& flips) {
+  return fmt::format("{} lost and {} gained of {} items (McNemar's p {:.2g})", flips.lost,
+                     flips.gained, flips.items, McNemarP(flips.lost, flips.gained));
 }
 
 ExitCode ExitCodeOf(std::span<const GateResult> results) {

@@ -10,6 +10,7 @@
 #include "lib/base/json_fields.h"
 #include "lib/gate/blame.h"
 #include "lib/gate/verdict.h"
+#include "lib/tasks/paired.h"
 
 namespace kvtune {
 
@@ -35,6 +36,9 @@ std::string Sentence(const GateResult& result);
 // A sentence such as "layer 3 explains most: with KV8 as in the baseline, not KV2, kl_mean is
 // 0.0012".
 std::string BlameSentence(const Blame& blame);
+
+// "12 lost and 2 gained of 100 items (McNemar's p 0.013)": the answers that flipped.
+std::string FlipsText(const Flips& flips);
 
 // The exit code for all results: kOk only when all passed. A failure outweighs a config that was
 // not judged, so that what is known to be worse cannot hide behind what is not known.

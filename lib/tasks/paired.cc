@@ -1,6 +1,8 @@
 #include "lib/tasks/paired.h"
 
 #include <algorithm>
+#include <boost/math/distributions/binomial.hpp>
+#include <boost/math/distributions/normal.hpp>
 #include <cmath>
 
 namespace kvtune {
@@ -10,41 +12,19 @@ constexpr double kTwoSided95 = 1.959963984540054;  // normal quantile of 0.975
 constexpr double kPower80 = 0.8416212335729143;    // normal quantile of 0.8
 constexpr double kSignificant = 0.05;
 
-// Where a rising function passes 0 between two points, to the last bit.
-template <typename Function>
-double Root(const Function& rising, double low, double high) {
-  for (double middle = low + (high - low) / 2; low < middle && middle < high;
-       middle = low + (high - low) / 2) {
-    (rising(middle) < 0 ? low : high) = middle;
-  }
-  return high;
-}
-
 // The quantile of the normal distribution that leaves (1 - confidence) / 2 on either side.
 double TwoSided(double confidence) {
-  const double tail = (1 - confidence) / 2;
-  return Root([tail](double z) { return tail - std::erfc(z / std::sqrt(2.0)) / 2; }, 0, 40);
-}
-
-// The probability of at most `most` of n draws with probability p, 0 < p < 1.
-double BinomialCdf(int64_t most, int64_t draws, double p) {
-  const auto n = static_cast<double>(draws);
-  double sum = 0;
-  for (int64_t k = 0; k <= most; ++k) {
-    const auto x = static_cast<double>(k);
-    sum += std::exp(std::lgamma(n + 1) - std::lgamma(x + 1) - std::lgamma(n - x + 1) +
-                    x * std::log(p) + (n - x) * std::log1p(-p));
-  }
-  return sum;
+  const boost::math::normal distribution;
+  return boost::math::quantile(boost::math::complement(distribution, (1 - confidence) / 2));
 }
 
 // The exact interval of a probability of which `hits` of n draws were seen.
 Interval ProbabilityInterval(int64_t hits, int64_t draws, double confidence) {
+  using boost::math::binomial;
+  const auto seen = static_cast<double>(hits), n = static_cast<double>(draws);
   const double tail = (1 - confidence) / 2;
-  // The more probable a hit, the rarer are so few of them, and the more common so many.
-  const auto high = [&](double p) { return tail - BinomialCdf(hits, draws, p); };
-  const auto low = [&](double p) { return 1 - BinomialCdf(hits - 1, draws, p) - tail; };
-  return {hits == 0 ? 0.0 : Root(low, 0, 1), hits == draws ? 1.0 : Root(high, 0, 1)};
+  return {binomial::find_lower_bound_on_p(n, seen, tail),
+          binomial::find_upper_bound_on_p(n, seen, tail)};
 }
 
 }  // namespace
@@ -68,7 +48,9 @@ Flips CountFlips(std::span<const char> reference, std::span<const char> plan) {
 }
 
 double McNemarP(int64_t lost, int64_t gained) {
-  return std::min(1.0, 2 * BinomialCdf(std::min(lost, gained), lost + gained, 0.5));
+  const boost::math::binomial of_chance(static_cast<double>(lost + gained), 0.5);
+  const auto fewer = static_cast<double>(std::min(lost, gained));
+  return std::min(1.0, 2 * boost::math::cdf(of_chance, fewer));
 }
 
 Interval DifferenceInterval(const Flips& flips, double confidence) {

@@ -216,6 +216,12 @@ class MistakesTest(ScaleTestCase):
         self.finish(first)
         self.assert_expected("wrong")
 
+    def test_every_process_judges_its_arguments_before_it_waits_for_rank_zero(self):
+        ranks = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(free_port())}
+        error = self.run_error("evaluate", *self.model_arguments(), exit_code=2, environment=ranks)
+        self.assertIn("kvtune evaluate: found neither, expected plans", error)
+
     def test_another_model(self):
         other_model = tiny_model.write_model(self.folder / "other", tensors=tiny_model.weights(seed=8))
         port = free_port()

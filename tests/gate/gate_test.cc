@@ -164,7 +164,7 @@ TEST(Gate, AnswersAreComparedWithThoseOfTheBaseline) {
   EXPECT_EQ(same.status, GateStatus::kPassed) << same.error;
   EXPECT_EQ(OutcomeOf(same, Metric::kAccuracy), Outcome::kSame);
   EXPECT_THAT(same.notes, ElementsAre("answers against the baseline: 0 lost and 0 gained of 40 "
-                                      "items, McNemar's p 1"));
+                                      "items (McNemar's p 1)"));
   check.models.plan.layers[1] = kKV2;
   const GateResult worse = check.Run(config);
   EXPECT_EQ(worse.status, GateStatus::kFailed) << worse.error;
@@ -194,7 +194,7 @@ TEST(Gate, AnswersMayBeComparedWithThoseOfTheExactCache) {
     EXPECT_EQ(worse.status, GateStatus::kFailed);
     EXPECT_EQ(OutcomeOf(worse, Metric::kAccuracy), Outcome::kWorse);
     EXPECT_THAT(worse.notes, Contains("answers against the exact cache: 10 lost and 0 gained of 40 "
-                                      "items, McNemar's p 0.002"));
+                                      "items (McNemar's p 0.002)"));
   }
   EXPECT_EQ(check.BaselineText(), before);
 }

@@ -1,0 +1,17 @@
+#include "lib/base/split.h"
+
+namespace kvtune {
+
+std::vector<std::string> SplitAt(char separator, std::string_view text) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == separator) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+}  // namespace kvtune
