@@ -150,8 +150,8 @@ check_deb() {
 UBUNTU_KEY_SHA256=5ebbeeb474034b1fa7e50abbe6f136e177fc826219e01f314b3623f7b3097e96
 UBUNTU_KEY=etc/apt/trusted.gpg.d/ubuntu-keyring-2018-archive.gpg
 
-# The clone's files are copied into a new system, set up and compiled there by the project's scripts, and packed. libtorch
-# and ccache's results are those of this system's cache.
+# The clone's files are copied into a new system, set up and compiled there by the project's scripts, and packed, which
+# takes dpkg-dev and file. libtorch and ccache's results are those of this system's cache.
 check_ubuntu() {
   local root="$work/ubuntu" options
   unshare --mount mmdebstrap --quiet --mode=root --variant=extract --include=ubuntu-keyring \
@@ -172,9 +172,9 @@ chroot "\$1" env -i PATH="\$PATH" HOME=/root LC_ALL=C.UTF-8 XDG_CACHE_HOME=/kvtu
 HOOK
   chmod +x "$work/compile.sh"
   options=(--components=main,universe --keyring="$work/keys/$UBUNTU_KEY" noble)
-  unshare --mount mmdebstrap --quiet --mode=root --variant=apt \
+  unshare --mount mmdebstrap --quiet --mode=root --variant=apt --include=dpkg-dev,file \
     --customize-hook='mkdir -p "$1/kvtune/clone" "$1/kvtune/cache"' \
-    --customize-hook="git -C '$KVTUNE_ROOT' ls-files -z | tar -C '$KVTUNE_ROOT' --null -T - -c | tar -C \"\$1/kvtune/clone\" -x" \
+    --customize-hook="git -C '$KVTUNE_ROOT' ls-files -z --cached --others --exclude-standard | tar -C '$KVTUNE_ROOT' --null -T - -c | tar -C \"\$1/kvtune/clone\" -x" \
     --customize-hook="$work/compile.sh" \
     "${options[@]}" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
   refuse_source_paths "$root/kvtune/clone/build/release/apps/kvtune/kvtune" /kvtune/clone
