@@ -1,12 +1,18 @@
 // Prompt files of every suffix, plain and compressed, with and without a template.
+#include <cstdlib>
 #include <iterator>
 
 #include "lib/io/compression.h"
 #include "lib/io/prompt_file.h"
 #include "tests/fuzz/fuzzer.h"
 
+// Chats are refused here. Python, which renders them, takes longer to start than a thousand inputs
+// do, and what it reads is not of this reader.
+static const bool kHasNoPython = ::setenv("KVTUNE_PYTHON", "/nowhere/python3", 1) == 0;
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace kvtune;
+  fuzz::Require(kHasNoPython, "no chat starts Python");
   // A byte of text takes at most 48 of memory: a value of JSON takes 16 for a text of two, vectors
   // grow by doubling, and a prompt is copied while it is read.
   constexpr int64_t kBytesPerTextByte = 48;
