@@ -60,6 +60,9 @@ endfunction()
 # sees no GPU, so that it computes the same on every machine.
 function(kvtune_test_environment variable threads)
   set(environment OMP_WAIT_POLICY=passive OMP_NUM_THREADS=${threads})
+  if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
+    list(APPEND environment "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/leaks.txt:print_suppressions=0")
+  endif()
   if(NOT "GPU" IN_LIST ARGN)
     list(APPEND environment CUDA_VISIBLE_DEVICES=)
   endif()
@@ -84,12 +87,16 @@ endfunction()
 # kvtune_quick_to_compile(TARGET): for tests, most of whose time goes to the compiler and little to their own code.
 function(kvtune_quick_to_compile target)
   target_compile_options(${target} PRIVATE -O0 -g1)
+  set(no_checks -fno-sanitize=undefined)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(${target} PRIVATE -fpch-preprocess)  # ccache needs it.
-    if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
-      # What is tested keeps every check. The checks of a test's own code would take most of the time that it compiles.
-      target_compile_options(${target} PRIVATE -fno-sanitize=undefined --param asan-instrumentation-with-call-threshold=0)
-    endif()
+    list(APPEND no_checks --param asan-instrumentation-with-call-threshold=0)
+  else()
+    list(APPEND no_checks -fno-sanitize=float-cast-overflow,fuzzer-no-link -fsanitize-address-outline-instrumentation)
+  endif()
+  if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
+    # What is tested keeps every check. The checks of a test's own code would take most of the time that it compiles.
+    target_compile_options(${target} PRIVATE ${no_checks})
   endif()
   # CMake gives programs other options for it than objects, and a precompiled header must have the same everywhere.
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)

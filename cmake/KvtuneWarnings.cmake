@@ -9,9 +9,19 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
     target_compile_options(kvtune_warnings INTERFACE -Wno-maybe-uninitialized)
   endif()
 endif()
-if(KVTUNE_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # It means types of an anonymous namespace in a header, and takes the sources of a folder for headers.
-  target_compile_options(kvtune_warnings INTERFACE -Wno-subobject-linkage)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # A field that a designated initializer leaves out has its default. The deprecated function is libstdc++'s own, in
+  # std::stable_sort and its like.
+  target_compile_options(kvtune_warnings INTERFACE -Wno-missing-designated-field-initializers -Wno-deprecated-declarations)
+endif()
+if(KVTUNE_UNITY)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # It means types of an anonymous namespace in a header, and takes the sources of a folder for headers.
+    target_compile_options(kvtune_warnings INTERFACE -Wno-subobject-linkage)
+  else()
+    # It takes the constants of one source for shadowed by the variables of the next one.
+    target_compile_options(kvtune_warnings INTERFACE -Wno-shadow)
+  endif()
 endif()
 if(KVTUNE_WERROR)
   target_compile_options(kvtune_warnings INTERFACE -Werror)

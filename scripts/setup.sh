@@ -28,7 +28,8 @@ TEST_PACKAGES=(libgtest-dev libgmock-dev libbenchmark-dev)
 BROWSER_PACKAGES=(chromium chromium-driver fonts-dejavu-core)
 # The test check_format judges with this very version.
 FORMAT_PACKAGE=clang-format-14
-FUZZ_PACKAGES=(clang-19 libclang-rt-19-dev libomp-19-dev)
+# The last one names the functions in what sanitizers report.
+FUZZ_PACKAGES=(clang-19 libclang-rt-19-dev libomp-19-dev llvm-19)
 
 flavour="$(detect_flavour)"
 tests=yes

@@ -4,13 +4,14 @@
 #   scripts/test.sh [--cpu | --cuda] [--no-oracles] [--asan] [--tsan] [--fuzz] [--install] [--unity] [-- OPTION of ctest...]
 #
 #   --no-oracles  leaves out the comparisons with transformers, tokenizers and others (5 GB of packages)
-#   --asan        also runs the torch-free tests under the address and undefined-behaviour sanitizers
+#   --asan        also runs the torch-free tests under the address, leak and undefined-behaviour sanitizers
+#   --fuzz        does the same with clang, and runs each fuzzer for 20 seconds (scripts/fuzz.sh)
 #   --tsan        also runs those of them that use threads under the thread sanitizer
-#   --fuzz        also runs each fuzzer for 8 seconds (scripts/fuzz.sh)
 #   --unity       compiles the sources of a folder together: quicker from nothing, slower after a change
 #   --install     also installs what was built, by prefix, Debian package and wheel (scripts/check_install.sh, as root)
 #
-# --tsan and --fuzz need clang 19, which set-up installs where it can be had; without it they are left out.
+# --fuzz and --tsan need clang 19, which set-up installs where it can be had. Without it --fuzz is --asan, and --tsan is
+# left out.
 #
 # --cpu and --cuda are those of scripts/setup.sh. With CI=true in the environment warnings are errors.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -22,8 +23,7 @@ install=no
 tsan=no
 fuzz=no
 options=()
-unity=()
-FUZZ_SECONDS=8
+FUZZ_SECONDS=20
 while [ $# -gt 0 ]; do
   case "$1" in
     --cpu) flavour=cpu ;;
@@ -33,7 +33,7 @@ while [ $# -gt 0 ]; do
     --tsan) tsan=yes ;;
     --fuzz) fuzz=yes ;;
     --install) install=yes ;;
-    --unity) options+=(-DKVTUNE_UNITY=ON) unity=(--unity) ;;
+    --unity) options+=(-DKVTUNE_UNITY=ON) ;;
     --) shift; break ;;
     -h | --help) show_help ;;
     *) die "test.sh: found the option $1, expected --cpu, --cuda, --no-oracles, --asan, --tsan, --fuzz, --install, --unity or --" ;;
@@ -54,23 +54,29 @@ else
   say "--no-oracles: skipping the comparisons with transformers, tokenizers and others (scripts/oracles/)"
 fi
 
+if [ "$tsan$fuzz" != nono ] && ! command -v clang++-19 >/dev/null; then
+  say "found no clang++-19: --fuzz becomes --asan, and --tsan is left out"
+  [ "$fuzz" = no ] || asan=yes
+  tsan=no
+  fuzz=no
+fi
+
 if [ "$asan" = yes ]; then
   say "building and testing (build/asan)"
   configure_and_build asan "$flavour" ${options[@]+"${options[@]}"}
   ctest --preset asan --test-dir "$KVTUNE_ROOT/build/asan" -j "$(nproc)"
 fi
-
-if [ "$tsan$fuzz" != nono ] && ! command -v clang++-19 >/dev/null; then
-  say "found no clang++-19: leaving out --tsan and --fuzz"
-  tsan=no
-  fuzz=no
+if [ "$fuzz" = yes ]; then
+  say "building and testing (build/fuzz)"
+  configure_and_build fuzz "$flavour" ${options[@]+"${options[@]}"}
+  ctest --preset fuzz --test-dir "$KVTUNE_ROOT/build/fuzz" -j "$(nproc)"
+  "$KVTUNE_ROOT/scripts/fuzz.sh" --no-build --seconds "$FUZZ_SECONDS" --seed 1
 fi
 if [ "$tsan" = yes ]; then
   say "building and testing (build/tsan)"
-  cmake --preset tsan -S "$KVTUNE_ROOT" >&2
+  cmake --preset tsan -S "$KVTUNE_ROOT" ${options[@]+"${options[@]}"} >&2
   (cd "$KVTUNE_ROOT" && cmake --build --preset tsan >&2 && ctest --preset tsan -j "$(nproc)")
 fi
-[ "$fuzz" = no ] || "$KVTUNE_ROOT/scripts/fuzz.sh" --seconds "$FUZZ_SECONDS" --seed 1 ${unity[@]+"${unity[@]}"}
 
 say "building (build/dev)"
 configure_and_build dev "$flavour" -DKVTUNE_ORACLES_PYTHON="$oracle_python" ${options[@]+"${options[@]}"}
