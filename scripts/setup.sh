@@ -62,6 +62,12 @@ apt_get() {
   ${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get "$@"
 }
 
+# Fetches the lists of what there is to install, once.
+update_lists() {
+  [ "$lists_are_new" = yes ] || apt_get update -qq
+  lists_are_new=yes
+}
+
 # install_debian_packages PACKAGE...: installs those that are not there yet.
 install_debian_packages() {
   local missing=() package
@@ -71,8 +77,7 @@ install_debian_packages() {
   if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "setup.sh: found no apt-get, expected Debian or Ubuntu; install: ${missing[*]}"
     say "installing ${missing[*]}"
-    [ "$lists_are_new" = yes ] || apt_get update -qq
-    lists_are_new=yes
+    update_lists
     apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   fi
 }
@@ -86,7 +91,7 @@ install_for_test() {
   done
   if [ ${#missing[@]} -gt 0 ]; then
     say "installing ${missing[*]}"
-    (apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null) ||
+    (update_lists && apt_get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null) ||
       say "went on without ${missing[*]}: the test $test will be skipped"
   fi
 }
