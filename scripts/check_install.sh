@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
 # Installs a build in every way and tries each installation in a clean place, with the clone out of sight.
 #
-#   scripts/check_install.sh [--build DIR] [--keep DIR] [--python PYTHON] [--lintian] [prefix] [deb] [archive] [wheel] [ubuntu] [container]
+#   scripts/check_install.sh [--build DIR] [--keep DIR] [--python PYTHON] [--lintian] [prefix] [deb] [archive] [wheel] [debian13] [ubuntu] [container]
 #
-#   --build DIR  the folder of a build that is complete (default: build/release); ubuntu and container make their own
+#   --build DIR  the folder of a build that is complete (default: build/release); the last three words make their own
 #   --keep DIR   leaves the packages in DIR
 #   --python PYTHON  wheel: the Python of an environment that has the package torch, which the wheel is tried with in
 #                place of libtorch of the cache
-#   --lintian    deb, ubuntu: fails where lintian finds errors in the package
+#   --lintian    deb, debian13, ubuntu: fails where lintian finds errors in the package
 #   prefix       cmake --install
 #   deb          the Debian package, in a new system of this distribution that has nothing else, by the shell steps of
 #                the workflow for GitHub in docs/ci.md
 #   archive      the tar archive
 #   wheel        the Python package, in a fresh virtual environment beside libtorch of the cache, by the steps for GitLab
-#   ubuntu       the Debian package of Ubuntu 24.04: compiled in a system of that distribution, in minutes, and then tried
-#                in another new one, as the package of this distribution is
+#   debian13     the Debian package of Debian 13: compiled in a system of that distribution, in minutes, and then tried in
+#                another new one, as the package of this distribution is
+#   ubuntu       the same of Ubuntu 24.04
 #   container    packaging/Containerfile for a CPU, on a base image made of this distribution's packages; it compiles
 #                everything once more, in minutes
 #
-# Without names it checks all but the last two. It needs root and installs the Debian packages that it needs.
+# Without names it checks all but the last three. It needs root and installs the Debian packages that it needs.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 build="$KVTUNE_ROOT/build/release"
@@ -32,9 +33,9 @@ while [ $# -gt 0 ]; do
     --keep) mkdir -p "$2"; keep="$(realpath "$2")"; shift ;;
     --lintian) lint=yes ;;
     --python) python="$(command -v "$2")" || die "check_install.sh: found no $2, expected a Python"; shift ;;
-    prefix | deb | archive | wheel | ubuntu | container) ways+=("$1") ;;
+    prefix | deb | archive | wheel | debian13 | ubuntu | container) ways+=("$1") ;;
     -h | --help) show_help ;;
-    *) die "check_install.sh: found $1, expected --build, --keep, --python, --lintian, prefix, deb, archive, wheel, ubuntu or container" ;;
+    *) die "check_install.sh: found $1, expected --build, --keep, --python, --lintian, prefix, deb, archive, wheel, debian13, ubuntu or container" ;;
   esac
   shift
 done
@@ -135,7 +136,7 @@ try_deb() {
     --customize-hook="copy-in '$package' '$work/try.sh' '$work/repository' /tmp" \
     --customize-hook='chroot "$1" bash /tmp/repository/steps.sh' \
     --customize-hook='chroot "$1" bash /tmp/try.sh program kvtune' \
-    "${@:1:$#-1}" "${@: -1}" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
+    "$@" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
   "$work/try.sh" pages "$root/usr/share"
   rm -rf "$root" "$work/repository"
 }
@@ -146,18 +147,11 @@ check_deb() {
   rm -rf "$work/deb"
 }
 
-# Ubuntu's key is not a package of Debian. The archive's own package has it, which is believed because of this hash.
-UBUNTU_KEY_SHA256=5ebbeeb474034b1fa7e50abbe6f136e177fc826219e01f314b3623f7b3097e96
-UBUNTU_KEY=etc/apt/trusted.gpg.d/ubuntu-keyring-2018-archive.gpg
-
-# The clone's files are copied into a new system, set up and compiled there by the project's scripts, and packed, which
-# takes dpkg-dev and file. libtorch and ccache's results are those of this system's cache.
-check_ubuntu() {
-  local root="$work/ubuntu" options
-  unshare --mount mmdebstrap --quiet --mode=root --variant=extract --include=ubuntu-keyring \
-    --aptopt='Acquire::AllowInsecureRepositories "true"' --aptopt='APT::Get::AllowUnauthenticated "true"' \
-    noble "$work/keys" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: found no archive of Ubuntu, expected one"; }
-  echo "$UBUNTU_KEY_SHA256  $work/keys/$UBUNTU_KEY" | sha256sum --check --quiet
+# compile_deb OPTION... SUITE: the clone's files are copied into a new system, made by mmdebstrap with these options, set up
+# and compiled there by the project's scripts, and packed, which takes dpkg-dev and file. libtorch and ccache's results are
+# those of this system's cache. Then the package is tried in another new system.
+compile_deb() {
+  local root="$work/compiling"
   # The cache is out of the new system again whatever happens, because what is in it may be removed as a whole.
   cat >"$work/compile.sh" <<HOOK
 #!/bin/bash
@@ -171,17 +165,33 @@ chroot "\$1" env -i PATH="\$PATH" HOME=/root LC_ALL=C.UTF-8 XDG_CACHE_HOME=/kvtu
   cd build/release && cpack -G DEB -B /kvtune/deb'
 HOOK
   chmod +x "$work/compile.sh"
-  options=(--components=main,universe --keyring="$work/keys/$UBUNTU_KEY" noble)
   unshare --mount mmdebstrap --quiet --mode=root --variant=apt --include=dpkg-dev,file \
     --customize-hook='mkdir -p "$1/kvtune/clone" "$1/kvtune/cache"' \
     --customize-hook="git -C '$KVTUNE_ROOT' ls-files -z --cached --others --exclude-standard | tar -C '$KVTUNE_ROOT' --null -T - -c | tar -C \"\$1/kvtune/clone\" -x" \
     --customize-hook="$work/compile.sh" \
-    "${options[@]}" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
+    "$@" "$root" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: the steps above failed"; }
   refuse_source_paths "$root/kvtune/clone/build/release/apps/kvtune/kvtune" /kvtune/clone
   mv "$root/kvtune/deb" "$work"
   rm -rf --one-file-system "$root"
-  try_deb "$(find "$work/deb" -maxdepth 1 -name '*.deb')" "${options[@]}"
-  rm -rf "$work/deb" "$work/keys"
+  try_deb "$(find "$work/deb" -maxdepth 1 -name '*.deb')" "$@"
+  rm -rf "$work/deb"
+}
+
+check_debian13() {
+  compile_deb trixie
+}
+
+# Ubuntu's key is not a package of Debian 12. The archive's own package has it, which is believed because of this hash.
+UBUNTU_KEY_SHA256=5ebbeeb474034b1fa7e50abbe6f136e177fc826219e01f314b3623f7b3097e96
+UBUNTU_KEY=etc/apt/trusted.gpg.d/ubuntu-keyring-2018-archive.gpg
+
+check_ubuntu() {
+  unshare --mount mmdebstrap --quiet --mode=root --variant=extract --include=ubuntu-keyring \
+    --aptopt='Acquire::AllowInsecureRepositories "true"' --aptopt='APT::Get::AllowUnauthenticated "true"' \
+    noble "$work/keys" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "check_install.sh: found no archive of Ubuntu, expected one"; }
+  echo "$UBUNTU_KEY_SHA256  $work/keys/$UBUNTU_KEY" | sha256sum --check --quiet
+  compile_deb --components=main,universe --keyring="$work/keys/$UBUNTU_KEY" noble
+  rm -rf "$work/keys"
 }
 
 check_archive() {

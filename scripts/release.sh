@@ -6,7 +6,8 @@
 #   --rehearse  also where the tree has changes or CHANGELOG.md has no section of the version yet
 #
 # The version is that of CMakeLists.txt. Tests are not run: CI has run them on the commit. Needs root, as
-# scripts/check_install.sh does, and Debian 12. The packages: Debian 12, Ubuntu 24.04 (for a CPU), an archive, a wheel.
+# scripts/check_install.sh does, and Debian 12. The packages: Debian 12, Debian 13 and Ubuntu 24.04 (both for a CPU), an
+# archive, a wheel.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 flavour="$(detect_flavour)"
@@ -36,7 +37,7 @@ scripts/setup.sh "--$flavour" --program
 configure_and_build release "$flavour" -DKVTUNE_INSTALL_LIBTORCH=ON
 packages="$KVTUNE_ROOT/build/release-$version"
 rm -rf "$packages"
-scripts/check_install.sh --build build/release --keep "$packages" --lintian prefix deb archive wheel ubuntu
+scripts/check_install.sh --build build/release --keep "$packages" --lintian prefix deb archive wheel debian13 ubuntu
 cd "$packages"
 sha256sum kvtune* > SHA256SUMS
 cat SHA256SUMS
