@@ -17,9 +17,10 @@ struct LeaseTimes {
   Milliseconds slice = std::chrono::seconds(5);
   // How often rank 0 looks for results while it has no lease of its own.
   Milliseconds poll = Milliseconds(200);
-  // How long the others wait for the store, and then for the greeting of rank 0. Processes of one
+  // How long the others wait for the store, and a last try of some seconds more. Processes of one
   // run start within this time of each other.
-  Milliseconds opening = std::chrono::seconds(60);
+  Milliseconds opening = std::chrono::seconds(50);
+  // How long they wait for the greeting of rank 0 once there is a store.
   Milliseconds greeting = std::chrono::seconds(60);
   // How long rank 0 waits at its end for a process that never came.
   Milliseconds farewell = std::chrono::seconds(10);

@@ -2,8 +2,10 @@
 
 #include <c10/util/Logging.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <thread>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 #include <vector>
@@ -20,6 +22,10 @@ std::string PlaceOf(const Ranks& ranks) { return ranks.address + ":" + std::to_s
 
 // The store answered a moment ago, so that it is gone when it does not now.
 constexpr std::chrono::seconds kSecondPatience{10};
+// c10d's own pauses grow, and the last one may take as long again as all that it was given. So it
+// is given little at a time. The pause is for what fails at once, as a host without an address.
+constexpr std::chrono::seconds kOneTry{3};
+constexpr std::chrono::milliseconds kPause{500};
 
 // c10d logs a warning whenever a wait is over, which is the usual thing here, and what it fails in
 // is an Error of ours.
@@ -30,16 +36,18 @@ void SilenceTorch() {
 
 class TcpStore : public Store {
  public:
-  TcpStore(Ranks ranks, const c10d::TCPStoreOptions& options)
+  // `patience` is for answers of the store, options.timeout for the connection.
+  TcpStore(Ranks ranks, const c10d::TCPStoreOptions& options, std::chrono::milliseconds patience)
       : ranks_(std::move(ranks)), options_(options) {
     store_ = c10::make_intrusive<c10d::TCPStore>(ranks_.address, options_);
+    store_->setTimeout(patience);
   }
 
   std::unique_ptr<Store> Connect() override {
     c10d::TCPStoreOptions options = options_;
     options.isServer = false;
     options.timeout = kSecondPatience;
-    return Ask([&] { return std::make_unique<TcpStore>(ranks_, options); });
+    return Ask([&] { return std::make_unique<TcpStore>(ranks_, options, kSecondPatience); });
   }
 
   void Set(const std::string& key, const std::string& value) override {
@@ -98,6 +106,21 @@ class TcpStore : public Store {
   c10::intrusive_ptr<c10d::TCPStore> store_;
 };
 
+// Tries again until the time is over, and then throws what c10d does.
+std::unique_ptr<Store> ConnectWithin(std::chrono::milliseconds patience, const Ranks& ranks,
+                                     c10d::TCPStoreOptions options) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  options.timeout = std::min<std::chrono::milliseconds>(patience, kOneTry);
+  while (true) {
+    try {
+      return std::make_unique<TcpStore>(ranks, options, patience);
+    } catch (const c10::Error&) {
+      if (std::chrono::steady_clock::now() >= until) throw;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Store> OpenTcpStore(const Ranks& ranks, std::chrono::milliseconds patience) {
@@ -108,7 +131,8 @@ std::unique_ptr<Store> OpenTcpStore(const Ranks& ranks, std::chrono::millisecond
   options.timeout = patience;
   SilenceTorch();
   try {
-    return std::make_unique<TcpStore>(ranks, options);
+    if (options.isServer) return std::make_unique<TcpStore>(ranks, options, patience);
+    return ConnectWithin(patience, ranks, options);
   } catch (const c10::Error& error) {
     const std::string reason = error.what_without_backtrace();
     if (options.isServer && reason.find("EADDRINUSE") != std::string::npos) {

@@ -10,8 +10,8 @@
 namespace kvtune {
 
 // Rank 0 opens the store at its address and port, unless torchrun's agent holds one there; the
-// other ranks connect to it, and wait for it up to `patience`. Throws Error when the port is taken
-// and when nothing answers. REQUIRES: ranks.world > 1.
+// other ranks connect to it, and wait for it for `patience` and some seconds more. Throws Error
+// when the port is taken and when nothing answers. REQUIRES: ranks.world > 1.
 std::unique_ptr<Store> OpenTcpStore(const Ranks& ranks, std::chrono::milliseconds patience);
 
 }  // namespace kvtune
