@@ -1,11 +1,15 @@
 """Answers to the items of a task under plans."""
 import json
+import pathlib
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
 from cli_test_case import BINARY, QUICK_SEARCH, CliTestCase
+
+RESULTS = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "results.py"
 
 
 class TasksTest(CliTestCase):
@@ -118,6 +122,41 @@ class TasksTest(CliTestCase):
         for plan in plans + front.get("near", []):
             del plan["accuracy"]
         self.assertEqual([plan for plan in plain["plans"]], front["plans"])
+
+    def run_results(self, *arguments, exit_code=0):
+        done = subprocess.run(
+            [sys.executable, "-B", RESULTS, "--kvtune", BINARY, "--model",
+             f"tiny={self.model},{self.folder / 'task.json'},{self.prompts}", "--out", self.folder / "results", "--device",
+             "cpu", "--threads", "1", "--max-evaluations", "20", "--plans", "40", *arguments],
+            capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, exit_code, done.stderr)
+        return done.stderr
+
+    def test_script_of_results(self):
+        self.assertIn("tiny: no time is left for search", self.run_results("--seconds", "0", exit_code=1))
+        self.assertFalse((self.folder / "results").exists())
+        self.run_results()
+        result = self.read_json("results", "tiny.json")
+        self.assertEqual(result["task"], {"task": "noise", "items": 12})
+        plans = {plan["spec"]: plan for plan in result["plans"]}
+        self.assertGreaterEqual(len(plans), 40)
+        self.assertEqual({plan["kind"] for plan in plans.values()} - {"near"}, {"front", "uniform", "further"})
+        # Figures are those of the commands that a user would type.
+        front = self.read_json("results.work", "tiny", "search", "front.json")
+        for plan in front["plans"]:
+            loss = plan["held_out"]["kl_mean"]
+            self.assertAlmostEqual(plans[plan["spec"]]["kl"], loss, delta=1e-5 * loss)
+        further = [spec for spec, plan in plans.items() if plan["kind"] == "further"][:3]
+        for plan in self.evaluate(*[word for spec in further for word in ("--plan", spec)])["plans"]:
+            self.assertEqual(plan["accuracy"]["lost"], plans[plan["spec"]]["lost"])
+            self.assertEqual(plan["accuracy"]["strict"], plans[plan["spec"]]["strict"])
+        paper = result["paper"]
+        self.assertEqual((paper["search_items"], paper["test_items"], paper["exact_strict"]), (6, 6, 1))
+        self.assertEqual(set(paper["front_strict"]), {plan["name"] for plan in front["plans"]})
+
+        page = self.folder / "results.md"
+        subprocess.run([sys.executable, "-B", RESULTS, "--write", page, self.folder / "results"], check=True)
+        self.assertIn(f"over all {len(plans)} plans", page.read_text().replace("\n  ", " "))
 
     def test_search_leaves_answers_of_someone_else(self):
         (self.folder / "notes").mkdir()
