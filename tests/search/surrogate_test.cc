@@ -172,6 +172,47 @@ TEST(Surrogate, FitStaysFiniteAndPositiveWhenLossesSaturate) {
   }
 }
 
+// The sum that a fit minimizes.
+double Misfit(const LayerLosses& fitted, const LayerLosses& prior,
+              const std::vector<PrecisionPlan>& plans, const std::vector<double>& losses) {
+  constexpr double kLambda = 0.1;
+  const auto square = [](double ratio) { return std::log(ratio) * std::log(ratio); };
+  double sum = 0;
+  for (size_t i = 0; i < plans.size(); ++i)
+    sum += square(PredictLoss(fitted, plans[i]) / losses[i]);
+  for (size_t layer = 0; layer < prior.layer_count(); ++layer) {
+    for (size_t i = 0; i < prior.pairs.size(); ++i) {
+      sum += kLambda * square(fitted.losses[layer][i] / prior.losses[layer][i]);
+    }
+  }
+  return sum;
+}
+
+TEST(Surrogate, FitEndsWhereNoLossFitsBetterAlthoughWholeStepsGoTooFar) {
+  // The first layer has to lose more for one plan and less for the other. The second matters less
+  // the more it loses, which a step of Gauss and Newton does not see: it goes beyond the best
+  // place.
+  const LayerLosses prior = {{kKV2}, {{0.9}, {0.1}, {0.9}}};
+  std::vector<PrecisionPlan> plans = {{{kKV2, kKV2, kExactPair}}, {{kKV2, kExactPair, kKV2}}};
+  std::vector<double> losses = {1.0 * std::exp(7), 1.8 * std::exp(-10)};
+  for (int i = 0; i < 1000; ++i) {  // so that the other two layers stay where they are
+    plans.push_back({{kExactPair, kKV2, kExactPair}});
+    losses.push_back(0.1);
+    plans.push_back({{kExactPair, kExactPair, kKV2}});
+    losses.push_back(0.9);
+  }
+  const LayerLosses fitted = FitLayerLosses(prior, plans, losses);
+  const double best = Misfit(fitted, prior, plans, losses);
+  EXPECT_LT(best, Misfit(prior, prior, plans, losses));
+  for (size_t layer = 0; layer < 3; ++layer) {
+    for (const double factor : {0.98, 1.02}) {
+      LayerLosses other = fitted;
+      other.losses[layer][0] *= factor;
+      EXPECT_LT(best, Misfit(other, prior, plans, losses)) << layer << " times " << factor;
+    }
+  }
+}
+
 TEST(Surrogate, ThinningKeepsTheEndsAndSpreadsOverBytes) {
   std::vector<PrecisionPlan> plans;
   for (const PrecisionPair pair : {kKV2, kK4V2, kKV4, kK8V2, kK8V4, kKV8}) {
