@@ -1,4 +1,5 @@
-// What the kernels of this folder share: loading and rounding of elements, the current device, launches.
+// What the kernels of this folder share: loading and rounding of elements, the current device,
+// launches.
 #pragma once
 
 #include <cuda_bf16.h>

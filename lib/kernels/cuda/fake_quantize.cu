@@ -3,6 +3,7 @@
 
 #include "lib/kernels/cuda/device.cuh"
 #include "lib/kernels/cuda/fake_quantize.h"
+#include "lib/kernels/kvtuner_row.h"
 
 namespace kvtune {
 namespace {
@@ -58,24 +59,9 @@ __global__ void RoundTripColumnsKernel(const T* in, T* out, int64_t columns, int
     Store(own[t * blockDim.x], &out[first + t * head_dim]);
 }
 
-// KVTuner's formula (fake_quantize_cpu.h), rounded to T after every step as KVTuner's own operators
-// round it.
 template <typename T>
-struct KvtunerRow {
-  float q_min, q_max, scale, zero;
-
-  __device__ KvtunerRow(float low, float high, int bits)
-      : q_min(-static_cast<float>(1 << (bits - 1))),
-        q_max(static_cast<float>((1 << (bits - 1)) - 1)) {
-    const float range = fmaxf(Rounded<T>(high - low), Rounded<T>(1e-5f));
-    scale = Rounded<T>(range / (q_max - q_min));
-    zero = Rounded<T>(rintf(Rounded<T>(low / scale)) - q_min);
-  }
-  __device__ float RoundTrip(float x) const {
-    const float code = rintf(Rounded<T>(Rounded<T>(x / scale) - zero));
-    const float clamped = fminf(fmaxf(code, q_min), q_max);
-    return Rounded<T>(Rounded<T>(clamped + zero) * scale);
-  }
+struct RoundTo {
+  __device__ float operator()(float x) const { return Rounded<T>(x); }
 };
 
 // One warp takes one group of a head. The last group of a head may be shorter.
@@ -94,9 +80,9 @@ __global__ void KvtunerRowsKernel(const T* in, T* out, int64_t rows, int64_t gro
     low = fminf(low, x);
     high = fmaxf(high, x);
   }
-  const KvtunerRow<T> row(WarpReduce(low, Smaller()), WarpReduce(high, Larger()), bits);
+  const KvtunerRow<RoundTo<T>> row(WarpReduce(low, Smaller()), WarpReduce(high, Larger()), bits);
   for (int64_t i = lane; i < count; i += 32)
-    Store(row.RoundTrip(Load(in[begin + i])), &out[begin + i]);
+    Store(row.ValueOf(row.CodeOf(Load(in[begin + i]))), &out[begin + i]);
 }
 
 // Each thread takes one channel of one group of tokens.
@@ -112,9 +98,9 @@ __global__ void KvtunerColumnsKernel(const T* in, T* out, int64_t columns, int64
     low = fminf(low, x);
     high = fmaxf(high, x);
   }
-  const KvtunerRow<T> row(low, high, bits);
+  const KvtunerRow<RoundTo<T>> row(low, high, bits);
   for (int64_t t = 0; t < group; ++t)
-    Store(row.RoundTrip(Load(in[first + t * head_dim])), &out[first + t * head_dim]);
+    Store(row.ValueOf(row.CodeOf(Load(in[first + t * head_dim]))), &out[first + t * head_dim]);
 }
 
 constexpr char kDoing[] = "quantizing a cache";

@@ -1,0 +1,911 @@
+// Decode attention over a packed cache, on tensor cores, by reading every packed byte once.
+//
+// The pages of all KV heads of all sequences, each for up to eight query heads, stand in one row
+// that is cut into equal parts, one for each block that fits on the device at a time
+// (PackedSplits): so all blocks end together. A block's part may end in the middle of a sequence;
+// its results per sequence are merged with those of its neighbours. The warps of a block take turns
+// in stages of 16 to 64 tokens. The matrix instruction m16n8k16 has 16 tokens (scores) or 16
+// channels (values) as its rows and the query heads as its 8 columns. Codes go into it as whole
+// numbers in half precision, which are exact, and scales and zeros are folded out:
+//
+//   keys per token      score = (codes . q + zero * sum(q)) * scale
+//   keys per channel    q takes the scales of a group, and zeros give one constant for each query
+//   values per token    weights take the scales, and the zeros give one sum
+//   values by groups    codes take scale and zero in half precision before the instruction
+//
+// The order in which channels are summed is free, so a lane reads 16 neighbouring bytes of a token
+// and the query is arranged to match (Fragment). Values lie in pairs of tokens (packed_layout.h),
+// which are the pairs that the instruction wants. So codes go from memory to registers to the
+// instruction and never through shared memory; the loads of the next stage are on their way while
+// the present one is computed. Splits are merged by their largest scores in float32.
+//
+// Ideas: BitDecoding (arXiv 2503.18773), TurboMind (LMDeploy, which feeds codes by magic numbers).
+#pragma once
+
+#include <cuda_fp8.h>
+
+#include "lib/kernels/cuda/device.cuh"
+#include "lib/kernels/cuda/packed_cuda.h"
+
+namespace kvtune {
+
+inline constexpr int kQueryTile = 8;  // query heads of a block
+inline constexpr int kAttentionWarps = 4;
+inline constexpr float kLog2E = 1.44269504088896341f;
+// Attention weights times scales of values stay normal numbers of half precision.
+inline constexpr float kWeightFactor = 64.0f;
+// Below every score, but a number: weights of hidden tokens become 0 without a question.
+inline constexpr float kLowest = -1e30f;
+
+// What a kernel needs to know, by value.
+struct AttentionJob {
+  PackedCache cache;
+  PackedQuery query;
+  PackedSplits splits;
+  float* partial;       // [sequences, query_heads, slots, head_dim]
+  float* partial_sums;  // [sequences, query_heads, slots, 2]: largest score, sum of weights
+  int64_t query_tiles;  // of a KV head
+};
+
+struct TokenRange {
+  int64_t begin = 0, end = 0;
+};
+
+// The first token that the query sees.
+__device__ inline int64_t FirstVisible(const AttentionJob& job, int64_t tokens) {
+  const int64_t window = job.query.sliding_window;
+  return window > 0 && tokens > window ? tokens - window : 0;
+}
+
+__device__ inline int64_t PackedEnd(const PackedLayout& layout, int64_t tokens) {
+  return layout.window_tokens == 0 || tokens == 0
+             ? tokens
+             : (tokens - 1) / layout.window_tokens * layout.window_tokens;
+}
+
+// A row is one KV head of one sequence with one tile of its query heads.
+__device__ inline int64_t RowCount(const AttentionJob& job) {
+  return job.cache.sequences * job.cache.kv_heads * job.query_tiles;
+}
+// The first page of a block's part, counted over all rows; that of block `blocks` is the end.
+__device__ inline int64_t PartBegin(const AttentionJob& job, int64_t block) {
+  return block * (RowCount(job) * job.splits.pages) / job.splits.blocks;
+}
+// The block whose part has the page.
+__device__ inline int64_t BlockOfPage(const AttentionJob& job, int64_t page) {
+  return ((page + 1) * job.splits.blocks - 1) / (RowCount(job) * job.splits.pages);
+}
+
+__device__ inline float Exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+__device__ inline uint32_t HalvesOf(float low, float high) {
+  const __half2 halves = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&halves);
+}
+__device__ inline uint32_t BFloatsOf(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+__device__ inline __half2 AsHalves(uint32_t bits) { return *reinterpret_cast<__half2*>(&bits); }
+__device__ inline uint32_t AsBits(__half2 x) { return *reinterpret_cast<uint32_t*>(&x); }
+
+// Scale and zero of a row.
+__device__ inline float ScaleOf(uint32_t parameters) { return __uint_as_float(parameters << 16); }
+__device__ inline float ZeroOf(uint32_t parameters) {
+  return __uint_as_float(parameters & 0xffff0000u);
+}
+
+// How the codes of a side lie in the registers of a lane.
+template <PackedCode kTheCode, PackedRows kTheRows, int kTheHeadDim>
+struct Fragment {
+  static constexpr PackedCode kCode = kTheCode;
+  static constexpr PackedRows kRows = kTheRows;
+  static constexpr int kHeadDim = kTheHeadDim;
+  // The kernel computes with as many channels; those behind the head are 0.
+  static constexpr int kPadded = kHeadDim <= 64 ? 64 : kHeadDim <= 128 ? 128 : 256;
+  static constexpr int kBits = kCode == PackedCode::kInt2    ? 2
+                               : kCode == PackedCode::kInt4  ? 4
+                               : kCode == PackedCode::kExact ? 16
+                                                             : 8;
+  static constexpr bool kIsExact = kCode == PackedCode::kExact;
+  // Whether a row has a scale and a zero that belong to a token.
+  static constexpr bool kHasTokenRows = kRows == PackedRows::kToken;
+  // The zero of a code that counts from 0.
+  static constexpr float kZeroShift = static_cast<float>(1 << (kBits - 1));
+  // Pairs of codes in a word: code p of its lower half with code p of its upper half.
+  static constexpr int kPairs = 16 / kBits;
+  // The bytes that a lane reads of a key's row, or of the row of two values.
+  static constexpr int kLaneBytes = kPadded * kBits / 32;
+  static constexpr int kLoadBytes = kLaneBytes < 16 ? kLaneBytes : 16;
+  static constexpr int kLoads = kLaneBytes / kLoadBytes;
+  static constexpr int kWordsOfLoad = kLoadBytes / 4;
+  static constexpr int kWords = kLaneBytes / 4;
+
+  // Where load `load` of a lane begins in its row; `column` is the lane's place among the `columns`
+  // lanes that share the row.
+  __device__ static int LoadOffset(int load, int column, int columns) {
+    return (load * columns + column) * kLoadBytes;
+  }
+  // The lower channel of a pair of keys; the other one is kPairs channels behind it.
+  __device__ static int KeyChannel(int pair, int column) {
+    const int word = pair / kPairs;
+    return (LoadOffset(word / kWordsOfLoad, column, 4) + word % kWordsOfLoad * 4) * 8 / kBits +
+           pair % kPairs;
+  }
+  // The channel of a pair of values, whose codes are of two tokens.
+  __device__ static int ValueChannel(int pair, int column) {
+    const int word = pair / kPairs;
+    return (LoadOffset(word / kWordsOfLoad, column, 8) + word % kWordsOfLoad * 4) * 4 / kBits +
+           pair % kPairs;
+  }
+
+  // Reads the lane's part of a row of kRowBytes, whose own part begins at `at`; what lies behind
+  // the row is 0.
+  template <int kRowBytes, int kColumns>
+  __device__ static void Read(const uint8_t* at, int column, uint32_t (&words)[kWords]) {
+#pragma unroll
+    for (int load = 0; load < kLoads; ++load) {
+      uint32_t* out = words + load * kWordsOfLoad;
+      if constexpr (kHeadDim < kPadded) {
+#pragma unroll
+        for (int i = 0; i < kWordsOfLoad; ++i) out[i] = 0;
+        if (LoadOffset(load, column, kColumns) >= kRowBytes) continue;
+      }
+      ReadOnce(at + LoadOffset(load, 0, kColumns), out);
+    }
+  }
+
+  // Codes are read once, so they take no place in the first cache.
+  __device__ static void ReadOnce(const uint8_t* at, uint32_t* out) {
+    if constexpr (kLoadBytes == 16) {
+      asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                   : "l"(at));
+    } else if constexpr (kLoadBytes == 8) {
+      asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+                   : "=r"(out[0]), "=r"(out[1])
+                   : "l"(at));
+    } else {
+      asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(out[0]) : "l"(at));
+    }
+  }
+
+  // An integer code becomes half precision by or-ing it into the mantissa of a power of two: the
+  // number is the power plus the code. At bit `shift` of the mantissa the code counts whole numbers
+  // above 1024 / 2^shift. These offsets are taken out of the sums, where they cost nothing.
+  __device__ static constexpr uint32_t MagicOf(int shift) {
+    return (0x6400u - 0x0400u * static_cast<uint32_t>(shift)) * 0x00010001u;
+  }
+  __device__ static uint32_t Insert(uint32_t word, int shift) {
+    const uint32_t mask = ((1u << kBits) - 1) * 0x00010001u << shift;
+    uint32_t x;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(x) : "r"(word), "r"(mask), "r"(MagicOf(shift)));
+    return x;
+  }
+  __device__ static uint32_t BytePair(uint32_t word, int p) {
+    if constexpr (kCode == PackedCode::kFp8) {
+      const uint32_t bytes = __byte_perm(word, 0, p == 0 ? 0x4420 : 0x4431);
+      const __half2_raw halves =
+          __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(bytes), __NV_E4M3);
+      return static_cast<uint32_t>(halves.x) | (static_cast<uint32_t>(halves.y) << 16);
+    } else {
+      return __byte_perm(word, MagicOf(0), p == 0 ? 0x5250 : 0x5351);
+    }
+  }
+
+  // A pair of keys for the instruction: of integers the code plus KeyOffset(pair), of FP8 the two
+  // values, of exact sides two bfloat16. A score is a short sum, so offsets may be large.
+  __device__ static uint32_t KeyPair(const uint32_t (&words)[kWords], int pair) {
+    const uint32_t word = words[pair / kPairs];
+    const int p = pair % kPairs;
+    if constexpr (kIsExact) {
+      return word;
+    } else if constexpr (kBits == 8) {
+      return BytePair(word, p);
+    } else {
+      return Insert(p < kPairs / 2 ? word : word >> 8, p % (kPairs / 2) * kBits);
+    }
+  }
+  __device__ static constexpr float KeyOffset(int pair) {
+    if constexpr (kRows == PackedRows::kNone) {
+      return 0;
+    } else if constexpr (kBits == 8) {
+      return 1024;
+    } else {
+      return static_cast<float>(1024 >> (pair % (kPairs / 2) * kBits));
+    }
+  }
+
+  // The same for a pair of values. Values are summed over all tokens, so the codes of 2 and 4 bits
+  // move to the upper half of a byte first, where the offset is 64 or 16.
+  __device__ static uint32_t ValuePair(const uint32_t (&words)[kWords], int pair) {
+    const uint32_t word = words[pair / kPairs];
+    const int p = pair % kPairs;
+    if constexpr (kIsExact) {
+      return word;
+    } else if constexpr (kBits == 8) {
+      return BytePair(word, p);
+    } else {
+      const int nibble = p * kBits / 4;  // of the lower 16 bits
+      const uint32_t moved = nibble == 0   ? word << 4
+                             : nibble == 1 ? word
+                             : nibble == 2 ? word >> 4
+                                           : word >> 8;
+      return Insert(moved, 4 + p * kBits % 4);
+    }
+  }
+  __device__ static constexpr float ValueOffset(int pair) {
+    if (kRows == PackedRows::kNone) return 0;
+    return kBits == 8 ? 1024.0f : static_cast<float>(64 >> (pair % kPairs * kBits % 4));
+  }
+};
+
+// c += a b for a of 16 x 16, b of 16 x 8.
+template <bool kBFloat16>
+__device__ inline void MultiplyAdd(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
+                                   uint32_t a3, uint32_t b0, uint32_t b1) {
+  if constexpr (kBFloat16) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  } else {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  }
+}
+
+// Turns an 8 x 8 matrix of 16-bit numbers over, of which each lane has two neighbours of a row.
+__device__ inline uint32_t Transposed(uint32_t pair) {
+  uint32_t turned;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(turned) : "r"(pair));
+  return turned;
+}
+
+// Over the eight lanes that share lane % 4.
+template <typename Combine>
+__device__ inline float OverTokens(float x, Combine combine) {
+#pragma unroll
+  for (int offset = 4; offset < 32; offset *= 2)
+    x = combine(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  return x;
+}
+
+// The pages of one head of a sequence.
+struct PageSource {
+  const uint8_t* pages;  // of the head
+  int64_t page_stride;
+  const int32_t* table;
+  const PackedPlanes& planes;
+
+  __device__ const uint8_t* At(int64_t token) const {
+    return pages + table[token / kPageTokens] * page_stride;
+  }
+  __device__ static int RowOf(int64_t token) { return static_cast<int>(token % kPageTokens); }
+};
+
+// The exact window of one head of a sequence, whose first token is `first`.
+struct WindowSource {
+  const uint8_t* window;
+  int64_t first;
+  const PackedPlanes& planes;
+
+  __device__ const uint8_t* At(int64_t) const { return window; }
+  __device__ int RowOf(int64_t token) const { return static_cast<int>(token - first); }
+};
+
+// The results of the warps of a block, before they are merged.
+template <int kPadded>
+struct WarpResults {
+  float largest[kAttentionWarps][kQueryTile];
+  float sum[kAttentionWarps][kQueryTile];
+  float out[kAttentionWarps][kQueryTile][kPadded + 4];
+};
+
+// What a warp computes with and keeps of one stage.
+template <typename Key, typename Value, int kTiles>
+class WarpAttention {
+ public:
+  static constexpr int kHeadDim = Key::kHeadDim;
+  static constexpr int kPadded = Key::kPadded;
+  static constexpr int kStageTokens = 16 * kTiles;
+  static constexpr int kSteps = kPadded / 16;
+
+  __device__ WarpAttention(const AttentionJob& job, int64_t sequence, int64_t first_query,
+                           int queries, uint32_t* key_parameters)
+      : job_(job),
+        group_(threadIdx.x % 32 / 4),
+        column_(threadIdx.x % 4),
+        shared_parameters_(key_parameters) {
+    if (group_ < queries) {
+      query_row_ =
+          job.query.query + (sequence * job.query.query_heads + first_query + group_) * kHeadDim;
+    }
+#pragma unroll
+    for (auto& tile : out_) {
+#pragma unroll
+      for (float& x : tile) x = 0;
+    }
+  }
+
+  // Attends to the tokens visible_begin to range.end; the warp takes every `warps`-th stage, from
+  // the first token of the range on.
+  template <typename Source>
+  __device__ void Run(const Source& source, TokenRange range, int64_t visible_begin, int warp,
+                      int warps) {
+    const int64_t step = static_cast<int64_t>(kStageTokens) * warps;
+    int64_t token = range.begin + static_cast<int64_t>(kStageTokens) * warp;
+    if (token >= range.end) return;
+    const uint8_t* page = source.At(token);
+    ReadKeys(source, page, token, 0);
+    ReadValues(source, page, token);
+    LoadQuery();  // It comes while the first stage is on its way.
+    const uint8_t* next_page = token + step < range.end ? source.At(token + step) : page;
+    int stage = 0;
+    for (; token < range.end; token += step, ++stage) {
+      const int64_t next = token + step;
+      float scores[kTiles][4];
+      ComputeScores(stage % 2, scores);
+      if (next < range.end) ReadKeys(source, next_page, next, (stage + 1) % 2);
+      const uint8_t* later_page = next + step < range.end ? source.At(next + step) : next_page;
+      if (__builtin_expect(token < visible_begin || token + kStageTokens > range.end, 0))
+        HideOthers(token, visible_begin, range.end, scores);
+      AddValues(scores);
+      if (next < range.end) ReadValues(source, next_page, next);
+      next_page = later_page;
+    }
+  }
+
+  // Writes what the warp has to shared memory.
+  __device__ void Finish(WarpResults<kPadded>& results, int warp) {
+#pragma unroll
+    for (int q = 0; q < 2; ++q) {
+      sum_[q] = OverTokens(sum_[q], Plus());
+      if constexpr (Value::kHasTokenRows) {
+        zero_sum_[q] = OverTokens(zero_sum_[q], Plus());
+        weight_sum_[q] = OverTokens(weight_sum_[q], Plus());
+      }
+      if (group_ == 0) {
+        results.largest[warp][2 * column_ + q] = largest_[q];
+        results.sum[warp][2 * column_ + q] = sum_[q];
+      }
+    }
+    constexpr float kFactor = Value::kHasTokenRows ? 1.0f / kWeightFactor : 1.0f;
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int pair = 2 * i + j / 2;
+        float x = out_[i][j];
+        if constexpr (Value::kHasTokenRows)
+          x += zero_sum_[j % 2] - Value::ValueOffset(pair) * weight_sum_[j % 2];
+        results.out[warp][2 * column_ + j % 2][Value::ValueChannel(pair, group_)] = x * kFactor;
+      }
+    }
+  }
+
+ private:
+  static constexpr int kValueParameters =
+      Value::kRows == PackedRows::kTokenGroup ? Value::kLoads * 4 : 2;
+
+  // Reads the lane's channels of its query, in the order of its keys.
+  __device__ void LoadQuery() {
+    // Keys in bfloat16 meet the query as it is; other keys meet it in half precision with the
+    // scale of the scores.
+    const float factor = Key::kIsExact ? 1.0f : job_.query.scale * kLog2E;
+    float sum = 0, offset = 0;
+#pragma unroll
+    for (int word = 0; word < Key::kWords; ++word) {
+      // A word of keys has the codes of neighbouring channels.
+      constexpr int kChannels = 2 * Key::kPairs;
+      const int first = Key::KeyChannel(word * Key::kPairs, column_);
+      uint32_t elements[kChannels / 2] = {};
+      if (query_row_ != nullptr && first < kHeadDim) {
+        const auto* from = reinterpret_cast<const uint32_t*>(query_row_ + first);
+#pragma unroll
+        for (int i = 0; i < kChannels / 2; ++i) elements[i] = from[i];
+      }
+      const auto element = [&](int i) {
+        const uint32_t both = elements[i / 2];
+        const float x = __uint_as_float(i % 2 == 0 ? both << 16 : both & 0xffff0000u) * factor;
+        return Key::kIsExact ? x : fminf(fmaxf(x, -65504.0f), 65504.0f);
+      };
+#pragma unroll
+      for (int p = 0; p < Key::kPairs; ++p) {
+        const int pair = word * Key::kPairs + p;
+        const float x = element(p), y = element(p + Key::kPairs);
+        query_[pair] = Key::kIsExact ? BFloatsOf(x, y) : HalvesOf(x, y);
+        const float2 rounded = __half22float2(AsHalves(query_[pair]));
+        sum += rounded.x + rounded.y;
+        offset += (rounded.x + rounded.y) * Key::KeyOffset(pair);
+      }
+    }
+    if constexpr (Key::kHasTokenRows) {
+      OfMyQueries(sum, query_sum_);
+      OfMyQueries(-offset, first_score_);
+    }
+  }
+
+  // Sums over the lanes of a query, of which each has a part, and gives every lane the sums of the
+  // two queries of its column.
+  __device__ void OfMyQueries(float part, float (&sums)[2]) const {
+    part += __shfl_xor_sync(0xffffffffu, part, 1);
+    part += __shfl_xor_sync(0xffffffffu, part, 2);
+#pragma unroll
+    for (int q = 0; q < 2; ++q) sums[q] = __shfl_sync(0xffffffffu, part, (2 * column_ + q) * 4);
+  }
+
+  template <typename Source>
+  __device__ void ReadKeys(const Source& source, const uint8_t* page, int64_t token, int buffer) {
+    const int first = source.RowOf(token);
+    const uint8_t* codes = page + (first + group_) * kKeyRowBytes + Key::LoadOffset(0, column_, 4);
+    const uint32_t* parameters =
+        reinterpret_cast<const uint32_t*>(page + source.planes.key_parameters) + first + group_;
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = tile * 16 + half * 8;
+        Key::template Read<kKeyRowBytes, 4>(codes + row * kKeyRowBytes, column_, keys_[tile][half]);
+        if constexpr (Key::kHasTokenRows) key_parameters_[tile][half] = parameters[row];
+      }
+    }
+    if constexpr (Key::kRows == PackedRows::kChannel) {
+      const uint32_t* rows =
+          reinterpret_cast<const uint32_t*>(page + source.planes.key_parameters) +
+          first / static_cast<int>(kPackedGroup) * kHeadDim;
+      uint32_t* to = shared_parameters_ + buffer * kParameterWords;
+      for (int i = threadIdx.x % 32 * 4; i < kTiles / 2 * kHeadDim; i += 128) {
+        const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to + i));
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(rows + i));
+      }
+      asm volatile("cp.async.commit_group;");
+    }
+  }
+
+  template <typename Source>
+  __device__ void ReadValues(const Source& source, const uint8_t* page, int64_t token) {
+    const int first = source.RowOf(token);
+    const uint8_t* codes = page + source.planes.value_codes +
+                           (first / 2 + column_) * kValueRowBytes + Value::LoadOffset(0, group_, 8);
+    const auto* parameters =
+        reinterpret_cast<const uint32_t*>(page + source.planes.value_parameters);
+    const uint32_t* of_tokens = parameters + first + group_;
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int pair_row = tile * 8 + half * 4;
+        Value::template Read<kValueRowBytes, 8>(codes + pair_row * kValueRowBytes, group_,
+                                                values_[tile][half]);
+        if constexpr (Value::kHasTokenRows)
+          value_parameters_[tile][half] = of_tokens[tile * 16 + half * 8];
+        if constexpr (Value::kRows == PackedRows::kTokenGroup) {
+#pragma unroll
+          for (int load = 0; load < Value::kLoads; ++load) {
+            const int channel =
+                Value::ValueChannel(load * Value::kWordsOfLoad * Value::kPairs, group_);
+            const int channel_group = channel < kHeadDim ? channel / 32 : 0;
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+              value_parameters_[tile][(load * 2 + half) * 2 + i] =
+                  parameters[(first + 2 * (pair_row + column_) + i) * kGroups + channel_group];
+            }
+          }
+        }
+      }
+    }
+  }
+
+  // scores: in units of log2, of the lane's tokens group and group + 8 of each tile, for the two
+  // queries of its column
+  __device__ void ComputeScores(int buffer, float (&scores)[kTiles][4]) {
+    if constexpr (Key::kRows == PackedRows::kChannel) {
+      asm volatile("cp.async.wait_group 0;");
+      __syncwarp();
+    }
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) scores[tile][i] = Key::kHasTokenRows ? first_score_[i % 2] : 0.0f;
+    }
+    if constexpr (Key::kRows == PackedRows::kChannel) {
+#pragma unroll
+      for (int group = 0; group < kTiles / 2; ++group) {
+        uint32_t scaled[2 * kSteps];
+        float constants[2];
+        ScaleQuery(shared_parameters_ + buffer * kParameterWords + group * kHeadDim, scaled,
+                   constants);
+#pragma unroll
+        for (int tile = 2 * group; tile < 2 * group + 2; ++tile) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) scores[tile][i] = constants[i % 2];
+          MultiplyTile(tile, scaled, scores[tile]);
+        }
+      }
+    } else {
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+        MultiplyTile(tile, query_, scores[tile]);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          float& score = scores[tile][i];
+          if constexpr (Key::kHasTokenRows) {
+            const uint32_t parameters = key_parameters_[tile][i / 2];
+            const float zero = ZeroOf(parameters) - Key::kZeroShift;
+            score = (score + zero * query_sum_[i % 2]) * ScaleOf(parameters);
+          }
+          if constexpr (Key::kIsExact) score *= job_.query.scale * kLog2E;
+        }
+      }
+    }
+    if (__builtin_expect(job_.query.soft_cap > 0, 0)) {
+      const float cap = job_.query.soft_cap * kLog2E;
+      const float twice = 2 * kLog2E / cap;
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+        for (float& score : scores[tile])  // cap * tanh(score / cap)
+          score = cap - __fdividef(2 * cap, Exp2(fminf(score * twice, 120.0f)) + 1);
+      }
+    }
+  }
+
+  __device__ void MultiplyTile(int tile, const uint32_t (&query)[2 * kSteps], float (&scores)[4]) {
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+      MultiplyAdd<Key::kIsExact>(
+          scores, Key::KeyPair(keys_[tile][0], 2 * i), Key::KeyPair(keys_[tile][1], 2 * i),
+          Key::KeyPair(keys_[tile][0], 2 * i + 1), Key::KeyPair(keys_[tile][1], 2 * i + 1),
+          query[2 * i], query[2 * i + 1]);
+    }
+  }
+
+  // The query times the scales of the channels, and its product with scales times zeros.
+  __device__ void ScaleQuery(const uint32_t* parameters, uint32_t (&scaled)[2 * kSteps],
+                             float (&constants)[2]) const {
+    float constant = 0;
+#pragma unroll
+    for (int pair = 0; pair < 2 * kSteps; ++pair) {
+      const float2 q = __half22float2(AsHalves(query_[pair]));
+      const int channel = Key::KeyChannel(pair, column_);
+      const bool is_there = channel < kHeadDim;
+      const uint32_t low = is_there ? parameters[channel] : 0;
+      const uint32_t high = is_there ? parameters[channel + Key::kPairs] : 0;
+      const float x = q.x * ScaleOf(low), y = q.y * ScaleOf(high);
+      scaled[pair] =
+          HalvesOf(fminf(fmaxf(x, -65504.0f), 65504.0f), fminf(fmaxf(y, -65504.0f), 65504.0f));
+      const float2 rounded = __half22float2(AsHalves(scaled[pair]));
+      const float shift = Key::kZeroShift + Key::KeyOffset(pair);
+      constant += rounded.x * (ZeroOf(low) - shift) + rounded.y * (ZeroOf(high) - shift);
+    }
+    OfMyQueries(constant, constants);
+  }
+
+  // Takes the tokens before `begin` and from `end` on out of the present stage.
+  __device__ void HideOthers(int64_t token, int64_t begin, int64_t end,
+                             float (&scores)[kTiles][4]) {
+    const auto is_hidden = [&](int64_t t) { return t < begin || t >= end; };
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        if (is_hidden(token + tile * 16 + half * 8 + group_)) {
+          scores[tile][2 * half] = scores[tile][2 * half + 1] = -INFINITY;
+          if constexpr (Value::kHasTokenRows) value_parameters_[tile][half] = 0;
+        }
+        const int64_t pair = token + tile * 16 + half * 8 + 2 * column_;
+        if constexpr (Value::kRows == PackedRows::kNone) {  // Other codes are always numbers.
+          const uint32_t mask =
+              (is_hidden(pair) ? 0u : 0xffffu) | (is_hidden(pair + 1) ? 0u : 0xffff0000u);
+#pragma unroll
+          for (uint32_t& word : values_[tile][half]) word &= mask;
+        }
+        if constexpr (Value::kRows == PackedRows::kTokenGroup) {
+#pragma unroll
+          for (int load = 0; load < Value::kLoads; ++load) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+              if (is_hidden(pair + i)) value_parameters_[tile][(load * 2 + half) * 2 + i] = 0;
+            }
+          }
+        }
+      }
+    }
+  }
+
+  __device__ void AddValues(const float (&scores)[kTiles][4]) {
+    float largest[2];
+#pragma unroll
+    for (int q = 0; q < 2; ++q) {
+      largest[q] = kLowest;
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile)
+        largest[q] = fmaxf(largest[q], fmaxf(scores[tile][q], scores[tile][2 + q]));
+      largest[q] = fmaxf(largest_[q], OverTokens(largest[q], Larger()));
+    }
+    if (__any_sync(0xffffffffu, largest[0] != largest_[0] || largest[1] != largest_[1])) {
+      float factor[2];
+#pragma unroll
+      for (int q = 0; q < 2; ++q) {
+        factor[q] = Exp2(largest_[q] - largest[q]);
+        largest_[q] = largest[q];
+        sum_[q] *= factor[q];
+        zero_sum_[q] *= factor[q];
+        weight_sum_[q] *= factor[q];
+      }
+#pragma unroll
+      for (auto& tile : out_) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) tile[i] *= factor[i % 2];
+      }
+    }
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      uint32_t weights[2];  // of the tokens group and group + 8, for the two queries
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float weight[2];
+#pragma unroll
+        for (int q = 0; q < 2; ++q) {
+          weight[q] = Exp2(scores[tile][2 * half + q] - largest_[q]);
+          sum_[q] += weight[q];
+        }
+        if constexpr (Value::kHasTokenRows) {
+          const uint32_t parameters = value_parameters_[tile][half];
+          const float scale = ScaleOf(parameters) * kWeightFactor;
+          const float zero = ZeroOf(parameters) - Value::kZeroShift;
+          weights[half] = HalvesOf(weight[0] * scale, weight[1] * scale);
+          const float2 rounded = __half22float2(AsHalves(weights[half]));
+          zero_sum_[0] += rounded.x * zero;
+          zero_sum_[1] += rounded.y * zero;
+          weight_sum_[0] += rounded.x;
+          weight_sum_[1] += rounded.y;
+        } else {
+          weights[half] =
+              Value::kIsExact ? BFloatsOf(weight[0], weight[1]) : HalvesOf(weight[0], weight[1]);
+        }
+        weights[half] = Transposed(weights[half]);
+      }
+      MultiplyValues(tile, weights);
+    }
+  }
+
+  __device__ void MultiplyValues(int tile, const uint32_t (&weights)[2]) {
+    if constexpr (Value::kRows == PackedRows::kTokenGroup) {
+      constexpr int kPairsOfLoad = Value::kWordsOfLoad * Value::kPairs;
+#pragma unroll
+      for (int load = 0; load < Value::kLoads; ++load) {
+        __half2 scale[2], offset[2];  // of the tokens of a pair
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const uint32_t a = value_parameters_[tile][(load * 2 + half) * 2];
+          const uint32_t b = value_parameters_[tile][(load * 2 + half) * 2 + 1];
+          scale[half] = __floats2half2_rn(ScaleOf(a), ScaleOf(b));
+          offset[half] = __floats2half2_rn((ZeroOf(a) - Value::kZeroShift) * ScaleOf(a),
+                                           (ZeroOf(b) - Value::kZeroShift) * ScaleOf(b));
+        }
+        const auto value = [&](int half, int pair) {
+          const __half2 code = __hsub2(AsHalves(Value::ValuePair(values_[tile][half], pair)),
+                                       __float2half2_rn(Value::ValueOffset(pair)));
+          return AsBits(__hfma2(code, scale[half], offset[half]));
+        };
+#pragma unroll
+        for (int i = load * kPairsOfLoad / 2; i < (load + 1) * kPairsOfLoad / 2; ++i)
+          MultiplyAdd<false>(out_[i], value(0, 2 * i), value(0, 2 * i + 1), value(1, 2 * i),
+                             value(1, 2 * i + 1), weights[0], weights[1]);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i)
+        MultiplyAdd<Value::kIsExact>(out_[i], Value::ValuePair(values_[tile][0], 2 * i),
+                                     Value::ValuePair(values_[tile][0], 2 * i + 1),
+                                     Value::ValuePair(values_[tile][1], 2 * i),
+                                     Value::ValuePair(values_[tile][1], 2 * i + 1), weights[0],
+                                     weights[1]);
+    }
+  }
+
+ public:
+  // The words of shared memory that a warp has for one stage's parameters of keys per channel.
+  static constexpr int kParameterWords =
+      Key::kRows == PackedRows::kChannel ? kTiles / 2 * kHeadDim : 1;
+
+ private:
+  static constexpr int kKeyRowBytes = kHeadDim * Key::kBits / 8;
+  static constexpr int kValueRowBytes = kHeadDim * Value::kBits / 4;  // of two tokens
+  static constexpr int kGroups = kHeadDim / static_cast<int>(kPackedGroup);
+
+  const AttentionJob& job_;
+  const int group_, column_;             // lane / 4 and lane % 4
+  uint32_t* shared_parameters_;          // [2, kParameterWords]
+  const uint16_t* query_row_ = nullptr;  // of the lane's query; null: there is none
+  uint32_t query_[2 * kSteps];
+  float query_sum_[2];
+  float first_score_[2];  // minus what the offsets of the codes add to a score
+  uint32_t keys_[kTiles][2][Key::kWords];
+  uint32_t values_[kTiles][2][Value::kWords];
+  uint32_t key_parameters_[kTiles][2];
+  uint32_t value_parameters_[kTiles][kValueParameters];
+  float out_[kSteps][4];
+  float largest_[2] = {kLowest, kLowest};
+  float sum_[2] = {0, 0};         // of the weights
+  float weight_sum_[2] = {0, 0};  // of the weights times scales, as the instruction sees them
+  float zero_sum_[2] = {0, 0};    // of those times zeros
+};
+
+// How many tiles of 16 tokens a stage has, and how many blocks a multiprocessor is to hold, which
+// limits the registers of a lane. What was fastest on an H200: long stages hide what a stage costs
+// beside its codes, and three blocks keep enough bytes on their way. Keys per channel need whole
+// groups, and their parameters take registers, too.
+template <typename Key, typename Value>
+struct Stage {
+  static constexpr bool kHasChannelKeys = Key::kRows == PackedRows::kChannel;
+  // The bytes of codes of a lane in a stage.
+  static constexpr int kLaneBytes = kHasChannelKeys ? 128 : 256;
+  static constexpr int kFitting = 16 * kLaneBytes / (Key::kPadded * (Key::kBits + Value::kBits));
+  static constexpr int kFewest = kHasChannelKeys ? 2 : 1;
+  static constexpr int kTiles = kFitting >= 4 ? 4 : kFitting >= 2 ? 2 : kFewest;
+  static constexpr int kBlocks = Key::kPadded > 128               ? 1
+                                 : !kHasChannelKeys               ? 3
+                                 : Key::kBits + Value::kBits <= 8 ? 4
+                                                                  : 2;
+};
+
+// What a block does for one row.
+struct RowPlace {
+  int64_t sequence, head;  // of KV
+  int64_t first_query;
+  int queries;
+};
+__device__ inline RowPlace PlaceOfRow(const AttentionJob& job, int64_t row) {
+  const int64_t tile = row % job.query_tiles, head = row / job.query_tiles % job.cache.kv_heads;
+  const int64_t queries = job.query.query_heads / job.cache.kv_heads;
+  const int64_t left = queries - tile * kQueryTile;
+  return {row / job.query_tiles / job.cache.kv_heads, head, head * queries + tile * kQueryTile,
+          static_cast<int>(left < kQueryTile ? left : kQueryTile)};
+}
+
+// Merges the warps and writes their result for the row to a slot.
+template <int kHeadDim, int kPadded>
+__device__ void MergeWarps(const AttentionJob& job, const WarpResults<kPadded>& results,
+                           const RowPlace& place, int64_t slot) {
+  const int64_t slots = job.splits.slots();
+  for (int i = threadIdx.x; i < place.queries * kHeadDim; i += blockDim.x) {
+    const int query = i / kHeadDim, channel = i % kHeadDim;
+    float largest = kLowest;
+#pragma unroll
+    for (int w = 0; w < kAttentionWarps; ++w) largest = fmaxf(largest, results.largest[w][query]);
+    float sum = 0, out = 0;
+#pragma unroll
+    for (int w = 0; w < kAttentionWarps; ++w) {
+      const float weight = Exp2(results.largest[w][query] - largest);
+      sum += weight * results.sum[w][query];
+      out += weight * results.out[w][query][channel];
+    }
+    const int64_t at =
+        (place.sequence * job.query.query_heads + place.first_query + query) * slots + slot;
+    job.partial[at * kHeadDim + channel] = out;
+    if (channel == 0) {
+      job.partial_sums[at * 2] = largest;
+      job.partial_sums[at * 2 + 1] = sum;
+    }
+  }
+}
+
+template <typename Key, typename Value>
+__global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBlocks)
+    PackedAttentionKernel(const __grid_constant__ AttentionJob job) {
+  constexpr int kHeadDim = Key::kHeadDim;
+  constexpr bool kHasWindow =
+      Key::kRows == PackedRows::kChannel || Value::kRows == PackedRows::kTokenGroup;
+  using Exact = Fragment<PackedCode::kExact, PackedRows::kNone, kHeadDim>;
+  using Attention = WarpAttention<Key, Value, Stage<Key, Value>::kTiles>;
+  __shared__ WarpResults<Key::kPadded> results;
+  __shared__ alignas(16) uint32_t parameters[kAttentionWarps][2 * Attention::kParameterWords];
+  const PackedCache& cache = job.cache;
+  const int warp = threadIdx.x / 32;
+  if (!kHasWindow || blockIdx.x < job.splits.blocks) {
+    const int64_t end = PartBegin(job, static_cast<int64_t>(blockIdx.x) + 1);
+    for (int64_t page = PartBegin(job, blockIdx.x), next; page < end; page = next) {
+      const int64_t row = page / job.splits.pages, first_of_row = row * job.splits.pages;
+      next = end < first_of_row + job.splits.pages ? end : first_of_row + job.splits.pages;
+      const RowPlace place = PlaceOfRow(job, row);
+      const int64_t tokens = cache.tokens[place.sequence];
+      const int64_t visible = FirstVisible(job, tokens), packed = PackedEnd(cache.layout, tokens);
+      const int64_t first_page = visible / kPageTokens - first_of_row;
+      const int64_t last = (first_page + next) * kPageTokens;
+      const TokenRange range{(first_page + page) * kPageTokens, last < packed ? last : packed};
+      Attention attention(job, place.sequence, place.first_query, place.queries, parameters[warp]);
+      attention.Run(PageSource{cache.pages + place.head * cache.layout.page.bytes,
+                               cache.kv_heads * cache.layout.page.bytes,
+                               cache.page_table + place.sequence * cache.pages_per_sequence,
+                               cache.layout.page},
+                    range, visible, warp, kAttentionWarps);
+      __syncthreads();  // The results of the row before have been read.
+      attention.Finish(results, warp);
+      __syncthreads();
+      MergeWarps<kHeadDim>(job, results, place, blockIdx.x - BlockOfPage(job, first_of_row));
+    }
+  } else if constexpr (kHasWindow) {
+    const RowPlace place = PlaceOfRow(job, blockIdx.x - job.splits.blocks);
+    const int64_t tokens = cache.tokens[place.sequence];
+    const int64_t first = PackedEnd(cache.layout, tokens);
+    WarpAttention<Exact, Exact, 1> attention(job, place.sequence, place.first_query, place.queries,
+                                             nullptr);
+    attention.Run(
+        WindowSource{WindowOf(cache, place.sequence, place.head), first, cache.layout.window},
+        {first, tokens}, FirstVisible(job, tokens), warp, kAttentionWarps);
+    attention.Finish(results, warp);
+    __syncthreads();
+    MergeWarps<kHeadDim>(job, results, place, job.splits.slots() - 1);
+  }
+}
+
+// The kernel of a layout.
+using AttentionKernel = void (*)(AttentionJob);
+template <int kHeadDim>
+AttentionKernel FindAttentionKernel(PackedSide key, PackedSide value);
+
+// Calls `function` with the fragment of a side.
+template <int kHeadDim, bool kWithWindow, typename Function>
+void WithKeyFragment(PackedSide side, const Function& function) {
+  using enum PackedCode;
+  constexpr PackedRows kRows = kWithWindow ? PackedRows::kChannel : PackedRows::kToken;
+  switch (side.code) {
+    case kInt2:
+      return function(Fragment<kInt2, kRows, kHeadDim>());
+    case kInt4:
+      return function(Fragment<kInt4, kRows, kHeadDim>());
+    case kInt8:
+      return function(Fragment<kInt8, kRows, kHeadDim>());
+    case kFp8:
+      if constexpr (!kWithWindow) function(Fragment<kFp8, PackedRows::kNone, kHeadDim>());
+      return;
+    case kExact:
+      return function(Fragment<kExact, PackedRows::kNone, kHeadDim>());
+  }
+}
+template <int kHeadDim, bool kWithWindow, typename Function>
+void WithValueFragment(PackedSide side, const Function& function) {
+  using enum PackedCode;
+  constexpr PackedRows kRows = kWithWindow ? PackedRows::kTokenGroup : PackedRows::kToken;
+  switch (side.code) {
+    case kInt2:
+      return function(Fragment<kInt2, kRows, kHeadDim>());
+    case kInt4:
+      return function(Fragment<kInt4, kRows, kHeadDim>());
+    case kInt8:
+      return function(Fragment<kInt8, kRows, kHeadDim>());
+    case kFp8:
+      if constexpr (!kWithWindow) function(Fragment<kFp8, PackedRows::kNone, kHeadDim>());
+      return;
+    case kExact:
+      return function(Fragment<kExact, PackedRows::kNone, kHeadDim>());
+  }
+}
+
+template <int kHeadDim>
+AttentionKernel AttentionKernelOf(PackedSide key, PackedSide value) {
+  AttentionKernel kernel = nullptr;
+  const auto find = [&]<bool kWithWindow>() {
+    WithKeyFragment<kHeadDim, kWithWindow>(key, [&]<typename Key>(Key) {
+      WithValueFragment<kHeadDim, kWithWindow>(
+          value, [&]<typename Value>(Value) { kernel = PackedAttentionKernel<Key, Value>; });
+    });
+  };
+  if (key.has_window() || value.has_window()) {
+    find.template operator()<true>();
+  } else {
+    find.template operator()<false>();
+  }
+  return kernel;
+}
+
+}  // namespace kvtune
