@@ -1,0 +1,90 @@
+#include "lib/core/latency_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/error.h"
+
+namespace kvtune {
+namespace {
+
+using Id = KvFormatId;
+using ::testing::HasSubstr;
+
+constexpr PrecisionPair kFour{Id::kInt4, Id::kInt4}, kEight{Id::kInt8, Id::kInt8};
+
+LatencyTable Sample() {
+  const LayerShape full{4, 64, 64, 0}, sliding{4, 64, 64, 512};
+  LatencyTable table{.device = "a device",
+                     .model = "a model",
+                     .copy_bytes_per_second = 4e12,
+                     .layers = {full, sliding, full},
+                     .settings = {}};
+  SettingLatency setting{.setting = {8, 1024}, .pairs = {}, .steps = {}};
+  setting.pairs = {{0, kFour, {1, 0.5, 2}, 100},
+                   {1, kFour, {0.25, 0.25, 0.25}, 50},
+                   {0, kEight, {3, 3, 4}, 200}};
+  setting.steps = {{"KV4", PrecisionPlan::Uniform(kFour, 3), {5, 4, 6}, 2.25, 1000, 77}};
+  table.settings.push_back(setting);
+  return table;
+}
+
+std::string MessageOf(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(LatencyTable, TimingIsTheMedianWithItsRange) {
+  EXPECT_EQ(TimingOf({3, 1, 2}), (Timing{2, 1, 3}));
+  EXPECT_EQ(TimingOf({4}), (Timing{4, 4, 4}));
+}
+
+TEST(LatencyTable, AttentionOfAPlanIsTheSumOverItsLayers) {
+  const LatencyTable table = Sample();
+  const SettingLatency& setting = FindSetting(table, {8, 1024});
+  EXPECT_DOUBLE_EQ(AttentionMilliseconds(table, setting, PrecisionPlan::Uniform(kFour, 3)), 2.25);
+  EXPECT_DOUBLE_EQ(AttentionMilliseconds(table, setting, {{kFour, kFour, kEight}}), 4.25);
+  EXPECT_THAT(MessageOf([&] {
+                AttentionMilliseconds(table, setting, {{kFour, kEight, kFour}});
+              }),
+              HasSubstr("found no time of KV8 in layers like layer 1 at 8 x 1024"));
+}
+
+TEST(LatencyTable, NamesTheSettingsThatWereMeasured) {
+  EXPECT_THAT(MessageOf([] {
+                FindSetting(Sample(), {1, 1024});
+              }),
+              HasSubstr("found the batch and context 1 x 1024, expected one that was measured: "
+                        "8 x 1024"));
+}
+
+TEST(LatencyTable, IsReadAsItWasWritten) {
+  const Json json = ToJson(Sample());
+  EXPECT_EQ(json["settings"][0]["steps"][0]["tokens_per_second"], 1600);
+  EXPECT_EQ(ToJson(LatencyTableFromJson(json, "latency.json")), json);
+}
+
+TEST(LatencyTable, RefusesWhatNoTableHas) {
+  const auto with = [](const auto& change) {
+    Json json = ToJson(Sample());
+    change(json["settings"][0]);
+    return MessageOf([&] { LatencyTableFromJson(json, "latency.json"); });
+  };
+  EXPECT_THAT(with([](Json& setting) { setting["batch"] = 0; }), HasSubstr("found 0, expected 1"));
+  EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["layer"] = 3; }),
+              HasSubstr("found 3, expected one of the layers 0 to 2"));
+  EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["attention_ms"]["median"] = -1; }),
+              HasSubstr("median"));
+  EXPECT_THAT(with([](Json& setting) { setting["steps"][0]["layers"].erase(0); }),
+              HasSubstr("found 2, expected 3, as the model has"));
+  EXPECT_THAT(with([](Json& setting) { setting["surprise"] = 1; }), HasSubstr("surprise"));
+}
+
+}  // namespace
+}  // namespace kvtune
