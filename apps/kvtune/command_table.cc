@@ -175,6 +175,28 @@ void DeclareInspect(CLI::App& app, InspectArguments& arguments) {
       ->type_name("DEVICE");
 }
 
+void DeclareBench(CLI::App& app, BenchArguments& arguments) {
+  AddModel(app, arguments.model);
+  AddTarget(app, arguments.target);
+  app.add_option(
+         "--plan", arguments.plans,
+         "A plan: \"KV4;0:KV8;26-27:K8V4\", an exported file or RUN:NAME; repeatable, beside "
+         "bf16, FP8 and the 8- and 4-bit uniform plans")
+      ->type_name("SPEC")
+      ->allow_extra_args(false);
+  AddCounts(app, "--batch", arguments.batches, "N",
+            "Sequences that are decoded together; repeatable (default: 32, on a CPU 1)");
+  AddCounts(app, "--context", arguments.contexts, "TOKENS",
+            "Tokens in the cache of each, such as 8192 or 32k; repeatable (default: 8k, on a CPU "
+            "1k)");
+  AddDevice(app, arguments.device);
+  app.add_flag("--synthetic", arguments.synthetic, "Only config.json is there, no weights");
+  app.add_flag("--attention-only", arguments.attention_only,
+               "Time the attention of every pair and no whole steps");
+  app.add_option("--out", arguments.out, "Also write the times to this file, latency.json")
+      ->type_name("FILE");
+}
+
 void DeclareTokenize(CLI::App& app, TokenizeArguments& arguments) {
   // Here a word alone is the text to tokenize, so the model has to be named by its option.
   app.add_option("--model", arguments.model, "Folder with a tokenizer.json")
@@ -235,6 +257,7 @@ const std::vector<Command>& Commands() {
       {"report", "write a run as one HTML page", BindTo<DeclareReport, RunReportPage>},
       {"inspect", "show a model's sizes and its KV bytes per token",
        BindTo<DeclareInspect, RunInspect>},
+      {"bench", "time decode steps of plans on this device", BindTo<DeclareBench, RunBench>},
       {"tokenize", "turn lines of text into token ids", BindTo<DeclareTokenize, RunTokenize>},
       {"targets", "list serving engines and their formats", BindTo<DeclareTargets, RunTargets>},
   };

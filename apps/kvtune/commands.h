@@ -21,6 +21,7 @@ ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocat
 ExitCode RunParetoExport(const ExportArguments& arguments, const Invocation& invocation);
 ExitCode RunReportPage(const ReportArguments& arguments, const Invocation& invocation);
 ExitCode RunInspect(const InspectArguments& arguments, const Invocation& invocation);
+ExitCode RunBench(const BenchArguments& arguments, const Invocation& invocation);
 ExitCode RunTokenize(const TokenizeArguments& arguments, const Invocation& invocation);
 ExitCode RunTargets(const TargetsArguments& arguments, const Invocation& invocation);
 

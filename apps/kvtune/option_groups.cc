@@ -142,6 +142,14 @@ void AddCount(CLI::App& app, const std::string& flag, std::optional<int64_t>& co
   app.add_option(flag, count, help)->type_name(type)->transform(WholeNumber(1));
 }
 
+void AddCounts(CLI::App& app, const std::string& flag, std::vector<int64_t>& counts,
+               const std::string& type, const std::string& help) {
+  app.add_option(flag, counts, help)
+      ->type_name(type)
+      ->allow_extra_args(false)
+      ->transform(WholeNumber(1, kMostTokens));
+}
+
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run) {
   app.add_option("RUN", run, "Run directory")->required();
 }

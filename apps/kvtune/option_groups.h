@@ -63,6 +63,9 @@ void AddSizeLimit(CLI::App& app, const std::string& flag, std::optional<double>&
 // An optional count of at least 1 that may have a unit.
 void AddCount(CLI::App& app, const std::string& flag, std::optional<int64_t>& count,
               const std::string& type, const std::string& help);
+// A repeatable count of at least 1 that may have a unit.
+void AddCounts(CLI::App& app, const std::string& flag, std::vector<int64_t>& counts,
+               const std::string& type, const std::string& help);
 void AddRunDirectory(CLI::App& app, std::filesystem::path& run);
 
 // Adds the options that say where and how the model runs: --device, --dtype, --threads, --weights,

@@ -134,6 +134,18 @@ struct InspectArguments {
   std::string device;  // empty: nothing is said of this machine
 };
 
+struct BenchArguments {
+  std::filesystem::path model;
+  std::string target = RunInputs{}.target;
+  std::vector<std::string> plans;
+  std::vector<int64_t> batches;   // empty: one that suits the device
+  std::vector<int64_t> contexts;  // likewise
+  std::string device = ModelOptions{}.device;
+  bool synthetic = false;
+  bool attention_only = false;
+  std::filesystem::path out;  // empty: none
+};
+
 struct TokenizeArguments {
   std::filesystem::path model;
   std::filesystem::path file;  // empty: stdin

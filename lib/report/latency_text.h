@@ -1,0 +1,14 @@
+// A latency table for people.
+#pragma once
+
+#include <string>
+
+#include "lib/core/latency_table.h"
+
+namespace kvtune {
+
+// For each setting the steps of the plans, beside bf16, and the attention of every pair. `width` is
+// that of the terminal; 0: no limit.
+std::string LatencyText(const LatencyTable& table, size_t width);
+
+}  // namespace kvtune

@@ -1,0 +1,84 @@
+// What a packed cache gives back against the operators of libtorch that quantize a cache in
+// bfloat16 (fake_quantize.h).
+#include "lib/runner/packed_layer.h"
+
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "lib/kernels/packed_cpu.h"
+#include "lib/runner/fake_quantize.h"
+
+namespace kvtune {
+namespace {
+
+constexpr int64_t kHeads = 2, kTokens = 97, kHeadDim = 64;
+
+// A cache of one sequence in plain memory.
+struct OneSequence {
+  PackedLayout layout;
+  std::vector<uint8_t> pages, windows;
+  std::vector<int32_t> table = {1, 0}, tokens = {kTokens};
+
+  explicit OneSequence(PrecisionPair pair)
+      : layout(PackedLayoutOf(pair, kHeadDim)),
+        pages(static_cast<size_t>(2 * kHeads * layout.page.bytes)),
+        windows(static_cast<size_t>(kHeads * layout.window.bytes)) {}
+
+  PackedCache View() {
+    return {layout,        1,      kHeads, 2, pages.data(), table.data(), windows.data(),
+            tokens.data(), kTokens};
+  }
+};
+
+const uint16_t* BitsOf(const at::Tensor& x) {
+  return static_cast<const uint16_t*>(x.const_data_ptr());
+}
+
+TEST(PackedLayer, CodesAreThoseOfTheOperators) {
+  at::manual_seed(3);
+  const at::Tensor keys = at::randn({1, kHeads, kTokens, kHeadDim}, at::kBFloat16) + 0.5;
+  const at::Tensor values = at::randn({1, kHeads, kTokens, kHeadDim}, at::kBFloat16) * 3;
+  for (const KvFormat& format : Formats()) {
+    const PrecisionPair pair{format.id, format.id};
+    if (!WhyNotPacked(pair, kHeadDim).empty()) continue;
+    SCOPED_TRACE(format.name);
+    OneSequence cache(pair);
+    FillOnCpu(cache.View(), {BitsOf(keys), BitsOf(values), kTokens});
+    for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
+      const at::Tensor& x = side == KvSide::kKey ? keys : values;
+      const at::Tensor expected =
+          FakeQuantize(x, format, {.side = side}).to(at::kFloat).contiguous();
+      for (int64_t head = 0; head < kHeads; ++head) {
+        for (int64_t token = 0; token < kTokens; ++token) {
+          std::vector<float> found(kHeadDim);
+          ReadToken(cache.View(), side, 0, head, token, found.data());
+          const float* row = expected.const_data_ptr<float>() + (head * kTokens + token) * kHeadDim;
+          ASSERT_EQ(found, std::vector<float>(row, row + kHeadDim))
+              << "head " << head << ", token " << token;
+        }
+      }
+    }
+  }
+}
+
+// A layer as `kvtune bench` has it: the bytes of the layout, and a step that gives numbers.
+TEST(PackedLayer, TakesTheBytesOfItsLayout) {
+  for (const KvFormatId id : {KvFormatId::kInt4, KvFormatId::kKiviInt2, KvFormatId::kExact}) {
+    const PackedLayout layout = PackedLayoutOf({id, id}, kHeadDim);
+    PackedLayer layer(layout, 3, kHeads, kTokens, at::kCPU);
+    EXPECT_EQ(layer.bytes(), 3 * kHeads * (2 * layout.page.bytes + layout.window.bytes));
+    layer.FillRandomly();
+    const at::Tensor newest = at::randn({3, kHeads, kHeadDim}, at::kBFloat16);
+    const at::Tensor query = at::randn({3, 2 * kHeads, kHeadDim}, at::kBFloat16);
+    at::Tensor out = at::full({3, 2 * kHeads, kHeadDim}, std::nan(""), at::kBFloat16);
+    layer.Append(newest, newest);
+    layer.Attend(query, {.scale = 0.125}, out);
+    layer.Flush();
+    EXPECT_TRUE(at::isfinite(out).all().item<bool>());
+  }
+}
+
+}  // namespace
+}  // namespace kvtune
