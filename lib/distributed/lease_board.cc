@@ -14,6 +14,9 @@ namespace {
 
 constexpr char kFieldEnd = '\n';
 
+// The list of a job's leases whose results are in the store.
+std::string DoneKey(const std::string& job) { return "done/" + job; }
+
 std::string LeaseBytes(size_t lease) {
   const auto number = static_cast<uint32_t>(lease);
   return {reinterpret_cast<const char*>(&number), sizeof(number)};
@@ -56,7 +59,7 @@ struct LeaseBoard::Job {
   std::string result_key(size_t lease) const {
     return "result/" + name + "/" + std::to_string(lease);
   }
-  std::string done_key() const { return "done/" + name; }
+  std::string done_key() const { return DoneKey(name); }
   size_t first_undone() const {
     const auto undone = std::ranges::find_if(results, [](const auto& result) { return !result; });
     return static_cast<size_t>(undone - results.begin());
@@ -176,8 +179,15 @@ void LeaseBoard::Close(const Job& job) {
   store_.Remove(job.done_key());
 }
 
+// A result is there before the list of its job names it, so that the process which gave the last
+// one may write to the list after the job was closed.
+void LeaseBoard::ForgetLastJob() {
+  if (jobs_ > 0) store_.Remove(DoneKey(std::to_string(jobs_ - 1)));
+}
+
 std::vector<std::string> LeaseBoard::Run(std::span<const std::string> requests, const Work& work,
                                          const OnDone& done) {
+  ForgetLastJob();
   Job job{.requests = requests, .name = std::to_string(jobs_++), .first_slot = issued_};
   job.slot_of_lease.resize(requests.size());
   job.results.resize(requests.size());
@@ -223,6 +233,7 @@ void LeaseBoard::End(std::string_view how) noexcept {
       if (is_late && how != kEndedWell) break;  // the others end without it
       std::this_thread::sleep_for(pause);
     }
+    ForgetLastJob();
     if (std::ssize(seen_) < world_ - 1) {
       LogWarning("found " + std::to_string(seen_.size() + 1) + " of " + std::to_string(world_) +
                  " processes, expected all that the environment promises; the others did no work");

@@ -83,6 +83,7 @@ class LeaseBoard {
   void ReissueExpired(Job& job);
   bool IsExpired(Job& job, size_t lease, int64_t taken_slots);
   void Close(const Job& job);
+  void ForgetLastJob();
 
   Store& store_;
   int world_;

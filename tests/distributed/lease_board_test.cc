@@ -110,6 +110,17 @@ TEST_F(LeaseBoardTest, NothingButEmptySlotsAndBeatsStaysInTheStore) {
   }
 }
 
+TEST_F(LeaseBoardTest, WhatAProcessSaysAfterAJobHasEndedIsForgotten) {
+  LeaseBoard board(*first, 2, kQuickTimes);
+  board.Run(Requests(1), Twice, nullptr);
+  first->Append("done/0", std::string(4, '\0'));
+  board.Run(Requests(1), Twice, nullptr);
+  EXPECT_FALSE(state->ValueOf("done/0"));
+  first->Append("done/1", std::string(4, '\0'));
+  board.End(kEndedWell);
+  EXPECT_FALSE(state->ValueOf("done/1"));
+}
+
 TEST_F(LeaseBoardTest, TheLeaseOfASilentProcessGoesToAnother) {
   // It takes a slot, says so, and is never heard of again.
   std::unique_ptr<Store> dead = Connect();
