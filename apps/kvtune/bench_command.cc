@@ -7,6 +7,7 @@
 #include "apps/kvtune/output.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/progress.h"
 #include "lib/io/checkpoint.h"
 #include "lib/io/model_directory.h"
 #include "lib/report/latency_text.h"
@@ -69,9 +70,15 @@ ExitCode RunBench(const BenchArguments& arguments, const Invocation& invocation)
   const bool is_file = fs::is_regular_file(arguments.model);
   const std::string name =
       ModelName(is_file ? fs::absolute(arguments.model).parent_path() : arguments.model);
+  Progress progress("timing decode steps", 0, "parts");
   const LatencyTable table = MeasureDecoding(
-      bench, config, name, *timer, [](std::string_view line) { LogDetail(line); },
+      bench, config, name, *timer,
+      [&](std::string_view line) {
+        LogDetail(line);
+        progress.Advance();
+      },
       [](std::string_view line) { LogWarning(line); });
+  progress.Finish();
   if (!arguments.out.empty()) WriteOutputFile(arguments.out, ToJson(table).dump(2) + "\n");
   if (invocation.format == OutputFormat::kJson) {
     PrintJson(ToJson(table));

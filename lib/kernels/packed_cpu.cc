@@ -15,11 +15,6 @@ namespace {
 
 using ModelRow = KvtunerRow<RoundToBFloat16>;
 
-uint16_t LoadUnit(const uint8_t* at) {
-  uint16_t unit;
-  std::memcpy(&unit, at, sizeof(unit));
-  return unit;
-}
 void StoreUnit(uint8_t* at, uint32_t unit) {
   const auto bits = static_cast<uint16_t>(unit);
   std::memcpy(at, &bits, sizeof(bits));
@@ -117,34 +112,94 @@ void StoreGroup(const uint16_t* x, KvSide side, const PackedSide& packed, int64_
   }
 }
 
+// The steps from one 16 bits of a token's codes to the next, in 16 bits.
+int64_t UnitStride(KvSide side) { return side == KvSide::kKey ? 1 : 2; }
+
+// The codes of a token as numbers, [head_dim]. `units` is where its first 16 bits lie.
+template <int kBits>
+KVTUNE_VECTOR_CLONES void SignedCodes(const uint16_t* units, int64_t stride, int64_t head_dim,
+                                      float* out) {
+  constexpr int64_t kOfUnit = 16 / kBits;
+  constexpr int32_t kMask = (1 << kBits) - 1, kShift = 1 << (kBits - 1);
+  for (int64_t u = 0; u < head_dim / kOfUnit; ++u) {
+    const int32_t unit = units[u * stride];
+    for (int64_t j = 0; j < kOfUnit; ++j)
+      out[u * kOfUnit + j] = static_cast<float>(((unit >> (j * kBits)) & kMask) - kShift);
+  }
+}
+
+KVTUNE_VECTOR_CLONES void ExactValues(const uint16_t* units, int64_t stride, int64_t head_dim,
+                                      float* out) {
+  for (int64_t u = 0; u < head_dim; ++u) out[u] = FromBFloat16(units[u * stride]);
+}
+
+void Fp8Values(const uint16_t* units, int64_t stride, int64_t head_dim, float* out) {
+  for (int64_t u = 0; u < head_dim / 2; ++u) {
+    const uint32_t unit = units[u * stride];
+    out[2 * u] = E4m3Value(unit & 0xff);
+    out[2 * u + 1] = E4m3Value(unit >> 8);
+  }
+}
+
+// A number in bfloat16, half to even, without the question whether it is one.
+float RoundedNumber(float x) {
+  const uint32_t bits = BitsOf(x);
+  return FromBits((bits + 0x7fffu + ((bits >> 16) & 1)) & 0xffff0000u);
+}
+
+// `count` codes of one row.
+KVTUNE_VECTOR_CLONES void ApplyRow(RowParametersBits row, int64_t count, float* x) {
+  for (int64_t i = 0; i < count; ++i)
+    x[i] = RoundedNumber(RoundedNumber(x[i] + row.zero) * row.scale);
+}
+
+// One code of each of `count` rows, whose parameters lie one after another.
+KVTUNE_VECTOR_CLONES void ApplyRows(const uint32_t* rows, int64_t count, float* x) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float scale = FromBits(rows[i] << 16), zero = FromBits(rows[i] & 0xffff0000u);
+    x[i] = RoundedNumber(RoundedNumber(x[i] + zero) * scale);
+  }
+}
+
 // Gives back the tokens first to first + count of a page or a window, [count, head_dim].
 void ReadTokens(const SidePlanes& from, KvSide side, const PackedSide& packed, int64_t head_dim,
                 int64_t first, int64_t count, float* out) {
-  const int bits = packed.bits();
-  const int64_t of_unit = 16 / bits;
-  const uint32_t mask = (1u << bits) - 1;
-  const float shift = static_cast<float>(1 << (bits - 1));
+  const int64_t stride = UnitStride(side);
   for (int64_t t = first; t < first + count; ++t, out += head_dim) {
-    for (int64_t u = 0; u < head_dim / of_unit; ++u) {
-      const uint32_t unit = LoadUnit(from.codes + UnitOf(side, t, u, head_dim, bits));
-      for (int64_t j = 0; j < of_unit; ++j) {
-        const uint32_t code = (unit >> (j * bits)) & mask;
-        float& x = out[u * of_unit + j];
-        x = packed.code == PackedCode::kExact ? FromBFloat16(static_cast<uint16_t>(code))
-            : packed.code == PackedCode::kFp8 ? E4m3Value(code)
-                                              : static_cast<float>(code) - shift;
-      }
+    const auto* units =
+        reinterpret_cast<const uint16_t*>(from.codes + UnitOf(side, t, 0, head_dim, packed.bits()));
+    switch (packed.code) {
+      case PackedCode::kInt2:
+        SignedCodes<2>(units, stride, head_dim, out);
+        break;
+      case PackedCode::kInt4:
+        SignedCodes<4>(units, stride, head_dim, out);
+        break;
+      case PackedCode::kInt8:
+        SignedCodes<8>(units, stride, head_dim, out);
+        break;
+      case PackedCode::kFp8:
+        Fp8Values(units, stride, head_dim, out);
+        break;
+      case PackedCode::kExact:
+        ExactValues(units, stride, head_dim, out);
+        break;
     }
-    if (packed.rows == PackedRows::kNone) continue;
-    const auto apply = [&](int64_t channel, int64_t row) {
-      const RowParametersBits parameters = LoadParameters(from.parameters, row);
-      const RoundToBFloat16 round;
-      out[channel] = round(round(out[channel] + parameters.zero) * parameters.scale);
-    };
-    for (int64_t c = 0; c < head_dim; ++c) {
-      apply(c, packed.rows == PackedRows::kToken        ? t
-               : packed.rows == PackedRows::kTokenGroup ? (t * head_dim + c) / kPackedGroup
-                                                        : t / kPackedGroup * head_dim + c);
+    switch (packed.rows) {
+      case PackedRows::kNone:
+        break;
+      case PackedRows::kToken:
+        ApplyRow(LoadParameters(from.parameters, t), head_dim, out);
+        break;
+      case PackedRows::kTokenGroup:
+        for (int64_t c = 0; c < head_dim; c += kPackedGroup)
+          ApplyRow(LoadParameters(from.parameters, (t * head_dim + c) / kPackedGroup), kPackedGroup,
+                   out + c);
+        break;
+      case PackedRows::kChannel:
+        ApplyRows(reinterpret_cast<const uint32_t*>(from.parameters) + t / kPackedGroup * head_dim,
+                  head_dim, out);
+        break;
     }
   }
 }
