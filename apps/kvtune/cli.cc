@@ -36,7 +36,7 @@ std::string CommandLines(std::string_view beginning) {
 
 std::string ProgramHelp() {
   return fmt::format(
-      "kvtune {}: layer-wise KV cache precision, found offline\n\n"
+      "kvtune {}: layer-wise KV cache precision, found offline\n"
       "Usage: kvtune COMMAND [OPTIONS]\n\n"
       "{}\n"
       "`kvtune COMMAND --help` lists a command's options.\n"

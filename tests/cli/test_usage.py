@@ -15,7 +15,7 @@ class HelpTest(CliTestCase):
     def test_help_lists_every_command(self):
         text = self.run_kvtune("--help").stdout
         for command in ("search", "calibrate", "prune", "cluster", "evaluate", "pareto", "inspect",
-                        "tokenize", "targets"):
+                        "bench", "tokenize", "targets"):
             self.assertIn(f"  {command}", text)
 
     def test_help_of_a_command(self):
