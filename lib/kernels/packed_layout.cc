@@ -80,12 +80,8 @@ int PackedSide::bits() const {
   return 16;
 }
 
-int64_t PackedLayout::PackedTokens(int64_t tokens) const {
-  return window_tokens == 0 || tokens == 0 ? tokens : (tokens - 1) / window_tokens * window_tokens;
-}
-
 int64_t PackedLayout::BytesOf(int64_t tokens) const {
-  const int64_t pages = (PackedTokens(tokens) + kPageTokens - 1) / kPageTokens;
+  const int64_t pages = (tokens + kPageTokens - 1) / kPageTokens;
   return pages * page.bytes + window.bytes;
 }
 

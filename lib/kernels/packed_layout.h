@@ -29,6 +29,7 @@
 
 #include "lib/core/kv_format.h"
 #include "lib/core/precision_plan.h"
+#include "lib/kernels/small_floats.h"
 
 namespace kvtune {
 
@@ -79,8 +80,11 @@ struct PackedLayout {
 
   // How many of the first tokens of a sequence are packed while its newest token attends: a group
   // is quantized once the last of its tokens has attended.
-  int64_t PackedTokens(int64_t tokens) const;
-  // The bytes of one head of a sequence: its pages and its window.
+  KVTUNE_HOST_DEVICE int64_t PackedTokens(int64_t tokens) const {
+    return window_tokens == 0 || tokens == 0 ? tokens
+                                             : (tokens - 1) / window_tokens * window_tokens;
+  }
+  // The bytes that one head of a sequence takes: pages for all of its tokens, and its window.
   int64_t BytesOf(int64_t tokens) const;
 };
 

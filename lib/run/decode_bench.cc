@@ -46,10 +46,6 @@ void RequirePackable(const DecodeTimer& timer, const std::vector<LayerPair>& pai
   }
 }
 
-PrecisionPlan PlanOf(PrecisionPair pair, const std::vector<LayerShape>& layers) {
-  return PrecisionPlan::Uniform(pair, layers.size());
-}
-
 }  // namespace
 
 std::vector<NamedPlan> ReferencePlans(const ModelConfig& config, const DecodeTimer& timer,
@@ -60,7 +56,7 @@ std::vector<NamedPlan> ReferencePlans(const ModelConfig& config, const DecodeTim
     for (size_t layer = 0; layer < layers.size(); ++layer) {
       if (!timer.WhyNot(layer, pair).empty()) return;
     }
-    plans.push_back({std::move(name), PlanOf(pair, layers)});
+    plans.push_back({std::move(name), PrecisionPlan::Uniform(pair, layers.size())});
   };
   add("bf16", kExactPair);
   add("fp8_e4m3", {KvFormatId::kFp8E4m3, KvFormatId::kFp8E4m3});

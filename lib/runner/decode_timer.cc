@@ -197,10 +197,8 @@ class TorchDecodeTimer : public DecodeTimer {
 
   // As PackedLayer takes them.
   int64_t CacheBytesOf(size_t layer, PrecisionPair pair, const DecodeSetting& setting) const {
-    const PackedLayout layout = LayoutOf(layer, pair);
-    const int64_t pages = (TokensOf(layer, setting) + kPageTokens - 1) / kPageTokens;
     return setting.batch * config_.layers[layer].kv_heads *
-           (pages * layout.page.bytes + layout.window.bytes);
+           LayoutOf(layer, pair).BytesOf(TokensOf(layer, setting));
   }
 
   // The bytes of the tokens that attention reads, without the rest of the last page.

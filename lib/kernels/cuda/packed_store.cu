@@ -15,11 +15,6 @@ struct SideStore {
   int bits;
 };
 
-// The tokens of a layout with a window that lie in pages.
-__device__ int64_t PackedOf(int64_t tokens) {
-  return tokens == 0 ? 0 : (tokens - 1) / kPackedGroup * kPackedGroup;
-}
-
 __device__ void WriteParameters(uint8_t* plane, int64_t row, float scale, float zero) {
   reinterpret_cast<uint32_t*>(plane)[row] =
       BFloat16Bits(scale) | (static_cast<uint32_t>(BFloat16Bits(zero)) << 16);
@@ -73,7 +68,8 @@ __global__ void StoreTokensKernel(PackedCache cache, PackedTokens input, SideSto
   if (token < 0 || token >= tokens) return;
   const int64_t head_dim = cache.layout.head_dim;
   const int64_t window = cache.layout.window_tokens;
-  if (window > 0 && fills && token < PackedOf(tokens)) return;  // QuantizeGroupsKernel
+  if (window > 0 && fills && token < cache.layout.PackedTokens(tokens))
+    return;  // QuantizeGroupsKernel
   const KvSide side = threadIdx.x < 32 ? KvSide::kKey : KvSide::kValue;
   const uint16_t* x = (side == KvSide::kKey ? input.keys : input.values) +
                       ((sequence * cache.kv_heads + head) * input.count + i) * head_dim;
@@ -184,7 +180,7 @@ __global__ void QuantizeGroupsKernel(PackedCache cache, PackedTokens input, Side
                                      SideStore value) {
   const int64_t sequence = blockIdx.z, head = blockIdx.y;
   const int64_t token = static_cast<int64_t>(blockIdx.x) * kPackedGroup;
-  if (token >= PackedOf(cache.tokens[sequence])) return;
+  if (token >= cache.layout.PackedTokens(cache.tokens[sequence])) return;
   const int64_t begin =
       ((sequence * cache.kv_heads + head) * input.count + token) * cache.layout.head_dim;
   QuantizeGroup({input.keys + begin, input.values + begin, false}, cache.layout, key, value,
