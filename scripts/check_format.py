@@ -16,7 +16,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ("apps", "lib", "search", "tests")
-SUFFIXES = (".h", ".cc", ".cu", ".js")
+SUFFIXES = (".h", ".cc", ".cu", ".cuh", ".js")
 VERSION = 14
 COLUMNS = 100
 SKIPPED = 77

@@ -177,7 +177,7 @@ def document_problems() -> list[str]:
 
 def main() -> int:
     paths = sorted(path for folder in [*ALLOWED, "tests"] for path in (ROOT / folder).rglob("*")
-                   if path.suffix in (".h", ".cc", ".cu"))
+                   if path.suffix in (".h", ".cc", ".cu", ".cuh"))
     files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
     walled = {path: text for path, text in files.items() if folder_of(path)}
     problems = [problem for path, text in walled.items() for problem in problems_of(path, text)]

@@ -660,8 +660,8 @@ using AttentionKernel = void (*)(AttentionJob);
 template <int kHeadDim>
 AttentionKernel FindAttentionKernel(PackedSide key, PackedSide value);
 
-// Calls `function` with the fragment of a side whose integers have such rows. FP8 goes with rows per
-// token alone.
+// Calls `function` with the fragment of a side whose integers have such rows. FP8 goes with rows
+// per token alone.
 template <int kHeadDim, PackedRows kRows, typename Function>
 void WithFragment(PackedSide side, const Function& function) {
   using enum PackedCode;

@@ -1,5 +1,5 @@
-// How the codes of a packed cache lie in the registers of a lane, how they become operands of the matrix
-// instruction m16n8k16, and that instruction. packed_attention.cuh says what for.
+// How the codes of a packed cache lie in the registers of a lane, how they become operands of the
+// matrix instruction m16n8k16, and that instruction. packed_attention.cuh says what for.
 #pragma once
 
 #include <cuda_fp8.h>
