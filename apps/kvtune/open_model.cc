@@ -3,19 +3,27 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
 #include <thread>
 
 #include "apps/kvtune/interrupt.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
+#include "lib/base/hash.h"
 #include "lib/base/log.h"
 #include "lib/base/version.h"
+#include "lib/calib/prompt_set.h"
 #include "lib/distributed/lease_times.h"
 #include "lib/distributed/ranks.h"
 #include "lib/distributed/shared_run.h"
 #include "lib/distributed/tcp_store.h"
 #include "lib/runner/device.h"
 #include "lib/runner/model_runner.h"
+#include "lib/tokenizer/tokenizer.h"
 
 namespace kvtune {
 namespace {
@@ -40,12 +48,38 @@ bool HasDevice(const std::string& name) {
   }
 }
 
+// The model's tokenizer, which is read when it is first needed.
+class TokenizerOnDemand {
+ public:
+  explicit TokenizerOnDemand(const Checkpoint& checkpoint)
+      : file_(checkpoint.directory() / "tokenizer.json"), config_(checkpoint.config()) {}
+
+  // Of its file; "none" where there is none.
+  std::string Hash() const {
+    std::error_code ignored;
+    return std::filesystem::exists(file_, ignored) ? HashOf(ReadFile(file_)) : "none";
+  }
+  std::string TextOf(std::span<const int32_t> ids) {
+    std::call_once(is_read_, [&] { tokenizer_.emplace(LoadTokenizer(file_, config_)); });
+    return tokenizer_->Decode(ids);
+  }
+
+ private:
+  std::filesystem::path file_;
+  ModelConfig config_;
+  std::once_flag is_read_;
+  std::optional<Tokenizer> tokenizer_;
+};
+
 // REQUIRES: checkpoint outlives the source.
 ModelSource SourceOf(const Checkpoint& checkpoint, ModelOptions options, const Ranks& ranks) {
   options.device = DeviceOfRank(options.device, ranks.local_rank, HasDevice);
+  const auto tokenizer = std::make_shared<TokenizerOnDemand>(checkpoint);
   return {.version = std::string(Version()),
           .hash = checkpoint.QuickHash(),
+          .tokenizer_hash = tokenizer->Hash(),
           .prefill = std::string(WordOf(kPrefillWords, options.prefill)),
+          .text_of = [tokenizer](std::span<const int32_t> ids) { return tokenizer->TextOf(ids); },
           .load = [&checkpoint, options] { return LoadModelRunner(checkpoint, options); }};
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "lib/core/precision_plan.h"
@@ -24,6 +25,20 @@ struct GenerationRow {
   friend auto operator<=>(const GenerationRow&, const GenerationRow&) = default;
 };
 
+// The text of tokens, by the tokenizer of the model. Threads call it at the same time.
+using TextOfTokens = std::function<std::string(std::span<const int32_t> tokens)>;
+
+// Texts behind which nothing of a sequence counts. All but the function is data, which other
+// processes can be told; each of them has the model's tokenizer.
+struct StopTexts {
+  std::vector<std::string> texts = {};
+  size_t newest_tokens = 0;   // that may hold the end of a stop, and all of it
+  TextOfTokens text_of = {};  // may be empty where there are no texts
+
+  // Whether the newest tokens hold a stop. REQUIRES: asked after each token.
+  bool AreIn(std::span<const int32_t> generated) const;
+};
+
 struct GenerationRequest {
   std::span<const PrecisionPlan> plans;
   std::span<const TokenIds> prompts;
@@ -32,9 +47,8 @@ struct GenerationRequest {
   int64_t max_new_tokens = 256;
   // A sequence ends in front of one of these.
   std::vector<int32_t> end_tokens;
-  // Asked after each token whether the tokens so far are all that is wanted of a sequence, for
-  // example because their text holds a stop. May be empty. Threads call it at the same time.
-  std::function<bool(std::span<const int32_t> generated)> is_complete;
+  // A sequence ends behind the token that completes one of these.
+  StopTexts stops = {};
 };
 
 // What was generated for a row, without its prompt and without the end token.

@@ -46,14 +46,16 @@ std::optional<SlotContent> ParseSlot(const std::string& text) {
 
 struct LeaseBoard::Job {
   std::span<const std::string> requests;
+  const OnResult& on_result;
   std::string name;
   int64_t first_slot = 0;
   std::vector<size_t> lease_of_slot = {};   // from first_slot on
   std::vector<int64_t> slot_of_lease = {};  // the newest
   // Since when nobody says to hold the slot of a lease that was taken.
   std::map<size_t, Clock::time_point> orphaned = {};
-  std::vector<std::optional<std::string>> results = {};
+  std::vector<bool> is_done = {};
   size_t done = 0;
+  bool goes_on = true;
   size_t listed = 0;  // bytes of the list of done leases that were read
 
   std::string result_key(size_t lease) const {
@@ -61,13 +63,7 @@ struct LeaseBoard::Job {
   }
   std::string done_key() const { return DoneKey(name); }
   size_t first_undone() const {
-    const auto undone = std::ranges::find_if(results, [](const auto& result) { return !result; });
-    return static_cast<size_t>(undone - results.begin());
-  }
-  void Keep(size_t lease, std::string result) {
-    if (results[lease]) return;
-    results[lease] = std::move(result);
-    ++done;
+    return static_cast<size_t>(std::ranges::find(is_done, false) - is_done.begin());
   }
 };
 
@@ -119,16 +115,23 @@ std::optional<size_t> LeaseBoard::TakeOwn(const Job& job) {
     const int64_t slot = std::exchange(own_slot_, -1);
     if (slot < job.first_slot) continue;
     const size_t lease = job.lease_of_slot[static_cast<size_t>(slot - job.first_slot)];
-    if (!job.results[lease]) return lease;
+    if (!job.is_done[lease]) return lease;
   }
 }
 
+void LeaseBoard::Keep(Job& job, size_t lease, const std::string& result) {
+  if (job.is_done[lease]) return;
+  job.is_done[lease] = true;
+  ++job.done;
+  if (job.goes_on) job.goes_on = job.on_result(lease, result);
+}
+
 void LeaseBoard::CollectLease(Job& job, size_t lease) {
-  if (job.results[lease]) return;  // a late duplicate
-  std::optional<std::string> result = store_.Get(job.result_key(lease));
+  if (job.is_done[lease]) return;  // a late duplicate
+  const std::optional<std::string> result = store_.Get(job.result_key(lease));
   if (!result) return;
-  job.Keep(lease, std::move(*result));
   store_.Remove(job.result_key(lease));
+  Keep(job, lease, *result);
 }
 
 void LeaseBoard::Collect(Job& job) {
@@ -136,7 +139,7 @@ void LeaseBoard::Collect(Job& job) {
   for (; job.listed + sizeof(uint32_t) <= list.size(); job.listed += sizeof(uint32_t)) {
     uint32_t lease = 0;
     std::memcpy(&lease, list.data() + job.listed, sizeof(lease));
-    if (lease < job.results.size()) CollectLease(job, lease);
+    if (lease < job.is_done.size()) CollectLease(job, lease);
   }
 }
 
@@ -163,8 +166,8 @@ void LeaseBoard::ReissueExpired(Job& job) {
   if (!IsLookDue()) return;
   Look();
   const int64_t taken = store_.Add(std::string(kSlotCounter), 0);
-  for (size_t lease = 0; lease < job.results.size(); ++lease) {
-    if (job.results[lease] || !IsExpired(job, lease, taken)) continue;
+  for (size_t lease = 0; lease < job.is_done.size(); ++lease) {
+    if (job.is_done[lease] || !IsExpired(job, lease, taken)) continue;
     job.orphaned.erase(lease);
     Issue(job, lease);
   }
@@ -185,34 +188,37 @@ void LeaseBoard::ForgetLastJob() {
   if (jobs_ > 0) store_.Remove(DoneKey(std::to_string(jobs_ - 1)));
 }
 
-std::vector<std::string> LeaseBoard::Run(std::span<const std::string> requests, const Work& work,
-                                         const OnDone& done) {
+void LeaseBoard::LookAround() {
+  Collect(*job_);
+  ReissueExpired(*job_);
+}
+
+void LeaseBoard::Run(std::span<const std::string> requests, const Work& work,
+                     const OnResult& on_result) {
   ForgetLastJob();
-  Job job{.requests = requests, .name = std::to_string(jobs_++), .first_slot = issued_};
+  Job job{.requests = requests,
+          .on_result = on_result,
+          .name = std::to_string(jobs_++),
+          .first_slot = issued_};
   job.slot_of_lease.resize(requests.size());
-  job.results.resize(requests.size());
+  job.is_done.resize(requests.size());
   for (size_t lease = 0; lease < requests.size(); ++lease) Issue(job, lease);
+  job_ = &job;  // nothing looks at it after this call
   try {
-    while (job.done < requests.size()) {
-      const size_t before = job.done;
+    while (job.goes_on && job.done < requests.size()) {
       if (const std::optional<size_t> own = TakeOwn(job)) {
-        job.Keep(*own, work(requests[*own]));
+        Keep(job, *own, work(*own));
       } else if (const size_t next = job.first_undone();
                  store_.Wait(job.result_key(next), times_.poll)) {
         CollectLease(job, next);
       }
-      Collect(job);
-      ReissueExpired(job);
-      if (job.done > before && done) done(job.done);
+      LookAround();
     }
   } catch (...) {
     Close(job);
     throw;
   }
   Close(job);
-  std::vector<std::string> results;
-  for (std::optional<std::string>& result : job.results) results.push_back(std::move(*result));
-  return results;
 }
 
 void LeaseBoard::End(std::string_view how) noexcept {

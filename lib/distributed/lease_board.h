@@ -45,18 +45,22 @@ std::optional<SlotContent> ParseSlot(const std::string& text);
 
 class LeaseBoard {
  public:
-  using Work = std::function<std::string(const std::string& request)>;
-  // Called with the number of leases that are done so far.
-  using OnDone = std::function<void(size_t leases)>;
+  // Returns the result of one of the requests.
+  using Work = std::function<std::string(size_t lease)>;
+  // Called once for each lease, when its result is there. Returns whether to go on.
+  using OnResult = std::function<bool(size_t lease, const std::string& result)>;
 
   // REQUIRES: the store outlives the board; a Heartbeat of rank 0 exists.
   LeaseBoard(Store& store, int world, const LeaseTimes& times);
   LeaseBoard(const LeaseBoard&) = delete;
   LeaseBoard& operator=(const LeaseBoard&) = delete;
 
-  // Throws what `work` throws, and Error when the store is gone.
-  std::vector<std::string> Run(std::span<const std::string> requests, const Work& work,
-                               const OnDone& done);
+  // Returns when all results are there, or when `on_result` says so. Throws what the two throw, and
+  // Error when the store is gone.
+  void Run(std::span<const std::string> requests, const Work& work, const OnResult& on_result);
+  // What Run does between two leases of this process: takes the results of others, and gives
+  // expired leases away. `work` may call it from time to time while it is busy for long.
+  void LookAround();
 
   // The processes that are alive, with this one.
   size_t ProcessCount();
@@ -76,6 +80,7 @@ class LeaseBoard {
   bool IsAlive(const Seen& seen) const;
   void Look();  // at the beats of all processes
   bool IsLookDue() const { return Clock::now() - last_look_ >= times_.beat; }
+  void Keep(Job& job, size_t lease, const std::string& result);
   void Issue(Job& job, size_t lease);
   std::optional<size_t> TakeOwn(const Job& job);
   void CollectLease(Job& job, size_t lease);
@@ -88,6 +93,7 @@ class LeaseBoard {
   Store& store_;
   int world_;
   LeaseTimes times_;
+  Job* job_ = nullptr;  // that is being run
   int64_t jobs_ = 0;
   int64_t issued_ = 0;     // slots that have a content
   int64_t own_slot_ = -1;  // taken by this process and not used yet

@@ -12,6 +12,10 @@ namespace {
 constexpr size_t kFirstLeasesEach = 8;
 // Of a lease among the last ones.
 constexpr size_t kSmallPieces = 4;
+// Rows of a lease of generation, where processes would not be idle: a batch on a GPU decodes so
+// many in little more time than one, and several threads of a CPU have 32 each.
+constexpr size_t kGpuRows = 256, kCpuRows = 128;
+constexpr size_t kMostRowLeasesEach = 8;
 // More pieces than that cost more in messages than they even out.
 constexpr size_t kMostLeasesEach = 64;
 
@@ -98,6 +102,25 @@ std::vector<ScoreLease> WithSmallLast(std::vector<ScoreLease> leases,
     }
   }
   return leases;
+}
+
+std::vector<std::vector<size_t>> SplitRows(const GenerationRequest& request, size_t wanted) {
+  std::vector<size_t> order(request.rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  // Rows of one prompt share its exact pass.
+  std::vector<double> tokens;
+  for (size_t row = 0; row < order.size(); ++row) {
+    const size_t prompt = request.rows[row].prompt;
+    const bool is_first = row == 0 || request.rows[row - 1].prompt != prompt;
+    tokens.push_back(static_cast<double>(request.max_new_tokens) +
+                     (is_first ? static_cast<double>(request.prompts[prompt].size()) : 0));
+  }
+  return CutEvenly(order, tokens, std::min(wanted, order.size()));
+}
+
+size_t WantedRowLeases(size_t rows, bool on_gpu, size_t processes) {
+  const size_t each = rows / processes / (on_gpu ? kGpuRows : kCpuRows);
+  return processes * std::clamp<size_t>(each, 1, kMostRowLeasesEach);
 }
 
 double ScoringWork(std::span<const PrecisionPlan> plans, std::span<const TokenIds> prompts) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "lib/core/generation.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/token_ids.h"
 
@@ -39,6 +40,15 @@ std::vector<ScoreLease> SplitScoring(std::span<const PrecisionPlan> plans,
 std::vector<ScoreLease> WithSmallLast(std::vector<ScoreLease> leases,
                                       std::span<const PrecisionPlan> plans,
                                       std::span<const TokenIds> prompts, size_t count);
+
+// Cuts the rows of a request, in their order, into `wanted` parts of about equal work, or as many
+// as there are rows. Returns the rows of each part. REQUIRES: wanted > 0; there is a row.
+std::vector<std::vector<size_t>> SplitRows(const GenerationRequest& request, size_t wanted);
+
+// How many leases so many rows are split into. A step reads the weights for all rows of a batch, so
+// that a lease has enough rows to be worth it: one for each process is the least, where there are
+// so many rows. REQUIRES: processes > 0.
+size_t WantedRowLeases(size_t rows, bool on_gpu, size_t processes);
 
 // The work of scoring plans on prompts: tokens times the layers that they go through, where plans
 // share those that they have in common at their beginning.

@@ -15,7 +15,8 @@ constexpr char kGreetingKey[] = "greeting";
 constexpr char kModelKey[] = "model";
 
 std::string TextOf(const RunModel& model) {
-  return model.hash + "\n" + model.device + "\n" + model.data_type + "\n" + model.prefill;
+  return model.hash + "\n" + model.tokenizer + "\n" + model.device + "\n" + model.data_type + "\n" +
+         model.prefill;
 }
 
 std::string TextOf(const Greeting& greeting) {
@@ -87,23 +88,36 @@ std::optional<std::string> LeaseWorker::Await(const std::string& key) {
 bool LeaseWorker::CompareModel(const RunModel& model) {
   const std::optional<std::string> of_first = Await(kModelKey);
   if (!of_first) return false;
-  RequireSame(TextOf(model), *of_first, {"model", "kind of device", "data type", "prefill"});
+  RequireSame(TextOf(model), *of_first,
+              {"model", "tokenizer", "kind of device", "data type", "prefill"});
   return true;
 }
 
 void LeaseWorker::Serve(const Work& work) {
   while (true) {
-    const int64_t slot = store_.Add(std::string(kSlotCounter), 1) - 1;
-    heartbeat_.Hold(slot);
+    slot_ = store_.Add(std::string(kSlotCounter), 1) - 1;
+    heartbeat_.Hold(slot_);
     // Asked after the slot is taken: rank 0 fills the slots that are taken when it has ended.
     if (HasEnded()) return;
-    const std::optional<std::string> text = Await(SlotKey(slot));
+    const std::optional<std::string> text = Await(SlotKey(slot_));
     if (!text) return;
     const std::optional<SlotContent> content = ParseSlot(*text);
     if (!content) continue;
-    store_.Set(content->result_key, work(content->request));
+    is_wanted_ = true;
+    asked_ = std::chrono::steady_clock::now();
+    const std::string result = work(content->request);
+    if (!is_wanted_) continue;
+    store_.Set(content->result_key, result);
     store_.Append(content->done_key, content->lease);
   }
+}
+
+bool LeaseWorker::IsWanted() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!is_wanted_ || now - asked_ < times_.beat) return is_wanted_;
+  asked_ = now;
+  is_wanted_ = store_.Get(SlotKey(slot_)) != kSkippedSlot;
+  return is_wanted_;
 }
 
 }  // namespace kvtune

@@ -2,6 +2,7 @@
 // on its leases until it ends.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -21,6 +22,7 @@ struct Greeting {
 };
 struct RunModel {
   std::string hash;       // Checkpoint::QuickHash
+  std::string tokenizer;  // a hash of its file
   std::string device;     // "cpu", "cuda"
   std::string data_type;  // "float32", ...
   std::string prefill;
@@ -47,6 +49,9 @@ class LeaseWorker {
   bool CompareModel(const RunModel& model);
   // Works until rank 0 is done. Throws Error when it ended with an error or is gone.
   void Serve(const Work& work);
+  // Whether rank 0 still waits for what `work` is busy with; what is not wanted is not given to it.
+  // It asks the store as often as the process beats, so that it may be called often.
+  bool IsWanted();
 
  private:
   // Throws Error when rank 0 ended with an error.
@@ -58,6 +63,9 @@ class LeaseWorker {
   Heartbeat& heartbeat_;
   Ranks ranks_;
   LeaseTimes times_;
+  int64_t slot_ = kNoSlot;
+  bool is_wanted_ = true;
+  std::chrono::steady_clock::time_point asked_;  // when it last asked whether it is wanted
 };
 
 }  // namespace kvtune

@@ -62,8 +62,9 @@ concept Is = std::same_as<std::remove_const_t<Type>, Wanted>;
 // What is copied as it lies in memory: numbers, and structs of numbers of one kind.
 template <typename Type>
 concept Plain = std::is_arithmetic_v<std::remove_const_t<Type>> || Is<Type, PrecisionPair> ||
-    Is<Type, HeadErrorSums> || Is<Type, LeaseKind>;
+    Is<Type, HeadErrorSums> || Is<Type, GenerationRow> || Is<Type, LeaseKind>;
 static_assert(sizeof(HeadErrorSums) == 14 * sizeof(double) && sizeof(PrecisionPair) == 2);
+static_assert(sizeof(GenerationRow) == 2 * sizeof(size_t));
 
 // One list of fields for each struct, for both directions. An archive that writes takes constants.
 template <typename Archive, typename Type>
@@ -129,11 +130,14 @@ void Walk(Archive& archive, Type& value) {
   } else if constexpr (Is<Type, LayerObservation>) {
     WalkAll(archive, value.pairs, value.concentration_sum, value.concentration_count,
             value.key_channel_max, value.key_channel_total, value.maxima, value.key_bias_norm);
+  } else if constexpr (Is<Type, RowEnds>) {
+    WalkAll(archive, value.max_new_tokens, value.end_tokens, value.stops, value.stop_tokens);
   } else if constexpr (Is<Type, LeaseRequest>) {
-    WalkAll(archive, value.kind, value.maxima_version, value.plans, value.pairs, value.prompts);
+    WalkAll(archive, value.kind, value.maxima_version, value.plans, value.pairs, value.prompts,
+            value.rows, value.ends);
   } else {
     static_assert(Is<Type, LeaseResult>);
-    WalkAll(archive, value.error, value.seconds, value.scores, value.observations);
+    WalkAll(archive, value.error, value.seconds, value.scores, value.observations, value.generated);
   }
 }
 

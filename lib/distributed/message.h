@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/core/cache_maxima.h"
+#include "lib/core/generation.h"
 #include "lib/core/layer_observation.h"
 #include "lib/core/plan_score.h"
 #include "lib/core/precision_plan.h"
@@ -16,15 +17,25 @@
 
 namespace kvtune {
 
-enum class LeaseKind : uint8_t { kScore, kObserve };
+enum class LeaseKind : uint8_t { kScore, kObserve, kGenerate };
 
-// What a lease asks for; it needs nothing else but the model and its maxima.
+// Where the rows of a lease end.
+struct RowEnds {
+  int64_t max_new_tokens = 0;
+  std::vector<int32_t> end_tokens = {};
+  std::vector<std::string> stops = {};
+  uint64_t stop_tokens = 0;  // StopTexts::newest_tokens
+};
+
+// What a lease asks for; it needs nothing else but the model, its tokenizer and its maxima.
 struct LeaseRequest {
   LeaseKind kind = LeaseKind::kScore;
   int64_t maxima_version = 0;             // 0: none were set
-  std::vector<PrecisionPlan> plans = {};  // kScore
+  std::vector<PrecisionPlan> plans = {};  // kScore, kGenerate
   std::vector<PrecisionPair> pairs = {};  // kObserve
   std::vector<TokenIds> prompts = {};
+  std::vector<GenerationRow> rows = {};  // kGenerate: of these plans and prompts
+  RowEnds ends = {};                     // kGenerate
 };
 
 // What was computed for it, or the error that its process met.
@@ -33,6 +44,7 @@ struct LeaseResult {
   double seconds = 0;                            // that it took
   std::vector<std::vector<PromptScore>> scores;  // kScore: [plan][prompt]
   std::vector<LayerObservation> observations;    // kObserve: by layer
+  std::vector<TokenIds> generated;               // kGenerate: by row
 };
 
 std::string Encode(const LeaseRequest& request);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <exception>
+#include <map>
 #include <utility>
 
 #include "lib/base/error.h"
@@ -12,6 +13,33 @@ namespace kvtune {
 namespace {
 
 std::string MaximaKey(int64_t version) { return "maxima/" + std::to_string(version); }
+
+// Rank 0 has the maxima of every version already.
+std::vector<LayerMaxima> MaximaAreThere(int64_t) { return {}; }
+
+LeaseResult WithoutError(LeaseResult result) {
+  if (!result.error.empty()) throw Error(result.error);
+  return result;
+}
+
+// The rows of a lease, with the plans and prompts that they need and no others.
+LeaseRequest RequestOfRows(const GenerationRequest& request, std::span<const size_t> rows) {
+  LeaseRequest lease{.kind = LeaseKind::kGenerate,
+                     .ends = {.max_new_tokens = request.max_new_tokens,
+                              .end_tokens = request.end_tokens,
+                              .stops = request.stops.texts,
+                              .stop_tokens = request.stops.newest_tokens}};
+  std::map<size_t, size_t> plans, prompts;  // where they are in the lease
+  for (const size_t row : rows) {
+    const auto [plan, prompt] = request.rows[row];
+    const auto of_plan = plans.try_emplace(plan, plans.size());
+    if (of_plan.second) lease.plans.push_back(request.plans[plan]);
+    const auto of_prompt = prompts.try_emplace(prompt, prompts.size());
+    if (of_prompt.second) lease.prompts.push_back(request.prompts[prompt]);
+    lease.rows.push_back({of_plan.first->second, of_prompt.first->second});
+  }
+  return lease;
+}
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -35,21 +63,19 @@ std::vector<LeaseResult> SharedModel::Run(const std::vector<LeaseRequest>& reque
                                           const OnProgress& progress) {
   std::vector<std::string> messages;
   for (const LeaseRequest& request : requests) messages.push_back(Encode(request));
-  // Rank 0 has the maxima of every version already.
-  LeaseAnswerer answer(*model_, [](int64_t) { return std::vector<LayerMaxima>(); });
-  size_t reported = 0;
-  const auto report = [&](size_t done) {
-    const size_t finished = prompts * done / requests.size();
+  LeaseAnswerer answerer(*model_, MaximaAreThere, nullptr);
+  std::vector<LeaseResult> results(requests.size());
+  size_t done = 0, reported = 0;
+  const auto keep = [&](size_t lease, const std::string& bytes) {
+    results[lease] = WithoutError(DecodeResult(bytes));
+    const size_t finished = prompts * ++done / requests.size();
     if (progress && finished > reported) {
       progress(static_cast<int64_t>(finished - std::exchange(reported, finished)));
     }
+    return true;
   };
-  std::vector<LeaseResult> results;
-  const auto work = [&](const std::string& request) { return answer(request); };
-  for (const std::string& bytes : board_.Run(messages, work, report)) {
-    results.push_back(DecodeResult(bytes));
-    if (!results.back().error.empty()) throw Error(results.back().error);
-  }
+  board_.Run(
+      messages, [&](size_t lease) { return answerer.Answer(messages[lease], nullptr); }, keep);
   return results;
 }
 
@@ -117,7 +143,63 @@ std::vector<std::vector<PromptScore>> SharedModel::ScorePlans(std::span<const Pr
   return scores;
 }
 
-std::string LeaseAnswerer::operator()(const std::string& message) {
+// A row is given to `finished` as soon as it is known here: those of this process one by one, and
+// those of others with their lease.
+void SharedModel::Generate(const GenerationRequest& request, const OnGeneratedRow& finished) {
+  if (request.rows.empty()) return;
+  const bool on_gpu = model_->device_name().starts_with("cuda");
+  const std::vector<std::vector<size_t>> leases =
+      SplitRows(request, WantedRowLeases(request.rows.size(), on_gpu, board_.ProcessCount()));
+  std::vector<std::string> messages;
+  for (const std::vector<size_t>& rows : leases) {
+    LeaseRequest lease = RequestOfRows(request, rows);
+    lease.maxima_version = maxima_version_;
+    messages.push_back(Encode(lease));
+  }
+  std::vector<bool> is_given(request.rows.size());
+  bool goes_on = true;
+  const auto give = [&](size_t row, TokenIds tokens) {
+    if (!goes_on || is_given[row]) return goes_on;
+    is_given[row] = true;
+    goes_on = finished({row, std::move(tokens)});
+    return goes_on;
+  };
+  LeaseAnswerer answerer(*model_, MaximaAreThere, request.stops.text_of);
+  const auto work = [&](size_t lease) {
+    return answerer.Answer(messages[lease], [&](const GeneratedRow& row) {
+      const bool wanted = give(leases[lease][row.row], row.tokens);
+      board_.LookAround();
+      return wanted && goes_on;
+    });
+  };
+  board_.Run(messages, work, [&](size_t lease, const std::string& bytes) {
+    LeaseResult result = WithoutError(DecodeResult(bytes));
+    for (size_t i = 0; i < result.generated.size(); ++i) {
+      give(leases[lease][i], std::move(result.generated[i]));
+    }
+    return goes_on;
+  });
+}
+
+std::vector<TokenIds> LeaseAnswerer::Generate(const LeaseRequest& request,
+                                              const OnGeneratedRow& on_row) {
+  std::vector<TokenIds> generated(request.rows.size());
+  model_.Generate({.plans = request.plans,
+                   .prompts = request.prompts,
+                   .rows = request.rows,
+                   .max_new_tokens = request.ends.max_new_tokens,
+                   .end_tokens = request.ends.end_tokens,
+                   .stops = {.texts = request.ends.stops,
+                             .newest_tokens = static_cast<size_t>(request.ends.stop_tokens),
+                             .text_of = text_of_}},
+                  [&](const GeneratedRow& row) {
+                    generated[row.row] = row.tokens;
+                    return !on_row || on_row(row);
+                  });
+  return generated;
+}
+
+std::string LeaseAnswerer::Answer(const std::string& message, const OnGeneratedRow& on_row) {
   const LeaseRequest request = DecodeRequest(message);
   const auto start = std::chrono::steady_clock::now();
   LeaseResult result;
@@ -127,10 +209,16 @@ std::string LeaseAnswerer::operator()(const std::string& message) {
       if (!maxima.empty()) model_.SetCacheMaxima(std::move(maxima));
       version_ = request.maxima_version;
     }
-    if (request.kind == LeaseKind::kScore) {
-      result.scores = model_.ScorePlans(request.plans, request.prompts, nullptr);
-    } else {
-      result.observations = model_.ObserveAttention(request.prompts, request.pairs, nullptr);
+    switch (request.kind) {
+      case LeaseKind::kScore:
+        result.scores = model_.ScorePlans(request.plans, request.prompts, nullptr);
+        break;
+      case LeaseKind::kObserve:
+        result.observations = model_.ObserveAttention(request.prompts, request.pairs, nullptr);
+        break;
+      case LeaseKind::kGenerate:
+        result.generated = Generate(request, on_row);
+        break;
     }
   } catch (const Error& error) {
     result.error = error.what();

@@ -2,9 +2,9 @@
 // one.
 //
 // What it returns does not depend on the number of processes, on a CPU down to the last bit: a
-// plan's score on a prompt depends on nothing but the two, and observations are added prompt by
-// prompt in their order. Passes of the exact model that are kept, the noise floor and generation
-// stay with rank 0.
+// plan's score on a prompt depends on nothing but the two, so does what is generated, and
+// observations are added prompt by prompt in their order. Passes of the exact model that are kept
+// and the noise floor stay with rank 0.
 #pragma once
 
 #include <cstdint>
@@ -59,9 +59,7 @@ class SharedModel : public MeasuredModel {
                           std::span<const ExactPass> passes) override {
     model_->RestoreExactPasses(prompts, passes);
   }
-  void Generate(const GenerationRequest& request, const OnGeneratedRow& finished) override {
-    model_->Generate(request, finished);
-  }
+  void Generate(const GenerationRequest& request, const OnGeneratedRow& finished) override;
 
  private:
   // The results of the requests, in their order. `prompts` is what the leases are of in all.
@@ -83,15 +81,20 @@ class LeaseAnswerer {
  public:
   using MaximaOf = std::function<std::vector<LayerMaxima>(int64_t version)>;
 
-  // REQUIRES: the model outlives this.
-  LeaseAnswerer(MeasuredModel& model, MaximaOf maxima)
-      : model_(model), maxima_(std::move(maxima)) {}
+  // `text_of` is of the model's tokenizer, and needed for rows with stops alone. REQUIRES: the
+  // model outlives this.
+  LeaseAnswerer(MeasuredModel& model, MaximaOf maxima, TextOfTokens text_of)
+      : model_(model), maxima_(std::move(maxima)), text_of_(std::move(text_of)) {}
 
-  std::string operator()(const std::string& request);
+  // `on_row` is called for each row that is generated; it may be empty.
+  std::string Answer(const std::string& request, const OnGeneratedRow& on_row);
 
  private:
+  std::vector<TokenIds> Generate(const LeaseRequest& request, const OnGeneratedRow& on_row);
+
   MeasuredModel& model_;
   MaximaOf maxima_;
+  TextOfTokens text_of_;
   int64_t version_ = 0;
 };
 

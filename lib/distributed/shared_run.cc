@@ -13,6 +13,7 @@ namespace {
 RunModel ShownModel(const MeasuredModel& model, const ModelSource& source) {
   const std::string device = model.device_name();
   return {.hash = source.hash,
+          .tokenizer = source.tokenizer_hash,
           .device = device.substr(0, device.find(':')),
           .data_type = model.data_type_name(),
           .prefill = source.prefill};
@@ -42,8 +43,10 @@ void ServeRun(std::unique_ptr<Store> store, const Ranks& ranks, const LeaseTimes
   const std::unique_ptr<MeasuredModel> model = source.load();
   LeaseWorker worker(*store, heartbeat, ranks, times);
   if (!worker.CompareModel(ShownModel(*model, source))) return;
-  LeaseAnswerer answer(*model, MaximaInStore(*store));
-  worker.Serve([&](const std::string& request) { return answer(request); });
+  LeaseAnswerer answerer(*model, MaximaInStore(*store), source.text_of);
+  worker.Serve([&](const std::string& request) {
+    return answerer.Answer(request, [&](const GeneratedRow&) { return worker.IsWanted(); });
+  });
 }
 
 }  // namespace kvtune

@@ -17,7 +17,9 @@ namespace kvtune {
 struct ModelSource {
   std::string version;  // of the program
   std::string hash;     // of the model
+  std::string tokenizer_hash;
   std::string prefill;  // how it is run
+  TextOfTokens text_of;
   std::function<std::unique_ptr<MeasuredModel>()> load;
 };
 

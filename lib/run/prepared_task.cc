@@ -106,12 +106,14 @@ void PreparedTask::ReadEnds(const fs::path& model_directory) {
          end_tokens_);
   std::ranges::sort(end_tokens_);
   end_tokens_.erase(std::unique(end_tokens_.begin(), end_tokens_.end()), end_tokens_.end());
+  stops_.texts = task_.stops;
+  stops_.texts.insert(stops_.texts.end(), more_stops_.begin(), more_stops_.end());
   size_t longest = 0;
-  for (const std::string& stop : task_.stops) longest = std::max(longest, stop.size());
-  for (const std::string& stop : more_stops_) longest = std::max(longest, stop.size());
+  for (const std::string& stop : stops_.texts) longest = std::max(longest, stop.size());
   // Every token but special ones holds at least a byte of the text, and a few more make sure that
   // what a decoder does to the first token of a text does not hide a stop.
-  stop_tokens_ = longest + 8;
+  stops_.newest_tokens = longest + 8;
+  stops_.text_of = [this](std::span<const int32_t> ids) { return tokenizer_->Decode(ids); };
 }
 
 void PreparedTask::Encode(bool has_special_tokens) {
@@ -172,17 +174,6 @@ void PreparedTask::EncodeChoices(bool has_special_tokens) {
 
 std::string PreparedTask::TextOf(std::span<const int32_t> ids) const {
   return tokenizer_->Decode(ids, SpecialTokens::kOmit);
-}
-
-bool PreparedTask::HoldsStop(std::span<const int32_t> generated) const {
-  if (task_.stops.empty() && more_stops_.empty()) return false;
-  const std::string text =
-      tokenizer_->Decode(generated.last(std::min(generated.size(), stop_tokens_)));
-  const auto is_in_text = [&](const std::string& stop) {
-    return !stop.empty() && text.find(stop) != std::string::npos;
-  };
-  return std::ranges::any_of(task_.stops, is_in_text) ||
-         std::ranges::any_of(more_stops_, is_in_text);
 }
 
 void PreparedTask::ComputeHash() {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/core/generation.h"
 #include "lib/core/model_config.h"
 #include "lib/core/model_options.h"
 #include "lib/core/token_ids.h"
@@ -58,9 +59,8 @@ class PreparedTask {
 
   // The text of generated tokens, without special tokens. Thread-safe.
   std::string TextOf(std::span<const int32_t> ids) const;
-  // Whether their text holds a stop, so that nothing behind it counts. It looks at the newest
-  // tokens alone, so it has to be asked after each token. Thread-safe.
-  bool HoldsStop(std::span<const int32_t> generated) const;
+  // The texts that end an answer: those of the task, and more_stops().
+  const StopTexts& stops() const { return stops_; }
 
   // A hash of everything about the task that what a model generates depends on.
   const std::string& hash() const { return hash_; }
@@ -90,7 +90,7 @@ class PreparedTask {
   std::vector<int32_t> end_tokens_;
   std::vector<std::string> more_stops_;
   std::string bos_;
-  size_t stop_tokens_ = 0;  // how many of the newest tokens may hold the end of a stop
+  StopTexts stops_;
   std::string hash_;
   std::string verdict_hash_;
 };

@@ -1,5 +1,6 @@
 #include "lib/run/sample_log.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
@@ -29,21 +30,30 @@ SampleLog::SampleLog(fs::path path, std::string evaluation)
   if (!fs::exists(path_, ignored)) return;
   const std::string content = ReadFile(path_);
   std::string kept;
+  for (const OwnLine& line : OwnLines(content)) {
+    known_[line.key] = line.generated;
+    kept += line.text;
+    kept += '\n';
+  }
+  if (kept != content) WriteOutputFile(path_, kept);
+}
+
+std::vector<SampleLog::OwnLine> SampleLog::OwnLines(std::string_view content) const {
+  std::vector<OwnLine> lines;
   for (size_t begin = 0; begin < content.size();) {
     const size_t end = content.find('\n', begin);
     if (end == std::string::npos) break;  // torn
-    const std::string_view line(content.data() + begin, end - begin);
+    const std::string_view line = content.substr(begin, end - begin);
     begin = end + 1;
     if (!IsIntact(line)) continue;
     const Json json = ParseJsonLine(line, path_.string());
     JsonFields fields(json, path_.string());
     if (!fields.Has("evaluation") || fields.String("evaluation") != evaluation_) continue;
-    known_[{fields.String("spec"), static_cast<size_t>(fields.Integer("item"))}] = {
-        fields.String("generation"), fields.Integer("tokens")};
-    kept += line;
-    kept += '\n';
+    lines.push_back({.text = line,
+                     .key = {fields.String("spec"), static_cast<size_t>(fields.Integer("item"))},
+                     .generated = {fields.String("generation"), fields.Integer("tokens")}});
   }
-  if (kept != content) WriteOutputFile(path_, kept);
+  return lines;
 }
 
 const GeneratedText* SampleLog::Find(const std::string& spec, size_t item) const {
@@ -73,6 +83,20 @@ void SampleLog::Finish(const std::vector<SampleLine>& lines) {
   std::string text;
   for (const SampleLine& line : lines) text += TextOf(line);
   WriteOutputFile(path_, text);
+}
+
+void SampleLog::Sort() {
+  std::error_code ignored;
+  if (!fs::exists(path_, ignored)) return;  // nothing was generated
+  const std::string content = ReadFile(path_);
+  std::vector<OwnLine> lines = OwnLines(content);
+  std::ranges::stable_sort(lines, {}, &OwnLine::key);
+  std::string sorted;
+  for (const OwnLine& line : lines) {
+    sorted += line.text;
+    sorted += '\n';
+  }
+  if (sorted != content) WriteOutputFile(path_, sorted);
 }
 
 }  // namespace kvtune

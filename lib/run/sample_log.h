@@ -3,7 +3,7 @@
 //
 // A line is written as soon as its sequence ends, so an interrupted evaluation keeps all that was
 // generated: the same command finds the lines of its own evaluation and goes on. In the end the
-// file is written once more, with the lines in the order of plans and items.
+// file is written once more, in an order that does not depend on which sequence ended first.
 //
 // A line is {"item", "plan", "spec", "prompt", "generation", "extracted", "flexible_extracted",
 // "answer", "correct", "flexible_correct", "tokens", "evaluation", "checksum"}.
@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -55,13 +56,24 @@ class SampleLog {
   void Append(const SampleLine& line);
   // Replaces the file by these lines. Throws Error.
   void Finish(const std::vector<SampleLine>& lines);
+  // Writes the lines that the file has anew, in the order of specs and items, so that the file does
+  // not tell which sequence ended first. Throws Error.
+  void Sort();
 
  private:
+  using Key = std::pair<std::string, size_t>;  // a plan's spec, and the item
+  // An intact line of this evaluation.
+  struct OwnLine {
+    std::string_view text;
+    Key key;
+    GeneratedText generated;
+  };
+  std::vector<OwnLine> OwnLines(std::string_view content) const;
   std::string TextOf(const SampleLine& line) const;
 
   std::filesystem::path path_;
   std::string evaluation_;
-  std::map<std::pair<std::string, size_t>, GeneratedText> known_;
+  std::map<Key, GeneratedText> known_;
 };
 
 }  // namespace kvtune

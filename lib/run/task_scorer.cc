@@ -84,13 +84,12 @@ bool TaskScorer::Generate(const std::vector<PrecisionPlan>& plans, std::span<con
   Progress progress(fmt::format("answering {} items under {} plans", items.size(), plans.size()),
                     static_cast<int64_t>(rows.size()), "answers");
   bool stopped = false;
-  const GenerationRequest request{
-      .plans = plans,
-      .prompts = task_.ids(),
-      .rows = rows,
-      .max_new_tokens = task_.task().max_new_tokens,
-      .end_tokens = task_.end_tokens(),
-      .is_complete = [&](std::span<const int32_t> ids) { return task_.HoldsStop(ids); }};
+  const GenerationRequest request{.plans = plans,
+                                  .prompts = task_.ids(),
+                                  .rows = rows,
+                                  .max_new_tokens = task_.task().max_new_tokens,
+                                  .end_tokens = task_.end_tokens(),
+                                  .stops = task_.stops()};
   model_.Generate(request, [&](const GeneratedRow& row) {
     const auto [plan, item] = rows[row.row];
     ItemResult result = Judged(item, {.text = task_.TextOf(row.tokens),

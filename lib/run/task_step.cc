@@ -45,7 +45,11 @@ bool TaskStep(const RunSession& session, ModelSession& model, const SplitTask& s
   }
   model.RequireUnchanged();
   // The log of a search by answers has more than these: all that led to the front.
-  if (!was_searched) log.Finish(lines);
+  if (was_searched) {
+    log.Sort();
+  } else {
+    log.Finish(lines);
+  }
   WriteJsonFileAtomically(session.directory().front(), ToJson(front));
   return true;
 }

@@ -186,7 +186,7 @@ class Batch {
     if (!is_end) at.generated.push_back(token);
     const bool ends = is_end ||
                       static_cast<int64_t>(at.generated.size()) >= request.max_new_tokens ||
-                      (request.is_complete && request.is_complete(at.generated));
+                      request.stops.AreIn(at.generated);
     next_ids_[place] = id;
     if (!ends) return;
     cache_.End(static_cast<int64_t>(place));

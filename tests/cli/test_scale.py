@@ -153,6 +153,78 @@ class ResultsTest(ScaleTestCase):
                          self.expected["sensitivity.json"])
 
 
+class AnswersTest(ScaleTestCase):
+    """Answers to a task, which processes generate together."""
+
+    FRONT = ("front.json", "answers.jsonl")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        task = {"schema_version": 1, "name": "noise", "protocol": "custom", "stop": list("aeiou3579"), "max_new_tokens": 24,
+                "items": [{"prompt": f"the value of item {i}: {i * i}", "answer": "?"} for i in range(12)]}
+        (cls.folder / "task.json").write_text(json.dumps(task))
+
+    def start_command(self, rank, world, port, *arguments):
+        # Other processes have no file but the model's.
+        folder = self.folder if rank == 0 else self.folder / "tiny"
+        process = subprocess.Popen(
+            [BINARY, *map(str, arguments)], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": str(port)})
+        self.addCleanup(self.end, process)
+        return process
+
+    def run_together(self, world, *arguments):
+        """What rank 0 prints; the others print nothing."""
+        port = free_port()
+        others = [self.start_command(rank, world, port, *arguments) for rank in range(1, world)]
+        stdout, _ = self.finish(self.start_command(0, world, port, *arguments))
+        for other in others:
+            self.assertEqual(self.finish(other), ("", ""))
+        return stdout
+
+    def test_evaluate_writes_the_same_answers(self):
+        def arguments(samples):
+            return ["evaluate", "--model", self.model, "--threads", "1", "--task", "task.json", "--uniform", "all",
+                    "--plan", "exact", "--samples", samples, "--json"]
+        alone = self.run_kvtune(*arguments("alone.jsonl")).stdout
+        lines = (self.folder / "alone.jsonl").read_text().splitlines()
+        self.assertGreater(len({json.loads(line)["tokens"] for line in lines}), 2)  # stops end some
+        for world in (2, 4):
+            self.assertEqual(self.run_together(world, *arguments(f"of_{world}.jsonl")), alone)
+            self.assertEqual(self.folder.joinpath(f"of_{world}.jsonl").read_text().splitlines(), lines)
+
+    def test_searches_write_the_same_answers(self):
+        for name, options in (("after", ["--task", "task.json"]),
+                              ("accuracy", ["--task", "task.json", "--objective", "accuracy"]),
+                              ("exact", ["--task", "task.json", "--prefill", "exact"])):
+            arguments = ["search", *self.model_arguments(), *SEARCH, *options]
+            self.run_kvtune(*arguments, "--out", f"{name}_1")
+            for world in (2, 4):
+                self.run_together(world, *arguments, "--out", f"{name}_{world}")
+                for file in self.FRONT:
+                    self.assertEqual(self.folder.joinpath(f"{name}_{world}", file).read_bytes(),
+                                     self.folder.joinpath(f"{name}_1", file).read_bytes(), (name, world, file))
+
+    def test_answers_of_a_killed_run_are_kept(self):
+        arguments = ["search", *self.model_arguments(), *SEARCH, "--task", "task.json", "--objective", "accuracy"]
+        self.run_kvtune(*arguments, "--out", "undisturbed")
+        port = free_port()
+        worker = self.start_command(1, 2, port, *arguments, "--out", "killed")
+        first = self.start_command(0, 2, port, *arguments, "--out", "killed")
+        log = self.folder / "killed" / "answers.jsonl"
+        while not log.exists() or log.stat().st_size < 20000:
+            self.assertIsNone(first.poll())
+            time.sleep(0.01)
+        first.kill()
+        worker.kill()
+        self.run_together(2, *arguments, "--out", "killed")
+        for file in self.FRONT:
+            self.assertEqual(self.folder.joinpath("killed", file).read_bytes(),
+                             self.folder.joinpath("undisturbed", file).read_bytes(), file)
+
+
 class DeathsTest(ScaleTestCase):
 
     def test_a_worker_that_is_killed_costs_only_its_lease(self):

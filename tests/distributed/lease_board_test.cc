@@ -36,6 +36,22 @@ std::vector<std::string> Answers(size_t count) {
   return answers;
 }
 
+using RequestWork = std::function<std::string(const std::string& request)>;
+
+// All results, in the order of the requests.
+std::vector<std::string> RunAll(LeaseBoard& board, const std::vector<std::string>& requests,
+                                const RequestWork& work) {
+  std::vector<std::string> results(requests.size());
+  board.Run(
+      requests, [&](size_t lease) { return work(requests[lease]); },
+      [&](size_t lease, const std::string& result) {
+        EXPECT_EQ(results[lease], "") << "lease " << lease << " twice";
+        results[lease] = result;
+        return true;
+      });
+  return results;
+}
+
 class LeaseBoardTest : public ::testing::Test {
  protected:
   LeaseBoardTest() { SetLogLevel(LogLevel::kQuiet); }
@@ -63,9 +79,7 @@ class LeaseBoardTest : public ::testing::Test {
 
 TEST_F(LeaseBoardTest, OneProcessDoesAllByItself) {
   LeaseBoard board(*first, 2, kQuickTimes);
-  std::vector<size_t> steps;
-  EXPECT_EQ(board.Run(Requests(3), Twice, [&](size_t done) { steps.push_back(done); }), Answers(3));
-  EXPECT_THAT(steps, ElementsAre(1, 2, 3));
+  EXPECT_EQ(RunAll(board, Requests(3), Twice), Answers(3));
   EXPECT_EQ(board.ProcessCount(), 1u);
   board.End(kEndedWell);
 }
@@ -79,8 +93,7 @@ TEST_F(LeaseBoardTest, ProcessesShareTheWorkOfEveryJob) {
   std::thread one = Worker(1, slow, of_one), two = Worker(2, slow, of_two);
   LeaseBoard board(*first, 3, kQuickTimes);
   for (int job = 0; job < 5; ++job) {
-    EXPECT_EQ(board.Run(
-                  Requests(20), [&](const std::string& r) { return ++own, slow(r); }, nullptr),
+    EXPECT_EQ(RunAll(board, Requests(20), [&](const std::string& r) { return ++own, slow(r); }),
               Answers(20));
   }
   EXPECT_EQ(board.ProcessCount(), 3u);
@@ -97,7 +110,7 @@ TEST_F(LeaseBoardTest, NothingButEmptySlotsAndBeatsStaysInTheStore) {
   std::atomic<int> count = 0;
   std::thread one = Worker(1, Twice, count);
   LeaseBoard board(*first, 2, kQuickTimes);
-  board.Run(Requests(10), Twice, nullptr);
+  RunAll(board, Requests(10), Twice);
   board.End(kEndedWell);
   one.join();
   const std::scoped_lock lock(state->mutex);  // rank 0 goes on beating
@@ -112,9 +125,9 @@ TEST_F(LeaseBoardTest, NothingButEmptySlotsAndBeatsStaysInTheStore) {
 
 TEST_F(LeaseBoardTest, WhatAProcessSaysAfterAJobHasEndedIsForgotten) {
   LeaseBoard board(*first, 2, kQuickTimes);
-  board.Run(Requests(1), Twice, nullptr);
+  RunAll(board, Requests(1), Twice);
   first->Append("done/0", std::string(4, '\0'));
-  board.Run(Requests(1), Twice, nullptr);
+  RunAll(board, Requests(1), Twice);
   EXPECT_FALSE(state->ValueOf("done/0"));
   first->Append("done/1", std::string(4, '\0'));
   board.End(kEndedWell);
@@ -128,14 +141,14 @@ TEST_F(LeaseBoardTest, TheLeaseOfASilentProcessGoesToAnother) {
             BeatText({.count = 5, .slot = dead->Add(std::string(kSlotCounter), 1) - 1}));
   LeaseBoard board(*first, 2, kQuickTimes);
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
+  EXPECT_EQ(RunAll(board, Requests(3), Twice), Answers(3));
   EXPECT_GE(std::chrono::steady_clock::now() - start, kQuickTimes.expiry);
 }
 
 TEST_F(LeaseBoardTest, ASlotWhoseHolderNeverSaidSoExpiresToo) {
   first->Add(std::string(kSlotCounter), 1);
   LeaseBoard board(*first, 2, kQuickTimes);
-  EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
+  EXPECT_EQ(RunAll(board, Requests(3), Twice), Answers(3));
 }
 
 TEST_F(LeaseBoardTest, OnlyTheLeaseOfADeadProcessIsDoneAgain) {
@@ -145,8 +158,7 @@ TEST_F(LeaseBoardTest, OnlyTheLeaseOfADeadProcessIsDoneAgain) {
             BeatText({.count = 5, .slot = dead->Add(std::string(kSlotCounter), 1) - 1}));
   std::thread one = Worker(1, Twice, count);
   LeaseBoard board(*first, 3, kQuickTimes);
-  EXPECT_EQ(board.Run(
-                Requests(8), [&](const std::string& r) { return ++own, Twice(r); }, nullptr),
+  EXPECT_EQ(RunAll(board, Requests(8), [&](const std::string& r) { return ++own, Twice(r); }),
             Answers(8));
   board.End(kEndedWell);
   one.join();
@@ -167,10 +179,76 @@ TEST_F(LeaseBoardTest, AProcessThatBeatsKeepsItsLeaseHoweverLongItTakes) {
   }
   std::atomic<int> own = 0;
   LeaseBoard board(*first, 2, kQuickTimes);
-  EXPECT_EQ(board.Run(
-                Requests(2), [&](const std::string& r) { return ++own, Twice(r); }, nullptr),
+  EXPECT_EQ(RunAll(board, Requests(2), [&](const std::string& r) { return ++own, Twice(r); }),
             Answers(2));
   EXPECT_EQ(own + count, 2);
+  board.End(kEndedWell);
+  one.join();
+}
+
+TEST_F(LeaseBoardTest, AJobEndsWhenItsResultsAreNotWanted) {
+  LeaseBoard board(*first, 2, kQuickTimes);
+  const std::vector<std::string> requests = Requests(4);
+  std::vector<size_t> leases;
+  board.Run(
+      requests, [&](size_t lease) { return requests[lease]; },
+      [&](size_t lease, const std::string&) {
+        leases.push_back(lease);
+        return leases.size() < 2;
+      });
+  EXPECT_THAT(leases, ElementsAre(0, 1));
+  EXPECT_EQ(RunAll(board, Requests(3), Twice), Answers(3));
+}
+
+TEST_F(LeaseBoardTest, AProcessHearsThatItsLeaseIsNotWantedAnyMore) {
+  const std::unique_ptr<Store> store = Connect();
+  std::atomic<bool> is_busy = false;
+  std::thread one([&] {
+    Heartbeat own_beat(Connect(), 1, kQuickTimes, nullptr);
+    LeaseWorker worker(*store, own_beat, RanksOf(1, 2), kQuickTimes);
+    worker.Serve([&](const std::string&) {
+      EXPECT_TRUE(worker.IsWanted());
+      is_busy = true;
+      while (worker.IsWanted()) std::this_thread::sleep_for(milliseconds(1));
+      return std::string("too late");
+    });
+  });
+  LeaseBoard board(*first, 2, kQuickTimes);
+  while (first->Add(std::string(kSlotCounter), 0) == 0) {  // until it waits in the first slot
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  board.Run(
+      Requests(2),
+      [&](size_t) {
+        while (!is_busy) std::this_thread::sleep_for(milliseconds(1));
+        return std::string("own");
+      },
+      [](size_t, const std::string&) { return false; });
+  EXPECT_EQ(RunAll(board, Requests(0), Twice), Answers(0));
+  board.End(kEndedWell);
+  one.join();
+  EXPECT_FALSE(state->ValueOf("result/0/0"));
+}
+
+TEST_F(LeaseBoardTest, ResultsOfOthersComeWhileRankZeroIsBusy) {
+  std::atomic<int> count = 0;
+  std::thread one = Worker(1, Twice, count);
+  LeaseBoard board(*first, 2, kQuickTimes);
+  while (first->Add(std::string(kSlotCounter), 0) == 0) {  // until it waits in the first slot
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  std::vector<std::string> results;
+  board.Run(
+      Requests(2),
+      [&](size_t) {
+        while (results.empty()) board.LookAround();
+        return std::string("own");
+      },
+      [&](size_t, const std::string& result) {
+        results.push_back(result);
+        return true;
+      });
+  EXPECT_THAT(results, ElementsAre("00", "own"));
   board.End(kEndedWell);
   one.join();
 }
@@ -185,20 +263,20 @@ TEST_F(LeaseBoardTest, LateResultsAreIgnored) {
     ASSERT_TRUE(late->Wait(SlotKey(slot), milliseconds(5000)));
     content = ParseSlot(*late->Get(SlotKey(slot)));
   });
-  EXPECT_EQ(board.Run(Requests(2), Twice, nullptr), Answers(2));
+  EXPECT_EQ(RunAll(board, Requests(2), Twice), Answers(2));
   reader.join();
   ASSERT_TRUE(content);
   late->Set(content->result_key, "wrong");
   late->Append(content->done_key, content->lease);
   late->Append(content->done_key, content->lease);
-  EXPECT_EQ(board.Run(Requests(2), Twice, nullptr), Answers(2));
+  EXPECT_EQ(RunAll(board, Requests(2), Twice), Answers(2));
 }
 
 TEST_F(LeaseBoardTest, AnErrorOfRankZeroEndsTheJobAndTheNextOneWorks) {
   LeaseBoard board(*first, 2, kQuickTimes);
   const auto fail = [](const std::string&) -> std::string { throw Error("no"); };
-  EXPECT_THROW(board.Run(Requests(3), fail, nullptr), Error);
-  EXPECT_EQ(board.Run(Requests(3), Twice, nullptr), Answers(3));
+  EXPECT_THROW(RunAll(board, Requests(3), fail), Error);
+  EXPECT_EQ(RunAll(board, Requests(3), Twice), Answers(3));
 }
 
 TEST_F(LeaseBoardTest, ProcessesHearHowRankZeroEnded) {

@@ -122,5 +122,39 @@ TEST(LeaseSizes, LeasesTakeAboutTheirTimeInAMultipleOfTheProcesses) {
   EXPECT_EQ(WantedLeases(1e9, 0.5, 2, 4), 256u);  // 64 each
 }
 
+TEST(LeaseSizes, RowsAreCutInTheirOrderIntoEvenParts) {
+  const std::vector<TokenIds> prompts = PromptsOf({10, 10, 10, 10});
+  std::vector<GenerationRow> rows;
+  for (size_t prompt = 0; prompt < 4; ++prompt) {
+    for (size_t plan = 0; plan < 3; ++plan) rows.push_back({plan, prompt});
+  }
+  const GenerationRequest request{.plans = {},
+                                  .prompts = prompts,
+                                  .rows = rows,
+                                  .max_new_tokens = 20,
+                                  .end_tokens = {},
+                                  .stops = {}};
+  EXPECT_THAT(SplitRows(request, 2),
+              ElementsAre(ElementsAre(0, 1, 2, 3, 4, 5), ElementsAre(6, 7, 8, 9, 10, 11)));
+  for (const size_t wanted : {1, 3, 5, 12, 100}) {
+    const auto parts = SplitRows(request, wanted);
+    EXPECT_THAT(parts, SizeIs(std::min<size_t>(wanted, 12)));
+    std::vector<size_t> all;
+    for (const std::vector<size_t>& part : parts) {
+      EXPECT_FALSE(part.empty());
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    EXPECT_THAT(all, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
+  }
+}
+
+TEST(LeaseSizes, ABatchOfRowsIsWorthALease) {
+  EXPECT_EQ(WantedRowLeases(5, true, 4), 4u);
+  EXPECT_EQ(WantedRowLeases(4096, true, 4), 16u);
+  EXPECT_EQ(WantedRowLeases(4096, false, 2), 16u);
+  EXPECT_EQ(WantedRowLeases(1024, false, 1), 8u);
+  EXPECT_EQ(WantedRowLeases(1 << 20, true, 2), 16u);
+}
+
 }  // namespace
 }  // namespace kvtune

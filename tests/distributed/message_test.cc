@@ -20,7 +20,10 @@ LeaseRequest SampleRequest() {
           .maxima_version = 3,
           .plans = {PrecisionPlan::Uniform(kMixed, 3), PrecisionPlan::Uniform(kExactPair, 3)},
           .pairs = {kMixed, kExactPair},
-          .prompts = {{1, -2, 3}, {}, {std::numeric_limits<int32_t>::max()}}};
+          .prompts = {{1, -2, 3}, {}, {std::numeric_limits<int32_t>::max()}},
+          .rows = {{1, 2}, {0, 0}},
+          .ends = {
+              .max_new_tokens = 9, .end_tokens = {4, 5}, .stops = {"\n\n", ""}, .stop_tokens = 10}};
 }
 
 LeaseResult SampleResult() {
@@ -49,6 +52,7 @@ LeaseResult SampleResult() {
   observed.maxima = {.key = {6}, .value = {7}, .stored_key_scales = {8}, .stored_value_scales = {}};
   observed.key_bias_norm = 9;
   result.observations = {observed};
+  result.generated = {{1, 2}, {}, {3}};
   return result;
 }
 
@@ -59,6 +63,11 @@ TEST(Messages, KeepEveryBit) {
   EXPECT_EQ(request.plans, SampleRequest().plans);
   EXPECT_EQ(request.pairs, SampleRequest().pairs);
   EXPECT_EQ(request.prompts, SampleRequest().prompts);
+  EXPECT_EQ(request.rows, SampleRequest().rows);
+  EXPECT_EQ(request.ends.max_new_tokens, 9);
+  EXPECT_EQ(request.ends.end_tokens, SampleRequest().ends.end_tokens);
+  EXPECT_EQ(request.ends.stops, SampleRequest().ends.stops);
+  EXPECT_EQ(request.ends.stop_tokens, 10u);
 
   const LeaseResult result = DecodeResult(Encode(SampleResult()));
   // The bytes have every field, so that they differ where a field is lost.
@@ -71,6 +80,7 @@ TEST(Messages, KeepEveryBit) {
   EXPECT_EQ(result.observations[0].pairs[0].kv_heads[0].k_error, 1.0 / 7);
   EXPECT_EQ(result.observations[0].maxima, SampleResult().observations[0].maxima);
   EXPECT_EQ(result.observations[0].key_bias_norm, 9);
+  EXPECT_EQ(result.generated, SampleResult().generated);
 
   const std::vector<LayerMaxima> maxima{{.key = {1}, .value = {2, 3}}};
   EXPECT_EQ(DecodeMaxima(Encode(maxima)), maxima);

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <exception>
 #include <memory>
+#include <span>
+#include <string>
 #include <thread>
 
 #include "lib/base/error.h"
@@ -43,11 +45,62 @@ std::vector<PrecisionPlan> FewPlans() {
   return plans;
 }
 
+// A token is a letter.
+std::string TextOfIds(std::span<const int32_t> ids) {
+  std::string text;
+  for (const int32_t id : ids) text += static_cast<char>('a' + id % 26);
+  return text;
+}
+
+// As many tokens as prompt and plan say, from one that they say.
+TokenIds Written(const PrecisionPlan& plan, const TokenIds& prompt) {
+  const int32_t eights = static_cast<int32_t>(std::ranges::count(plan.layers, kEight));
+  TokenIds ids;
+  for (int32_t i = 0; i < 3 + 4 * eights + prompt.front(); ++i) ids.push_back(i + eights);
+  return ids;
+}
+
+// What is asked for: every plan on every prompt.
+struct FewRows {
+  std::vector<PrecisionPlan> plans = FewPlans();
+  std::vector<TokenIds> prompts = FewPrompts();
+  std::vector<GenerationRow> rows;
+  FewRows() {
+    for (size_t prompt = 0; prompt < prompts.size(); ++prompt) {
+      for (size_t plan = 0; plan < plans.size(); ++plan) rows.push_back({plan, prompt});
+    }
+  }
+  GenerationRequest Request() const {
+    return {.plans = plans,
+            .prompts = prompts,
+            .rows = rows,
+            .max_new_tokens = 30,
+            .end_tokens = {17},
+            .stops = {.texts = {"kl"}, .newest_tokens = 3, .text_of = TextOfIds}};
+  }
+};
+
+// By row.
+std::vector<TokenIds> GenerateFew(MeasuredModel& model) {
+  const FewRows few;
+  std::vector<TokenIds> generated(few.rows.size());
+  std::vector<int> times(few.rows.size());
+  model.Generate(few.Request(), [&](const GeneratedRow& row) {
+    ++times[row.row];
+    generated[row.row] = row.tokens;
+    return true;
+  });
+  EXPECT_THAT(times, ::testing::Each(1));
+  return generated;
+}
+
 // One process, which is a thread here.
 struct Process {
-  FakeModelScript script{.losses = {.layer_weights = {3.1, 0.7, 1.9, 0.3}, .interaction = 3}};
+  FakeModelScript script{.losses = {.layer_weights = {3.1, 0.7, 1.9, 0.3}, .interaction = 3},
+                         .writes = Written};
   std::string version = "1";
   std::string hash = "h";
+  std::string tokenizer_hash = "t";
   std::thread thread = {};
   std::string error = {};
   ~Process() {
@@ -55,9 +108,12 @@ struct Process {
   }
 
   ModelSource source() {
-    return {.version = version, .hash = hash, .prefill = "quantized", .load = [this] {
-              return std::make_unique<FakeModel>(FakeConfig(kLayers), script);
-            }};
+    return {.version = version,
+            .hash = hash,
+            .tokenizer_hash = tokenizer_hash,
+            .prefill = "quantized",
+            .text_of = TextOfIds,
+            .load = [this] { return std::make_unique<FakeModel>(FakeConfig(kLayers), script); }};
   }
 };
 
@@ -86,6 +142,7 @@ class SharedRunTest : public ::testing::Test {
     std::string bytes = Encode(result);
     for (int round = 0; round < 3; ++round) {
       result.scores = model.ScorePlans(FewPlans(), FewPrompts(), nullptr);
+      result.generated = GenerateFew(model);
       bytes += Encode(result);
     }
     return bytes;
@@ -111,6 +168,7 @@ TEST_F(SharedRunTest, ResultsDoNotDependOnTheNumberOfProcesses) {
   std::string bytes = Encode(expected);
   for (int round = 0; round < 3; ++round) {
     expected.scores = model.ScorePlans(FewPlans(), FewPrompts(), nullptr);
+    expected.generated = GenerateFew(model);
     bytes += Encode(expected);
   }
   for (const int world : {2, 3, 5}) {
@@ -123,6 +181,36 @@ TEST_F(SharedRunTest, ResultsDoNotDependOnTheNumberOfProcesses) {
       EXPECT_EQ(other.error, "");
     }
   }
+}
+
+TEST_F(SharedRunTest, ProcessesShareGenerationUntilItIsStopped) {
+  Process first, second;
+  std::atomic<int> busy = 0;  // none is done before both have rows
+  first.script.on_call = second.script.on_call = [&](const FakeCall& call) {
+    if (call.kind != FakeCallKind::kGenerate) return;
+    ++busy;
+    while (busy < 2) std::this_thread::sleep_for(milliseconds(1));
+  };
+  Serve(second, 1, 2);
+  {
+    const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
+    while (!state->ValueOf(BeatKey(1))) std::this_thread::sleep_for(milliseconds(1));
+    std::this_thread::sleep_for(2 * kQuickTimes.beat);  // rank 0 looks around again
+    GenerateFew(*model);
+    const auto first_calls = first.script.CallsOf(FakeCallKind::kGenerate);
+    const auto second_calls = second.script.CallsOf(FakeCallKind::kGenerate);
+    ASSERT_EQ(first_calls.size(), 1u);
+    ASSERT_EQ(second_calls.size(), 1u);
+    EXPECT_EQ(first_calls[0].rows.size() + second_calls[0].rows.size(), FewRows().rows.size());
+    EXPECT_LT(first_calls[0].prompts.size(), FewPrompts().size());  // those of its rows alone
+    const FewRows few;
+    int rows = 0;
+    model->Generate(few.Request(), [&](const GeneratedRow&) { return ++rows < 5; });
+    EXPECT_EQ(rows, 5);
+    EXPECT_EQ(GenerateFew(*model).size(), few.rows.size());
+  }
+  second.thread.join();
+  EXPECT_EQ(second.error, "");
 }
 
 TEST_F(SharedRunTest, ProcessesShareScoringAndObservation) {
@@ -188,17 +276,20 @@ TEST_F(SharedRunTest, AnErrorOfAnotherProcessIsTheErrorOfTheRun) {
 }
 
 TEST_F(SharedRunTest, ProcessesOfAnotherKindAreRefused) {
-  Process first, other_version, other_model, other_type, other_world;
+  Process first, other_version, other_model, other_tokenizer, other_type, other_world;
   other_version.version = "2";
   other_model.hash = "x";
+  other_tokenizer.tokenizer_hash = "y";
   other_type.script.data_type_name = "float16";
-  Serve(other_version, 1, 5);
-  Serve(other_model, 2, 5);
-  Serve(other_type, 3, 5);
-  Serve(other_world, 4, 6);
+  Serve(other_version, 1, 6);
+  Serve(other_model, 2, 6);
+  Serve(other_type, 3, 6);
+  Serve(other_tokenizer, 4, 6);
+  Serve(other_world, 5, 7);
   {
-    const std::unique_ptr<MeasuredModel> model = Lead(first, 5);
-    for (Process* other : {&other_version, &other_model, &other_type, &other_world}) {
+    const std::unique_ptr<MeasuredModel> model = Lead(first, 6);
+    for (Process* other :
+         {&other_version, &other_model, &other_tokenizer, &other_type, &other_world}) {
       other->thread.join();
     }
   }
@@ -206,8 +297,10 @@ TEST_F(SharedRunTest, ProcessesOfAnotherKindAreRefused) {
   EXPECT_EQ(other_model.error, "joining the run: found the model x, expected h as rank 0 has");
   EXPECT_EQ(other_type.error,
             "joining the run: found the data type float16, expected float32 as rank 0 has");
+  EXPECT_EQ(other_tokenizer.error,
+            "joining the run: found the tokenizer y, expected t as rank 0 has");
   EXPECT_EQ(other_world.error,
-            "joining the run: found the number of processes 6, expected 5 as rank 0 has");
+            "joining the run: found the number of processes 7, expected 6 as rank 0 has");
 }
 
 TEST_F(SharedRunTest, TwoRunsOnOneStoreAreRefused) {

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -19,6 +22,7 @@
 namespace kvtune {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -215,13 +219,34 @@ TEST(SampleLog, KeepsOnlyItsOwnLines) {
   EXPECT_EQ(again.Find("KV8", 3), nullptr);
 }
 
+TEST(SampleLog, SortedItDoesNotTellWhichSequenceEndedFirst) {
+  Sums sums;
+  SampleLog log(sums.samples(), "mine");
+  const auto line = [](const std::string& spec, size_t item) {
+    return SampleLine{.item = item, .plan = spec, .spec = spec, .generated = {"text", 2}};
+  };
+  log.Sort();
+  EXPECT_FALSE(std::filesystem::exists(sums.samples()));
+  for (const auto& [spec, item] : {std::pair{"KV8", 1}, {"KV4", 10}, {"KV8", 0}, {"KV4", 9}}) {
+    log.Append(line(spec, static_cast<size_t>(item)));
+  }
+  log.Sort();
+  std::vector<std::string> order;
+  std::istringstream content(ReadFile(sums.samples()));
+  for (std::string text; std::getline(content, text);) {
+    const Json json = ParseJsonLine(text, "line");
+    order.push_back(json["spec"].get<std::string>() + " " + json["item"].dump());
+  }
+  EXPECT_THAT(order, ElementsAre("KV4 9", "KV4 10", "KV8 0", "KV8 1"));
+}
+
 TEST(PreparedTask, KnowsWhereTextsEnd) {
   Sums sums;
   const PreparedTask task = sums.Prepare();
   EXPECT_EQ(task.end_tokens(), std::vector<int32_t>{0});  // of generation_config.json
   EXPECT_EQ(task.more_stops(), std::vector<std::string>{"<|endoftext|>"});
   const auto holds = [&](const std::string& text) {
-    return task.HoldsStop(sums.tokenizer.Encode(text, SpecialTokens::kOmit));
+    return task.stops().AreIn(sums.tokenizer.Encode(text, SpecialTokens::kOmit));
   };
   EXPECT_FALSE(holds("It is 5."));
   EXPECT_TRUE(holds("It is 5.\n"));

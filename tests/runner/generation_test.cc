@@ -63,7 +63,7 @@ TEST_P(GenerationEqualsDecoding, InEveryToken) {
                                                     .rows = rows,
                                                     .max_new_tokens = kNewTokens,
                                                     .end_tokens = {},
-                                                    .is_complete = {}});
+                                                    .stops = {}});
   const auto vocab = static_cast<ptrdiff_t>(test_case.model.vocab);
   for (size_t row = 0; row < rows.size(); ++row) {
     ASSERT_EQ(std::ssize(generated.tokens[row]), kNewTokens);
@@ -107,7 +107,7 @@ struct Questions {
             .rows = rows,
             .max_new_tokens = 24,
             .end_tokens = {5, 9},
-            .is_complete = {}};
+            .stops = {}};
   }
 };
 
@@ -174,7 +174,10 @@ TEST(Generation, EndsWhereItIsTold) {
             TokenIds(first.begin(), std::ranges::find(first, end)));
   // Behind the token that completes it.
   request.end_tokens = {};
-  request.is_complete = [](std::span<const int32_t> tokens) { return tokens.size() == 3; };
+  request.stops = {
+      .texts = {"xxx"}, .newest_tokens = 8, .text_of = [](std::span<const int32_t> tokens) {
+        return std::string(tokens.size(), 'x');
+      }};
   EXPECT_EQ(GenerateAll(*runner, request).tokens[0], TokenIds(first.begin(), first.begin() + 3));
   request.max_new_tokens = 1;
   EXPECT_EQ(GenerateAll(*runner, request).tokens[0], TokenIds(first.begin(), first.begin() + 1));
@@ -192,7 +195,7 @@ TEST(Generation, StopsWhenItIsTold) {
                            .prompts = questions.prompts,
                            .rows = {},
                            .end_tokens = {},
-                           .is_complete = {}},
+                           .stops = {}},
                           [&](const GeneratedRow&) { return ++rows > 0; });
   EXPECT_EQ(rows, 3);
 }

@@ -170,7 +170,7 @@ class FakeModel : public MeasuredModel {
         if (std::ranges::count(request.end_tokens, id) > 0) break;
         generated.tokens.push_back(id);
         if (std::ssize(generated.tokens) == request.max_new_tokens) break;
-        if (request.is_complete && request.is_complete(generated.tokens)) break;
+        if (request.stops.AreIn(generated.tokens)) break;
       }
       if (!finished(generated)) return;
     }

@@ -107,7 +107,7 @@ void DumpGenerated(char** arguments) {
                                   .rows = rows,
                                   .max_new_tokens = std::atoll(arguments[3]),
                                   .end_tokens = {},
-                                  .is_complete = {}};
+                                  .stops = {}};
   runner.Generate(request, [&](const GeneratedRow& row) {
     std::string& text = texts[rows[row.row].plan * prompts.size() + rows[row.row].prompt];
     for (const int32_t id : row.tokens) text += std::to_string(id) + " ";

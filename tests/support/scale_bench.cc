@@ -81,7 +81,12 @@ void Run(double seconds_each, int jobs, int seconds_to_start) {
   const double seconds_of_one = seconds_each * ranks.world / (kPlans * kPrompts);
   FakeModelScript script{.losses = {.layer_weights = std::vector<double>(kLayers, 1)}};
   double waited = 0, wall = 0;
-  const ModelSource source{.version = "bench", .hash = "none", .prefill = "none", .load = [&] {
+  const ModelSource source{.version = "bench",
+                           .hash = "none",
+                           .tokenizer_hash = "none",
+                           .prefill = "none",
+                           .text_of = nullptr,
+                           .load = [&] {
                              return std::make_unique<WaitingModel>(script, seconds_of_one,
                                                                    ranks.rank, waited);
                            }};
