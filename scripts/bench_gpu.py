@@ -32,8 +32,9 @@ PROMPTS = {"2k": (8, 2048), "8k": (2, 8192), "short": (32, 225)}
 PAIRS = ["KV8", "K8V4", "KV4", "K4V2", "K8V2", "KV2"]
 
 
-def make_checkpoint(directory: pathlib.Path, config: dict) -> None:
-    """Writes random weights, scaled so that activations stay near 1, one file a layer."""
+def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda") -> None:
+    """Writes random weights, scaled so that activations stay near 1, one file a layer. The end-of-sequence token is
+    never the likeliest one."""
     import torch
     from safetensors.torch import save_file
 
@@ -41,11 +42,11 @@ def make_checkpoint(directory: pathlib.Path, config: dict) -> None:
     config = {**config, "rms_norm_eps": 1e-5, "max_position_embeddings": 131072, "hidden_act": "silu",
               "tie_word_embeddings": False, "torch_dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 1}
     (directory / "config.json").write_text(json.dumps(config))
-    generator = torch.Generator(device="cuda").manual_seed(1)
+    generator = torch.Generator(device=device).manual_seed(1)
     weight_map = {}
 
     def weight(*shape: int, std: float = 0.02):
-        return (torch.randn(*shape, generator=generator, device="cuda") * std).to(torch.bfloat16).cpu()
+        return (torch.randn(*shape, generator=generator, device=device) * std).to(torch.bfloat16).cpu()
 
     def save(tensors: dict) -> None:
         name = f"model-{len(set(weight_map.values())) + 1:05d}.safetensors"
@@ -56,8 +57,10 @@ def make_checkpoint(directory: pathlib.Path, config: dict) -> None:
     query = config["num_attention_heads"] * config["head_dim"]
     key = config["num_key_value_heads"] * config["head_dim"]
     ones = torch.ones(hidden, dtype=torch.bfloat16)
+    head = weight(vocab, hidden)
+    head[config["eos_token_id"]] = 0
     save({"model.embed_tokens.weight": weight(vocab, hidden, std=1.0), "model.norm.weight": ones.clone(),
-          "lm_head.weight": weight(vocab, hidden)})
+          "lm_head.weight": head})
     for layer in range(config["num_hidden_layers"]):
         name = f"model.layers.{layer}."
         tensors = {name + "self_attn.q_proj.weight": weight(query, hidden),

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lib/kernels/cuda/decode_attention.h"
 #include "lib/kernels/cuda/fake_quantize.h"
 #include "lib/kernels/cuda/row_kernels.h"
 #include "lib/kernels/cuda/token_loss.h"
@@ -150,6 +151,38 @@ at::Tensor CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, Qu
   return out;
 }
 
+bool HasCudaDecodeAttention(const at::TensorOptions& options, int64_t key_head_dim,
+                            int64_t value_head_dim) {
+  if (!options.device().is_cuda() || key_head_dim != value_head_dim) return false;
+  const at::Tensor one = at::empty({1}, options);
+  return UsesCudaKernels(one) && CanDecodeOnCuda(PlaceOf(one).type, key_head_dim);
+}
+
+void CudaDecodeAttention(const at::Tensor& query, const CudaCacheSides& cache,
+                         const CudaCacheRows& rows, const ScoreRule& rule, at::Tensor& out) {
+  const int64_t kv_heads = cache.keys.size(1), numbers = rows.groups.numel();
+  const int64_t of_group = kGroupHeader + RowsOfGroup(query.size(0) / kv_heads);
+  at::Tensor sinks;
+  if (rule.sinks.defined()) sinks = rule.sinks.to(at::kFloat).contiguous();
+  DecodeAttentionOnCuda({.query = query.const_data_ptr(),
+                         .query_head_stride = query.stride(0),
+                         .query_row_stride = query.stride(1),
+                         .keys = cache.keys.const_data_ptr(),
+                         .values = cache.values.const_data_ptr(),
+                         .out = out.mutable_data_ptr(),
+                         .query_heads = query.size(0),
+                         .kv_heads = kv_heads,
+                         .max_tokens = cache.keys.size(2),
+                         .head_dim = query.size(2),
+                         .positions = rows.positions.const_data_ptr<int64_t>(),
+                         .groups = rows.groups.const_data_ptr<int64_t>(),
+                         .group_count = numbers / of_group,
+                         .sliding_window = rule.window_tokens,
+                         .soft_cap = static_cast<float>(rule.soft_cap),
+                         .sinks = sinks.defined() ? sinks.const_data_ptr<float>() : nullptr},
+                        PlaceOf(query));
+}
+
 void CudaAddRoundingNoise(at::Tensor& x, double step, uint64_t seed) {
   x = x.contiguous();
   AddRoundingNoiseOnCuda(PlaceOf(x), x.mutable_data_ptr(), x.numel(), step, seed);
@@ -193,6 +226,11 @@ at::Tensor CudaRoundTrip(const at::Tensor&, const HeadArithmetic&, QuantAxis,
   NotBuilt();
 }
 at::Tensor CudaRoundTripKvtuner(const at::Tensor&, int64_t, int, QuantAxis) { NotBuilt(); }
+bool HasCudaDecodeAttention(const at::TensorOptions&, int64_t, int64_t) { return false; }
+void CudaDecodeAttention(const at::Tensor&, const CudaCacheSides&, const CudaCacheRows&,
+                         const ScoreRule&, at::Tensor&) {
+  NotBuilt();
+}
 void CudaAddRoundingNoise(at::Tensor&, double, uint64_t) { NotBuilt(); }
 
 }  // namespace kvtune

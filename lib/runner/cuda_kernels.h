@@ -9,6 +9,7 @@
 #include "lib/kernels/cuda/cuda_place.h"
 #include "lib/kernels/fake_quantize_cpu.h"
 #include "lib/kernels/row_kernels_cpu.h"
+#include "lib/runner/attention.h"
 #include "lib/runner/rotary.h"
 #include "lib/runner/torch.h"
 
@@ -67,6 +68,23 @@ at::Tensor CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, 
 
 // The same for KVTuner's integers, in the type of x.
 at::Tensor CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, QuantAxis axis);
+
+// Whether CudaDecodeAttention can attend to a cache of this type with heads of so many channels.
+bool HasCudaDecodeAttention(const at::TensorOptions& options, int64_t key_head_dim,
+                            int64_t value_head_dim);
+
+struct CudaCacheSides {
+  at::Tensor keys, values;  // [rows, kv_heads, max_tokens, head_dim]
+};
+struct CudaCacheRows {
+  at::Tensor positions;  // [rows] of int64
+  at::Tensor groups;     // of int64; see lib/kernels/cuda/decode_attention.h
+};
+// Attends with the newest token of every row, which the cache holds already. query: [query_heads,
+// rows or more, head_dim], scaled; out: [rows or more, query_heads * head_dim], of which the rows
+// of groups are written
+void CudaDecodeAttention(const at::Tensor& query, const CudaCacheSides& cache,
+                         const CudaCacheRows& rows, const ScoreRule& rule, at::Tensor& out);
 
 // Moves every element one rounding step up or down, in directions that the seed decides.
 void CudaAddRoundingNoise(at::Tensor& x, double step, uint64_t seed);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "lib/base/error.h"
+#include "lib/base/log.h"
 #include "lib/kernels/parallel_loop.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/kv_cache.h"
@@ -25,11 +27,37 @@ namespace {
 constexpr int64_t kCpuWidth = 32;
 // Sequences of a batch on a GPU, where a step reads the weights once for all of them.
 constexpr int64_t kMostGpuRows = 4096;
+// Tokens that a GPU prefills together, a prompt once for each of its plans. More of them would fill
+// it no better.
+constexpr int64_t kMostPrefillTokens = 1 << 16;
 
 // Rows of one prompt, in the order of the request.
 struct PromptRows {
   size_t prompt = 0;
   std::vector<size_t> rows;
+};
+
+// What took how long, in seconds.
+struct Times {
+  double prompts = 0;
+  double steps = 0;
+  int64_t step_count = 0;
+  int64_t tokens = 0;
+};
+
+// Adds the seconds that it lives.
+class Timer {
+ public:
+  explicit Timer(double& seconds) : seconds_(seconds) {}
+  ~Timer() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+ private:
+  double& seconds_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
 // What all batches take their rows from and give their results to.
@@ -61,26 +89,46 @@ class SharedWork {
     if (goes_on_ && !finished_(row)) Stop();
   }
 
+  // Batches that work side by side add up.
+  void Add(const Times& times) {
+    const std::lock_guard lock(mutex_);
+    times_.prompts += times.prompts;
+    times_.steps += times.steps;
+    times_.step_count += times.step_count;
+    times_.tokens += times.tokens;
+  }
+  const Times& times() const { return times_; }
+
  private:
   const GenerationRequest& request_;
   const OnGeneratedRow& finished_;
   std::deque<PromptRows> waiting_;
   std::mutex mutex_;
   std::atomic<bool> goes_on_ = true;
+  Times times_;
+};
+
+// How the rows are spread over batches.
+struct BatchPlan {
+  int batches = 1;
+  int64_t rows = 1;      // places of each
+  int64_t width = 1;     // rows of its matrix products, at least as many
+  int host_threads = 1;  // that look at what a step of a batch has generated
 };
 
 // Sequences that take their steps together.
 class Batch {
  public:
-  // `width` is the number of rows of its matrix products, at least `rows`.
-  Batch(RunnerState& state, SharedWork& work, int64_t rows, int64_t width, int64_t max_tokens)
+  Batch(RunnerState& state, SharedWork& work, const BatchPlan& plan, int64_t max_tokens)
       : decoder_(state.decoder),
         work_(work),
+        host_threads_(plan.host_threads),
+        prefills_by_plan_(state.options.prefill == PrefillMode::kQuantized),
         stream_(state.decoder),
         prefill_(state.decoder, state.options.prefill),
-        cache_(state.decoder, rows, max_tokens),
-        places_(static_cast<size_t>(rows)),
-        next_ids_(static_cast<size_t>(width), 0) {}
+        cache_(state.decoder, plan.rows, max_tokens),
+        places_(static_cast<size_t>(plan.rows)),
+        next_ids_(static_cast<size_t>(plan.width), 0) {}
 
   void Run() {
     while (work_.goes_on()) {
@@ -90,10 +138,16 @@ class Batch {
     }
   }
 
+  const Times& times() const { return times_; }
+
  private:
   struct Place {
     std::optional<size_t> row;  // of the request
     TokenIds generated;
+  };
+  struct NewToken {
+    size_t place = 0;
+    int64_t id = 0;
   };
 
   std::vector<int64_t> FreePlaces() const {
@@ -116,7 +170,7 @@ class Batch {
       }
       std::vector<PlacedPlan> placed;
       for (const int64_t place : free) {
-        if (next_row_ == current_.rows.size()) break;
+        if (next_row_ == current_.rows.size() || placed.size() == MostPlans()) break;
         const size_t row = current_.rows[next_row_++];
         places_[static_cast<size_t>(place)] = {row, {}};
         placed.push_back({place, work_.request().plans[work_.request().rows[row].plan]});
@@ -126,19 +180,32 @@ class Batch {
     }
   }
 
+  // The most plans under which the current prompt may begin together.
+  size_t MostPlans() const {
+    if (decoder_.options().device().is_cpu() || !prefills_by_plan_) return places_.size();
+    const size_t tokens = work_.request().prompts[current_.prompt].size();
+    return std::max<size_t>(1, kMostPrefillTokens / tokens);
+  }
+
   void Begin(const std::vector<PlacedPlan>& placed) {
+    const Timer timer(times_.prompts);
     const at::Tensor last = prefill_.Fill(work_.request().prompts[current_.prompt], placed, cache_);
     // On a CPU each sequence by itself, so that it does not matter how many begin together.
     const int64_t at_a_time = last.device().is_cpu() ? 1 : last.size(0);
     for (int64_t begin = 0; begin < last.size(0); begin += at_a_time) {
       const std::vector<int64_t> ids = LikeliestOf(last.narrow(0, begin, at_a_time));
+      std::vector<NewToken> tokens;
       for (size_t i = 0; i < ids.size(); ++i) {
-        Accept(static_cast<size_t>(placed[static_cast<size_t>(begin) + i].row), ids[i]);
+        const int64_t place = placed[static_cast<size_t>(begin) + i].row;
+        tokens.push_back({static_cast<size_t>(place), ids[i]});
       }
+      Accept(tokens);
     }
   }
 
   void Step() {
+    const Timer timer(times_.steps);
+    ++times_.step_count;
     const auto width = static_cast<int64_t>(next_ids_.size());
     const at::Tensor ids =
         at::from_blob(next_ids_.data(), {width}, at::kLong).to(decoder_.options().device());
@@ -153,9 +220,11 @@ class Batch {
     stream_.Leave();
     cache_.EndStep();
     const std::vector<int64_t> likeliest = LikeliestOf(hidden);
+    std::vector<NewToken> tokens;
     for (size_t place = 0; place < places_.size(); ++place) {
-      if (places_[place].row) Accept(place, likeliest[place]);
+      if (places_[place].row) tokens.push_back({place, likeliest[place]});
     }
+    Accept(tokens);
   }
 
   // The positions of the places' new tokens, and 0 for what only fills the matrices.
@@ -177,41 +246,46 @@ class Batch {
     return {data, data + ids.numel()};
   }
 
-  // Takes a generated token, and ends the sequence where it is the last.
-  void Accept(size_t place, int64_t id) {
+  // Takes generated tokens, and ends the sequences of which they are the last.
+  void Accept(const std::vector<NewToken>& tokens) {
+    std::vector<char> ends(tokens.size(), 0);
+    ParallelLoop(host_threads_, tokens.size(), [&](size_t i) { ends[i] = Take(tokens[i]); });
+    times_.tokens += std::ssize(tokens);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const size_t place = tokens[i].place;
+      next_ids_[place] = ends[i] ? 0 : tokens[i].id;
+      if (!ends[i]) continue;
+      cache_.End(static_cast<int64_t>(place));
+      --live_;
+      Place& at = places_[place];
+      work_.Finish({*std::exchange(at.row, std::nullopt), std::exchange(at.generated, {})});
+    }
+  }
+
+  // Adds a token to its sequence; returns whether that ends.
+  bool Take(const NewToken& newest) {
     const GenerationRequest& request = work_.request();
-    Place& at = places_[place];
-    const auto token = static_cast<int32_t>(id);
+    TokenIds& generated = places_[newest.place].generated;
+    const auto token = static_cast<int32_t>(newest.id);
     const bool is_end = std::ranges::find(request.end_tokens, token) != request.end_tokens.end();
-    if (!is_end) at.generated.push_back(token);
-    const bool ends = is_end ||
-                      static_cast<int64_t>(at.generated.size()) >= request.max_new_tokens ||
-                      request.stops.AreIn(at.generated);
-    next_ids_[place] = id;
-    if (!ends) return;
-    cache_.End(static_cast<int64_t>(place));
-    next_ids_[place] = 0;
-    --live_;
-    work_.Finish({*std::exchange(at.row, std::nullopt), std::exchange(at.generated, {})});
+    if (!is_end) generated.push_back(token);
+    return is_end || static_cast<int64_t>(generated.size()) >= request.max_new_tokens ||
+           request.stops.AreIn(generated);
   }
 
   const Decoder& decoder_;
   SharedWork& work_;
+  int host_threads_;
+  bool prefills_by_plan_;
   LayerStream stream_;
   Prefill prefill_;
   KvCache cache_;
   std::vector<Place> places_;
   std::vector<int64_t> next_ids_;  // the tokens of the next step, by place
   size_t live_ = 0;
+  Times times_;
   PromptRows current_;
   size_t next_row_ = 0;  // of current_
-};
-
-// How the rows are spread over batches.
-struct BatchPlan {
-  int batches = 1;
-  int64_t rows = 1;   // places of each
-  int64_t width = 1;  // rows of its matrix products
 };
 
 std::string Gibibytes(int64_t bytes) {
@@ -224,7 +298,7 @@ std::string Gibibytes(int64_t bytes) {
 BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens) {
   const at::Device device = state.decoder.options().device();
   // The rest is for the activations of prompts.
-  const int64_t room = FreeMemory(device) / (device.is_cpu() ? 2 : 4) * (device.is_cpu() ? 1 : 3);
+  const int64_t free = FreeMemory(device), room = device.is_cpu() ? free / 2 : free / 8 * 7;
   const int64_t bytes =
       KvCache::BytesPerRow(state.decoder.config(), max_tokens, state.decoder.options());
   const int64_t fitting = room / std::max<int64_t>(1, bytes);
@@ -232,15 +306,31 @@ BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens
     throw Error("generating: found room for " + Gibibytes(room) + " of cache, expected " +
                 Gibibytes(bytes) + " for a sequence of " + std::to_string(max_tokens) + " tokens");
   }
+  const auto shared_by = [](int64_t count, int64_t parts) { return (count + parts - 1) / parts; };
   if (!device.is_cpu()) {
-    const int64_t places = std::min({rows, fitting, kMostGpuRows});
-    return {1, places, places};
+    // As many places as sequences of equal lengths need in the fewest turns.
+    const int64_t most = std::min({rows, fitting, kMostGpuRows});
+    const int64_t places = shared_by(rows, shared_by(rows, most));
+    return {1, places, places, at::get_num_threads()};
   }
   // Streamed weights are placed for one pass at a time.
   const int64_t threads = state.decoder.streams() ? 1 : state.threads;
   const int64_t batches = std::min({threads, rows, fitting});
-  const int64_t share = (rows + batches - 1) / batches;
-  return {static_cast<int>(batches), std::min({share, fitting / batches, kCpuWidth}), kCpuWidth};
+  return {static_cast<int>(batches),
+          std::min({shared_by(rows, batches), fitting / batches, kCpuWidth}), kCpuWidth};
+}
+
+std::string Seconds(double seconds) {
+  const auto hundredths = static_cast<int64_t>(seconds * 100);
+  const std::string digits = std::to_string(hundredths % 100);
+  return std::to_string(hundredths / 100) + (digits.size() == 1 ? ".0" : ".") + digits + " s";
+}
+
+void Report(const Times& times, const BatchPlan& plan) {
+  LogDetail("generated " + std::to_string(times.tokens) + " tokens in " +
+            std::to_string(plan.batches) + " batches of up to " + std::to_string(plan.rows) +
+            " sequences: prompts " + Seconds(times.prompts) + ", " +
+            std::to_string(times.step_count) + " steps " + Seconds(times.steps));
 }
 
 }  // namespace
@@ -258,12 +348,15 @@ void GenerateRows(RunnerState& state, const GenerationRequest& request,
     const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
     const OperatorsOnOneThread same_sums;
     try {
-      Batch(state, work, plan.rows, plan.width, max_tokens).Run();
+      Batch batch(state, work, plan, max_tokens);
+      batch.Run();
+      work.Add(batch.times());
     } catch (...) {
       work.Stop();  // the other batches need not go on
       throw;
     }
   });
+  Report(work.times(), plan);
 }
 
 }  // namespace kvtune

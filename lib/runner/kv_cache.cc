@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "lib/kernels/cuda/decode_attention.h"
+#include "lib/runner/cuda_kernels.h"
+
 namespace kvtune {
 namespace {
 
@@ -25,11 +28,17 @@ at::Tensor WeightsOf(at::Tensor scores, const ScoreRule& rule) {
 
 KvCache::KvCache(const Decoder& decoder, int64_t rows, int64_t max_tokens)
     : decoder_(decoder),
+      max_tokens_(max_tokens),
       tokens_of_row_(static_cast<size_t>(rows), 0),
       is_live_(static_cast<size_t>(rows), 0) {
+  const at::TensorOptions& options = decoder.options();
   for (const LayerConfig& layer : decoder.config().layers) {
-    keys_.emplace_back(rows, layer.kv_heads, max_tokens, layer.key_head_dim, decoder.options());
-    values_.emplace_back(rows, layer.kv_heads, max_tokens, layer.value_head_dim, decoder.options());
+    layers_.push_back(
+        {.keys = {rows, layer.kv_heads, max_tokens, layer.key_head_dim, options},
+         .values = {rows, layer.kv_heads, max_tokens, layer.value_head_dim, options},
+         .is_shared = HasCudaDecodeAttention(options, layer.key_head_dim, layer.value_head_dim),
+         .prefixes = SharedPrefixes(rows),
+         .groups = {}});
   }
   positions_.of_row.resize(static_cast<size_t>(rows));
 }
@@ -43,67 +52,100 @@ int64_t KvCache::BytesPerRow(const ModelConfig& config, int64_t max_tokens,
 }
 
 void KvCache::Begin(int64_t row, const PrecisionPlan& plan, int64_t tokens) {
-  for (size_t layer = 0; layer < keys_.size(); ++layer) {
-    keys_[layer].SetFormat(row, plan.layers[layer].key);
-    values_[layer].SetFormat(row, plan.layers[layer].value);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    Layer& layer = layers_[i];
+    layer.keys.SetFormat(row, plan.layers[i].key);
+    layer.values.SetFormat(row, plan.layers[i].value);
+    if (!layer.is_shared) continue;
+    for (const auto& move : layer.prefixes.Begin(row, LastingTokens(plan.layers[i], tokens)))
+      layer.Side(move.side).Copy(move.from, move.to, move.tokens);
   }
   tokens_of_row_[static_cast<size_t>(row)] = tokens;
   is_live_[static_cast<size_t>(row)] = 1;
 }
 
 void KvCache::End(int64_t row) {
-  for (size_t layer = 0; layer < keys_.size(); ++layer) {
-    keys_[layer].SetFormat(row, KvFormatId::kExact);
-    values_[layer].SetFormat(row, KvFormatId::kExact);
+  for (Layer& layer : layers_) {
+    layer.keys.SetFormat(row, KvFormatId::kExact);
+    layer.values.SetFormat(row, KvFormatId::kExact);
+    if (layer.is_shared) layer.prefixes.End(row);
   }
   tokens_of_row_[static_cast<size_t>(row)] = 0;
   is_live_[static_cast<size_t>(row)] = 0;
 }
 
-void KvCache::Store(int64_t row, size_t layer, const at::Tensor& keys, const at::Tensor& values) {
-  keys_[layer].Store(row, keys);
-  values_[layer].Store(row, values);
+void KvCache::Store(std::span<const int64_t> rows, size_t layer, KvSide side,
+                    const at::Tensor& stored) {
+  Layer& held = layers_[layer];
+  held.Side(side).Store(rows.front(), stored);
+  for (const int64_t row : rows.subspan(1))
+    held.Side(side).Store(row, stored, held.is_shared ? held.prefixes.lasting(row) : 0);
+  if (held.is_shared) held.prefixes.Share(rows, side);
 }
 
 const StepPositions& KvCache::NextPositions() {
-  positions_.of_row = tokens_of_row_;
-  positions_.index =
-      at::from_blob(positions_.of_row.data(), {rows()}, at::kLong)
-          .to(decoder_.options().device(), at::kLong, /*non_blocking=*/false, /*copy=*/true);
+  for (size_t row = 0; row < is_live_.size(); ++row) {
+    // Where no sequence is, the last place is written: others may still read the first ones.
+    positions_.of_row[row] = is_live_[row] != 0 ? tokens_of_row_[row] : max_tokens_ - 1;
+  }
+  numbers_.Add(positions_.of_row, positions_.index);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    Layer& layer = layers_[i];
+    layer.keys.Prepare(positions_, numbers_);
+    layer.values.Prepare(positions_, numbers_);
+    if (!layer.is_shared || !layer.prefixes.has_changed()) continue;
+    const int64_t kv_heads = decoder_.config().layers[i].kv_heads;
+    numbers_.Add(layer.prefixes.Groups(RowsOfGroup(decoder_.config().query_heads / kv_heads)),
+                 layer.groups);
+  }
+  numbers_.Send(decoder_.options().device());
   masks_.clear();
   return positions_;
 }
 
+at::Tensor KvCache::OfRows(const at::Tensor& newest) const {
+  return newest.squeeze(0).narrow(1, 0, rows()).transpose(0, 1);
+}
+
 at::Tensor KvCache::Attend(size_t layer, const QueryKeyValue& newest) {
-  const ModelConfig& config = decoder_.config();
-  const LayerConfig& shape = config.layers[layer];
-  const auto of_rows = [&](const at::Tensor& x) {  // [rows, heads, head_dim]
-    return x.squeeze(0).narrow(1, 0, rows()).transpose(0, 1);
-  };
   const LayerSide key_side = decoder_.SideOfLayer(layer, KvSide::kKey);
   const LayerSide value_side = decoder_.SideOfLayer(layer, KvSide::kValue);
-  keys_[layer].Append(of_rows(newest.key), positions_, key_side);
-  values_[layer].Append(of_rows(newest.value), positions_, value_side);
-  // [rows, kv_heads, query heads that share it, head_dim]
-  const at::Tensor query = of_rows(newest.query)
+  Layer& held = layers_[layer];
+  held.keys.Append(OfRows(newest.key), positions_, key_side);
+  held.values.Append(OfRows(newest.value), positions_, value_side);
+  at::Tensor attended = Attended(layer, newest);
+  held.keys.Flush(key_side);
+  held.values.Flush(value_side);
+  return attended;
+}
+
+at::Tensor KvCache::Attended(size_t layer, const QueryKeyValue& newest) const {
+  const ModelConfig& config = decoder_.config();
+  const LayerConfig& shape = config.layers[layer];
+  const Layer& held = layers_[layer];
+  const int64_t width = newest.query.size(2), channels = config.query_heads * shape.value_head_dim;
+  if (held.is_shared) {
+    at::Tensor out = at::zeros({width, channels}, newest.query.options());
+    CudaDecodeAttention(newest.query.squeeze(0), {held.keys.held(), held.values.held()},
+                        {positions_.index, held.groups}, newest.rule, out);
+    return out;
+  }
+  const at::Tensor query = OfRows(newest.query)
                                .reshape({rows(), shape.kv_heads,
                                          config.query_heads / shape.kv_heads, shape.key_head_dim});
-  const at::Tensor attended = query.device().is_cpu() ? AttendOneByOne(layer, query, newest.rule)
-                                                      : AttendTogether(layer, query, newest.rule);
-  keys_[layer].Flush(positions_, key_side);
-  values_[layer].Flush(positions_, value_side);
-  const at::Tensor by_row = attended.reshape({rows(), config.query_heads * shape.value_head_dim});
-  const int64_t width = newest.query.size(2);
+  const at::Tensor attended = query.device().is_cpu() ? AttendOneByOne(held, query, newest.rule)
+                                                      : AttendTogether(held, query, newest.rule);
+  const at::Tensor by_row = attended.reshape({rows(), channels});
   if (width == rows()) return by_row;
-  at::Tensor padded = at::zeros({width, by_row.size(1)}, by_row.options());
+  at::Tensor padded = at::zeros({width, channels}, by_row.options());
   padded.narrow(0, 0, rows()).copy_(by_row);
   return padded;
 }
 
-at::Tensor KvCache::AttendOneByOne(size_t layer, const at::Tensor& query,
+at::Tensor KvCache::AttendOneByOne(const Layer& layer, const at::Tensor& query,
                                    const ScoreRule& rule) const {
   at::Tensor attended = at::zeros(
-      {rows(), query.size(1), query.size(2), values_[layer].held().size(3)}, query.options());
+      {rows(), query.size(1), query.size(2), layer.values.held().size(3)}, query.options());
   for (int64_t row = 0; row < rows(); ++row) {
     if (is_live_[static_cast<size_t>(row)] == 0) continue;
     const int64_t tokens = positions_.of_row[static_cast<size_t>(row)] + 1;
@@ -111,18 +153,17 @@ at::Tensor KvCache::AttendOneByOne(size_t layer, const at::Tensor& query,
     const auto newest = [&](const StoredSide& side) {
       return side.held().select(0, row).narrow(1, tokens - seen, seen);
     };
-    const at::Tensor scores =
-        at::matmul(query.select(0, row), newest(keys_[layer]).transpose(1, 2));
-    attended.select(0, row).copy_(at::matmul(WeightsOf(scores, rule), newest(values_[layer])));
+    const at::Tensor scores = at::matmul(query.select(0, row), newest(layer.keys).transpose(1, 2));
+    attended.select(0, row).copy_(at::matmul(WeightsOf(scores, rule), newest(layer.values)));
   }
   return attended;
 }
 
-at::Tensor KvCache::AttendTogether(size_t layer, const at::Tensor& query,
+at::Tensor KvCache::AttendTogether(const Layer& layer, const at::Tensor& query,
                                    const ScoreRule& rule) const {
-  const int64_t tokens = *std::ranges::max_element(positions_.of_row) + 1;
-  const at::Tensor keys = keys_[layer].held().narrow(2, 0, tokens);
-  const at::Tensor values = values_[layer].held().narrow(2, 0, tokens);
+  const int64_t tokens = *std::ranges::max_element(tokens_of_row_) + 1;
+  const at::Tensor keys = layer.keys.held().narrow(2, 0, tokens);
+  const at::Tensor values = layer.values.held().narrow(2, 0, tokens);
   // A mask is added in float32 behind the soft cap.
   at::Tensor scores = at::matmul(query, keys.transpose(2, 3)).to(at::kFloat);
   if (rule.soft_cap > 0) scores.div_(rule.soft_cap).tanh_().mul_(rule.soft_cap);

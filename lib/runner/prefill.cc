@@ -29,23 +29,16 @@ std::vector<std::vector<std::vector<size_t>>> PlansByNode(const PlanTree& tree) 
   return plans;
 }
 
-// One side of a prompt as plans store it. Each format is computed once.
-class StoredForms {
- public:
-  // exact: [kv_heads, tokens, head_dim]
-  StoredForms(const at::Tensor& exact, const LayerSide& side) : exact_(exact), side_(side) {}
-
-  const at::Tensor& In(KvFormatId format) {
-    auto [entry, is_new] = stored_.try_emplace(format);
-    if (is_new) entry->second = FakeQuantize(exact_, FormatOf(format), side_);
-    return entry->second;
+// Which rows store one side of a layer in which format.
+std::map<KvFormatId, std::vector<int64_t>> RowsByFormat(std::span<const PlacedPlan> plans,
+                                                        size_t layer, KvSide side) {
+  std::map<KvFormatId, std::vector<int64_t>> rows;
+  for (const PlacedPlan& placed : plans) {
+    const PrecisionPair pair = placed.plan.layers[layer];
+    rows[side == KvSide::kKey ? pair.key : pair.value].push_back(placed.row);
   }
-
- private:
-  at::Tensor exact_;
-  LayerSide side_;
-  std::map<KvFormatId, at::Tensor> stored_;
-};
+  return rows;
+}
 
 }  // namespace
 
@@ -68,8 +61,10 @@ at::Tensor Prefill::FillQuantized(const TokenIds& prompt, std::span<const Placed
     stream_.Enter(layer);
     const PlanPass pass{
         .stored = [&](size_t node, const at::Tensor& keys, const at::Tensor& values) {
-          for (const size_t plan : plans_by_node[layer][node])
-            cache.Store(placed[plan].row, layer, keys.squeeze(0), values.squeeze(0));
+          std::vector<int64_t> rows;
+          for (const size_t plan : plans_by_node[layer][node]) rows.push_back(placed[plan].row);
+          cache.Store(rows, layer, KvSide::kKey, keys.squeeze(0));
+          cache.Store(rows, layer, KvSide::kValue, values.squeeze(0));
         }};
     hidden = AdvancePlans(decoder_, layer, tree.layers[layer], hidden, pass);
   }
@@ -102,11 +97,12 @@ at::Tensor Prefill::FillExact(const TokenIds& prompt, std::span<const PlacedPlan
                               KvCache& cache) {
   if (prompt != prompt_) Learn(prompt);
   for (size_t layer = 0; layer < exact_.size(); ++layer) {
-    StoredForms keys(exact_[layer].keys, decoder_.SideOfLayer(layer, KvSide::kKey));
-    StoredForms values(exact_[layer].values, decoder_.SideOfLayer(layer, KvSide::kValue));
-    for (const PlacedPlan& placed : plans) {
-      const PrecisionPair pair = placed.plan.layers[layer];
-      cache.Store(placed.row, layer, keys.In(pair.key), values.In(pair.value));
+    for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
+      const at::Tensor& exact = side == KvSide::kKey ? exact_[layer].keys : exact_[layer].values;
+      for (const auto& [format, rows] : RowsByFormat(plans, layer, side)) {
+        cache.Store(rows, layer, side,
+                    FakeQuantize(exact, FormatOf(format), decoder_.SideOfLayer(layer, side)));
+      }
     }
   }
   return last_hidden_.expand({static_cast<int64_t>(plans.size()), last_hidden_.size(1)});

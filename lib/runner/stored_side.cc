@@ -1,15 +1,11 @@
 #include "lib/runner/stored_side.h"
 
+#include <map>
 #include <optional>
 #include <utility>
 
 namespace kvtune {
 namespace {
-
-at::Tensor IndexOf(std::vector<int64_t>& numbers, const at::Device& device) {
-  return at::from_blob(numbers.data(), {static_cast<int64_t>(numbers.size())}, at::kLong)
-      .to(device, at::kLong, /*non_blocking=*/false, /*copy=*/true);
-}
 
 // Chooses rows in the first dimension and one place each in the third: [rows, heads, places, ...].
 c10::List<std::optional<at::Tensor>> RowAndPlace(const at::Tensor& rows, const at::Tensor& places) {
@@ -34,55 +30,83 @@ void StoredSide::SetFormat(int64_t row, KvFormatId format) {
   current = format;
 }
 
-void StoredSide::Store(int64_t row, const at::Tensor& prompt) {
-  held_.select(0, row).narrow(1, 0, prompt.size(1)).copy_(prompt);
+void StoredSide::Store(int64_t row, const at::Tensor& prompt, int64_t first) {
+  const int64_t count = prompt.size(1) - first;
+  if (count > 0) held_.select(0, row).narrow(1, first, count).copy_(prompt.narrow(1, first, count));
 }
 
-const std::map<KvFormatId, StoredSide::FormatRows>& StoredSide::RowsByFormat() {
-  if (!std::exchange(formats_changed_, false)) return rows_by_format_;
-  rows_by_format_.clear();
-  for (size_t row = 0; row < format_of_row_.size(); ++row) {
-    if (format_of_row_[row] != KvFormatId::kExact)
-      rows_by_format_[format_of_row_[row]].rows.push_back(static_cast<int64_t>(row));
+void StoredSide::Copy(int64_t from, int64_t to, int64_t tokens) {
+  held_.select(0, to).narrow(1, 0, tokens).copy_(held_.select(0, from).narrow(1, 0, tokens));
+}
+
+void StoredSide::SortRows(DeviceNumbers& numbers) {
+  std::map<KvFormatId, std::vector<int64_t>> rows_of_format;
+  for (size_t row = 0; row < format_of_row_.size(); ++row)
+    rows_of_format[format_of_row_[row]].push_back(static_cast<int64_t>(row));
+  arriving_.clear();
+  windowed_.clear();
+  std::vector<int64_t> order, others;
+  for (auto& [format, rows] : rows_of_format) {
+    const bool has_window = FormatOf(format).residual_window_tokens > 0;
+    const bool arrives = !has_window && format != KvFormatId::kExact;
+    if (arrives) arriving_.push_back({format, std::ssize(order), std::ssize(rows)});
+    std::vector<int64_t>& place = arrives ? order : others;
+    place.insert(place.end(), rows.begin(), rows.end());
+    if (has_window) windowed_.push_back({format, std::move(rows)});
   }
-  for (auto& [format, of_format] : rows_by_format_)
-    of_format.index = IndexOf(of_format.rows, held_.device());
-  return rows_by_format_;
+  if (arriving_.empty()) return;
+  order.insert(order.end(), others.begin(), others.end());
+  numbers.Add(order, order_);
 }
 
-void StoredSide::Append(const at::Tensor& tokens, const StepPositions& positions,
-                        const LayerSide& side) {
-  at::Tensor arriving = tokens;
-  bool is_own = false;  // `tokens` belong to the caller
-  for (const auto& [id, of_format] : RowsByFormat()) {
-    const KvFormat& format = FormatOf(id);
-    if (format.residual_window_tokens > 0) continue;
-    // [rows of the format, kv_heads, 1, head_dim]
-    const at::Tensor exact = tokens.index_select(0, of_format.index).unsqueeze(2);
-    if (!is_own) arriving = tokens.clone();
-    is_own = true;
-    arriving.index_copy_(0, of_format.index, FakeQuantize(exact, format, side).squeeze(2));
-  }
-  at::index_put_(held_, RowAndPlace(all_rows_, positions.index), arriving);
-}
-
-void StoredSide::Flush(const StepPositions& positions, const LayerSide& side) {
-  for (const auto& [id, of_format] : RowsByFormat()) {
-    const KvFormat& format = FormatOf(id);
-    const int64_t window = format.residual_window_tokens;
-    if (window == 0) continue;
+void StoredSide::Prepare(const StepPositions& positions, DeviceNumbers& numbers) {
+  if (std::exchange(formats_changed_, false)) SortRows(numbers);
+  filled_.clear();
+  filled_.reserve(windowed_.size());
+  for (const auto& [format, rows_of_format] : windowed_) {
+    const int64_t window = FormatOf(format).residual_window_tokens;
     std::vector<int64_t> rows, groups;
-    for (const int64_t row : of_format.rows) {
+    for (const int64_t row : rows_of_format) {
       const int64_t tokens = positions.of_row[static_cast<size_t>(row)] + 1;
       if (tokens % window != 0) continue;
       rows.push_back(row);
       groups.push_back(tokens / window - 1);
     }
     if (rows.empty()) continue;
+    Filled& filled = filled_.emplace_back(Filled{.format = format});
+    numbers.Add(rows, filled.rows);
+    numbers.Add(groups, filled.groups);
+  }
+}
+
+void StoredSide::Append(const at::Tensor& tokens, const StepPositions& positions,
+                        const LayerSide& side) {
+  if (arriving_.empty()) {
+    at::index_put_(held_, RowAndPlace(all_rows_, positions.index), tokens);
+    return;
+  }
+  const at::Tensor exact = tokens.index_select(0, order_);
+  std::vector<at::Tensor> stored;
+  int64_t end = 0;  // of what is quantized
+  for (const auto& [format, begin, count] : arriving_) {
+    // [rows of the format, kv_heads, 1, head_dim]
+    const at::Tensor arrived = exact.narrow(0, begin, count).unsqueeze(2);
+    stored.push_back(FakeQuantize(arrived, FormatOf(format), side).squeeze(2));
+    end = begin + count;
+  }
+  if (end < exact.size(0)) stored.push_back(exact.narrow(0, end, exact.size(0) - end));
+  at::index_put_(held_, RowAndPlace(order_, positions.index.index_select(0, order_)),
+                 at::cat(stored));
+}
+
+void StoredSide::Flush(const LayerSide& side) {
+  for (const auto& [id, rows, groups] : filled_) {
+    const KvFormat& format = FormatOf(id);
+    const int64_t window = format.residual_window_tokens;
     const int64_t whole = held_.size(2) / window;
     // [rows, kv_heads, groups, window, head_dim]
     at::Tensor by_group = held_.narrow(2, 0, whole * window).unflatten(2, {whole, window});
-    const auto full = RowAndPlace(IndexOf(rows, held_.device()), IndexOf(groups, held_.device()));
+    const auto full = RowAndPlace(rows, groups);
     const at::Tensor exact = at::index(by_group, full);  // [rows, kv_heads, window, head_dim]
     at::index_put_(by_group, full, FakeQuantize(exact.contiguous(), format, side));
   }

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <span>
 #include <vector>
 
 #include "lib/core/kv_format.h"
+#include "lib/runner/device_numbers.h"
 #include "lib/runner/fake_quantize.h"
 #include "lib/runner/torch.h"
 
@@ -34,31 +33,52 @@ class StoredSide {
   // Sets the format of a row that is about to begin.
   void SetFormat(int64_t row, KvFormatId format);
 
-  // Puts the prompt of a row in place, as its format stores it: [kv_heads, tokens, head_dim].
-  void Store(int64_t row, const at::Tensor& prompt);
+  // Puts the prompt of a row in place from token `first` on. prompt: as the row's format stores it,
+  // [kv_heads, tokens, head_dim]
+  void Store(int64_t row, const at::Tensor& prompt, int64_t first = 0);
+  // Copies the first tokens of a row to another one.
+  void Copy(int64_t from, int64_t to, int64_t tokens);
 
+  // Prepares a step: adds what it needs on the device. REQUIRES: `numbers` are sent before Append.
+  void Prepare(const StepPositions& positions, DeviceNumbers& numbers);
   // Adds the newest token of every row: [rows, kv_heads, head_dim].
   void Append(const at::Tensor& tokens, const StepPositions& positions, const LayerSide& side);
   // To be called when the newest tokens have attended: quantizes the groups that they filled.
-  void Flush(const StepPositions& positions, const LayerSide& side);
+  void Flush(const LayerSide& side);
 
   // [rows, kv_heads, max_tokens, head_dim]; what lies behind a row's newest token is undefined.
   const at::Tensor& held() const { return held_; }
 
  private:
-  // The rows of one format.
-  struct FormatRows {
+  // Rows whose tokens are quantized in the same format when they arrive: a part of order_.
+  struct Arriving {
+    KvFormatId format = KvFormatId::kExact;
+    int64_t begin = 0;
+    int64_t count = 0;
+  };
+  // Rows of one format with a residual window.
+  struct Windowed {
+    KvFormatId format = KvFormatId::kExact;
     std::vector<int64_t> rows;
-    at::Tensor index;  // the same, on the device
+  };
+  // Groups that a step fills, one of each row: both are [rows].
+  struct Filled {
+    KvFormatId format = KvFormatId::kExact;
+    at::Tensor rows = {};
+    at::Tensor groups = {};
   };
 
-  const std::map<KvFormatId, FormatRows>& RowsByFormat();
+  // Sorts the rows by their formats.
+  void SortRows(DeviceNumbers& numbers);
 
   at::Tensor held_;
   at::Tensor all_rows_;  // [rows] of int64: 0, 1, ...
   std::vector<KvFormatId> format_of_row_;
-  std::map<KvFormatId, FormatRows> rows_by_format_;
   bool formats_changed_ = true;
+  std::vector<Arriving> arriving_;
+  at::Tensor order_;  // [rows] of int64: those of arriving_, then all others
+  std::vector<Windowed> windowed_;
+  std::vector<Filled> filled_;  // by this step
 };
 
 }  // namespace kvtune

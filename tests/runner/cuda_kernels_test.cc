@@ -5,9 +5,13 @@
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "lib/runner/row_ops.h"
 #include "lib/runner/token_loss.h"
@@ -70,6 +74,58 @@ TEST_P(CudaKernels, AddingBeforeTheNormIsInPlace) {
     const at::Tensor normed = CudaAddAndNorm(rows, delta, 0.22, weight, 1e-6);
     ExpectNear(rows, sum);
     ExpectNear(normed, sum * at::rsqrt((sum * sum).mean(-1, true) + 1e-6) * Wide(weight));
+  }
+}
+
+// The groups of decode_attention.h: rows that share their first tokens, and rows alone.
+TEST_P(CudaKernels, DecodeAttentionIsThatOfTheFormula) {
+  constexpr int64_t kKvHeads = 2, kRows = 6, kMaxTokens = 150;
+  const std::vector<int64_t> positions = {100, 97, 133, 96, 149, 0};
+  for (const int64_t head_dim : {64, 128, 256}) {
+    if (!HasCudaDecodeAttention(Options(), head_dim, head_dim)) GTEST_SKIP() << "no such kernel";
+    for (const auto& [shared_heads, window, cap] :
+         {std::tuple<int64_t, int64_t, double>{4, 0, 0}, {1, 45, 0}, {7, 0, 3}, {24, 0, 0}}) {
+      const int64_t most = std::max<int64_t>(1, 16 / shared_heads);
+      std::vector<std::vector<int64_t>> groups = {
+          {0, 1, 96, 0, 1}, {3, 3, 96, 3}, {3, 0, 90, 2}, {4, 4, 0, 4}, {5, 5, 0, 5}};
+      if (most == 1) groups = {{0, 1, 96, 0}, {0, 1, 90, 1}, {2, 2, 0, 2}, {5, 5, 0, 5}};
+      std::vector<int64_t> numbers;
+      for (std::vector<int64_t> group : groups) {
+        group.resize(static_cast<size_t>(3 + most), -1);
+        numbers.insert(numbers.end(), group.begin(), group.end());
+      }
+      const auto on_device = [&](const std::vector<int64_t>& x) {
+        return at::tensor(x, at::kLong).to(at::kCUDA);
+      };
+      const int64_t query_heads = kKvHeads * shared_heads;
+      const at::Tensor query = Random({query_heads, kRows + 1, head_dim}) * 0.3;
+      const at::Tensor keys = Random({kRows, kKvHeads, kMaxTokens, head_dim});
+      const at::Tensor values = Random({kRows, kKvHeads, kMaxTokens, head_dim});
+      const at::Tensor sinks = Random({query_heads});
+      at::Tensor out = at::zeros({kRows + 1, query_heads * head_dim}, Options());
+      CudaDecodeAttention(query, {keys, values}, {on_device(positions), on_device(numbers)},
+                          {.window_tokens = window, .soft_cap = cap, .sinks = sinks}, out);
+      for (const std::vector<int64_t>& group : groups) {
+        for (size_t i = 3; i < group.size(); ++i) {
+          const int64_t row = group[i], tokens = positions[static_cast<size_t>(row)] + 1;
+          const int64_t shared = group[2],
+                        first = window > 0 ? std::max<int64_t>(0, tokens - window) : 0;
+          const auto side = [&](const at::Tensor& x, int64_t source) {
+            const at::Tensor whole = at::cat({Wide(x)[source].narrow(1, 0, shared),
+                                              Wide(x)[row].narrow(1, shared, tokens - shared)},
+                                             1);
+            return whole.narrow(1, first, tokens - first).repeat_interleave(shared_heads, 0);
+          };
+          at::Tensor scores =
+              at::matmul(side(keys, group[0]), Wide(query).select(1, row).unsqueeze(2)).squeeze(2);
+          if (cap > 0) scores = at::tanh(scores / cap) * cap;
+          const at::Tensor weights = at::softmax(at::cat({scores, Wide(sinks).unsqueeze(1)}, 1), 1)
+                                         .narrow(1, 0, tokens - first);
+          ExpectNear(out[row].view({query_heads, head_dim}),
+                     at::matmul(weights.unsqueeze(1), side(values, group[1])).squeeze(1));
+        }
+      }
+    }
   }
 }
 
