@@ -14,6 +14,7 @@
 namespace kvtune {
 
 ExitCode RunCalibrate(const CalibrateArguments& arguments, const Invocation& invocation) {
+  const auto other_devices = StartDevices(arguments.inputs, invocation);
   if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   RequireCreatableDirectory(out);

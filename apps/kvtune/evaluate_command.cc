@@ -131,6 +131,7 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   CheckArguments(arguments);
   const bool has_task = !arguments.task.file.empty();
   if (has_task) CheckTaskArguments(arguments);
+  const auto other_devices = StartDevices(arguments.inputs, invocation);
   if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::vector<NamedPlan> plans = ReadPlans(arguments);
   if (has_task) return EvaluateTask(arguments, plans, invocation.format);

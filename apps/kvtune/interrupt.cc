@@ -37,6 +37,11 @@ void InstallInterruptHandler() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
+void IgnoreInterrupts() {
+  ::signal(SIGINT, SIG_IGN);
+  ::signal(SIGTERM, SIG_IGN);
+}
+
 InterruptDelay::InterruptDelay() { delayed = true; }
 InterruptDelay::~InterruptDelay() { delayed = false; }
 

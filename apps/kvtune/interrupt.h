@@ -16,6 +16,9 @@ class InterruptDelay {
   InterruptDelay& operator=(const InterruptDelay&) = delete;
 };
 
+// From now on SIGINT and SIGTERM do nothing.
+void IgnoreInterrupts();
+
 // Whether a signal came while an InterruptDelay existed.
 bool InterruptRequested();
 

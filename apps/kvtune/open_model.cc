@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -74,6 +77,10 @@ class TokenizerOnDemand {
 // REQUIRES: checkpoint outlives the source.
 ModelSource SourceOf(const Checkpoint& checkpoint, ModelOptions options, const Ranks& ranks) {
   options.device = DeviceOfRank(options.device, ranks.local_rank, HasDevice);
+  if (options.threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr && ranks.local_world > 1) {
+    const auto processors = static_cast<int>(std::thread::hardware_concurrency());
+    options.threads = std::max(1, processors / ranks.local_world);
+  }
   const auto tokenizer = std::make_shared<TokenizerOnDemand>(checkpoint);
   return {.version = std::string(Version()),
           .hash = checkpoint.QuickHash(),
@@ -81,6 +88,30 @@ ModelSource SourceOf(const Checkpoint& checkpoint, ModelOptions options, const R
           .prefill = std::string(WordOf(kPrefillWords, options.prefill)),
           .text_of = [tokenizer](std::span<const int32_t> ids) { return tokenizer->TextOf(ids); },
           .load = [&checkpoint, options] { return LoadModelRunner(checkpoint, options); }};
+}
+
+// Returns a message where rank 0 ended with an error.
+std::optional<std::string> Serve(const RunInputs& inputs, const Ranks& ranks) {
+  const Checkpoint checkpoint(inputs.model);
+  const LeaseTimes times;
+  return ServeRun(OpenTcpStore(ranks, times.opening), ranks, times,
+                  SourceOf(checkpoint, inputs.running, ranks), [](const std::string& message) {
+                    LogError(message);
+                    ::_exit(static_cast<int>(ExitCode::kError));  // there are no files to close
+                  });
+}
+
+// Serves the process that has started this one, which follows signals for both and ends this one.
+// An error that both meet is told by the parent alone, so that there is one line.
+void ServeParent(const RunInputs& inputs, const Ranks& ranks) {
+  constexpr auto kTimeToBeEnded = std::chrono::seconds(2);
+  IgnoreInterrupts();
+  try {
+    Serve(inputs, ranks);
+  } catch (const Error&) {
+    std::this_thread::sleep_for(kTimeToBeEnded);
+    throw;
+  }
 }
 
 }  // namespace
@@ -97,18 +128,32 @@ ModelLoader SharedRunnerLoader() {
   };
 }
 
+std::unique_ptr<LocalProcesses> StartDevices(const RunInputs& inputs,
+                                             const Invocation& invocation) {
+  const EnvironmentLookup environment = ProcessEnvironment();
+  if (inputs.devices.empty() || IsStartedLocally(environment)) return nullptr;
+  if (ReadRanks(environment).world > 1) {
+    throw Error(
+        "choosing the devices: found --devices in a process that a launcher started as one of "
+        "many, expected one of the two",
+        ExitCode::kUsage);
+  }
+  const std::vector<int> local_ranks =
+      LocalRanksOf(inputs.devices, inputs.running.device, HasDevice);
+  if (local_ranks.size() == 1) return nullptr;
+  return std::make_unique<LocalProcesses>(local_ranks, invocation.command_line);
+}
+
 bool ServesAnotherProcess(const RunInputs& inputs) {
   const Ranks ranks = ReadRanks(ProcessEnvironment());
   if (ranks.rank == 0) return false;
+  if (IsStartedLocally(ProcessEnvironment())) {
+    ServeParent(inputs, ranks);
+    return true;
+  }
   // A signal for all processes is for rank 0 to follow, which still needs this one for its batch.
   const InterruptDelay delay;
-  const Checkpoint checkpoint(inputs.model);
-  const LeaseTimes times;
-  ServeRun(OpenTcpStore(ranks, times.opening), ranks, times,
-           SourceOf(checkpoint, inputs.running, ranks), [](const std::string& message) {
-             LogError(message);
-             ::_exit(static_cast<int>(ExitCode::kError));  // there are no files to close
-           });
+  if (const std::optional<std::string> failure = Serve(inputs, ranks)) throw Error(*failure);
   return true;
 }
 

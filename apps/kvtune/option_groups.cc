@@ -209,6 +209,11 @@ void AddRunInputs(CLI::App& app, RunInputs& inputs) {
   AddSeed(app, inputs.seed);
   AddContext(app, inputs.context);
   AddModelOptions(app, inputs.running);
+  app.add_option(
+         "--devices", inputs.devices,
+         "Share the work among GPUs of this host: a number, all, or a list such as 0,2; on a "
+         "CPU a number of processes")
+      ->type_name("N|all|LIST");
   AddChoice(app, "--prefill", inputs.running.prefill, kPrefillWords,
             "What attention reads during the prompt");
   AddChoice(app, "--scales", inputs.scales, kCacheScaleWords,

@@ -77,6 +77,7 @@ void PrintFitting(const ParetoFront& front, const MemoryBudget& budget,
 
 ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
   CheckSearchBy(arguments.search, !arguments.task.file.empty());
+  const auto other_devices = StartDevices(arguments.inputs, invocation);
   if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   std::vector<std::filesystem::path> read = InputPathsOf(arguments.inputs, arguments.place);

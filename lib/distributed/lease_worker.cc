@@ -71,7 +71,7 @@ void Join(Store& store, const Ranks& ranks, const Greeting& greeting, const Leas
 bool LeaseWorker::HasEnded() {
   const std::optional<std::string> end = store_.Get(std::string(kEndKey));
   if (end && *end != kEndedWell) {
-    throw Error(
+    throw RankZeroFailed(
         "serving rank 0: found that it ended with an error, which stands in its own messages");
   }
   return end.has_value();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "lib/base/error.h"
 #include "lib/distributed/heartbeat.h"
 #include "lib/distributed/lease_times.h"
 #include "lib/distributed/ranks.h"
@@ -36,6 +37,12 @@ void ShowModel(Store& store, const RunModel& model);
 // a living process has this rank already.
 void Join(Store& store, const Ranks& ranks, const Greeting& greeting, const LeaseTimes& times);
 
+// Rank 0 ended with an error, which it has told by itself.
+class RankZeroFailed : public Error {
+ public:
+  using Error::Error;
+};
+
 class LeaseWorker {
  public:
   using Work = std::function<std::string(const std::string& request)>;
@@ -47,14 +54,14 @@ class LeaseWorker {
   // Waits until rank 0 has shown its model, and throws Error where this process has another one.
   // Returns false when rank 0 has ended well before.
   bool CompareModel(const RunModel& model);
-  // Works until rank 0 is done. Throws Error when it ended with an error or is gone.
+  // Works until rank 0 is done. Throws RankZeroFailed, and Error when it is gone.
   void Serve(const Work& work);
   // Whether rank 0 still waits for what `work` is busy with; what is not wanted is not given to it.
   // It asks the store as often as the process beats, so that it may be called often.
   bool IsWanted();
 
  private:
-  // Throws Error when rank 0 ended with an error.
+  // Throws RankZeroFailed.
   bool HasEnded();
   // The value of a key that rank 0 will set; nullopt when it ended well before.
   std::optional<std::string> Await(const std::string& key);

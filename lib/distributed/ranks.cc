@@ -106,6 +106,7 @@ Ranks ReadRanks(const EnvironmentLookup& lookup) {
     ranks.rank = static_cast<int>(*rank);
     ranks.world = static_cast<int>(*world);
     ranks.local_rank = static_cast<int>(reader.Number(launcher.local_rank, 0, kMost).value_or(0));
+    ranks.local_world = static_cast<int>(reader.Number(launcher.local_world, 1, kMost).value_or(0));
     ranks.address = AddressOf(reader, launcher, ranks.world);
     ranks.port = PortOf(reader, launcher);
     if (launcher.launcher == "torchrun") {

@@ -12,6 +12,7 @@ struct Ranks {
   int rank = 0;              // 0 owns the run, its files and what is printed
   int world = 1;             // number of processes; 1: there is no store
   int local_rank = 0;        // among the processes of this host
+  int local_world = 0;       // number of processes of this host; 0: not known
   std::string address = {};  // host of the store, where rank 0 runs; empty for one process
   int port = 0;
   // torchrun's agent holds the store, so that rank 0 only connects to it.

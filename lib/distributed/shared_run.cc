@@ -36,17 +36,21 @@ std::unique_ptr<MeasuredModel> LeadRun(std::unique_ptr<Store> store, const Ranks
   }
 }
 
-void ServeRun(std::unique_ptr<Store> store, const Ranks& ranks, const LeaseTimes& times,
-              const ModelSource& source, Heartbeat::OnLost on_lost) {
+std::optional<std::string> ServeRun(std::unique_ptr<Store> store, const Ranks& ranks,
+                                    const LeaseTimes& times, const ModelSource& source,
+                                    Heartbeat::OnLost on_lost) try {
   Join(*store, ranks, {.version = source.version, .world = ranks.world}, times);
   Heartbeat heartbeat(store->Connect(), ranks.rank, times, std::move(on_lost));
   const std::unique_ptr<MeasuredModel> model = source.load();
   LeaseWorker worker(*store, heartbeat, ranks, times);
-  if (!worker.CompareModel(ShownModel(*model, source))) return;
+  if (!worker.CompareModel(ShownModel(*model, source))) return std::nullopt;
   LeaseAnswerer answerer(*model, MaximaInStore(*store), source.text_of);
   worker.Serve([&](const std::string& request) {
     return answerer.Answer(request, [&](const GeneratedRow&) { return worker.IsWanted(); });
   });
+  return std::nullopt;
+} catch (const RankZeroFailed& failure) {
+  return failure.what();
 }
 
 }  // namespace kvtune

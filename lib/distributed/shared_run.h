@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lib/core/measured_model.h"
@@ -28,10 +29,11 @@ struct ModelSource {
 std::unique_ptr<MeasuredModel> LeadRun(std::unique_ptr<Store> store, const Ranks& ranks,
                                        const LeaseTimes& times, const ModelSource& source);
 
-// Loads the model and works for rank 0 until that is done. Throws Error when this process does not
-// belong to the run and when rank 0 ends with an error or is gone. `on_lost` is called, from
-// another thread, when rank 0 is gone while this process is busy.
-void ServeRun(std::unique_ptr<Store> store, const Ranks& ranks, const LeaseTimes& times,
-              const ModelSource& source, Heartbeat::OnLost on_lost);
+// Loads the model and works for rank 0 until that is done. Returns a message where rank 0 ended
+// with an error. Throws Error when this process does not belong to the run and when rank 0 is gone.
+// `on_lost` is called, from another thread, when rank 0 is gone while this process is busy.
+std::optional<std::string> ServeRun(std::unique_ptr<Store> store, const Ranks& ranks,
+                                    const LeaseTimes& times, const ModelSource& source,
+                                    Heartbeat::OnLost on_lost);
 
 }  // namespace kvtune

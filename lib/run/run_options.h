@@ -27,6 +27,8 @@ struct RunInputs {
   // The pairs that are searched. Plans that are only scored may have any pair.
   KernelChoice kernels = KernelChoice::kAll;
   ModelOptions running;
+  std::string devices =
+      {};  // of this host that share the work: "2", "0,2", "all"; empty: one process
 };
 
 // A run directory and the prompts that are kept out of the search.

@@ -2,6 +2,8 @@
 import itertools
 import json
 import os
+import pathlib
+import signal
 import socket
 import subprocess
 import time
@@ -223,6 +225,98 @@ class AnswersTest(ScaleTestCase):
         for file in self.FRONT:
             self.assertEqual(self.folder.joinpath("killed", file).read_bytes(),
                              self.folder.joinpath("undisturbed", file).read_bytes(), file)
+
+
+class DevicesTest(ScaleTestCase):
+    """--devices, which starts the other processes by itself."""
+
+    def start_devices(self, out, *options, devices="3"):
+        process = subprocess.Popen(
+            [BINARY, "search", *map(str, self.model_arguments()), "--out", out, *SEARCH, "--device", "cpu", "--devices",
+             devices, *options], cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True)
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def children_of(process):
+        return [int(pid) for pid in
+                pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+    def wait_until_gone(self, pids, seconds=20):
+        end = time.monotonic() + seconds
+        while any(pathlib.Path(f"/proc/{pid}").exists() and "State:\tZ" not in
+                  pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids):
+            self.assertLess(time.monotonic(), end, "processes go on without their parent")
+            time.sleep(0.1)
+
+    def test_processes_are_started_share_the_work_and_end(self):
+        process = self.start_devices("devices", "-v")
+        self.wait_for_scores("devices", process)
+        children = self.children_of(process)
+        self.assertEqual(len(children), 2)
+        stdout, stderr = self.finish(process)
+        self.assertIn("eff. bits", stdout)
+        for rank in (1, 2):
+            self.assertIn(f"rank {rank} of 3 has come", stderr)
+        self.assertNotIn("ended with", stderr)
+        self.assert_expected("devices")
+        self.wait_until_gone(children, seconds=0)
+
+    def test_evaluate_and_calibrate_start_them_too(self):
+        alone = self.run_kvtune("evaluate", *self.model_arguments(), "--uniform", "all", "--json").stdout
+        shared = self.run_kvtune("evaluate", *self.model_arguments(), "--uniform", "all", "--json", "--devices", "2")
+        self.assertEqual((shared.stdout, shared.stderr.count("kvtune: error")), (alone, 0))
+        self.run_kvtune("calibrate", *self.model_arguments(), "--out", "calibrated_by_two", "--devices", "2")
+        self.assertEqual(self.folder.joinpath("calibrated_by_two", "sensitivity.json").read_bytes(),
+                         self.expected["sensitivity.json"])
+
+    def test_they_end_when_their_parent_is_killed(self):
+        process = self.start_devices("parent_killed")
+        self.wait_for_scores("parent_killed", process)
+        children = self.children_of(process)
+        self.assertEqual(len(children), 2)
+        process.kill()
+        process.wait()
+        self.wait_until_gone(children)
+        self.finish(self.start_devices("parent_killed", devices="2"))
+        self.assert_expected("parent_killed")
+
+    def test_one_that_is_killed_is_named_and_costs_its_lease(self):
+        process = self.start_devices("child_killed")
+        self.wait_for_scores("child_killed", process)
+        os.kill(self.children_of(process)[0], signal.SIGKILL)
+        _, stderr = self.finish(process)
+        self.assertIn("was ended by signal 9; the others do its work", stderr)
+        self.assert_expected("child_killed")
+
+    def test_an_interrupt_of_the_terminal_stops_all_and_loses_nothing(self):
+        process = self.start_devices("interrupted")
+        self.wait_for_scores("interrupted", process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = self.finish(process, exit_code=130)
+        self.assertEqual(stderr.count("stopping after this batch"), 1, stderr)
+        self.finish(self.start_devices("interrupted"))
+        self.assert_expected("interrupted")
+
+    def test_mistakes_are_one_line(self):
+        for options, exit_code, message in (
+                (["--devices", "two"], 2, "found --devices two, expected a number, all, or the numbers of some GPUs"),
+                (["--devices", "all"], 2, "expected a number of processes, since there are no GPUs"),
+                (["--devices", "2", "--prompts", "missing.jsonl"], 1, "missing.jsonl"),
+                (["--devices", "2", "--out", "devices_and_seed", "--seed", "3"], 1, "resuming devices_and_seed")):
+            if "devices_and_seed" in options:
+                self.run_kvtune("search", *self.model_arguments(), "--out", "devices_and_seed", *SEARCH)
+            done = self.run_kvtune("search", "--model", self.model, "--threads", "1", *SEARCH, *options,
+                                   *(() if "--prompts" in options else ("--prompts", self.prompts)),
+                                   exit_code=exit_code)
+            errors = [line for line in done.stderr.splitlines() if "error: " in line]
+            self.assertEqual(len(errors), 1, done.stderr)
+            self.assertIn(message, errors[0])
+        ranks = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        error = self.run_error("search", *self.model_arguments(), *SEARCH, "--devices", "2", exit_code=2,
+                               environment=ranks)
+        self.assertIn("found --devices in a process that a launcher started as one of many", error)
 
 
 class DeathsTest(ScaleTestCase):

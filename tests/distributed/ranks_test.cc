@@ -57,8 +57,12 @@ TEST(Ranks, MpiOnOneHostNeedsNoAddress) {
                             {"OMPI_COMM_WORLD_SIZE", "4"},
                             {"OMPI_COMM_WORLD_LOCAL_RANK", "3"},
                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}};
-  EXPECT_EQ(RanksOf(variables),
-            (Ranks{.rank = 3, .world = 4, .local_rank = 3, .address = "127.0.0.1", .port = 29500}));
+  EXPECT_EQ(RanksOf(variables), (Ranks{.rank = 3,
+                                       .world = 4,
+                                       .local_rank = 3,
+                                       .local_world = 4,
+                                       .address = "127.0.0.1",
+                                       .port = 29500}));
   EXPECT_EQ(RanksOf({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MPI_LOCALNRANKS", "2"}}).address,
             "127.0.0.1");
 }

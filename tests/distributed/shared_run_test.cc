@@ -125,7 +125,9 @@ class SharedRunTest : public ::testing::Test {
   void Serve(Process& process, int rank, int world) {
     process.thread = std::thread([this, &process, rank, world] {
       try {
-        ServeRun(Connect(), {.rank = rank, .world = world}, kQuickTimes, process.source(), nullptr);
+        process.error = ServeRun(Connect(), {.rank = rank, .world = world}, kQuickTimes,
+                                 process.source(), nullptr)
+                            .value_or("");
       } catch (const Error& error) {
         process.error = error.what();
       }

@@ -92,7 +92,8 @@ void Run(double seconds_each, int jobs, int seconds_to_start) {
                            }};
   std::unique_ptr<Store> store = OpenTcpStore(ranks, std::chrono::seconds(120));
   if (ranks.rank != 0) {
-    ServeRun(std::move(store), ranks, LeaseTimes(), source, nullptr);
+    const auto failure = ServeRun(std::move(store), ranks, LeaseTimes(), source, nullptr);
+    if (failure) throw Error(*failure);
   } else {
     const auto model = LeadRun(std::move(store), ranks, LeaseTimes(), source);
     std::this_thread::sleep_for(std::chrono::seconds(seconds_to_start));
