@@ -31,8 +31,12 @@ namespace kvtune {
 inline constexpr int kQueryTile = 8;  // query heads of a block
 inline constexpr int kAttentionWarps = 4;
 inline constexpr float kLog2E = 1.44269504088896341f;
-// Attention weights times scales of values stay normal numbers of half precision.
-inline constexpr float kWeightFactor = 64.0f;
+// The weight of the largest score, as a power of two: weights times scales of values then stay
+// normal numbers of half precision.
+inline constexpr float kWeightBits = 5;
+// By how much a score may exceed the largest one of before, in powers of two, before weights are
+// counted anew. So most stages need not know the largest score of all lanes.
+inline constexpr float kHeadroom = 2;
 // Below every score, but a number: weights of hidden tokens become 0 without a question.
 inline constexpr float kLowest = -1e30f;
 
@@ -46,14 +50,15 @@ struct AttentionJob {
   int64_t query_tiles;  // of a KV head
 };
 
+// A sequence has fewer than 2^31 tokens (PackedCache::tokens).
 struct TokenRange {
-  int64_t begin = 0, end = 0;
+  int begin = 0, end = 0;
 };
 
 // The first token that the query sees.
-__device__ inline int64_t FirstVisible(const AttentionJob& job, int64_t tokens) {
+__device__ inline int FirstVisible(const AttentionJob& job, int tokens) {
   const int64_t window = job.query.sliding_window;
-  return window > 0 && tokens > window ? tokens - window : 0;
+  return window > 0 && tokens > window ? tokens - static_cast<int>(window) : 0;
 }
 
 // A row is one KV head of one sequence with one tile of its query heads.
@@ -91,26 +96,29 @@ struct PageSource {
   const int32_t* table;
   const PackedPlanes& planes;
 
-  __device__ const uint8_t* At(int64_t token) const {
-    return pages + table[token / kPageTokens] * page_stride;
+  // REQUIRES: token >= 0
+  __device__ const uint8_t* At(int token) const {
+    return pages + table[static_cast<unsigned>(token) / kPageTokens] * page_stride;
   }
-  __device__ static int RowOf(int64_t token) { return static_cast<int>(token % kPageTokens); }
+  __device__ static int RowOf(int token) {
+    return static_cast<int>(static_cast<unsigned>(token) % kPageTokens);
+  }
 };
 
 // The exact window of one head of a sequence, whose first token is `first`.
 struct WindowSource {
   const uint8_t* window;
-  int64_t first;
+  int first;
   const PackedPlanes& planes;
 
-  __device__ const uint8_t* At(int64_t) const { return window; }
-  __device__ int RowOf(int64_t token) const { return static_cast<int>(token - first); }
+  __device__ const uint8_t* At(int) const { return window; }
+  __device__ int RowOf(int token) const { return token - first; }
 };
 
 // The results of the warps of a block, before they are merged.
 template <int kPadded>
 struct WarpResults {
-  float largest[kAttentionWarps][kQueryTile];
+  float reference[kAttentionWarps][kQueryTile];
   float sum[kAttentionWarps][kQueryTile];
   float out[kAttentionWarps][kQueryTile][kPadded + 4];
 };
@@ -144,10 +152,10 @@ class WarpAttention {
   // Attends to the tokens visible_begin to range.end; the warp takes every `warps`-th stage, from
   // the first token of the range on.
   template <typename Source>
-  __device__ void Run(const Source& source, TokenRange range, int64_t visible_begin, int warp,
+  __device__ void Run(const Source& source, TokenRange range, int visible_begin, int warp,
                       int warps) {
-    const int64_t step = static_cast<int64_t>(kStageTokens) * warps;
-    int64_t token = range.begin + static_cast<int64_t>(kStageTokens) * warp;
+    const int step = kStageTokens * warps;
+    int token = range.begin + kStageTokens * warp;
     if (token >= range.end) return;
     const uint8_t* page = source.At(token);
     ReadKeys(source, page, token, 0);
@@ -156,7 +164,7 @@ class WarpAttention {
     const uint8_t* next_page = token + step < range.end ? source.At(token + step) : page;
     int stage = 0;
     for (; token < range.end; token += step, ++stage) {
-      const int64_t next = token + step;
+      const int next = token + step;
       float scores[kTiles][4];
       ComputeScores(stage % 2, scores);
       if (next < range.end) ReadKeys(source, next_page, next, (stage + 1) % 2);
@@ -179,11 +187,10 @@ class WarpAttention {
         weight_sum_[q] = OverTokens(weight_sum_[q], Plus());
       }
       if (group_ == 0) {
-        results.largest[warp][2 * column_ + q] = largest_[q];
+        results.reference[warp][2 * column_ + q] = reference_[q];
         results.sum[warp][2 * column_ + q] = sum_[q];
       }
     }
-    constexpr float kFactor = Value::kHasTokenRows ? 1.0f / kWeightFactor : 1.0f;
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) {
 #pragma unroll
@@ -191,8 +198,9 @@ class WarpAttention {
         const int pair = 2 * i + j / 2;
         float x = out_[i][j];
         if constexpr (Value::kHasTokenRows)
-          x += zero_sum_[j % 2] - Value::ValueOffset(pair) * weight_sum_[j % 2];
-        results.out[warp][2 * column_ + j % 2][Value::ValueChannel(pair, group_)] = x * kFactor;
+          x += zero_sum_[j % 2] -
+               (Value::ValueOffset(pair) + Value::kZeroShift) * weight_sum_[j % 2];
+        results.out[warp][2 * column_ + j % 2][Value::ValueChannel(pair, group_)] = x;
       }
     }
   }
@@ -230,7 +238,7 @@ class WarpAttention {
         query_[pair] = Key::kIsExact ? BFloatsOf(x, y) : HalvesOf(x, y);
         const float2 rounded = __half22float2(AsHalves(query_[pair]));
         sum += rounded.x + rounded.y;
-        offset += (rounded.x + rounded.y) * Key::KeyOffset(pair);
+        offset += (rounded.x + rounded.y) * (Key::KeyOffset(pair) + Key::kZeroShift);
       }
     }
     if constexpr (Key::kHasTokenRows) {
@@ -249,7 +257,7 @@ class WarpAttention {
   }
 
   template <typename Source>
-  __device__ void ReadKeys(const Source& source, const uint8_t* page, int64_t token, int buffer) {
+  __device__ void ReadKeys(const Source& source, const uint8_t* page, int token, int buffer) {
     const int first = source.RowOf(token);
     const uint8_t* codes = page + (first + group_) * kKeyRowBytes + Key::LoadOffset(0, column_, 4);
     const uint32_t* parameters =
@@ -277,7 +285,7 @@ class WarpAttention {
   }
 
   template <typename Source>
-  __device__ void ReadValues(const Source& source, const uint8_t* page, int64_t token) {
+  __device__ void ReadValues(const Source& source, const uint8_t* page, int token) {
     const int first = source.RowOf(token);
     const uint8_t* codes = page + source.planes.value_codes +
                            (first / 2 + column_) * kValueRowBytes + Value::LoadOffset(0, group_, 8);
@@ -345,8 +353,7 @@ class WarpAttention {
           float& score = scores[tile][i];
           if constexpr (Key::kHasTokenRows) {
             const uint32_t parameters = key_parameters_[tile][i / 2];
-            const float zero = ZeroOf(parameters) - Key::kZeroShift;
-            score = (score + zero * query_sum_[i % 2]) * ScaleOf(parameters);
+            score = (score + ZeroOf(parameters) * query_sum_[i % 2]) * ScaleOf(parameters);
           }
           if constexpr (Key::kIsExact) score *= job_.query.scale * kLog2E;
         }
@@ -396,9 +403,8 @@ class WarpAttention {
   }
 
   // Takes the tokens before `begin` and from `end` on out of the present stage.
-  __device__ void HideOthers(int64_t token, int64_t begin, int64_t end,
-                             float (&scores)[kTiles][4]) {
-    const auto is_hidden = [&](int64_t t) { return t < begin || t >= end; };
+  __device__ void HideOthers(int token, int begin, int end, float (&scores)[kTiles][4]) {
+    const auto is_hidden = [&](int t) { return t < begin || t >= end; };
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
@@ -407,7 +413,7 @@ class WarpAttention {
           scores[tile][2 * half] = scores[tile][2 * half + 1] = -INFINITY;
           if constexpr (Value::kHasTokenRows) value_parameters_[tile][half] = 0;
         }
-        const int64_t pair = token + tile * 16 + half * 8 + 2 * column_;
+        const int pair = token + tile * 16 + half * 8 + 2 * column_;
         if constexpr (Value::kRows == PackedRows::kNone) {  // Other codes are always numbers.
           const uint32_t mask =
               (is_hidden(pair) ? 0u : 0xffffu) | (is_hidden(pair + 1) ? 0u : 0xffff0000u);
@@ -435,24 +441,9 @@ class WarpAttention {
 #pragma unroll
       for (int tile = 0; tile < kTiles; ++tile)
         largest[q] = fmaxf(largest[q], fmaxf(scores[tile][q], scores[tile][2 + q]));
-      largest[q] = fmaxf(largest_[q], OverTokens(largest[q], Larger()));
     }
-    if (__any_sync(0xffffffffu, largest[0] != largest_[0] || largest[1] != largest_[1])) {
-      float factor[2];
-#pragma unroll
-      for (int q = 0; q < 2; ++q) {
-        factor[q] = Exp2(largest_[q] - largest[q]);
-        largest_[q] = largest[q];
-        sum_[q] *= factor[q];
-        zero_sum_[q] *= factor[q];
-        weight_sum_[q] *= factor[q];
-      }
-#pragma unroll
-      for (auto& tile : out_) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) tile[i] *= factor[i % 2];
-      }
-    }
+    if (__any_sync(0xffffffffu, largest[0] > ceiling_[0] || largest[1] > ceiling_[1]))
+      RaiseCeiling(largest);
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
       uint32_t weights[2];  // of the tokens group and group + 8, for the two queries
@@ -461,13 +452,12 @@ class WarpAttention {
         float weight[2];
 #pragma unroll
         for (int q = 0; q < 2; ++q) {
-          weight[q] = Exp2(scores[tile][2 * half + q] - largest_[q]);
+          weight[q] = Exp2(scores[tile][2 * half + q] - reference_[q]);
           sum_[q] += weight[q];
         }
         if constexpr (Value::kHasTokenRows) {
           const uint32_t parameters = value_parameters_[tile][half];
-          const float scale = ScaleOf(parameters) * kWeightFactor;
-          const float zero = ZeroOf(parameters) - Value::kZeroShift;
+          const float scale = ScaleOf(parameters), zero = ZeroOf(parameters);
           weights[half] = HalvesOf(weight[0] * scale, weight[1] * scale);
           const float2 rounded = __half22float2(AsHalves(weights[half]));
           zero_sum_[0] += rounded.x * zero;
@@ -481,6 +471,26 @@ class WarpAttention {
         weights[half] = Transposed(weights[half]);
       }
       MultiplyValues(tile, weights);
+    }
+  }
+
+  // Moves the reference of the weights up to the largest scores, of which every lane has a part.
+  __device__ void RaiseCeiling(const float (&largest)[2]) {
+    float factor[2];
+#pragma unroll
+    for (int q = 0; q < 2; ++q) {
+      const float all = fmaxf(OverTokens(largest[q], Larger()), reference_[q] + kWeightBits);
+      factor[q] = Exp2(reference_[q] + kWeightBits - all);
+      reference_[q] = all - kWeightBits;
+      ceiling_[q] = all + kHeadroom;
+      sum_[q] *= factor[q];
+      zero_sum_[q] *= factor[q];
+      weight_sum_[q] *= factor[q];
+    }
+#pragma unroll
+    for (auto& tile : out_) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) tile[i] *= factor[i % 2];
     }
   }
 
@@ -535,34 +545,34 @@ class WarpAttention {
   const uint16_t* query_row_ = nullptr;  // of the lane's query; null: there is none
   uint32_t query_[2 * kSteps];
   float query_sum_[2];
-  float first_score_[2];  // minus what the offsets of the codes add to a score
+  float first_score_[2];  // minus what the offsets and shifts of the codes add to a score
   uint32_t keys_[kTiles][2][Key::kWords];
   uint32_t values_[kTiles][2][Value::kWords];
   uint32_t key_parameters_[kTiles][2];
   uint32_t value_parameters_[kTiles][kValueParameters];
   float out_[kSteps][4];
-  float largest_[2] = {kLowest, kLowest};
-  float sum_[2] = {0, 0};         // of the weights
+  // A weight is 2 to the power of its score minus the reference, for the two queries of the lane.
+  float reference_[2] = {kLowest, kLowest};
+  float ceiling_[2] = {kLowest, kLowest};  // A score above it moves the reference.
+  float sum_[2] = {0, 0};                  // of the weights
   float weight_sum_[2] = {0, 0};  // of the weights times scales, as the instruction sees them
   float zero_sum_[2] = {0, 0};    // of those times zeros
 };
 
 // How many tiles of 16 tokens a stage has, and how many blocks a multiprocessor is to hold, which
-// limits the registers of a lane. What was fastest on an H200: long stages hide what a stage costs
-// beside its codes, and three blocks keep enough bytes on their way. Keys per channel need whole
-// groups, and their parameters take registers, too.
+// limits the registers of a lane. What was fastest on an H200: three blocks, and as long stages as
+// leave no register to be spilled. Keys per channel need whole groups.
 template <typename Key, typename Value>
 struct Stage {
   static constexpr bool kHasChannelKeys = Key::kRows == PackedRows::kChannel;
-  // The bytes of codes of a lane in a stage.
-  static constexpr int kLaneBytes = kHasChannelKeys ? 128 : 256;
-  static constexpr int kFitting = 16 * kLaneBytes / (Key::kPadded * (Key::kBits + Value::kBits));
-  static constexpr int kFewest = kHasChannelKeys ? 2 : 1;
-  static constexpr int kTiles = kFitting >= 4 ? 4 : kFitting >= 2 ? 2 : kFewest;
-  static constexpr int kBlocks = Key::kPadded > 128               ? 1
-                                 : !kHasChannelKeys               ? 3
-                                 : Key::kBits + Value::kBits <= 8 ? 4
-                                                                  : 2;
+  // What a tile takes of a lane's registers: codes, scores and parameters; and how many there are
+  // for all tiles.
+  static constexpr int kTileRegisters = Key::kPadded * (Key::kBits + Value::kBits) / 64 + 8;
+  static constexpr int kRegisters = 80;
+  static constexpr int kFitting = kRegisters / kTileRegisters;
+  static constexpr int kTiles = kHasChannelKeys ? 2 : kFitting >= 4 ? 4 : kFitting >= 2 ? 2 : 1;
+  static constexpr bool kIsWide = Key::kBits + Value::kBits > 8;
+  static constexpr int kBlocks = Key::kPadded > 128 ? 1 : kHasChannelKeys&& kIsWide ? 2 : 3;
 };
 
 // What a block does for one row.
@@ -588,11 +598,11 @@ __device__ void MergeWarps(const AttentionJob& job, const WarpResults<kPadded>& 
     const int query = i / kHeadDim, channel = i % kHeadDim;
     float largest = kLowest;
 #pragma unroll
-    for (int w = 0; w < kAttentionWarps; ++w) largest = fmaxf(largest, results.largest[w][query]);
+    for (int w = 0; w < kAttentionWarps; ++w) largest = fmaxf(largest, results.reference[w][query]);
     float sum = 0, out = 0;
 #pragma unroll
     for (int w = 0; w < kAttentionWarps; ++w) {
-      const float weight = Exp2(results.largest[w][query] - largest);
+      const float weight = Exp2(results.reference[w][query] - largest);
       sum += weight * results.sum[w][query];
       out += weight * results.out[w][query][channel];
     }
@@ -624,11 +634,13 @@ __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBloc
       const int64_t row = page / job.splits.pages, first_of_row = row * job.splits.pages;
       next = end < first_of_row + job.splits.pages ? end : first_of_row + job.splits.pages;
       const RowPlace place = PlaceOfRow(job, row);
-      const int64_t tokens = cache.tokens[place.sequence];
-      const int64_t visible = FirstVisible(job, tokens), packed = cache.layout.PackedTokens(tokens);
+      const int tokens = cache.tokens[place.sequence];
+      const int visible = FirstVisible(job, tokens);
+      const int64_t packed = cache.layout.PackedTokens(tokens);
       const int64_t first_page = visible / kPageTokens - first_of_row;
       const int64_t last = (first_page + next) * kPageTokens;
-      const TokenRange range{(first_page + page) * kPageTokens, last < packed ? last : packed};
+      const TokenRange range{static_cast<int>((first_page + page) * kPageTokens),
+                             static_cast<int>(last < packed ? last : packed)};
       Attention attention(job, place.sequence, place.first_query, place.queries, parameters[warp]);
       attention.Run(PageSource{cache.pages + place.head * cache.layout.page.bytes,
                                cache.kv_heads * cache.layout.page.bytes,
@@ -642,8 +654,8 @@ __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBloc
     }
   } else if constexpr (kHasWindow) {
     const RowPlace place = PlaceOfRow(job, blockIdx.x - job.splits.blocks);
-    const int64_t tokens = cache.tokens[place.sequence];
-    const int64_t first = cache.layout.PackedTokens(tokens);
+    const int tokens = cache.tokens[place.sequence];
+    const int first = static_cast<int>(cache.layout.PackedTokens(tokens));
     WarpAttention<Exact, Exact, 1> attention(job, place.sequence, place.first_query, place.queries,
                                              nullptr);
     attention.Run(
