@@ -12,6 +12,12 @@ namespace {
 
 void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
   AddRunInputs(app, arguments.inputs);
+  CLI::Option* model = app.get_option("--model")->required(false);
+  app.add_option("--models", arguments.models,
+                 "Search many models, one after another: folders, or files with one a line; each "
+                 "gets a run directory in --out")
+      ->type_name("LIST...")
+      ->excludes(model);
   AddKernels(app, arguments.inputs.kernels);
   AddRunPlace(app, arguments.place);
   AddSensitivity(app, arguments.calibrate.screening);
@@ -22,7 +28,10 @@ void DeclareSearch(CLI::App& app, SearchArguments& arguments) {
   AddMemoryOptions(app, arguments.memory);
   AddTask(app, arguments.task);
   // One flag serves both stages: what is measured is what prunes.
-  app.callback([&arguments] { arguments.prune.metric = arguments.calibrate.screening; });
+  app.callback([&arguments, model] {
+    arguments.prune.metric = arguments.calibrate.screening;
+    if (model->empty() && arguments.models.empty()) throw CLI::RequiredError(model->get_name());
+  });
 }
 
 void DeclareCalibrate(CLI::App& app, CalibrateArguments& arguments) {

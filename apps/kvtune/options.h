@@ -46,6 +46,7 @@ struct ClusterArguments {
 
 struct SearchArguments {
   RunInputs inputs;
+  std::vector<std::filesystem::path> models;  // with --models, in place of inputs.model
   RunPlace place;
   CalibrateOptions calibrate;
   PruneOptions prune;

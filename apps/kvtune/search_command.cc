@@ -10,6 +10,7 @@
 #include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/print_summary.h"
+#include "apps/kvtune/search_models.h"
 #include "lib/base/log.h"
 #include "lib/base/printable.h"
 #include "lib/base/progress.h"
@@ -76,6 +77,10 @@ void PrintFitting(const ParetoFront& front, const MemoryBudget& budget,
 }  // namespace
 
 ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
+  if (!arguments.models.empty()) {
+    const std::optional<SearchArguments> listed = ArgumentsOfListedModel(arguments);
+    return listed ? RunSearch(*listed, invocation) : SearchModels(arguments, invocation);
+  }
   CheckSearchBy(arguments.search, !arguments.task.file.empty());
   const auto other_devices = StartDevices(arguments.inputs, invocation);
   if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;

@@ -1,9 +1,7 @@
 #include "lib/distributed/local_processes.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,13 +16,11 @@
 #include <exception>
 #include <optional>
 #include <string_view>
-#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/base/own_program.h"
 #include "lib/base/split.h"
-
-extern char** environ;
 
 namespace kvtune {
 namespace {
@@ -67,46 +63,6 @@ std::vector<int> FirstNumbers(int count) {
 
 [[noreturn]] void FailForSystem(const std::string& doing) {
   throw Error("starting processes: " + doing + ": " + std::strerror(errno));
-}
-
-// The environment of this process, with these variables in place of its own.
-std::vector<std::string> EnvironmentWith(const std::vector<std::string>& variables) {
-  std::vector<std::string> all = variables;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const std::string_view name = text.substr(0, text.find('=') + 1);
-    const bool is_replaced =
-        std::ranges::any_of(variables, [&](const auto& own) { return own.starts_with(name); });
-    // torchrun's agent has the store of its own processes.
-    if (!is_replaced && !text.starts_with("TORCHELASTIC_")) all.emplace_back(text);
-  }
-  return all;
-}
-
-std::vector<char*> PointersTo(const std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-pid_t Start(const std::vector<std::string>& command, const std::vector<std::string>& variables) {
-  const std::vector<std::string> environment = EnvironmentWith(variables);
-  const std::vector<char*> arguments = PointersTo(command), entries = PointersTo(environment);
-  const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (nothing < 0) FailForSystem("opening /dev/null");
-  const pid_t parent = ::getpid();
-  const pid_t child = ::fork();
-  if (child == 0) {  // only async-signal-safe calls
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(0);  // it died before it could be heard
-    ::dup2(nothing, STDIN_FILENO);
-    ::execve("/proc/self/exe", arguments.data(), entries.data());
-    ::_exit(127);
-  }
-  ::close(nothing);
-  if (child < 0) FailForSystem("forking");
-  return child;
 }
 
 // How a process ended, where that was no good end; empty otherwise.
@@ -158,7 +114,8 @@ std::vector<std::string> VariablesOfRank(size_t rank, const std::vector<int>& lo
           "LOCAL_RANK=" + std::to_string(local_ranks[rank]),
           "LOCAL_WORLD_SIZE=" + world,
           "MASTER_ADDR=127.0.0.1",
-          "MASTER_PORT=" + std::to_string(port)};
+          "MASTER_PORT=" + std::to_string(port),
+          "TORCHELASTIC_USE_AGENT_STORE=False"};
 }
 
 bool IsStartedLocally(const EnvironmentLookup& lookup) {
@@ -190,7 +147,8 @@ LocalProcesses::LocalProcesses(const std::vector<int>& local_ranks,
     std::vector<std::string> variables = VariablesOfRank(rank, local_ranks, port);
     variables.push_back(mark);
     try {
-      processes_.push_back({.pid = Start(command, variables), .rank = rank});
+      processes_.push_back(
+          {.pid = StartOwnProgram(command, variables, ChildOutput::kInherited), .rank = rank});
     } catch (const Error&) {
       EndAll();
       throw;
@@ -200,7 +158,6 @@ LocalProcesses::LocalProcesses(const std::vector<int>& local_ranks,
     const size_t middle = variable.find('=');
     ::setenv(variable.substr(0, middle).c_str(), variable.substr(middle + 1).c_str(), 1);
   }
-  ::unsetenv("TORCHELASTIC_USE_AGENT_STORE");
   watcher_ = std::thread([this] { Watch(); });
 }
 
