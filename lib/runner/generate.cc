@@ -342,6 +342,8 @@ void GenerateRows(RunnerState& state, const GenerationRequest& request,
   for (const GenerationRow& row : request.rows)
     longest = std::max(longest, request.prompts[row.prompt].size());
   const int64_t max_tokens = static_cast<int64_t>(longest) + request.max_new_tokens;
+  // What earlier requests have left behind counts as free then.
+  ReturnUnusedMemory(state.decoder.options().device());
   const BatchPlan plan = PlanBatches(state, static_cast<int64_t>(request.rows.size()), max_tokens);
   SharedWork work(request, finished);
   ParallelLoop(state.threads, static_cast<size_t>(plan.batches), [&](size_t) {
