@@ -12,8 +12,8 @@ process had work.
 
 With --gpus, as many processes as each number says share the work of `kvtune evaluate --stdin`, one GPU each: losses of
 random plans on random tokens, then answers to a task of random text under random plans. All numbers get the same plans.
-A first round, which is not timed, loads the model. Prints the seconds of a round and their ratio to those of the first
-number.
+A first round, which is not timed, loads the model. Prints the seconds of a round, their ratio to those of the first
+number, and how far losses are apart.
 """
 import argparse
 import json
@@ -62,6 +62,7 @@ class Evaluation:
     """`kvtune evaluate --stdin` on so many processes, one GPU each."""
 
     def __init__(self, command: list[str], world: int):
+        self.losses = []  # of all plans that were asked for
         ranks = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         self.first, *self.others = (
             subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL if rank else subprocess.PIPE,
@@ -78,7 +79,9 @@ class Evaluation:
         if isinstance(answers, dict):
             self.end()
             sys.exit(f"bench_scale: kvtune evaluate: {answers['error']}")
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self.losses += [answer["calibration"]["kl_mean"] for answer in answers if answer["calibration"]]
+        return seconds
 
     def end(self) -> None:
         self.first.stdin.close()
@@ -136,19 +139,25 @@ def measure(arguments: argparse.Namespace, name: str, options: list[str], first_
                "-q", *options]
     if arguments.threads:
         command += ["--threads", str(arguments.threads)]
-    base = None
-    for world in arguments.gpus:
+    base, losses = None, []
+    ways = [(f"{world} of {arguments.device}", world, []) for world in arguments.gpus]
+    ways += [(f"layers split over {count} of {arguments.device}", 1, ["--split-layers", str(count)])
+             for count in arguments.split_layers]
+    for way, world, more in ways:
         plans_of = random.Random(3)  # the same for all
         start = time.perf_counter()
-        evaluation = Evaluation(command, world)
+        evaluation = Evaluation(command + more, world)
         evaluation.seconds(random_plans(plans_of, first_plans, layers))
         loaded = time.perf_counter() - start
         rounds = [evaluation.seconds(random_plans(plans_of, plan_count, layers)) for _ in range(arguments.repeats)]
         evaluation.end()
         mean = sum(rounds) / len(rounds)
-        base = base or mean
-        print(f"{name}, {world} of {arguments.device}: {mean:.2f} s a round ({', '.join(f'{one:.2f}' for one in rounds)}), "
+        base, losses = base or mean, losses or evaluation.losses
+        print(f"{name}, {way}: {mean:.2f} s a round ({', '.join(f'{one:.2f}' for one in rounds)}), "
               f"{base / mean:.2f} times {arguments.gpus[0]}; the first round and the start {loaded:.1f} s", flush=True)
+        if losses and world + len(more) > 1:
+            apart = max(abs(a - b) / b for a, b in zip(evaluation.losses, losses, strict=True))
+            print(f"  losses differ by {apart:.2g} of themselves at most", flush=True)
 
 
 def measure_gpus(arguments: argparse.Namespace) -> int:
@@ -186,6 +195,8 @@ def main() -> int:
     gpus = parser.add_argument_group("on GPUs")
     gpus.add_argument("--gpus", type=int, nargs="+", help="numbers of GPUs to measure")
     gpus.add_argument("--work", nargs="+", choices=["scoring", "answers"], default=["scoring", "answers"])
+    gpus.add_argument("--split-layers", type=int, nargs="*", default=[],
+                      help="also one process whose layers are split over so many GPUs")
     gpus.add_argument("--program", default="build/cuda/apps/kvtune/kvtune")
     gpus.add_argument("--model", type=pathlib.Path, default=ROOT / "build/bench-model",
                       help="where the checkpoint is made, or is already")

@@ -76,7 +76,11 @@ class TokenizerOnDemand {
 
 // REQUIRES: checkpoint outlives the source.
 ModelSource SourceOf(const Checkpoint& checkpoint, ModelOptions options, const Ranks& ranks) {
-  options.device = DeviceOfRank(options.device, ranks.local_rank, HasDevice);
+  // Each process has as many GPUs as it splits its layers over. Others may have the further ones.
+  const bool is_alone = ranks.local_world == 1;
+  if (options.split_layers == 0 && !is_alone) options.split_layers = 1;
+  options.device =
+      DeviceOfRank(options.device, ranks.local_rank * std::max(1, options.split_layers), HasDevice);
   if (options.threads == 0 && std::getenv("OMP_NUM_THREADS") == nullptr && ranks.local_world > 1) {
     const auto processors = static_cast<int>(std::thread::hardware_concurrency());
     options.threads = std::max(1, processors / ranks.local_world);
@@ -136,6 +140,12 @@ std::unique_ptr<LocalProcesses> StartDevices(const RunInputs& inputs,
     throw Error(
         "choosing the devices: found --devices in a process that a launcher started as one of "
         "many, expected one of the two",
+        ExitCode::kUsage);
+  }
+  if (inputs.running.split_layers > 1 && inputs.running.device != "cpu" && HasDevice("cuda:0")) {
+    throw Error(
+        "choosing the devices: found --devices and --split-layers, expected one of them (torchrun "
+        "starts processes that split their layers over several GPUs each)",
         ExitCode::kUsage);
   }
   const std::vector<int> local_ranks =

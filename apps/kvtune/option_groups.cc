@@ -164,6 +164,12 @@ void AddModelOptions(CLI::App& app, ModelOptions& options) {
       ->transform(WholeNumber(1));
   AddChoice(app, "--weights", options.weights, kWeightWords,
             "In memory, or read layer by layer in every pass; auto: in memory if they fit");
+  app.add_option(
+         "--split-layers", options.split_layers,
+         "Split the layers over N GPUs of this host from --device on; on a CPU over N parts of "
+         "it (default: over as few GPUs as have room for them, where one has not)")
+      ->type_name("N")
+      ->transform(WholeNumber(1));
   app.add_option("--max-activation-memory", options.max_activation_bytes,
                  "Hidden states in memory at a time, the rest waits in a temporary file "
                  "(default: a quarter of the free memory)")

@@ -1,6 +1,7 @@
 #include "lib/runner/prefill.h"
 
 #include <map>
+#include <utility>
 
 #include "lib/runner/fake_quantize.h"
 #include "lib/runner/plan_tree.h"
@@ -66,9 +67,11 @@ at::Tensor Prefill::FillQuantized(const TokenIds& prompt, std::span<const Placed
           cache.Store(rows, layer, KvSide::kKey, keys.squeeze(0));
           cache.Store(rows, layer, KvSide::kValue, values.squeeze(0));
         }};
-    hidden = AdvancePlans(decoder_, layer, tree.layers[layer], hidden, pass);
+    hidden = AdvancePlans(decoder_, layer, tree.layers[layer],
+                          decoder_.BroughtTo(layer, std::move(hidden)), pass);
   }
   stream_.Leave();
+  hidden = decoder_.BroughtHome(std::move(hidden));
   std::vector<int64_t> leaves(tree.leaf_of_plan.begin(), tree.leaf_of_plan.end());
   const at::Tensor leaf =
       at::from_blob(leaves.data(), {static_cast<int64_t>(leaves.size())}, at::kLong)
@@ -86,9 +89,11 @@ void Prefill::Learn(const TokenIds& prompt) {
     const PlanPass pass{.stored = [&](size_t, const at::Tensor& keys, const at::Tensor& values) {
       exact_[layer] = {keys.squeeze(0), values.squeeze(0)};
     }};
-    hidden = AdvancePlans(decoder_, layer, exact, hidden, pass);
+    hidden =
+        AdvancePlans(decoder_, layer, exact, decoder_.BroughtTo(layer, std::move(hidden)), pass);
   }
   stream_.Leave();
+  hidden = decoder_.BroughtHome(std::move(hidden));
   last_hidden_ = LastToken(hidden);
   prompt_ = prompt;
 }

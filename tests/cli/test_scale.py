@@ -227,6 +227,21 @@ class AnswersTest(ScaleTestCase):
                              self.folder.joinpath("undisturbed", file).read_bytes(), file)
 
 
+class SplitLayersTest(ScaleTestCase):
+
+    def test_layers_that_are_split_change_no_byte(self):
+        for out, options in (("split", ["--split-layers", "2"]), ("split_and_shared", ["--split-layers", "3",
+                                                                                       "--devices", "2"])):
+            done = self.run_kvtune("search", *self.model_arguments(), "--out", out, *SEARCH, *options)
+            self.assertIn("the layers are split over cpu, cpu", done.stderr)
+            self.assert_expected(out)
+
+    def test_streamed_layers_are_not_split(self):
+        error = self.run_error("search", *self.model_arguments(), "--out", "neither", *SEARCH, "--split-layers", "2",
+                               "--weights", "stream", exit_code=2)
+        self.assertIn("found --split-layers and --weights stream, expected one of them", error)
+
+
 class DevicesTest(ScaleTestCase):
     """--devices, which starts the other processes by itself."""
 
