@@ -1,0 +1,165 @@
+"""Trains a small model on sums in which one wrong digit spoils the answer, and writes its task and its prompts.
+
+    train_chain_model.py --out DIR [--steps N] [--smoke]
+
+A problem is a list of different numbers of two digits, and the answer adds them one after another, modulo 100:
+
+    24+13+58=
+    24+13=37 37+58=95 #95
+
+So each step reads the next number, far back in the prompt, and the sum of the step before: a model that mistakes one
+digit goes on from a wrong sum. DIR gets the model (a Llama of 8 layers with single bytes as tokens), task.json for
+`kvtune evaluate --task`, and calibration.jsonl and held_out.jsonl. No two of these files, and no row of the training,
+share a list of numbers.
+
+The script needs numpy, torch, transformers and tokenizers. Training is meant for one data-centre GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from train_demo_model import DEVICE, SEED, save, train, write_json
+from transformers import LlamaConfig, LlamaForCausalLM
+
+END_OF_TEXT = "<|endoftext|>"
+LONGEST_CONTEXT = 1024
+ROW_TOKENS = 640
+FEWEST_NUMBERS, MOST_NUMBERS = 4, 28
+TEST_NUMBERS = 24  # of every problem of the task and of the prompts
+ITEMS, PROMPTS = 400, 32
+SPLITS = ("training", "test", "calibration", "held-out")
+
+
+def split_of(numbers: list[int]) -> str:
+    """Every list of numbers belongs to one split: most to training, a sixteenth to each of the others."""
+    place = hashlib.sha256(bytes(numbers)).digest()[0] % 16
+    return SPLITS[place] if place < len(SPLITS) else SPLITS[0]
+
+
+def problems(split: str, seed: int, count: int | None = None) -> Iterator[tuple[str, str]]:
+    """Yields prompts with their answers, of `count` numbers or of any count."""
+    generator = random.Random(f"{split} {seed}")
+    while True:
+        numbers = generator.sample(range(100), count or generator.randint(FEWEST_NUMBERS, MOST_NUMBERS))
+        if split_of(numbers) != split:
+            continue
+        total, steps = numbers[0], []
+        for number in numbers[1:]:
+            steps.append(f"{total:02}+{number:02}={(total + number) % 100:02}")
+            total = (total + number) % 100
+        yield "+".join(f"{number:02}" for number in numbers) + "=\n", " ".join(steps) + f" #{total:02}\n"
+
+
+def make_tokenizer() -> Tokenizer:
+    """A token for each byte and one for the end."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([END_OF_TEXT])
+    return tokenizer
+
+
+def make_rows(tokenizer: Tokenizer, count: int) -> np.ndarray:
+    """Returns token ids and a mask of the answers, as [rows, 2, ROW_TOKENS + 1]. The last problem of a row is cut off."""
+    letters = np.zeros(256, dtype=np.int16)
+    for letter in "0123456789+= #\n":
+        letters[ord(letter)] = tokenizer.encode(letter).ids[0]
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    rows = np.empty((count, 2, ROW_TOKENS + 1), dtype=np.int16)
+    stream = problems("training", SEED)
+    for row in rows:
+        at = 0
+        while at <= ROW_TOKENS:
+            prompt, answer = next(stream)
+            ids = np.append(letters[np.frombuffer((prompt + answer).encode(), dtype=np.uint8)], end_of_text)
+            ids = ids[: ROW_TOKENS + 1 - at]
+            row[0, at : at + len(ids)] = ids
+            row[1, at : at + len(ids)] = np.arange(len(ids)) >= len(prompt)
+            at += len(ids)
+    return rows
+
+
+def new_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
+    torch.manual_seed(SEED)
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=256,
+            intermediate_size=704,
+            num_hidden_layers=8,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=64,
+            max_position_embeddings=LONGEST_CONTEXT,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+            tie_word_embeddings=True,
+            bos_token_id=end_of_text,
+            eos_token_id=end_of_text,
+            pad_token_id=end_of_text,
+        )
+    )
+
+
+def take(split: str, count: int) -> list[tuple[str, str]]:
+    stream = problems(split, SEED, TEST_NUMBERS)
+    return [next(stream) for _ in range(count)]
+
+
+def write_inputs(tokenizer: Tokenizer, out: Path) -> None:
+    tokenizer.save(str(out / "tokenizer.json"))
+    write_json(
+        out / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT,
+         "model_max_length": LONGEST_CONTEXT, "clean_up_tokenization_spaces": False},
+    )
+    write_json(
+        out / "task.json",
+        {"schema_version": 1, "name": "chains of sums", "protocol": "custom", "stop": ["\n"],
+         "max_new_tokens": 9 * TEST_NUMBERS + 8,
+         "items": [{"prompt": prompt, "answer": answer.strip()} for prompt, answer in take("test", ITEMS)]},
+    )
+    for split, name in (("calibration", "calibration.jsonl"), ("held-out", "held_out.jsonl")):
+        lines = [json.dumps({"text": prompt + answer}) + "\n" for prompt, answer in take(split, PROMPTS)]
+        (out / name).write_text("".join(lines))
+
+
+@torch.no_grad()
+def share_right(model: LlamaForCausalLM, tokenizer: Tokenizer, problem_list: list[tuple[str, str]]) -> float:
+    """The share of problems whose answer is right to the last letter. All prompts and answers have the same length."""
+    prompts = torch.tensor([tokenizer.encode(prompt).ids for prompt, _ in problem_list], device=model.device)
+    answers = [tokenizer.encode(answer).ids for _, answer in problem_list]
+    made = model.generate(prompts, max_new_tokens=len(answers[0]), do_sample=False)[:, prompts.shape[1] :].tolist()
+    return sum(a == b for a, b in zip(made, answers)) / len(answers)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train a small model on chains of sums.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--smoke", action="store_true", help="train for three small steps, to try the script")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = make_tokenizer()
+    write_inputs(tokenizer, arguments.out)
+    rows = make_rows(tokenizer, 8 if arguments.smoke else 60_000)
+    model = new_model(tokenizer).to(DEVICE)
+    torch.set_float32_matmul_precision("high")
+    loss = train(model, rows, 3 if arguments.smoke else arguments.steps, 2 if arguments.smoke else 96)
+    save(model, arguments.out)
+    right = share_right(model, tokenizer, take("test", 4 if arguments.smoke else ITEMS))
+    print(f"mean weighted loss of the last 5 % of the steps: {loss:.4f}; {right:.1%} of the answers right", flush=True)
+
+
+if __name__ == "__main__":
+    main()
