@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs a build in every way and tries each installation in a clean place, with the clone out of sight.
 #
-#   scripts/check_install.sh [--build DIR] [--keep DIR] [--python PYTHON] [--lintian] [prefix] [deb] [archive] [wheel] [debian13] [ubuntu] [container]
+#   scripts/check_install.sh [--build DIR] [--keep DIR] [--python PYTHON] [--offline] [--lintian] [prefix] [deb] [archive] [wheel] [debian13] [ubuntu] [container]
 #
 #   --build DIR  the folder of a build that is complete (default: build/release); the last three words make their own
 #   --keep DIR   leaves the packages in DIR
 #   --python PYTHON  wheel: the Python of an environment that has the package torch, which the wheel is tried with in
 #                place of libtorch of the cache
+#   --offline    installs no Debian packages; what needs a missing one is left out, with a message
 #   --lintian    deb, debian13, ubuntu: fails where lintian finds errors in the package
 #   prefix       cmake --install
 #   deb          the Debian package, in a new system of this distribution that has nothing else, by the shell steps of
@@ -26,16 +27,18 @@ build="$KVTUNE_ROOT/build/release"
 keep=""
 python=""
 lint=no
+offline=no
 ways=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --build) build="$(realpath "$2")"; shift ;;
     --keep) mkdir -p "$2"; keep="$(realpath "$2")"; shift ;;
     --lintian) lint=yes ;;
+    --offline) offline=yes ;;
     --python) python="$(command -v "$2")" || die "check_install.sh: found no $2, expected a Python"; shift ;;
     prefix | deb | archive | wheel | debian13 | ubuntu | container) ways+=("$1") ;;
     -h | --help) show_help ;;
-    *) die "check_install.sh: found $1, expected --build, --keep, --python, --lintian, prefix, deb, archive, wheel, debian13, ubuntu or container" ;;
+    *) die "check_install.sh: found $1, expected --build, --keep, --python, --offline, --lintian, prefix, deb, archive, wheel, debian13, ubuntu or container" ;;
   esac
   shift
 done
@@ -57,7 +60,7 @@ needed=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || needed+=("$package")
 done
-if [ ${#needed[@]} -gt 0 ]; then
+if [ ${#needed[@]} -gt 0 ] && [ "$offline" = no ]; then
   say "installing ${needed[*]}"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${needed[@]}" >/dev/null
@@ -92,6 +95,15 @@ refuse_source_paths() {
     die "check_install.sh: found the lines above in $program, expected no path of the build"
 }
 
+# try_pages SHARE: tries man page and completions there.
+try_pages() {
+  if command -v man >/dev/null && command -v zsh >/dev/null; then
+    "$work/try.sh" pages "$1"
+  else
+    say "skipped: man page and completions, because man or zsh is missing"
+  fi
+}
+
 # ci_repository FOLDER SECTION: makes a user's repository with plans to judge, and steps.sh with the shell steps of that
 # section of docs/ci.md. Its bin/ stands for what a CI system brings.
 ci_repository() {
@@ -119,7 +131,7 @@ check_prefix() {
   cmake --install "$build" --prefix "$prefix" --strip | tail -n 1
   refuse_source_paths "$prefix/bin/kvtune" "$KVTUNE_ROOT" "$build"
   hidden "$KVTUNE_ROOT" "$build" "$torch" -- "$work/try.sh" program "$prefix/bin/kvtune"
-  "$work/try.sh" pages "$prefix/share"
+  try_pages "$prefix/share"
   rm -rf "$prefix"
 }
 
@@ -203,7 +215,7 @@ check_archive() {
   tar -xzf "$archive" --strip-components=1 -C "$work/unpacked"
   hidden "$KVTUNE_ROOT" "$build" "$torch" -- "$work/try.sh" program "$work/unpacked/bin/kvtune"
   refuse_source_paths "$work/unpacked/bin/kvtune" "$KVTUNE_ROOT" "$build"
-  "$work/try.sh" pages "$work/unpacked/share"
+  try_pages "$work/unpacked/share"
   rm -rf "$work/archive" "$work/unpacked"
 }
 
@@ -212,7 +224,13 @@ check_wheel() {
   if [ -n "$python" ]; then
     libraries="$("$python" -c 'import importlib.util; print(importlib.util.find_spec("torch").submodule_search_locations[0])')"
   fi
-  python3 -m venv "$venv"
+  # Some Pythons can make no environment with pip; pip of another environment then works on it.
+  python3 -m venv "$venv" 2>/dev/null || {
+    rm -rf "$venv"
+    python3 -m venv --without-pip "$venv"
+    printf '#!/bin/sh\nexec "%s" -m pip --python "%s/bin/python" "$@"\n' "$(command -v "${python:-python3}")" "$venv" > "$venv/bin/pip"
+    chmod +x "$venv/bin/pip"
+  }
   KVTUNE_BUILD="$build" "$venv/bin/pip" --disable-pip-version-check --no-cache-dir wheel --quiet --no-index --no-deps --wheel-dir "$work/wheel" "$KVTUNE_ROOT"
   # torch is 1.3 GB and is there already, so the environment is told where instead of installing it again.
   site="$(echo "$venv"/lib/python3*/site-packages)"
@@ -221,7 +239,7 @@ check_wheel() {
   hidden "$KVTUNE_ROOT" "$build" -- env PATH="$venv/bin:$PATH" KVTUNE_WHEELS="$work/wheel" PIP_NO_INDEX=1 PIP_NO_CACHE_DIR=1 \
     bash "$work/repository/steps.sh"
   hidden "$KVTUNE_ROOT" "$build" -- "$work/try.sh" program "$venv/bin/kvtune"
-  "$work/try.sh" pages "$venv/share"
+  try_pages "$venv/share"
   [ "$keep" = "$work" ] || cp "$work"/wheel/*.whl "$keep"
   rm -rf "$venv" "$work/wheel" "$work/repository"
 }

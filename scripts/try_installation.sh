@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tries an installation of kvtune as its user would.
 #
-#   scripts/try_installation.sh program PROGRAM   help, version, options in a file, a short search on the demo model
+#   scripts/try_installation.sh program PROGRAM   help, version, options in a file, a short search on the demo model, and
+#                                                 one on the GPU where there is one and the program has kernels
 #   scripts/try_installation.sh pages SHARE       man page, and completions in bash and zsh, in the folder share/
 #
 # It uses nothing of the clone: scripts/check_install.sh runs a copy of it where the clone is out of sight.
@@ -34,6 +35,11 @@ try_program() {
   expect "KV8" "$program" pareto list run
   expect "eff. bits" "$program" pareto pick run --max-bits 8
   expect '"title"' "$program" check --schema
+  if nvidia-smi -L 2>/dev/null | grep -q GPU && ! "$program" --version | grep -q '^CUDA kernels: *none'; then
+    expect "uniform" "$program" search --model "$data/demo_model" --config options.toml --out run-gpu --device cuda -q
+    expect "KV8" "$program" pareto list run-gpu
+    echo "searched on $(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)"
+  fi
   cd /
   rm -rf "$folder"
 }
