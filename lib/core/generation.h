@@ -42,6 +42,8 @@ struct StopTexts {
 struct GenerationRequest {
   std::span<const PrecisionPlan> plans;
   std::span<const TokenIds> prompts;
+  // So many tokens, less than any prompt has, begin every prompt: their pass is made once.
+  int64_t shared_tokens = 0;
   // Rows of the same prompt should stand together, so that its exact pass is made once.
   std::span<const GenerationRow> rows;
   int64_t max_new_tokens = 256;

@@ -134,7 +134,7 @@ void Walk(Archive& archive, Type& value) {
     WalkAll(archive, value.max_new_tokens, value.end_tokens, value.stops, value.stop_tokens);
   } else if constexpr (Is<Type, LeaseRequest>) {
     WalkAll(archive, value.kind, value.maxima_version, value.plans, value.pairs, value.prompts,
-            value.rows, value.ends);
+            value.rows, value.shared_tokens, value.ends);
   } else {
     static_assert(Is<Type, LeaseResult>);
     WalkAll(archive, value.error, value.seconds, value.scores, value.observations, value.generated);

@@ -35,6 +35,7 @@ struct LeaseRequest {
   std::vector<PrecisionPair> pairs = {};  // kObserve
   std::vector<TokenIds> prompts = {};
   std::vector<GenerationRow> rows = {};  // kGenerate: of these plans and prompts
+  int64_t shared_tokens = 0;             // kGenerate: GenerationRequest::shared_tokens
   RowEnds ends = {};                     // kGenerate
 };
 

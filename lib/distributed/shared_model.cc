@@ -25,6 +25,7 @@ LeaseResult WithoutError(LeaseResult result) {
 // The rows of a lease, with the plans and prompts that they need and no others.
 LeaseRequest RequestOfRows(const GenerationRequest& request, std::span<const size_t> rows) {
   LeaseRequest lease{.kind = LeaseKind::kGenerate,
+                     .shared_tokens = request.shared_tokens,
                      .ends = {.max_new_tokens = request.max_new_tokens,
                               .end_tokens = request.end_tokens,
                               .stops = request.stops.texts,
@@ -186,6 +187,7 @@ std::vector<TokenIds> LeaseAnswerer::Generate(const LeaseRequest& request,
   std::vector<TokenIds> generated(request.rows.size());
   model_.Generate({.plans = request.plans,
                    .prompts = request.prompts,
+                   .shared_tokens = request.shared_tokens,
                    .rows = request.rows,
                    .max_new_tokens = request.ends.max_new_tokens,
                    .end_tokens = request.ends.end_tokens,

@@ -86,6 +86,7 @@ PreparedTask::PreparedTask(const TaskOptions& options, const fs::path& model_dir
     EncodeChoices(options.apply_chat_template);
   } else {
     Encode(options.apply_chat_template);
+    CountSharedTokens();
   }
   ComputeHash();
 }
@@ -138,6 +139,22 @@ void PreparedTask::Encode(bool has_special_tokens) {
         "model's context of {}",
         task_.name, cut, prompts_.size(), task_.max_new_tokens, context_));
   }
+}
+
+void PreparedTask::CountSharedTokens() {
+  constexpr int64_t kStep = 64;
+  if (ids_.size() < 2) return;
+  const TokenIds& first = ids_.front();
+  size_t shared = first.size();
+  for (const TokenIds& ids : ids_) {
+    // The last token of a prompt is its own: generation begins with its hidden state.
+    const size_t most = std::min(shared, ids.size() - 1);
+    shared = static_cast<size_t>(
+        std::mismatch(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(most), first.begin())
+            .first -
+        ids.begin());
+  }
+  shared_tokens_ = static_cast<int64_t>(shared) / kStep * kStep;
 }
 
 // The rules of lm-evaluation-harness (TemplateLM._encode_pair): spaces at the end of the context go

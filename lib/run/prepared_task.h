@@ -49,6 +49,9 @@ class PreparedTask {
   const std::vector<std::string>& prompts() const { return prompts_; }
   // By item; empty for multiple choice.
   const std::vector<TokenIds>& ids() const { return ids_; }
+  // How many tokens all prompts begin with, as far as a pass over them is worth while: few-shot
+  // examples that do not change. A multiple of 64, so that it seldom depends on the items.
+  int64_t shared_tokens() const { return shared_tokens_; }
   // By item and choice; empty for all other tasks.
   const std::vector<ChoiceSequence>& choices() const { return choices_; }
   // A sequence ends at one of these: the end of sequence of the tokenizer and of the model's
@@ -77,6 +80,7 @@ class PreparedTask {
 
  private:
   void Encode(bool has_special_tokens);
+  void CountSharedTokens();
   void EncodeChoices(bool has_special_tokens);
   void ReadEnds(const std::filesystem::path& model_directory);
   void ComputeHash();
@@ -86,6 +90,7 @@ class PreparedTask {
   int64_t context_;
   std::vector<std::string> prompts_;
   std::vector<TokenIds> ids_;
+  int64_t shared_tokens_ = 0;
   std::vector<ChoiceSequence> choices_;
   std::vector<int32_t> end_tokens_;
   std::vector<std::string> more_stops_;

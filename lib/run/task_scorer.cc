@@ -86,6 +86,7 @@ bool TaskScorer::Generate(const std::vector<PrecisionPlan>& plans, std::span<con
   bool stopped = false;
   const GenerationRequest request{.plans = plans,
                                   .prompts = task_.ids(),
+                                  .shared_tokens = task_.shared_tokens(),
                                   .rows = rows,
                                   .max_new_tokens = task_.task().max_new_tokens,
                                   .end_tokens = task_.end_tokens(),

@@ -4,10 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
-#include <limits>
 #include <map>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -121,13 +119,14 @@ struct BatchPlan {
 // Sequences that take their steps together.
 class Batch {
  public:
-  Batch(RunnerState& state, SharedWork& work, const BatchPlan& plan, int64_t max_tokens)
+  Batch(RunnerState& state, SharedWork& work, const SharedBeginning& beginning,
+        const BatchPlan& plan, int64_t max_tokens)
       : decoder_(state.decoder),
         work_(work),
         host_threads_(plan.host_threads),
         prefills_by_plan_(state.options.prefill == PrefillMode::kQuantized),
         stream_(state.decoder),
-        prefill_(state.decoder, state.options.prefill),
+        prefill_(state.decoder, state.options.prefill, beginning),
         cache_(state.decoder, plan.rows, max_tokens),
         places_(static_cast<size_t>(plan.rows)),
         next_ids_(static_cast<size_t>(plan.width), 0) {}
@@ -215,13 +214,11 @@ class Batch {
     const NewestTokens newest = NextTokens(width);
     for (size_t layer = 0; layer < decoder_.config().layers.size(); ++layer) {
       stream_.Enter(layer);
-      hidden = decoder_.BroughtTo(layer, std::move(hidden));
       const at::Tensor attention =
           cache_.Attend(layer, decoder_.ProjectNewest(layer, hidden, newest));
       decoder_.AddAttentionAndMlp(layer, hidden, attention);
     }
     stream_.Leave();
-    hidden = decoder_.BroughtHome(std::move(hidden));
     cache_.EndStep();
     const std::vector<int64_t> likeliest = LikeliestOf(hidden);
     std::vector<NewToken> tokens;
@@ -299,30 +296,17 @@ std::string Gibibytes(int64_t bytes) {
          " GiB";
 }
 
-// How many sequences of `max_tokens` tokens there is room for on every device. Throws Error for
-// none.
-int64_t FittingRows(const Decoder& decoder, int64_t max_tokens) {
-  std::vector<int64_t> bytes_of_stage = KvCache::BytesPerRow(decoder, max_tokens);
-  // All parts of a CPU share its memory.
-  if (decoder.options().device().is_cpu())
-    bytes_of_stage = {std::accumulate(bytes_of_stage.begin(), bytes_of_stage.end(), int64_t{0})};
-  int64_t fitting = std::numeric_limits<int64_t>::max();
-  for (size_t stage = 0; stage < bytes_of_stage.size(); ++stage) {
-    const at::Device device = decoder.stages()[stage];
-    // The rest is for the activations of prompts.
-    const int64_t free = FreeMemory(device), room = device.is_cpu() ? free / 2 : free / 8 * 7;
-    const int64_t bytes = bytes_of_stage[stage];
-    fitting = std::min(fitting, room / std::max<int64_t>(1, bytes));
-    if (fitting >= 1) continue;
+BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens) {
+  const at::Device device = state.decoder.options().device();
+  // The rest is for the activations of prompts.
+  const int64_t free = FreeMemory(device), room = device.is_cpu() ? free / 2 : free / 8 * 7;
+  const int64_t bytes =
+      KvCache::BytesPerRow(state.decoder.config(), max_tokens, state.decoder.options());
+  const int64_t fitting = room / std::max<int64_t>(1, bytes);
+  if (fitting < 1) {
     throw Error("generating: found room for " + Gibibytes(room) + " of cache, expected " +
                 Gibibytes(bytes) + " for a sequence of " + std::to_string(max_tokens) + " tokens");
   }
-  return fitting;
-}
-
-BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens) {
-  const at::Device device = state.decoder.options().device();
-  const int64_t fitting = FittingRows(state.decoder, max_tokens);
   const auto shared_by = [](int64_t count, int64_t parts) { return (count + parts - 1) / parts; };
   if (!device.is_cpu()) {
     // As many places as sequences of equal lengths need in the fewest turns.
@@ -335,6 +319,23 @@ BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens
   const int64_t batches = std::min({threads, rows, fitting});
   return {static_cast<int>(batches),
           std::min({shared_by(rows, batches), fitting / batches, kCpuWidth}), kCpuWidth};
+}
+
+// The pass over what all prompts begin with. None where the angles of a prompt's first tokens
+// depend on its length, or where it would take too much memory.
+SharedBeginning BeginningOf(RunnerState& state, const GenerationRequest& request) {
+  const ModelConfig& config = state.decoder.config();
+  const bool angles_depend = std::ranges::any_of(
+      config.ropes, [](const RopeConfig& rope) { return rope.type == RopeType::kLongRope; });
+  if (request.shared_tokens == 0 || angles_depend) return {};
+  std::vector<PrecisionPlan> plans(request.plans.begin(), request.plans.end());
+  if (state.options.prefill == PrefillMode::kExact)
+    plans = {PrecisionPlan::Uniform(kExactPair, config.layers.size())};
+  const at::TensorOptions& options = state.decoder.options();
+  const int64_t bytes = SharedBeginning::Bytes(config, request.shared_tokens, plans, options);
+  if (bytes > FreeMemory(options.device()) / 4) return {};
+  const TokenIds& prompt = request.prompts[request.rows.front().prompt];
+  return {state.decoder, {prompt.begin(), prompt.begin() + request.shared_tokens}, plans};
 }
 
 std::string Seconds(double seconds) {
@@ -361,13 +362,18 @@ void GenerateRows(RunnerState& state, const GenerationRequest& request,
   const int64_t max_tokens = static_cast<int64_t>(longest) + request.max_new_tokens;
   // What earlier requests have left behind counts as free then.
   ReturnUnusedMemory(state.decoder.options().device());
+  const SharedBeginning beginning = [&] {
+    const c10::InferenceMode no_gradients;
+    const OperatorsOnOneThread same_sums;
+    return BeginningOf(state, request);
+  }();
   const BatchPlan plan = PlanBatches(state, static_cast<int64_t>(request.rows.size()), max_tokens);
   SharedWork work(request, finished);
   ParallelLoop(state.threads, static_cast<size_t>(plan.batches), [&](size_t) {
     const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
     const OperatorsOnOneThread same_sums;
     try {
-      Batch batch(state, work, plan, max_tokens);
+      Batch batch(state, work, beginning, plan, max_tokens);
       batch.Run();
       work.Add(batch.times());
     } catch (...) {

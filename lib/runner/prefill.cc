@@ -1,7 +1,6 @@
 #include "lib/runner/prefill.h"
 
 #include <map>
-#include <utility>
 
 #include "lib/runner/fake_quantize.h"
 #include "lib/runner/plan_tree.h"
@@ -30,6 +29,16 @@ std::vector<std::vector<std::vector<size_t>>> PlansByNode(const PlanTree& tree) 
   return plans;
 }
 
+// The variants of a beginning that belong to a layer's parents, of which each has a place among the
+// nodes of the layer below in the tree of all plans.
+using Lookup = std::map<std::pair<size_t, PrecisionPair>, size_t>;
+
+Lookup PlacesOf(const PlanTreeLayer& nodes) {
+  Lookup places;
+  for (size_t i = 0; i < nodes.size(); ++i) places[{nodes[i].parent, nodes[i].pair}] = i;
+  return places;
+}
+
 // Which rows store one side of a layer in which format.
 std::map<KvFormatId, std::vector<int64_t>> RowsByFormat(std::span<const PlacedPlan> plans,
                                                         size_t layer, KvSide side) {
@@ -42,6 +51,65 @@ std::map<KvFormatId, std::vector<int64_t>> RowsByFormat(std::span<const PlacedPl
 }
 
 }  // namespace
+
+SharedBeginning::SharedBeginning(Decoder& decoder, const TokenIds& tokens,
+                                 std::span<const PrecisionPlan> plans)
+    : tree_(BuildPlanTree(plans)), layers_(decoder.config().layers.size()) {
+  LayerStream stream(decoder);
+  at::Tensor hidden = decoder.Embed(decoder.IdsOf(tokens)).unsqueeze(0);
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    stream.Enter(layer);
+    const LayerConfig& shape = decoder.config().layers[layer];
+    EarlierTokens& kept = layers_[layer];
+    const auto side = [&](int64_t head_dim) {
+      return at::empty({hidden.size(0), shape.kv_heads, std::ssize(tokens), head_dim},
+                       decoder.options());
+    };
+    kept.keys = side(shape.key_head_dim);
+    kept.values = side(shape.value_head_dim);
+    const PlanPass pass{
+        .projected = [&](size_t first, const at::Tensor& keys, const at::Tensor& values) {
+          const auto begin = static_cast<int64_t>(first);
+          kept.keys.narrow(0, begin, keys.size(0)).copy_(keys);
+          kept.values.narrow(0, begin, values.size(0)).copy_(values);
+        }};
+    hidden = AdvancePlans(decoder, layer, tree_.layers[layer], hidden, pass);
+  }
+}
+
+int64_t SharedBeginning::Bytes(const ModelConfig& config, int64_t tokens,
+                               std::span<const PrecisionPlan> plans,
+                               const at::TensorOptions& options) {
+  const PlanTree tree = BuildPlanTree(plans);
+  int64_t elements = 0;
+  for (size_t layer = 0; layer < config.layers.size(); ++layer) {
+    const auto variants =
+        layer == 0 ? int64_t{1} : static_cast<int64_t>(tree.layers[layer - 1].size());
+    const LayerConfig& shape = config.layers[layer];
+    elements += variants * (shape.kv_width(KvSide::kKey) + shape.kv_width(KvSide::kValue));
+  }
+  return elements * tokens * static_cast<int64_t>(options.dtype().itemsize());
+}
+
+std::vector<EarlierTokens> SharedBeginning::For(const PlanTree& tree) const {
+  std::vector<EarlierTokens> earlier(tree.layers.size());
+  if (tokens() == 0) return earlier;
+  std::vector<size_t> variants = {0};  // of the layer's parents
+  for (size_t layer = 0; layer < tree.layers.size(); ++layer) {
+    earlier[layer] = {layers_[layer].keys, layers_[layer].values, variants};
+    const Lookup places = PlacesOf(tree_.layers[layer]);
+    std::vector<size_t> children;
+    for (const PlanTreeNode& node : tree.layers[layer])
+      children.push_back(places.at({variants[node.parent], node.pair}));
+    variants = std::move(children);
+  }
+  return earlier;
+}
+
+at::Tensor Prefill::Embedded(const TokenIds& prompt) const {
+  const TokenIds own(prompt.begin() + beginning_.tokens(), prompt.end());
+  return decoder_.Embed(decoder_.IdsOf(own)).unsqueeze(0);
+}
 
 at::Tensor Prefill::Fill(const TokenIds& prompt, std::span<const PlacedPlan> plans,
                          KvCache& cache) {
@@ -57,21 +125,22 @@ at::Tensor Prefill::FillQuantized(const TokenIds& prompt, std::span<const Placed
   for (const PlacedPlan& each : placed) plans.push_back(each.plan);
   const PlanTree tree = BuildPlanTree(plans);
   const auto plans_by_node = PlansByNode(tree);
-  at::Tensor hidden = decoder_.Embed(decoder_.IdsOf(prompt)).unsqueeze(0);
+  std::vector<EarlierTokens> earlier = beginning_.For(tree);
+  at::Tensor hidden = Embedded(prompt);
   for (size_t layer = 0; layer < tree.layers.size(); ++layer) {
     stream_.Enter(layer);
-    const PlanPass pass{
-        .stored = [&](size_t node, const at::Tensor& keys, const at::Tensor& values) {
-          std::vector<int64_t> rows;
-          for (const size_t plan : plans_by_node[layer][node]) rows.push_back(placed[plan].row);
-          cache.Store(rows, layer, KvSide::kKey, keys.squeeze(0));
-          cache.Store(rows, layer, KvSide::kValue, values.squeeze(0));
-        }};
-    hidden = AdvancePlans(decoder_, layer, tree.layers[layer],
-                          decoder_.BroughtTo(layer, std::move(hidden)), pass);
+    const PlanPass pass{.stored =
+                            [&](size_t node, const at::Tensor& keys, const at::Tensor& values) {
+                              std::vector<int64_t> rows;
+                              for (const size_t plan : plans_by_node[layer][node])
+                                rows.push_back(placed[plan].row);
+                              cache.Store(rows, layer, KvSide::kKey, keys.squeeze(0));
+                              cache.Store(rows, layer, KvSide::kValue, values.squeeze(0));
+                            },
+                        .earlier = std::move(earlier[layer])};
+    hidden = AdvancePlans(decoder_, layer, tree.layers[layer], hidden, pass);
   }
   stream_.Leave();
-  hidden = decoder_.BroughtHome(std::move(hidden));
   std::vector<int64_t> leaves(tree.leaf_of_plan.begin(), tree.leaf_of_plan.end());
   const at::Tensor leaf =
       at::from_blob(leaves.data(), {static_cast<int64_t>(leaves.size())}, at::kLong)
@@ -82,18 +151,20 @@ at::Tensor Prefill::FillQuantized(const TokenIds& prompt, std::span<const Placed
 void Prefill::Learn(const TokenIds& prompt) {
   prompt_.clear();
   exact_.assign(decoder_.config().layers.size(), {});
-  at::Tensor hidden = decoder_.Embed(decoder_.IdsOf(prompt)).unsqueeze(0);
-  const PlanTreeLayer exact = {{0, kExactPair}};
+  const std::vector<PrecisionPlan> plan = {PrecisionPlan::Uniform(kExactPair, exact_.size())};
+  const PlanTree tree = BuildPlanTree(plan);
+  std::vector<EarlierTokens> earlier = beginning_.For(tree);
+  at::Tensor hidden = Embedded(prompt);
   for (size_t layer = 0; layer < exact_.size(); ++layer) {
     stream_.Enter(layer);
-    const PlanPass pass{.stored = [&](size_t, const at::Tensor& keys, const at::Tensor& values) {
-      exact_[layer] = {keys.squeeze(0), values.squeeze(0)};
-    }};
-    hidden =
-        AdvancePlans(decoder_, layer, exact, decoder_.BroughtTo(layer, std::move(hidden)), pass);
+    const PlanPass pass{.stored =
+                            [&](size_t, const at::Tensor& keys, const at::Tensor& values) {
+                              exact_[layer] = {keys.squeeze(0), values.squeeze(0)};
+                            },
+                        .earlier = std::move(earlier[layer])};
+    hidden = AdvancePlans(decoder_, layer, tree.layers[layer], hidden, pass);
   }
   stream_.Leave();
-  hidden = decoder_.BroughtHome(std::move(hidden));
   last_hidden_ = LastToken(hidden);
   prompt_ = prompt;
 }

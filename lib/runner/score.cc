@@ -65,8 +65,9 @@ class LayerAttention {
         first_node_(first_node),
         pass_(pass) {}
 
+  // The queries of pass.earlier have no results: [nodes, tokens behind them, ...].
   at::Tensor Run(const QueryKeyValue& qkv) {
-    const int64_t tokens = qkv.query.size(2);
+    const int64_t tokens = qkv.query.size(2), earlier = pass_.earlier.tokens();
     query_ = qkv.query;
     rule_ = qkv.rule;
     CacheSides keys(qkv.key, decoder_.SideOfLayer(layer_, KvSide::kKey));
@@ -74,7 +75,7 @@ class LayerAttention {
     const ModelConfig& config = decoder_.config();
     output_ = at::empty(
         {static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
-        query_.options());
+        decoder_.options());
     for (size_t child = 0; child < nodes_.size();) {
       size_t last = child + 1;
       while (last < nodes_.size() && ShareWeights(nodes_[child], nodes_[last])) ++last;
@@ -86,7 +87,7 @@ class LayerAttention {
       }
       child = last;
     }
-    return output_.flatten(2, 3);
+    return output_.narrow(1, earlier, tokens - earlier).flatten(2, 3);
   }
 
  private:
@@ -111,7 +112,8 @@ class LayerAttention {
     const int64_t alignment = AlignmentOf(nodes_[begin].pair);
     // The queries of an exact prefill read the exact cache. The first aligned block may begin among
     // these queries; their part of it is overwritten below.
-    const int64_t first = pass_.exact_queries / alignment * alignment;
+    const int64_t first =
+        std::max(pass_.exact_queries, pass_.earlier.tokens()) / alignment * alignment;
     struct BlockwiseChild {
       size_t child;
       const CacheSide* values;
@@ -268,6 +270,34 @@ void CopyParents(const PlanTreeLayer& nodes, const at::Tensor& parents,
   }
 }
 
+// Puts the earlier tokens of each parent in front of its own. own: [parents, kv_heads, tokens,
+// head_dim]
+at::Tensor Behind(const at::Tensor& earlier, std::span<const size_t> of_parent,
+                  const at::Tensor& own) {
+  const int64_t before = earlier.size(2);
+  const at::Tensor all =
+      at::empty({own.size(0), own.size(1), before + own.size(2), own.size(3)}, own.options());
+  for (size_t parent = 0; parent < of_parent.size(); ++parent) {
+    all.select(0, static_cast<int64_t>(parent))
+        .narrow(1, 0, before)
+        .copy_(earlier.select(0, static_cast<int64_t>(of_parent[parent])));
+  }
+  all.narrow(2, before, own.size(2)).copy_(own);
+  return all;
+}
+
+// The same for a block of parents. The queries of the earlier tokens are zeros, since nobody needs
+// what they see.
+QueryKeyValue BehindEarlier(const EarlierTokens& earlier, const ParentBlock& block,
+                            const QueryKeyValue& own) {
+  const auto of_parent = std::span(earlier.of_parent).subspan(block.first_parent, block.parents);
+  const at::Tensor& query = own.query;
+  const at::Tensor none =
+      at::zeros({query.size(0), query.size(1), earlier.tokens(), query.size(3)}, query.options());
+  return {at::cat({none, query}, 2), Behind(earlier.keys, of_parent, own.key),
+          Behind(earlier.values, of_parent, own.value), own.rule};
+}
+
 // Takes the nodes of a block through the layer: hidden [parents, tokens, hidden] of all blocks ->
 // advanced [nodes, tokens, hidden] of all blocks.
 void AdvanceBlock(const Decoder& decoder, size_t layer, const ParentBlock& block,
@@ -275,9 +305,13 @@ void AdvanceBlock(const Decoder& decoder, size_t layer, const ParentBlock& block
   const auto count = static_cast<int64_t>(block.nodes.size());
   const at::Tensor parents = hidden.narrow(0, static_cast<int64_t>(block.first_parent),
                                            static_cast<int64_t>(block.parents));
+  const int64_t earlier = pass.earlier.tokens();
+  QueryKeyValue projected = decoder.ProjectQueryKeyValue(
+      layer, parents, {.first = earlier, .prompt_tokens = earlier + hidden.size(1)});
+  if (pass.projected) pass.projected(block.first_parent, projected.key, projected.value);
+  if (earlier > 0) projected = BehindEarlier(pass.earlier, block, projected);
   at::Tensor attention =
-      LayerAttention(decoder, layer, block.nodes, block.first_node, pass)
-          .Run(decoder.ProjectQueryKeyValue(layer, parents, {0, hidden.size(1)}));
+      LayerAttention(decoder, layer, block.nodes, block.first_node, pass).Run(projected);
   if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
   const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
   CopyParents(block.nodes, parents, children);

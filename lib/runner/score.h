@@ -14,6 +14,20 @@ namespace kvtune {
 // Receives what a node of a layer stores of the prompt, whose number of tokens it has.
 using OnStored = std::function<void(size_t node, const at::Tensor& keys, const at::Tensor& values)>;
 
+// Receives the exact keys and values of a layer's parents, from `first_parent` on: [parents,
+// kv_heads, tokens, head_dim].
+using OnProjected =
+    std::function<void(size_t first_parent, const at::Tensor& keys, const at::Tensor& values)>;
+
+// Tokens that stand in front of those that a pass takes through a layer.
+struct EarlierTokens {
+  at::Tensor keys;                // [variants, kv_heads, tokens, key_head_dim], exact
+  at::Tensor values;              // [variants, kv_heads, tokens, value_head_dim], exact
+  std::vector<size_t> of_parent;  // for each parent, which variant
+
+  int64_t tokens() const { return keys.defined() ? keys.size(2) : 0; }
+};
+
 struct PlanPass {
   // The number of queries at the beginning that attend exactly (PrefillMode::kExact).
   int64_t exact_queries = 0;
@@ -25,6 +39,11 @@ struct PlanPass {
   // May be empty. Threads call it for different nodes at once. keys, values: [1, kv_heads, tokens,
   // head_dim], with the tokens of an unfinished group as they are
   OnStored stored = {};
+  // May be empty. On a GPU without room it may be called for the same parents again.
+  OnProjected projected = {};
+  // Where there are some, the hidden states are those of the tokens behind them. What is stored is
+  // that of all tokens. REQUIRES: exact_queries == 0 then.
+  EarlierTokens earlier = {};
 };
 
 // Takes the hidden states of one prompt, for all nodes of the previous layer, through `layer`:

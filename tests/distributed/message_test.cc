@@ -22,6 +22,7 @@ LeaseRequest SampleRequest() {
           .pairs = {kMixed, kExactPair},
           .prompts = {{1, -2, 3}, {}, {std::numeric_limits<int32_t>::max()}},
           .rows = {{1, 2}, {0, 0}},
+          .shared_tokens = 2,
           .ends = {
               .max_new_tokens = 9, .end_tokens = {4, 5}, .stops = {"\n\n", ""}, .stop_tokens = 10}};
 }
@@ -64,6 +65,7 @@ TEST(Messages, KeepEveryBit) {
   EXPECT_EQ(request.pairs, SampleRequest().pairs);
   EXPECT_EQ(request.prompts, SampleRequest().prompts);
   EXPECT_EQ(request.rows, SampleRequest().rows);
+  EXPECT_EQ(request.shared_tokens, 2);
   EXPECT_EQ(request.ends.max_new_tokens, 9);
   EXPECT_EQ(request.ends.end_tokens, SampleRequest().ends.end_tokens);
   EXPECT_EQ(request.ends.stops, SampleRequest().ends.stops);

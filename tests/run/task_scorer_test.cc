@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -238,6 +239,68 @@ TEST(SampleLog, SortedItDoesNotTellWhichSequenceEndedFirst) {
     order.push_back(json["spec"].get<std::string>() + " " + json["item"].dump());
   }
   EXPECT_THAT(order, ElementsAre("KV4 9", "KV4 10", "KV8 0", "KV8 1"));
+}
+
+TEST(PreparedTask, CountsWhatAllPromptsBeginWith) {
+  const TemporaryDirectory folder;
+  const auto prepare = [&](const std::vector<std::string>& prompts) {
+    Json items = Json::array();
+    for (const std::string& prompt : prompts)
+      items.push_back({{"prompt", prompt}, {"answer", "1"}});
+    WriteFileAtomically(folder / "task.json",
+                        Json({{"protocol", "custom"}, {"items", items}}).dump());
+    return std::make_unique<PreparedTask>(
+        TaskOptions{.file = folder / "task.json", .overrides = {}}, kDemoModel,
+        ReadConfigOf(kDemoModel));
+  };
+  std::string shots;
+  for (int i = 0; i < 30; ++i)
+    shots += "Q: what is " + std::to_string(i) + " + 1?\nA: " + std::to_string(i + 1) + "\n";
+  const auto task = prepare({shots + "Q: what is 40 + 2?", shots + "R", shots + "Q: what of 40?"});
+  const auto shared = static_cast<ptrdiff_t>(task->shared_tokens());
+  EXPECT_GT(shared, 64);
+  EXPECT_EQ(shared % 64, 0);
+  const TokenIds& first = task->ids().front();
+  for (const TokenIds& ids : task->ids()) {
+    ASSERT_GT(std::ssize(ids), shared);
+    EXPECT_TRUE(std::equal(first.begin(), first.begin() + shared, ids.begin()));
+  }
+  const TokenIds& other = task->ids()[1];
+  EXPECT_NE(std::mismatch(first.begin(), first.end(), other.begin(), other.end()).first,
+            first.end());
+  EXPECT_LT(
+      std::mismatch(first.begin(), first.end(), other.begin(), other.end()).first - first.begin(),
+      shared + 64);
+  EXPECT_EQ(prepare({shots})->shared_tokens(), 0);
+  EXPECT_EQ(prepare({"What is 1 + 1?", "What is 1 + 2?"})->shared_tokens(), 0);
+  // A prompt keeps at least a token of its own.
+  const auto same = prepare({shots, shots});
+  EXPECT_LT(same->shared_tokens(), std::ssize(same->ids().front()));
+}
+
+// The model is told, for all items of the task, also where it is asked about some of them.
+TEST(TaskScorer, TellsTheModelWhatAllPromptsBeginWith) {
+  const TemporaryDirectory folder;
+  std::string shots;
+  for (int i = 0; i < 30; ++i) shots += "Please add one to " + std::to_string(i) + ". ";
+  Json items = Json::array();
+  for (int i = 0; i < 3; ++i)
+    items.push_back({{"prompt", shots + "What is " + std::to_string(i) + " + 1?"},
+                     {"answer", std::to_string(i + 1)}});
+  WriteFileAtomically(folder / "task.json",
+                      Json({{"protocol", "custom"}, {"items", items}}).dump());
+  const PreparedTask task({.file = folder / "task.json", .overrides = {}}, kDemoModel,
+                          ReadConfigOf(kDemoModel));
+  ASSERT_GT(task.shared_tokens(), 0);
+  FakeModelScript script;
+  script.losses = {{1, 1}, 1};
+  script.writes = [](const PrecisionPlan&, const TokenIds&) { return TokenIds{7}; };
+  FakeModel model(FakeConfig(2), script);
+  TaskScorer scorer(model, task, nullptr);
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kKV4, 2)};
+  const std::vector<size_t> some = {1};
+  ASSERT_TRUE(scorer.ScoreItems(plans, some, nullptr));
+  EXPECT_EQ(script.calls.back().shared_tokens, task.shared_tokens());
 }
 
 TEST(PreparedTask, KnowsWhereTextsEnd) {

@@ -85,6 +85,41 @@ TEST_P(GenerationEqualsDecoding, InEveryToken) {
 INSTANTIATE_TEST_SUITE_P(Formats, GenerationEqualsDecoding, ::testing::ValuesIn(DecodingCases()),
                          [](const auto& test) { return test.param.name; });
 
+class SharedBeginningGivesTheSameTokens : public ::testing::TestWithParam<DecodingCase> {};
+
+// What all prompts begin with goes through the model once, whether it ends a group or not.
+TEST_P(SharedBeginningGivesTheSameTokens, ForEveryPrompt) {
+  const DecodingCase& test_case = GetParam();
+  const Tiny tiny(test_case.model);
+  const auto runner = tiny.Runner(test_case.prefill, kFloat64);
+  const TokenIds beginning = RandomPrompt(64, test_case.model.vocab, 1);
+  std::vector<TokenIds> prompts;
+  for (const int64_t tokens : {1, 9, 40}) {
+    TokenIds& prompt = prompts.emplace_back(beginning);
+    const TokenIds own = RandomPrompt(tokens, test_case.model.vocab, static_cast<uint64_t>(tokens));
+    prompt.insert(prompt.end(), own.begin(), own.end());
+  }
+  LearnMaxima(*runner, prompts.back());
+  // Some begin as the plan of the case does, so that they share layers with it.
+  const size_t layers = test_case.plan.layers.size();
+  PrecisionPlan other = test_case.plan;
+  other.layers.back() = kInt2Pair;
+  const std::vector<PrecisionPlan> plans = {test_case.plan, other,
+                                            PrecisionPlan::Uniform(kExactPair, layers)};
+  const std::vector<GenerationRow> rows = AllRows(plans.size(), prompts.size());
+  GenerationRequest request{
+      .plans = plans, .prompts = prompts, .rows = rows, .max_new_tokens = 20, .end_tokens = {}};
+  const Generated whole = GenerateAll(*runner, request);
+  for (const int64_t shared : {1, 37, 64}) {
+    request.shared_tokens = shared;
+    EXPECT_EQ(GenerateAll(*runner, request).tokens, whole.tokens) << shared << " shared tokens";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, SharedBeginningGivesTheSameTokens,
+                         ::testing::ValuesIn(DecodingCases()),
+                         [](const auto& test) { return test.param.name; });
+
 // Plans and prompts of different lengths, more of them than a batch on a CPU has places.
 struct Questions {
   std::vector<PrecisionPlan> plans = {

@@ -37,6 +37,7 @@ struct FakeCall {
   std::vector<PrecisionPair> pairs = {};  // kObserve
   std::vector<TokenIds> prompts = {};
   std::vector<GenerationRow> rows = {};  // kGenerate
+  int64_t shared_tokens = 0;             // kGenerate
 };
 
 // What a fake does and what was asked of it. It outlives the models that follow it, so that a test
@@ -162,7 +163,8 @@ class FakeModel : public MeasuredModel {
     Begin({.kind = FakeCallKind::kGenerate,
            .plans = {request.plans.begin(), request.plans.end()},
            .prompts = {request.prompts.begin(), request.prompts.end()},
-           .rows = {request.rows.begin(), request.rows.end()}});
+           .rows = {request.rows.begin(), request.rows.end()},
+           .shared_tokens = request.shared_tokens});
     for (size_t row = 0; row < request.rows.size(); ++row) {
       const auto [plan, prompt] = request.rows[row];
       GeneratedRow generated{row, {}};
