@@ -44,6 +44,9 @@ struct ModelOptions {
   int threads = 0;  // 0: OMP_NUM_THREADS, or all cores if that is unset
   PrefillMode prefill = PrefillMode::kQuantized;
   WeightMode weights = WeightMode::kAuto;
+  // Over how many GPUs of this host the layers are split, from `device` on; on a CPU as many parts
+  // of it. 1: over none; 0: over as few as have room for them, where one has not.
+  int split_layers = 0;
   // The most bytes of hidden states that are in memory at a time. Streamed weights need the hidden
   // states of all prompts under all plans; what exceeds this limit waits in a temporary file. The
   // hidden states of one prompt have to fit twice. 0 stands for a quarter of the memory that is

@@ -94,17 +94,33 @@ void GrowQueries(at::Tensor& queries, const ModelConfig& config,
 
 }  // namespace
 
-Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode)
+Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options, WeightMode mode,
+                 const SplitChoice& split)
     : checkpoint_(checkpoint),
       config_(checkpoint.config()),
       options_(options),
-      weights_(LoadWeights(checkpoint, options, mode)) {
-  for (const RopeConfig& rope : config_.ropes) {
-    rotary_.push_back(
-        std::make_unique<RotaryEmbedding>(rope, config_.max_position_embeddings, options));
+      weights_(LoadWeights(checkpoint, options, mode, split)) {
+  for (const at::Device& device : stages()) {
+    auto& of_stage = rotary_.emplace_back();
+    for (const RopeConfig& rope : config_.ropes) {
+      of_stage.push_back(std::make_unique<RotaryEmbedding>(rope, config_.max_position_embeddings,
+                                                           options.device(device)));
+    }
   }
   const int64_t elements = options.device().is_cpu() ? kCpuChunkElements : kCudaChunkElements;
   row_chunk_ = std::max<int64_t>(64, elements / (2 * config_.intermediate_size));
+}
+
+// A copy, also from one part of a CPU to another: layers of different stages share no memory.
+at::Tensor Decoder::BroughtTo(size_t layer, at::Tensor hidden) const {
+  const size_t stage = StageOf(layer);
+  if (stage == (layer == 0 ? 0 : StageOf(layer - 1))) return hidden;
+  return hidden.to(stages()[stage], hidden.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+}
+
+at::Tensor Decoder::BroughtHome(at::Tensor hidden) const {
+  if (stages().size() == 1) return hidden;
+  return hidden.to(stages()[0], hidden.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
 }
 
 at::Tensor Decoder::IdsOf(const std::vector<int32_t>& prompt) const {
@@ -167,7 +183,8 @@ QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidd
   const LayerConfig& shape = config_.layers[layer];
   QueryKeyValue projected =
       Project(layer, hidden,
-              shape.rope ? rotary_[*shape.rope]->Of(positions, hidden.size(1)) : RotaryTables{});
+              shape.rope ? rotary_[StageOf(layer)][*shape.rope]->Of(positions, hidden.size(1))
+                         : RotaryTables{});
   if (config_.query_growth != 0) {
     std::vector<int64_t> neighbours(static_cast<size_t>(hidden.size(1)));
     std::iota(neighbours.begin(), neighbours.end(), positions.first);
@@ -178,8 +195,12 @@ QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidd
 
 NewestTokens Decoder::NewestAt(std::vector<int64_t> positions, const at::Tensor& index) const {
   NewestTokens tokens{.positions = std::move(positions), .angles = {}};
-  for (const auto& rotary : rotary_)
-    tokens.angles.push_back(rotary->OfNewest(tokens.positions, index));
+  for (size_t stage = 0; stage < rotary_.size(); ++stage) {
+    const at::Tensor here = index.to(stages()[stage]);
+    auto& of_stage = tokens.angles.emplace_back();
+    for (const auto& rotary : rotary_[stage])
+      of_stage.push_back(rotary->OfNewest(tokens.positions, here));
+  }
   return tokens;
 }
 
@@ -187,7 +208,8 @@ QueryKeyValue Decoder::ProjectNewest(size_t layer, const at::Tensor& hidden,
                                      const NewestTokens& tokens) const {
   const LayerConfig& shape = config_.layers[layer];
   QueryKeyValue projected =
-      Project(layer, hidden.unsqueeze(0), shape.rope ? tokens.angles[*shape.rope] : RotaryTables{});
+      Project(layer, hidden.unsqueeze(0),
+              shape.rope ? tokens.angles[StageOf(layer)][*shape.rope] : RotaryTables{});
   if (config_.query_growth != 0) GrowQueries(projected.query, config_, tokens.positions);
   return projected;
 }

@@ -29,17 +29,31 @@ struct QueryKeyValue {
 // The newest token of each of several sequences, at its position in its sequence.
 struct NewestTokens {
   std::vector<int64_t> positions;
-  std::vector<RotaryTables> angles;  // by ModelConfig::ropes: [sequences, rotary_dim / 2]
+  // By stage and ModelConfig::ropes: [sequences, rotary_dim / 2]
+  std::vector<std::vector<RotaryTables>> angles;
 };
 
+// The layers may be split over several devices, the stages of a pipeline: hidden states are brought
+// to a layer before it and home behind the last one. All else is on the first device, home.
 class Decoder {
  public:
   // REQUIRES: checkpoint outlives the decoder.
   Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options,
-          WeightMode mode = WeightMode::kResident);
+          WeightMode mode = WeightMode::kResident, const SplitChoice& split = {});
 
   const ModelConfig& config() const { return config_; }
   const at::TensorOptions& options() const { return options_; }
+
+  const std::vector<at::Device>& stages() const { return weights_.stages.devices; }
+  size_t StageOf(size_t layer) const { return weights_.stages.of_layer[layer]; }
+  at::TensorOptions OptionsOf(size_t layer) const {
+    return options_.device(stages()[StageOf(layer)]);
+  }
+  // Returns the hidden states behind the layer before this one on the device of this one: the same
+  // tensor where both layers are of one stage.
+  at::Tensor BroughtTo(size_t layer, at::Tensor hidden) const;
+  // The same for those behind the last layer, on the device of options().
+  at::Tensor BroughtHome(at::Tensor hidden) const;
   double key_bias_norm(size_t layer) const { return weights_.layers[layer].key_bias_norm; }
 
   // Whether weights are streamed. Then a layer has its weights only while a LayerStream keeps them
@@ -98,7 +112,8 @@ class Decoder {
   ModelConfig config_;
   at::TensorOptions options_;
   ModelWeights weights_;
-  std::vector<std::unique_ptr<RotaryEmbedding>> rotary_;  // indexed like ModelConfig::ropes
+  // By stage, then indexed like ModelConfig::ropes.
+  std::vector<std::vector<std::unique_ptr<RotaryEmbedding>>> rotary_;
   // How many rows go through an MLP together. It is chosen so that the widest activation stays in
   // cache.
   int64_t row_chunk_;

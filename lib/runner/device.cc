@@ -7,6 +7,12 @@
 
 namespace kvtune {
 
+int DeviceCount() {
+  if (!at::hasCUDA()) return 0;
+  return static_cast<int>(
+      at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount());
+}
+
 at::Device ResolveDevice(const std::string& name) {
   const bool has_cuda = at::hasCUDA();
   if (name == "cpu" || (name == "auto" && !has_cuda)) return at::kCPU;
@@ -16,8 +22,7 @@ at::Device ResolveDevice(const std::string& name) {
                   "\" but no usable CUDA device, expected --device cpu or auto");
     }
     const std::string digits = name.starts_with("cuda:") ? name.substr(5) : "0";
-    const auto count =
-        static_cast<int>(at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount());
+    const int count = DeviceCount();
     const bool is_number =
         !digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos;
     if (is_number && digits.size() < 4 && std::stoi(digits) < count) {

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <limits>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -214,11 +216,13 @@ class Batch {
     const NewestTokens newest = NextTokens(width);
     for (size_t layer = 0; layer < decoder_.config().layers.size(); ++layer) {
       stream_.Enter(layer);
+      hidden = decoder_.BroughtTo(layer, std::move(hidden));
       const at::Tensor attention =
           cache_.Attend(layer, decoder_.ProjectNewest(layer, hidden, newest));
       decoder_.AddAttentionAndMlp(layer, hidden, attention);
     }
     stream_.Leave();
+    hidden = decoder_.BroughtHome(std::move(hidden));
     cache_.EndStep();
     const std::vector<int64_t> likeliest = LikeliestOf(hidden);
     std::vector<NewToken> tokens;
@@ -296,17 +300,30 @@ std::string Gibibytes(int64_t bytes) {
          " GiB";
 }
 
-BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens) {
-  const at::Device device = state.decoder.options().device();
-  // The rest is for the activations of prompts.
-  const int64_t free = FreeMemory(device), room = device.is_cpu() ? free / 2 : free / 8 * 7;
-  const int64_t bytes =
-      KvCache::BytesPerRow(state.decoder.config(), max_tokens, state.decoder.options());
-  const int64_t fitting = room / std::max<int64_t>(1, bytes);
-  if (fitting < 1) {
+// How many sequences of `max_tokens` tokens there is room for on every device. Throws Error for
+// none.
+int64_t FittingRows(const Decoder& decoder, int64_t max_tokens) {
+  std::vector<int64_t> bytes_of_stage = KvCache::BytesPerRow(decoder, max_tokens);
+  // All parts of a CPU share its memory.
+  if (decoder.options().device().is_cpu())
+    bytes_of_stage = {std::accumulate(bytes_of_stage.begin(), bytes_of_stage.end(), int64_t{0})};
+  int64_t fitting = std::numeric_limits<int64_t>::max();
+  for (size_t stage = 0; stage < bytes_of_stage.size(); ++stage) {
+    const at::Device device = decoder.stages()[stage];
+    // The rest is for the activations of prompts.
+    const int64_t free = FreeMemory(device), room = device.is_cpu() ? free / 2 : free / 8 * 7;
+    const int64_t bytes = bytes_of_stage[stage];
+    fitting = std::min(fitting, room / std::max<int64_t>(1, bytes));
+    if (fitting >= 1) continue;
     throw Error("generating: found room for " + Gibibytes(room) + " of cache, expected " +
                 Gibibytes(bytes) + " for a sequence of " + std::to_string(max_tokens) + " tokens");
   }
+  return fitting;
+}
+
+BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens) {
+  const at::Device device = state.decoder.options().device();
+  const int64_t fitting = FittingRows(state.decoder, max_tokens);
   const auto shared_by = [](int64_t count, int64_t parts) { return (count + parts - 1) / parts; };
   if (!device.is_cpu()) {
     // As many places as sequences of equal lengths need in the fewest turns.

@@ -31,8 +31,9 @@ KvCache::KvCache(const Decoder& decoder, int64_t rows, int64_t max_tokens)
       max_tokens_(max_tokens),
       tokens_of_row_(static_cast<size_t>(rows), 0),
       is_live_(static_cast<size_t>(rows), 0) {
-  const at::TensorOptions& options = decoder.options();
-  for (const LayerConfig& layer : decoder.config().layers) {
+  for (size_t i = 0; i < decoder.config().layers.size(); ++i) {
+    const LayerConfig& layer = decoder.config().layers[i];
+    const at::TensorOptions options = decoder.OptionsOf(i);
     layers_.push_back(
         {.keys = {rows, layer.kv_heads, max_tokens, layer.key_head_dim, options},
          .values = {rows, layer.kv_heads, max_tokens, layer.value_head_dim, options},
@@ -40,15 +41,20 @@ KvCache::KvCache(const Decoder& decoder, int64_t rows, int64_t max_tokens)
          .prefixes = SharedPrefixes(rows),
          .groups = {}});
   }
-  positions_.of_row.resize(static_cast<size_t>(rows));
+  positions_.resize(decoder.stages().size());
+  for (StepPositions& of_stage : positions_) of_stage.of_row.resize(static_cast<size_t>(rows));
+  numbers_.resize(decoder.stages().size());
 }
 
-int64_t KvCache::BytesPerRow(const ModelConfig& config, int64_t max_tokens,
-                             const at::TensorOptions& options) {
-  int64_t width = 0;
-  for (const LayerConfig& layer : config.layers)
-    width += layer.kv_width(KvSide::kKey) + layer.kv_width(KvSide::kValue);
-  return width * max_tokens * static_cast<int64_t>(options.dtype().itemsize());
+std::vector<int64_t> KvCache::BytesPerRow(const Decoder& decoder, int64_t max_tokens) {
+  const auto each = static_cast<int64_t>(decoder.options().dtype().itemsize());
+  std::vector<int64_t> bytes(decoder.stages().size(), 0);
+  for (size_t i = 0; i < decoder.config().layers.size(); ++i) {
+    const LayerConfig& layer = decoder.config().layers[i];
+    bytes[decoder.StageOf(i)] +=
+        (layer.kv_width(KvSide::kKey) + layer.kv_width(KvSide::kValue)) * max_tokens * each;
+  }
+  return bytes;
 }
 
 void KvCache::Begin(int64_t row, const PrecisionPlan& plan, int64_t tokens) {
@@ -84,23 +90,30 @@ void KvCache::Store(std::span<const int64_t> rows, size_t layer, KvSide side,
 }
 
 const StepPositions& KvCache::NextPositions() {
+  std::vector<int64_t> of_row;
   for (size_t row = 0; row < is_live_.size(); ++row) {
     // Where no sequence is, the last place is written: others may still read the first ones.
-    positions_.of_row[row] = is_live_[row] != 0 ? tokens_of_row_[row] : max_tokens_ - 1;
+    of_row.push_back(is_live_[row] != 0 ? tokens_of_row_[row] : max_tokens_ - 1);
   }
-  numbers_.Add(positions_.of_row, positions_.index);
+  for (size_t stage = 0; stage < positions_.size(); ++stage) {
+    positions_[stage].of_row = of_row;
+    numbers_[stage].Add(of_row, positions_[stage].index);
+  }
   for (size_t i = 0; i < layers_.size(); ++i) {
     Layer& layer = layers_[i];
-    layer.keys.Prepare(positions_, numbers_);
-    layer.values.Prepare(positions_, numbers_);
+    const StepPositions& positions = positions_[decoder_.StageOf(i)];
+    DeviceNumbers& numbers = numbers_[decoder_.StageOf(i)];
+    layer.keys.Prepare(positions, numbers);
+    layer.values.Prepare(positions, numbers);
     if (!layer.is_shared || !layer.prefixes.has_changed()) continue;
     const int64_t kv_heads = decoder_.config().layers[i].kv_heads;
-    numbers_.Add(layer.prefixes.Groups(RowsOfGroup(decoder_.config().query_heads / kv_heads)),
-                 layer.groups);
+    numbers.Add(layer.prefixes.Groups(RowsOfGroup(decoder_.config().query_heads / kv_heads)),
+                layer.groups);
   }
-  numbers_.Send(decoder_.options().device());
+  for (size_t stage = 0; stage < numbers_.size(); ++stage)
+    numbers_[stage].Send(decoder_.stages()[stage]);
   masks_.clear();
-  return positions_;
+  return positions_.front();
 }
 
 at::Tensor KvCache::OfRows(const at::Tensor& newest) const {
@@ -111,8 +124,9 @@ at::Tensor KvCache::Attend(size_t layer, const QueryKeyValue& newest) {
   const LayerSide key_side = decoder_.SideOfLayer(layer, KvSide::kKey);
   const LayerSide value_side = decoder_.SideOfLayer(layer, KvSide::kValue);
   Layer& held = layers_[layer];
-  held.keys.Append(OfRows(newest.key), positions_, key_side);
-  held.values.Append(OfRows(newest.value), positions_, value_side);
+  const StepPositions& positions = positions_[decoder_.StageOf(layer)];
+  held.keys.Append(OfRows(newest.key), positions, key_side);
+  held.values.Append(OfRows(newest.value), positions, value_side);
   at::Tensor attended = Attended(layer, newest);
   held.keys.Flush(key_side);
   held.values.Flush(value_side);
@@ -123,18 +137,20 @@ at::Tensor KvCache::Attended(size_t layer, const QueryKeyValue& newest) const {
   const ModelConfig& config = decoder_.config();
   const LayerConfig& shape = config.layers[layer];
   const Layer& held = layers_[layer];
+  const size_t stage = decoder_.StageOf(layer);
   const int64_t width = newest.query.size(2), channels = config.query_heads * shape.value_head_dim;
   if (held.is_shared) {
     at::Tensor out = at::zeros({width, channels}, newest.query.options());
     CudaDecodeAttention(newest.query.squeeze(0), {held.keys.held(), held.values.held()},
-                        {positions_.index, held.groups}, newest.rule, out);
+                        {positions_[stage].index, held.groups}, newest.rule, out);
     return out;
   }
   const at::Tensor query = OfRows(newest.query)
                                .reshape({rows(), shape.kv_heads,
                                          config.query_heads / shape.kv_heads, shape.key_head_dim});
-  const at::Tensor attended = query.device().is_cpu() ? AttendOneByOne(held, query, newest.rule)
-                                                      : AttendTogether(held, query, newest.rule);
+  const at::Tensor attended = query.device().is_cpu()
+                                  ? AttendOneByOne(held, query, newest.rule)
+                                  : AttendTogether(stage, held, query, newest.rule);
   const at::Tensor by_row = attended.reshape({rows(), channels});
   if (width == rows()) return by_row;
   at::Tensor padded = at::zeros({width, channels}, by_row.options());
@@ -148,7 +164,7 @@ at::Tensor KvCache::AttendOneByOne(const Layer& layer, const at::Tensor& query,
       {rows(), query.size(1), query.size(2), layer.values.held().size(3)}, query.options());
   for (int64_t row = 0; row < rows(); ++row) {
     if (is_live_[static_cast<size_t>(row)] == 0) continue;
-    const int64_t tokens = positions_.of_row[static_cast<size_t>(row)] + 1;
+    const int64_t tokens = positions_.front().of_row[static_cast<size_t>(row)] + 1;
     const int64_t seen = rule.window_tokens > 0 ? std::min(rule.window_tokens, tokens) : tokens;
     const auto newest = [&](const StoredSide& side) {
       return side.held().select(0, row).narrow(1, tokens - seen, seen);
@@ -159,7 +175,7 @@ at::Tensor KvCache::AttendOneByOne(const Layer& layer, const at::Tensor& query,
   return attended;
 }
 
-at::Tensor KvCache::AttendTogether(const Layer& layer, const at::Tensor& query,
+at::Tensor KvCache::AttendTogether(size_t stage, const Layer& layer, const at::Tensor& query,
                                    const ScoreRule& rule) const {
   const int64_t tokens = *std::ranges::max_element(tokens_of_row_) + 1;
   const at::Tensor keys = layer.keys.held().narrow(2, 0, tokens);
@@ -167,20 +183,21 @@ at::Tensor KvCache::AttendTogether(const Layer& layer, const at::Tensor& query,
   // A mask is added in float32 behind the soft cap.
   at::Tensor scores = at::matmul(query, keys.transpose(2, 3)).to(at::kFloat);
   if (rule.soft_cap > 0) scores.div_(rule.soft_cap).tanh_().mul_(rule.soft_cap);
-  scores.add_(MaskOf(rule.window_tokens, tokens));
+  scores.add_(MaskOf(stage, rule.window_tokens, tokens));
   const at::Tensor weights =
       WeightsOf(scores, {.window_tokens = 0, .soft_cap = 0, .sinks = rule.sinks});
   return at::matmul(weights.to(values.scalar_type()), values);
 }
 
-const at::Tensor& KvCache::MaskOf(int64_t window_tokens, int64_t tokens) const {
-  auto [entry, is_new] = masks_.try_emplace(window_tokens);
+const at::Tensor& KvCache::MaskOf(size_t stage, int64_t window_tokens, int64_t tokens) const {
+  auto [entry, is_new] = masks_.try_emplace({stage, window_tokens});
   if (is_new) {
-    const at::Tensor newest = positions_.index.view({rows(), 1, 1, 1});
-    const at::Tensor token = at::arange(tokens, positions_.index.options());
+    const at::Tensor& index = positions_[stage].index;
+    const at::Tensor newest = index.view({rows(), 1, 1, 1});
+    const at::Tensor token = at::arange(tokens, index.options());
     at::Tensor hidden = token.gt(newest);
     if (window_tokens > 0) hidden = hidden.logical_or(token.le(newest - window_tokens));
-    entry->second = at::zeros(hidden.sizes(), positions_.index.options().dtype(at::kFloat))
+    entry->second = at::zeros(hidden.sizes(), index.options().dtype(at::kFloat))
                         .masked_fill_(hidden, -std::numeric_limits<float>::infinity());
   }
   return entry->second;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "lib/core/precision_plan.h"
@@ -20,9 +21,8 @@ class KvCache {
   // All memory is taken here. REQUIRES: decoder outlives the cache.
   KvCache(const Decoder& decoder, int64_t rows, int64_t max_tokens);
 
-  // The bytes that one sequence of `max_tokens` tokens takes.
-  static int64_t BytesPerRow(const ModelConfig& config, int64_t max_tokens,
-                             const at::TensorOptions& options);
+  // The bytes that one sequence of `max_tokens` tokens takes of each stage's memory.
+  static std::vector<int64_t> BytesPerRow(const Decoder& decoder, int64_t max_tokens);
 
   int64_t rows() const { return static_cast<int64_t>(tokens_of_row_.size()); }
   int64_t tokens(int64_t row) const { return tokens_of_row_[static_cast<size_t>(row)]; }
@@ -37,7 +37,7 @@ class KvCache {
   // can read it so, they share it. stored: as their format stores it, [kv_heads, tokens, head_dim]
   void Store(std::span<const int64_t> rows, size_t layer, KvSide side, const at::Tensor& stored);
 
-  // Opens a step, in which every row gets one token.
+  // Opens a step, in which every row gets one token. The positions are at home.
   const StepPositions& NextPositions();
   // One layer of the step: adds the keys and values of the new tokens, lets the queries attend to
   // their own sequence and then quantizes the groups that became full. The result of a row depends
@@ -65,21 +65,22 @@ class KvCache {
   at::Tensor OfRows(const at::Tensor& newest) const;
   at::Tensor Attended(size_t layer, const QueryKeyValue& newest) const;
   // query: [rows, kv_heads, query heads that share it, head_dim]
-  at::Tensor AttendTogether(const Layer& layer, const at::Tensor& query,
+  at::Tensor AttendTogether(size_t stage, const Layer& layer, const at::Tensor& query,
                             const ScoreRule& rule) const;
   at::Tensor AttendOneByOne(const Layer& layer, const at::Tensor& query,
                             const ScoreRule& rule) const;
   // [rows, 1, 1, tokens], float32: -inf where a row does not see a token
-  const at::Tensor& MaskOf(int64_t window_tokens, int64_t tokens) const;
+  const at::Tensor& MaskOf(size_t stage, int64_t window_tokens, int64_t tokens) const;
 
   const Decoder& decoder_;
   int64_t max_tokens_;
   std::vector<Layer> layers_;
-  std::vector<int64_t> tokens_of_row_;  // 0 where no sequence is
-  std::vector<char> is_live_;           // by row
-  StepPositions positions_;
-  DeviceNumbers numbers_;
-  mutable std::map<int64_t, at::Tensor> masks_;  // of this step, by window
+  std::vector<int64_t> tokens_of_row_;    // 0 where no sequence is
+  std::vector<char> is_live_;             // by row
+  std::vector<StepPositions> positions_;  // the same on the device of each stage
+  std::vector<DeviceNumbers> numbers_;    // by stage
+  // Of this step, by stage and window.
+  mutable std::map<std::pair<size_t, int64_t>, at::Tensor> masks_;
 };
 
 }  // namespace kvtune

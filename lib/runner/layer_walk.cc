@@ -47,10 +47,14 @@ class StepCounter {
 // few prompts (or so little memory) that more than half of the threads would be idle, the variants
 // of one prompt run in parallel instead.
 int LayerWalk::PromptsAtATime(size_t prompts, int64_t largest_bytes) const {
-  if (!decoder_.options().device().is_cpu())
-    return 1;  // the operators of a GPU are parallel by themselves
   // A prompt holds the input and the output of a layer at the same time.
   const int64_t fitting = max_activation_bytes_ / std::max<int64_t>(1, 2 * largest_bytes);
+  if (!decoder_.options().device().is_cpu()) {
+    // The operators of a GPU are parallel by themselves. Of several GPUs each works on a prompt.
+    const int64_t stages = std::ssize(decoder_.stages());
+    return static_cast<int>(
+        std::max<int64_t>(1, std::min({stages, static_cast<int64_t>(prompts), fitting})));
+  }
   const int64_t workers =
       std::min({static_cast<int64_t>(threads_), static_cast<int64_t>(prompts), fitting});
   return 2 * workers >= threads_ ? static_cast<int>(workers) : 1;
@@ -71,8 +75,8 @@ void LayerWalk::Run(std::span<const TokenIds> prompts, size_t variants, const Pr
   const int workers = PromptsAtATime(prompts.size(), bytes.front());
   StepCounter counter(layers, progress);
   const auto step = [&](size_t prompt, size_t layer, at::Tensor hidden) {
-    hidden = steps.advance(prompt, layer, std::move(hidden));
-    if (layer + 1 == layers) steps.end(prompt, std::exchange(hidden, {}));
+    hidden = steps.advance(prompt, layer, decoder_.BroughtTo(layer, std::move(hidden)));
+    if (layer + 1 == layers) steps.end(prompt, decoder_.BroughtHome(std::exchange(hidden, {})));
     counter.Count();
     return hidden;
   };

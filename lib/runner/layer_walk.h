@@ -15,11 +15,12 @@ namespace kvtune {
 // What a pass does with one prompt. Different threads call these functions for different prompts at
 // once.
 struct PromptSteps {
-  // Returns the hidden states before the first layer: [variants, tokens, hidden].
+  // Returns the hidden states before the first layer, at home: [variants, tokens, hidden].
   std::function<at::Tensor(size_t prompt)> begin;
-  // Returns the hidden states after `layer`. The number of variants may grow.
+  // Returns the hidden states after `layer`, which are on its device before it. The number of
+  // variants may grow.
   std::function<at::Tensor(size_t prompt, size_t layer, at::Tensor hidden)> advance;
-  // Receives the hidden states after the last layer.
+  // Receives the hidden states after the last layer, at home.
   std::function<void(size_t prompt, at::Tensor hidden)> end;
 };
 

@@ -70,7 +70,10 @@ const ModelConfig& ModelRunner::config() const { return state_->decoder.config()
 std::string ModelRunner::device_name() const { return state_->decoder.options().device().str(); }
 
 int64_t ModelRunner::peak_device_bytes() const {
-  return PeakMemory(state_->decoder.options().device());
+  int64_t peak = 0;  // of the GPU that has taken most
+  for (const at::Device& device : state_->decoder.stages())
+    peak = std::max(peak, PeakMemory(device));
+  return peak;
 }
 
 std::string ModelRunner::data_type_name() const {
@@ -138,7 +141,7 @@ std::vector<std::vector<PromptScore>> ModelRunner::ScorePlans(std::span<const Pr
         if (some.size() == 1) throw;
       }
       state_->most_plans = some.size() / 2;
-      ReturnUnusedMemory(state_->decoder.options().device());
+      for (const at::Device& device : state_->decoder.stages()) ReturnUnusedMemory(device);
       LogInfo("the device has no room for " + std::to_string(some.size()) +
               " plans at a time; scoring " + std::to_string(state_->most_plans));
     }

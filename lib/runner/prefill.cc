@@ -1,6 +1,7 @@
 #include "lib/runner/prefill.h"
 
 #include <map>
+#include <utility>
 
 #include "lib/runner/fake_quantize.h"
 #include "lib/runner/plan_tree.h"
@@ -59,11 +60,12 @@ SharedBeginning::SharedBeginning(Decoder& decoder, const TokenIds& tokens,
   at::Tensor hidden = decoder.Embed(decoder.IdsOf(tokens)).unsqueeze(0);
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
     stream.Enter(layer);
+    hidden = decoder.BroughtTo(layer, std::move(hidden));
     const LayerConfig& shape = decoder.config().layers[layer];
     EarlierTokens& kept = layers_[layer];
     const auto side = [&](int64_t head_dim) {
       return at::empty({hidden.size(0), shape.kv_heads, std::ssize(tokens), head_dim},
-                       decoder.options());
+                       hidden.options());
     };
     kept.keys = side(shape.key_head_dim);
     kept.values = side(shape.value_head_dim);
@@ -138,9 +140,11 @@ at::Tensor Prefill::FillQuantized(const TokenIds& prompt, std::span<const Placed
                               cache.Store(rows, layer, KvSide::kValue, values.squeeze(0));
                             },
                         .earlier = std::move(earlier[layer])};
-    hidden = AdvancePlans(decoder_, layer, tree.layers[layer], hidden, pass);
+    hidden = AdvancePlans(decoder_, layer, tree.layers[layer],
+                          decoder_.BroughtTo(layer, std::move(hidden)), pass);
   }
   stream_.Leave();
+  hidden = decoder_.BroughtHome(std::move(hidden));
   std::vector<int64_t> leaves(tree.leaf_of_plan.begin(), tree.leaf_of_plan.end());
   const at::Tensor leaf =
       at::from_blob(leaves.data(), {static_cast<int64_t>(leaves.size())}, at::kLong)
@@ -162,9 +166,11 @@ void Prefill::Learn(const TokenIds& prompt) {
                               exact_[layer] = {keys.squeeze(0), values.squeeze(0)};
                             },
                         .earlier = std::move(earlier[layer])};
-    hidden = AdvancePlans(decoder_, layer, tree.layers[layer], hidden, pass);
+    hidden = AdvancePlans(decoder_, layer, tree.layers[layer],
+                          decoder_.BroughtTo(layer, std::move(hidden)), pass);
   }
   stream_.Leave();
+  hidden = decoder_.BroughtHome(std::move(hidden));
   last_hidden_ = LastToken(hidden);
   prompt_ = prompt;
 }

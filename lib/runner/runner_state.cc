@@ -3,7 +3,9 @@
 #include <malloc.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -41,6 +43,34 @@ void WarnWithoutKernels([[maybe_unused]] const at::Device& device) {
 #endif
 }
 
+// Where layers may go beside `home`: the GPUs that follow it and then those before it, as many as
+// are asked for, or all; on a CPU other parts of it, where they are asked for.
+SplitChoice SplitChoiceOf(const ModelOptions& options, const at::Device& home) {
+  SplitChoice split{.stages = options.split_layers};
+  if (options.split_layers > 1 && options.weights == WeightMode::kStream) {
+    throw Error(
+        "choosing the devices: found --split-layers and --weights stream, expected one of them",
+        ExitCode::kUsage);
+  }
+  const bool may_split = options.split_layers == 0 && options.weights == WeightMode::kAuto;
+  if (options.split_layers <= 1 && !may_split) return split;
+  if (home.is_cpu()) {
+    split.further.assign(static_cast<size_t>(std::max(1, options.split_layers) - 1), home);
+    return split;
+  }
+  const int count = DeviceCount();
+  if (options.split_layers > count) {
+    throw Error("choosing the devices: found " + std::to_string(count) +
+                " GPUs, expected at least the " + std::to_string(options.split_layers) +
+                " of --split-layers");
+  }
+  for (int i = 1; i < count; ++i) {
+    const int index = (home.index() + i) % count;
+    split.further.emplace_back(at::kCUDA, static_cast<at::DeviceIndex>(index));
+  }
+  return split;
+}
+
 // Returns the number of threads that OpenMP would use: OMP_NUM_THREADS when it is set, otherwise
 // the number of cores that this process may run on. It is asked for only once, because every runner
 // changes OpenMP's number.
@@ -66,12 +96,15 @@ RunnerState::RunnerState(const Checkpoint& checkpoint, const at::TensorOptions& 
     : options(model_options),
       sharing(shared),
       threads(tensor_options.device().is_cpu() ? cpu_threads : 1),
-      decoder(checkpoint, tensor_options, model_options.weights),
+      decoder(checkpoint, tensor_options, model_options.weights,
+              SplitChoiceOf(model_options, tensor_options.device())),
       walk(decoder, threads, MaxActivationBytes()) {}
 
 int64_t RunnerState::MaxActivationBytes() const {
-  return options.max_activation_bytes > 0 ? static_cast<int64_t>(options.max_activation_bytes)
-                                          : FreeMemory(decoder.options().device()) / 4;
+  if (options.max_activation_bytes > 0) return static_cast<int64_t>(options.max_activation_bytes);
+  int64_t free = std::numeric_limits<int64_t>::max();
+  for (const at::Device& device : decoder.stages()) free = std::min(free, FreeMemory(device));
+  return free / 4;
 }
 
 PlanPass RunnerState::PassOf(const TokenIds& prompt) const {

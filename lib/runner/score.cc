@@ -75,7 +75,7 @@ class LayerAttention {
     const ModelConfig& config = decoder_.config();
     output_ = at::empty(
         {static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
-        decoder_.options());
+        query_.options());
     for (size_t child = 0; child < nodes_.size();) {
       size_t last = child + 1;
       while (last < nodes_.size() && ShareWeights(nodes_[child], nodes_[last])) ++last;

@@ -1,5 +1,7 @@
 #include "lib/runner/step_decode.h"
 
+#include <utility>
+
 #include "lib/runner/kv_cache.h"
 
 namespace kvtune {
@@ -19,6 +21,7 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan,
     cache.NextPositions();
     exact_cache.NextPositions();
     for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
+      hidden = decoder.BroughtTo(layer, std::move(hidden));
       const QueryKeyValue newest =
           decoder.ProjectQueryKeyValue(layer, hidden.unsqueeze(0), {position, tokens});
       const at::Tensor attention = cache.Attend(layer, newest);
@@ -28,7 +31,7 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan,
     }
     cache.EndStep();
     exact_cache.EndStep();
-    logits.push_back(decoder.Logits(decoder.FinalNorm(hidden)));
+    logits.push_back(decoder.Logits(decoder.FinalNorm(decoder.BroughtHome(hidden))));
   }
   return at::cat(logits, 0);
 }

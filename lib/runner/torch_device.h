@@ -11,6 +11,8 @@ namespace kvtune {
 at::Device ResolveDevice(const std::string& name);
 
 // Returns float32 on a CPU and bfloat16 on CUDA.
+// The number of CUDA devices that this process sees.
+int DeviceCount();
 at::ScalarType DefaultType(const at::Device& device);
 
 // Returns "float32", ...

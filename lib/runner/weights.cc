@@ -1,8 +1,12 @@
 #include "lib/runner/weights.h"
 
+#include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "lib/base/log.h"
 #include "lib/core/model_size.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/tensor_reader.h"
@@ -21,6 +25,26 @@ int64_t BytesOf(const LayerWeights& weights) {
 // Whether `count` layers like this one fit into memory beside what is already there.
 bool Fit(const LayerWeights& layer, size_t count, const at::Device& device) {
   return BytesOf(layer) * static_cast<int64_t>(count) <= ResidentLayerBytes(FreeMemory(device));
+}
+
+// The stages of as many layers like this one, which is in memory already, as one device has no room
+// for; nullopt where all devices together have none either.
+std::optional<Stages> StagesWithRoom(const LayerWeights& layer, size_t count,
+                                     const std::vector<at::Device>& devices) {
+  std::vector<int64_t> room;
+  for (const at::Device& device : devices) room.push_back(ResidentLayerBytes(FreeMemory(device)));
+  room.front() += BytesOf(layer);
+  std::optional<StageOfLayer> of_layer = SplitByRoom(count, BytesOf(layer), room);
+  if (!of_layer) return std::nullopt;
+  const size_t used = of_layer->back() + 1;
+  return Stages{{devices.begin(), devices.begin() + static_cast<ptrdiff_t>(used)},
+                std::move(*of_layer)};
+}
+
+std::string NamesOf(const std::vector<at::Device>& devices) {
+  std::string names;
+  for (const at::Device& device : devices) names += (names.empty() ? "" : ", ") + device.str();
+  return names;
 }
 
 // A head that is stored in the checkpoint is used even if the config says that head and embedding
@@ -53,21 +77,37 @@ LayerWeights LoadLayer(const Checkpoint& checkpoint, const at::TensorOptions& op
 }
 
 ModelWeights LoadWeights(const Checkpoint& checkpoint, const at::TensorOptions& options,
-                         WeightMode mode) {
+                         WeightMode mode, const SplitChoice& split) {
   const ModelConfig& config = checkpoint.config();
   const TensorReader reader(checkpoint, options);
   ModelWeights weights;
   LoadEmbeddingAndHead(checkpoint, reader, weights);
   weights.final_norm = LoadNorm(reader, config, "model.norm");
   checkpoint.RequireUnchanged();
-  weights.layers.resize(config.layers.size());
+  const size_t count = config.layers.size();
+  weights.layers.resize(count);
   weights.streamed = mode == WeightMode::kStream;
-  for (size_t i = 0; i < weights.layers.size() && !weights.streamed; ++i) {
-    weights.layers[i] = LoadLayer(checkpoint, options, i);
+  std::vector<at::Device> devices = {options.device()};
+  devices.insert(devices.end(), split.further.begin(), split.further.end());
+  const size_t asked_for = std::min(static_cast<size_t>(std::max(1, split.stages)), count);
+  Stages& stages = weights.stages;
+  stages = {{devices.begin(), devices.begin() + static_cast<ptrdiff_t>(asked_for)},
+            SplitEvenly(count, asked_for)};
+  for (size_t i = 0; i < count && !weights.streamed; ++i) {
+    weights.layers[i] =
+        LoadLayer(checkpoint, options.device(stages.devices[stages.of_layer[i]]), i);
     // The first layer shows how much memory a layer takes.
-    if (i == 0 && mode == WeightMode::kAuto) {
-      weights.streamed = !Fit(weights.layers[0], weights.layers.size(), options.device());
+    if (i > 0 || mode != WeightMode::kAuto || asked_for > 1 ||
+        Fit(weights.layers[0], count, options.device())) {
+      continue;
     }
+    std::optional<Stages> with_room;
+    if (devices.size() > 1) with_room = StagesWithRoom(weights.layers[0], count, devices);
+    weights.streamed = !with_room;
+    if (with_room) stages = std::move(*with_room);
+  }
+  if (stages.devices.size() > 1) {
+    LogInfo("the layers are split over " + NamesOf(stages.devices));
   }
   if (weights.streamed) weights.layers.assign(weights.layers.size(), {});
   return weights;
