@@ -378,7 +378,7 @@ void GenerateRows(RunnerState& state, const GenerationRequest& request,
     longest = std::max(longest, request.prompts[row.prompt].size());
   const int64_t max_tokens = static_cast<int64_t>(longest) + request.max_new_tokens;
   // What earlier requests have left behind counts as free then.
-  ReturnUnusedMemory(state.decoder.options().device());
+  for (const at::Device& device : state.decoder.stages()) ReturnUnusedMemory(device);
   const SharedBeginning beginning = [&] {
     const c10::InferenceMode no_gradients;
     const OperatorsOnOneThread same_sums;
