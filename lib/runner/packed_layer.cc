@@ -92,11 +92,12 @@ void PackedLayer::Attend(const at::Tensor& query, const Rule& rule, at::Tensor& 
 #if defined(KVTUNE_CUDA_KERNELS)
   if (query.is_cuda()) {
     const CudaPlace place = PlaceOf(query);
-    const PackedSplits splits = SplitsOnCuda(cache, asked, place);
-    if (!scratch_.defined()) {
-      scratch_ =
-          at::empty({ScratchFloats(cache, asked, splits)}, query.options().dtype(at::kFloat));
-    }
+    // The device is asked once how many blocks fill it; a known number costs no call.
+    const PackedSplits splits = SplitsOnCuda(cache, asked, place, blocks_);
+    blocks_ = splits.blocks;
+    const int64_t floats = ScratchFloats(cache, asked, splits);
+    if (!scratch_.defined() || scratch_.numel() < floats)
+      scratch_ = at::empty({floats}, query.options().dtype(at::kFloat));
     return AttendOnCuda(cache, asked, splits, scratch_.mutable_data_ptr<float>(), place);
   }
 #endif
@@ -111,7 +112,7 @@ void PackedLayer::Flush() {
 }
 
 int64_t PackedLayer::bytes() const {
-  return static_cast<int64_t>(pages_.nbytes() + windows_.nbytes());
+  return static_cast<int64_t>(pages_.storage().nbytes() + windows_.storage().nbytes());
 }
 
 }  // namespace kvtune

@@ -45,6 +45,7 @@ class PackedLayer {
   at::Tensor page_table_;  // [sequences, pages_per_sequence] of int32
   at::Tensor lengths_;     // [sequences] of int32
   at::Tensor scratch_;     // what CUDA's kernels need, made by the first step
+  int64_t blocks_ = 0;     // that CUDA's kernels are split over; 0: no step has been
 };
 
 }  // namespace kvtune

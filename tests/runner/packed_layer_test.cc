@@ -5,10 +5,13 @@
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/kernels/packed_cpu.h"
 #include "lib/runner/fake_quantize.h"
+#include "lib/targets/target.h"
 
 namespace kvtune {
 namespace {
@@ -58,6 +61,36 @@ TEST(PackedLayer, CodesAreThoseOfTheOperators) {
           ASSERT_EQ(found, std::vector<float>(row, row + kHeadDim))
               << "head " << head << ", token " << token;
         }
+      }
+    }
+  }
+}
+
+// What the allocator gives is what CostOf counts and the padding that docs/cli.md states: the rest
+// of the last page and, where the newest tokens wait in a window, a place in the pages for them
+// too.
+TEST(PackedLayer, TheAllocatorGivesTheCountedBytesAndTheStatedPadding) {
+  constexpr int64_t kSequences = 3;
+  ModelConfig model;
+  model.query_heads = 4;
+  model.layers = {{.kv_heads = kHeads, .key_head_dim = kHeadDim, .value_head_dim = kHeadDim}};
+  for (const std::string_view name : {"kvtuner", "kvtuner-kivi"}) {
+    const Target& target = FindTarget(name);
+    std::vector<PrecisionPair> pairs = target.pairs;
+    pairs.push_back(kExactPair);
+    for (const PrecisionPair pair : pairs) {
+      const PackedLayout layout = PackedLayoutOf(pair, kHeadDim);
+      for (const int64_t tokens : {32, 33, 63, 64, 65, 97, 128, 4096, 8191}) {
+        SCOPED_TRACE(PairLabel(pair) + " at " + std::to_string(tokens));
+        const PackedLayer layer(layout, kSequences, kHeads, tokens, at::kCPU);
+        const double counted =
+            CostOf(target, PrecisionPlan::Uniform(pair, 1), model, tokens).bytes_per_token *
+            static_cast<double>(tokens * kSequences);
+        const int64_t last_page = (kPageTokens - tokens % kPageTokens) % kPageTokens;
+        const double padding = static_cast<double>((last_page + layout.window_tokens) * kSequences *
+                                                   kHeads * layout.page.bytes) /
+                               static_cast<double>(kPageTokens);
+        EXPECT_DOUBLE_EQ(static_cast<double>(layer.bytes()), counted + padding);
       }
     }
   }
