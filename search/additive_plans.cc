@@ -41,11 +41,36 @@ std::vector<PrecisionPlan> Undominated(std::vector<PrecisionPlan> plans, const L
                                        const CostFunction& cost) {
   std::vector<Objectives> objectives;
   for (const PrecisionPlan& plan : plans) {
-    objectives.push_back({PredictLoss(losses, plan), cost(plan).bytes_per_token});
+    objectives.push_back(ObjectivesFor(PredictLoss(losses, plan), cost(plan)));
   }
   std::vector<PrecisionPlan> front;
   for (const size_t i : NonDominated(objectives)) front.push_back(std::move(plans[i]));
   return front;
+}
+
+// The share of time in a mixture, besides bytes alone.
+constexpr double kTimeShares[] = {0.25, 0.5, 0.75, 1};
+
+CostFunction BytesAlone(const CostFunction& cost) {
+  return [cost](const PrecisionPlan& plan) {
+    PlanCost bytes = cost(plan);
+    bytes.latency_ms = std::nullopt;
+    return bytes;
+  };
+}
+
+// Bytes and time in one number, which stands in the place of bytes: both as shares of what the
+// exact plan takes.
+CostFunction Mixture(const CostFunction& cost, double time_share, const PlanCost& exact) {
+  // The exact plan takes so many of them, in steps of the knapsack's that are fine enough to tell
+  // the pairs of a layer apart, and few enough for short partial fronts.
+  constexpr double kUnits = 16;
+  return [cost, time_share, exact](const PrecisionPlan& plan) {
+    const PlanCost own = cost(plan);
+    const double bytes = own.bytes_per_token / exact.bytes_per_token;
+    const double time = exact.latency_ms > 0 ? *own.latency_ms / *exact.latency_ms : 0;
+    return PlanCost{.bytes_per_token = kUnits * ((1 - time_share) * bytes + time_share * time)};
+  };
 }
 
 // Solves one knapsack for every choice of the leading gene, or a single one where there is no
@@ -240,8 +265,18 @@ std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& 
 
 std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses& losses,
                                          const CostFunction& cost) {
-  return genome.shape().kind == ShapeKind::kRuns ? FrontOfRuns(genome, losses, cost)
-                                                 : FrontOfGenes(genome, losses, cost);
+  const auto front_by = [&](const CostFunction& by) {
+    return genome.shape().kind == ShapeKind::kRuns ? FrontOfRuns(genome, losses, by)
+                                                   : FrontOfGenes(genome, losses, by);
+  };
+  const PlanCost exact = cost(PrecisionPlan::Uniform(kExactPair, genome.layer_count()));
+  if (!exact.latency_ms) return front_by(cost);
+  std::vector<PrecisionPlan> plans = front_by(BytesAlone(cost));
+  for (const double share : kTimeShares) {
+    for (PrecisionPlan& plan : front_by(Mixture(cost, share, exact)))
+      plans.push_back(std::move(plan));
+  }
+  return Undominated(std::move(plans), losses, cost);
 }
 
 std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost,

@@ -30,12 +30,16 @@ std::vector<PrecisionPlan> GreedyPlans(const Genome& genome, const LayerLosses& 
 // KnapsackFront solves it exactly; a shape with one pair for all layers gets one knapsack for each
 // of its pairs. For the shape kRuns the runs of keys and those of values are enumerated separately
 // and then joined.
+//
+// Where plans have a time, the program is solved for bytes, for time and for three mixtures of
+// both, each a sum over layers too. The result is what no other of these plans dominates, a part of
+// the front of three objectives: its plans that are best for some mixture.
 std::vector<PrecisionPlan> AdditiveFront(const Genome& genome, const LayerLosses& losses,
                                          const CostFunction& cost);
 
 // The plans made of losses.pairs in this shape that no other one beats in both predicted loss and
 // bytes, by ascending bytes. This is AdditiveFront with a group of its own for every layer.
-// REQUIRES: the cost of a plan is the sum of its layers' costs; the shape has at least one of
+// REQUIRES: bytes and time of a plan are the sums of its layers'; the shape has at least one of
 // losses.pairs.
 std::vector<PrecisionPlan> SurrogateFront(const LayerLosses& losses, const CostFunction& cost,
                                           const PlanShape& shape = {});

@@ -101,19 +101,19 @@ std::vector<PlanScore> EvaluationCache::Evaluate(std::span<const PrecisionPlan> 
   return Answer(plans);
 }
 
-std::vector<Racer> EvaluationCache::Rivals(std::span<const PrecisionPlan> batch,
+std::vector<Rival> EvaluationCache::Rivals(std::span<const PrecisionPlan> batch,
                                            const CostFunction& cost) const {
-  std::vector<Racer> complete;
+  std::vector<Rival> complete;
   std::vector<Objectives> objectives;
   const auto add = [&](const PrecisionPlan& plan) {
     const auto entry = entries_.find(plan);
     if (entry == entries_.end() || !entry->second.score.complete()) return;
-    complete.push_back({cost(plan).bytes_per_token, &entry->second.score});
-    objectives.push_back({LossOf(entry->second.score), complete.back().bytes});
+    complete.push_back({cost(plan), &entry->second.score});
+    objectives.push_back(ObjectivesFor(LossOf(entry->second.score), complete.back().cost));
   };
   for (const PrecisionPlan& plan : order_) add(plan);
   for (const PrecisionPlan& plan : batch) add(plan);
-  std::vector<Racer> rivals;
+  std::vector<Rival> rivals;
   for (const size_t i : NonDominated(objectives)) rivals.push_back(complete[i]);
   return rivals;
 }
@@ -122,9 +122,9 @@ std::vector<PlanScore> EvaluationCache::Race(std::span<const PrecisionPlan> plan
                                              const CostFunction& cost,
                                              const RacingOptions& options) {
   ScoreUnknown(plans, [&](std::span<const PrecisionPlan> unknown) {
-    std::vector<double> bytes;
-    for (const PrecisionPlan& plan : unknown) bytes.push_back(cost(plan).bytes_per_token);
-    return kvtune::Race(inner_, unknown, bytes, Rivals(plans, cost), options);
+    std::vector<PlanCost> costs;
+    for (const PrecisionPlan& plan : unknown) costs.push_back(cost(plan));
+    return kvtune::Race(inner_, unknown, costs, Rivals(plans, cost), options);
   });
   return Answer(plans);
 }

@@ -67,7 +67,7 @@ class EvaluationCache {
   // Makes every plan known: `score` is called once, with the plans that are not known yet.
   void ScoreUnknown(std::span<const PrecisionPlan> plans, const Score& score);
   std::vector<PlanScore> Answer(std::span<const PrecisionPlan> plans);
-  std::vector<Racer> Rivals(std::span<const PrecisionPlan> batch, const CostFunction& cost) const;
+  std::vector<Rival> Rivals(std::span<const PrecisionPlan> batch, const CostFunction& cost) const;
 
   PlanEvaluator& inner_;
   OnScored on_scored_;

@@ -43,7 +43,8 @@ double ExpectedGain(std::span<const Objectives> front, const Objectives& predict
   // In decades: the error of a fit near the front (docs/benchmarks.md).
   constexpr double kDeviation = 0.06;
   const auto gain = [&](double shift) {
-    return HypervolumeGain(front, {predicted.loss + shift, predicted.bytes}, reference);
+    return HypervolumeGain(front, {predicted.loss + shift, predicted.bytes, predicted.milliseconds},
+                           reference);
   };
   return (gain(-kDeviation) + gain(kDeviation)) / 2;
 }
@@ -58,9 +59,11 @@ std::vector<PrecisionPlan> ProposeGroupedPlans(const Genome& genome, const Layer
   std::vector<PrecisionPlan> proposals;
   while (proposals.size() < count) {
     const std::vector<Objectives> front = FrontOf(known);
-    std::optional<Proposal> best = TakeBest(candidates, 0, [&](const Objectives& predicted) {
+    const auto gain = [&](const Objectives& predicted) {
       return ExpectedGain(front, predicted, scored.reference);
-    });
+    };
+    std::optional<Proposal> best = scored.reference.milliseconds ? TakeLargestGain(candidates, gain)
+                                                                 : TakeBest(candidates, 0, gain);
     if (!best) break;
     known.push_back(best->predicted);
     proposals.push_back(std::move(best->plan));

@@ -18,8 +18,9 @@ struct ScorerStopped {};
 class PlanProblem {
  public:
   PlanProblem() = default;  // pagmo2 requires it
-  PlanProblem(std::vector<int> choices, std::shared_ptr<const Moead::ScoreOne> score)
-      : choices_(std::move(choices)), score_(std::move(score)) {}
+  PlanProblem(std::vector<int> choices, size_t objective_count,
+              std::shared_ptr<const Moead::ScoreOne> score)
+      : choices_(std::move(choices)), objective_count_(objective_count), score_(std::move(score)) {}
 
   pagmo::vector_double fitness(const pagmo::vector_double& numbers) const {
     Genes genes;
@@ -28,26 +29,29 @@ class PlanProblem {
     }
     Objectives objectives;
     if (!(*score_)(genes, objectives)) throw ScorerStopped();
-    return {objectives.loss, objectives.bytes};
+    return ValuesOf(objectives);
   }
 
   std::pair<pagmo::vector_double, pagmo::vector_double> get_bounds() const {
     return {pagmo::vector_double(choices_.size(), 0),
             pagmo::vector_double(choices_.begin(), choices_.end())};
   }
-  pagmo::vector_double::size_type get_nobj() const { return 2; }
+  pagmo::vector_double::size_type get_nobj() const { return objective_count_; }
   pagmo::thread_safety get_thread_safety() const { return pagmo::thread_safety::none; }
 
  private:
   std::vector<int> choices_ = {2};
+  size_t objective_count_ = 2;
   std::shared_ptr<const Moead::ScoreOne> score_;
 };
 
-pagmo::algorithm MakeAlgorithm(size_t population, uint64_t seed) {
-  // All arguments are pagmo2's defaults, except the number of generations and the number of
-  // neighbours, which a small population limits.
+pagmo::algorithm MakeAlgorithm(size_t population, size_t objective_count, uint64_t seed) {
+  // All arguments are pagmo2's defaults, except the number of generations, the number of
+  // neighbours, which a small population limits, and the weights of three objectives: a grid of
+  // them exists for few sizes of a population only.
   constexpr size_t kNeighbours = 20;
-  return pagmo::algorithm(pagmo::moead(1, "grid", "tchebycheff",
+  const char* weights = objective_count == 2 ? "grid" : "low discrepancy";
+  return pagmo::algorithm(pagmo::moead(1, weights, "tchebycheff",
                                        std::min(kNeighbours, population - 1), 1.0, 0.5, 20.0, 0.9,
                                        2, true, static_cast<unsigned>(seed)));
 }
@@ -61,16 +65,17 @@ struct Moead::State {
 
 Moead::Moead(const std::vector<int>& choices, std::span<const Genes> first_generation,
              std::span<const Objectives> objectives, ScoreOne score, uint64_t seed) {
+  const size_t objective_count = ValuesOf(objectives.front()).size();
   const pagmo::problem problem(
-      PlanProblem(choices, std::make_shared<const ScoreOne>(std::move(score))));
+      PlanProblem(choices, objective_count, std::make_shared<const ScoreOne>(std::move(score))));
   pagmo::population population(problem, 0, static_cast<unsigned>(seed));
   for (size_t i = 0; i < first_generation.size(); ++i) {
     pagmo::vector_double numbers;
     for (const int gene : first_generation[i]) numbers.push_back(gene + 0.5);
-    population.push_back(numbers, {objectives[i].loss, objectives[i].bytes});
+    population.push_back(numbers, ValuesOf(objectives[i]));
   }
   state_ = std::make_unique<State>(
-      State{MakeAlgorithm(first_generation.size(), seed), std::move(population)});
+      State{MakeAlgorithm(first_generation.size(), objective_count, seed), std::move(population)});
 }
 
 Moead::~Moead() = default;

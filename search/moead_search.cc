@@ -7,7 +7,7 @@
 namespace kvtune {
 namespace {
 
-// Scales both objectives to the range from the best uniform plan to the worst. A decomposition
+// Scales each objective to the range from the best uniform plan to the worst. A decomposition
 // weights objectives against each other, so they have to be of one scale.
 class UniformScale {
  public:
@@ -16,6 +16,8 @@ class UniformScale {
       const Objectives of_plan = book.ObjectivesOf(plan);
       best_.loss = std::min(best_.loss, of_plan.loss);
       best_.bytes = std::min(best_.bytes, of_plan.bytes);
+      if (of_plan.milliseconds)
+        best_.milliseconds = std::min(*best_.milliseconds, *of_plan.milliseconds);
     }
   }
 
@@ -23,8 +25,11 @@ class UniformScale {
     const auto share = [](double value, double low, double high) {
       return high > low ? (value - low) / (high - low) : 0;
     };
-    return {share(of_plan.loss, best_.loss, worst_.loss),
-            share(of_plan.bytes, best_.bytes, worst_.bytes)};
+    Objectives scaled = {share(of_plan.loss, best_.loss, worst_.loss),
+                         share(of_plan.bytes, best_.bytes, worst_.bytes)};
+    if (of_plan.milliseconds)
+      scaled.milliseconds = share(*of_plan.milliseconds, *best_.milliseconds, *worst_.milliseconds);
+    return scaled;
   }
 
  private:

@@ -22,8 +22,9 @@ struct ScorerStopped {};
 class PlanProblem {
  public:
   PlanProblem() = default;  // pagmo2 requires it
-  PlanProblem(std::vector<int> choices, std::shared_ptr<const ScoreGeneration> score)
-      : choices_(std::move(choices)), score_(std::move(score)) {}
+  PlanProblem(std::vector<int> choices, size_t objective_count,
+              std::shared_ptr<const ScoreGeneration> score)
+      : choices_(std::move(choices)), objective_count_(objective_count), score_(std::move(score)) {}
 
   pagmo::vector_double fitness(const pagmo::vector_double& genes) const {
     return batch_fitness(genes);
@@ -44,8 +45,8 @@ class PlanProblem {
     if (objectives.size() < generation.size()) throw ScorerStopped();
     pagmo::vector_double values;
     for (const Objectives& of_plan : objectives) {
-      values.push_back(of_plan.loss);
-      values.push_back(of_plan.bytes);
+      const std::vector<double> of_one = ValuesOf(of_plan);
+      values.insert(values.end(), of_one.begin(), of_one.end());
     }
     return values;
   }
@@ -55,13 +56,14 @@ class PlanProblem {
     for (const int choices : choices_) upper.push_back(choices - 1);
     return {pagmo::vector_double(choices_.size(), 0), upper};
   }
-  pagmo::vector_double::size_type get_nobj() const { return 2; }
+  pagmo::vector_double::size_type get_nobj() const { return objective_count_; }
   pagmo::vector_double::size_type get_nix() const { return choices_.size(); }
   // The scorer runs a model, so only one thread may call it.
   pagmo::thread_safety get_thread_safety() const { return pagmo::thread_safety::none; }
 
  private:
   std::vector<int> choices_ = {2};
+  size_t objective_count_ = 2;
   std::shared_ptr<const ScoreGeneration> score_;
 };
 
@@ -89,12 +91,13 @@ Nsga2::Nsga2(const std::vector<int>& choices, std::span<const Genes> first_gener
              std::span<const Objectives> objectives, ScoreGeneration score,
              const Nsga2Options& options) {
   const pagmo::problem problem(
-      PlanProblem(choices, std::make_shared<const ScoreGeneration>(std::move(score))));
+      PlanProblem(choices, ValuesOf(objectives.front()).size(),
+                  std::make_shared<const ScoreGeneration>(std::move(score))));
   pagmo::population population(problem, 0, static_cast<unsigned>(options.seed));
   for (size_t i = 0; i < first_generation.size(); ++i) {
     population.push_back(
         pagmo::vector_double(first_generation[i].begin(), first_generation[i].end()),
-        {objectives[i].loss, objectives[i].bytes});
+        ValuesOf(objectives[i]));
   }
   state_ = std::make_unique<State>(State{MakeAlgorithm(options), std::move(population)});
 }

@@ -35,7 +35,8 @@ Screening Screen(const ScoreBook& book, const Genome& genome, const LayerLosses&
     const Objectives expected = PredictObjectives(fitted, book.problem().cost, plan);
     screening.objectives.push_back(expected);
     const bool dominated = std::ranges::any_of(scored, [&](const Objectives& member) {
-      return member.bytes <= expected.bytes && member.loss + kMargin <= expected.loss;
+      return member.bytes <= expected.bytes && member.milliseconds <= expected.milliseconds &&
+             member.loss + kMargin <= expected.loss;
     });
     const bool is_new = !book.IsScored(plan);
     if (dominated && is_new && i % kUnscreened != 0) continue;

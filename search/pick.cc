@@ -17,10 +17,10 @@ namespace {
 
 void CheckConstraints(const PickConstraints& constraints) {
   if (!constraints.max_loss && !constraints.max_bits && !constraints.max_bytes &&
-      !constraints.lossless && !constraints.like) {
+      !constraints.max_milliseconds && !constraints.lossless && !constraints.like) {
     throw Error(
-        "picking a plan: found no constraint, expected --max-loss, --max-bits, --max-bytes, --like "
-        "or --lossless",
+        "picking a plan: found no constraint, expected --max-loss, --max-bits, --max-bytes, "
+        "--max-milliseconds, --like or --lossless",
         ExitCode::kUsage);
   }
   if (constraints.lossless && constraints.like) {
@@ -32,8 +32,8 @@ void CheckConstraints(const PickConstraints& constraints) {
                             constraints.margin),
                 ExitCode::kUsage);
   }
-  for (const std::optional<double>& limit :
-       {constraints.max_loss, constraints.max_bits, constraints.max_bytes}) {
+  for (const std::optional<double>& limit : {constraints.max_loss, constraints.max_bits,
+                                             constraints.max_bytes, constraints.max_milliseconds}) {
     if (limit && !(std::isfinite(*limit) && *limit >= 0)) {
       throw Error(
           fmt::format("picking a plan: found the limit {}, expected a number of 0 or more", *limit),
@@ -78,6 +78,11 @@ class Picker {
     if (scores_ == ScoreSet::kHeldOut)
       std::erase_if(measured_, [](const ScoredPlan* plan) { return !plan->held_out; });
     if (measured_.empty()) throw Error("picking a plan: found an empty front, expected plans");
+    if (constraints.max_milliseconds && !front.latency) {
+      throw Error(
+          "picking a plan: found --max-milliseconds for a run without times, expected one of "
+          "`kvtune search --objective-latency`");
+    }
     if (constraints.max_loss) max_loss_ = *constraints.max_loss;
     if (reference_ != nullptr) Compare();
   }
@@ -147,6 +152,10 @@ class Picker {
   }
 
   bool Fits(const ScoredPlan& plan) const {
+    return FitsInBytes(plan) && !(constraints_.max_milliseconds &&
+                                  plan.cost.latency_ms > *constraints_.max_milliseconds);
+  }
+  bool FitsInBytes(const ScoredPlan& plan) const {
     return !(constraints_.max_bits && plan.cost.effective_bits > *constraints_.max_bits) &&
            !(constraints_.max_bytes && plan.cost.bytes_per_token > *constraints_.max_bytes);
   }
@@ -189,6 +198,10 @@ class Picker {
     }
     if (constraints_.max_bytes) {
       wanted.push_back(fmt::format("at most {:.6g} bytes per token", *constraints_.max_bytes));
+    }
+    if (constraints_.max_milliseconds) {
+      wanted.push_back(
+          fmt::format("at most {:.6g} ms of attention", *constraints_.max_milliseconds));
     }
     return fmt::format("{}", fmt::join(wanted, " and "));
   }
@@ -237,12 +250,15 @@ class Picker {
     return text;
   }
 
-  // The nearest miss is the plan with the smallest loss among those that fit in bits and bytes, or
-  // the smallest plan when none fits.
+  // The nearest miss is the plan with the smallest loss among those that fit, or the fastest of
+  // those that fit but for their time, or the smallest plan when there is none of these either.
   [[noreturn]] void FailWithNearestMiss() const {
     const auto order = [this](const ScoredPlan* plan) {
-      return Fits(*plan) ? std::tuple(0, Loss(*plan), plan->cost.bytes_per_token)
-                         : std::tuple(1, plan->cost.bytes_per_token, Loss(*plan));
+      if (Fits(*plan)) return std::tuple(0, Loss(*plan), plan->cost.bytes_per_token);
+      // Where only the time is too long, the fastest plan is nearest.
+      const bool is_time = constraints_.max_milliseconds && FitsInBytes(*plan);
+      return is_time ? std::tuple(1, *plan->cost.latency_ms, Loss(*plan))
+                     : std::tuple(2, plan->cost.bytes_per_token, Loss(*plan));
     };
     const ScoredPlan& nearest = **std::ranges::min_element(measured_, {}, order);
     std::string message = fmt::format(
@@ -250,6 +266,8 @@ class Picker {
         "{:.4g} effective bits and {} bytes per token",
         measured_.size(), Wanted(), nearest.name, LossName(), Loss(nearest), Describe().unit,
         nearest.cost.effective_bits, nearest.cost.bytes_per_token);
+    if (constraints_.max_milliseconds)
+      message += fmt::format(", {:.6g} ms of attention", *nearest.cost.latency_ms);
     if (reference_ != nullptr) {
       const ScoredPlan* open = BestUndecided(std::numeric_limits<double>::infinity());
       if (open != nullptr) message += "; not decided: " + UndecidedText(*open);

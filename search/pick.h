@@ -17,6 +17,8 @@ struct PickConstraints {
   std::optional<double> max_loss;   // nats per token, as in lib/core/objective.h
   std::optional<double> max_bits;   // effective bits
   std::optional<double> max_bytes;  // per token of the whole model
+  // Attention of a decode step, as the search by time counted it.
+  std::optional<double> max_milliseconds;
   // A plan of the run, by name or as it is written out: the picked one must be as good as it,
   // judged prompt by prompt (lib/core/plan_comparison.h).
   std::optional<std::string> like;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -34,6 +35,8 @@ inline constexpr size_t kProposedSizes = 256;
 struct Proposal {
   PrecisionPlan plan;
   Objectives predicted;
+  // What TakeLargestGain found last; it can only have shrunk since.
+  double largest_gain = std::numeric_limits<double>::infinity();
 };
 
 // The objectives that the surrogate predicts for a plan. REQUIRES: what PredictLoss requires.
@@ -47,5 +50,11 @@ std::vector<Objectives> FrontOf(std::span<const Objectives> points);
 // among equals. Returns nullopt when no value is above `least`.
 std::optional<Proposal> TakeBest(std::vector<Proposal>& proposals, double least,
                                  const std::function<double(const Objectives&)>& value_of);
+
+// The same for a gain in hypervolume above 0. Gains only shrink as the front grows from call to
+// call, so that most proposals are not looked at again; of three objectives a gain takes long to
+// compute.
+std::optional<Proposal> TakeLargestGain(std::vector<Proposal>& proposals,
+                                        const std::function<double(const Objectives&)>& gain_of);
 
 }  // namespace kvtune

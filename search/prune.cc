@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <tuple>
 
@@ -15,6 +16,7 @@ struct Measured {
   PrecisionPair pair;
   double bits = 0;
   double error = 0;
+  int64_t nanoseconds = 0;  // 0 where there are no times
 };
 
 double NominalBits(PrecisionPair pair) {
@@ -49,25 +51,29 @@ std::vector<Measured> MeasuredPairs(const SensitivityTable& table, const LayerSe
     measured.push_back(
         {table.pairs[i],
          options.bits == BitCount::kEffective ? errors.bits : NominalBits(table.pairs[i]),
-         options.metric == ScreeningError::kAttentionOutput ? errors.e_o : *errors.kl});
+         options.metric == ScreeningError::kAttentionOutput ? errors.e_o : *errors.kl,
+         options.latency ? options.latency->times->Nanoseconds(layer.index, table.pairs[i]) : 0});
   }
   return measured;
 }
 
 bool MakesNeedless(const Measured& other, const Measured& pair, double epsilon) {
   return other.bits <= pair.bits && other.error <= (1 - epsilon) * pair.error &&
-         (other.bits < pair.bits || other.error < pair.error);
+         other.nanoseconds <= pair.nanoseconds &&
+         (other.bits < pair.bits || other.error < pair.error ||
+          other.nanoseconds < pair.nanoseconds);
 }
 
 // The best of the pairs that make `pair` needless: the one with the smallest error, then the fewest
-// bits. It is on the front itself, because a pair that made it needless would make `pair` needless
-// too, and would be better.
+// bits, then the least time. It is on the front itself, because a pair that made it needless would
+// make `pair` needless too, and would be better.
 std::optional<PrecisionPair> DominatorOf(const Measured& pair, const std::vector<Measured>& all,
                                          double epsilon) {
   const Measured* best = nullptr;
   for (const Measured& other : all) {
     if (!MakesNeedless(other, pair, epsilon)) continue;
-    if (!best || std::tie(other.error, other.bits) < std::tie(best->error, best->bits)) {
+    if (!best || std::tie(other.error, other.bits, other.nanoseconds) <
+                     std::tie(best->error, best->bits, best->nanoseconds)) {
       best = &other;
     }
   }
@@ -101,7 +107,8 @@ LayerCandidates PruneLayer(size_t index, const std::vector<Measured>& measured,
   // Pairs of equal bits are ordered by their error, so that the result does not depend on the order
   // of the table.
   std::stable_sort(kept.begin(), kept.end(), [](const Measured& a, const Measured& b) {
-    return std::tuple(-a.bits, a.error) < std::tuple(-b.bits, b.error);
+    return std::tuple(-a.bits, a.error, a.nanoseconds) <
+           std::tuple(-b.bits, b.error, b.nanoseconds);
   });
   LayerCandidates layer;
   layer.index = index;

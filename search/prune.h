@@ -1,8 +1,12 @@
-// The prune stage: for every layer, keep only the precision pairs on the front of (bits, error).
+// The prune stage: for every layer, keep only the precision pairs on the front of (bits, error), or
+// of (bits, error, time) in a search by time.
 #pragma once
+
+#include <optional>
 
 #include "lib/base/words.h"
 #include "lib/core/candidates.h"
+#include "lib/core/plan_latency.h"
 #include "lib/core/sensitivity.h"
 
 namespace kvtune {
@@ -27,10 +31,14 @@ struct PruneOptions {
   // smallest error first. Raise it when a layer is left with a single choice and the search should
   // still be able to vary it.
   int min_pairs = 1;
+  // In a search by time a pair is dropped only by one that takes no more time in the layer either,
+  // so that of pairs of equal bits a faster one stays.
+  std::optional<SearchLatency> latency = std::nullopt;
 };
 
 // Prunes as in KVTuner, section 5.1. The cheapest pair and the pair of the smallest error always
-// stay. Throws Error when the table lacks the metric, and for options out of range (kUsage).
+// stay. Throws Error when the table lacks the metric, or the times a pair of it, and for options
+// out of range (kUsage).
 CandidateSet Prune(const SensitivityTable& table, const PruneOptions& options);
 
 }  // namespace kvtune

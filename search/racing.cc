@@ -47,7 +47,7 @@ bool LosesMoreItems(std::span<const double> plan, std::span<const double> rival,
 }
 
 struct Entrant {
-  double bytes = 0;
+  PlanCost cost;
   std::vector<double> losses;        // of the prompts scored so far
   std::vector<PromptScore> prompts;  // only of the plans of the race
   std::optional<PlanScore> score;    // set once the entrant is done
@@ -56,14 +56,15 @@ struct Entrant {
   size_t stopped_at = 0;
 };
 
-// Among the entrants of at most the bytes of entrant i, the one with the smallest loss so far; i
+// Among the entrants that take no more than entrant i, the one with the smallest loss so far; i
 // itself when none has a smaller loss than it. Plans that stopped earlier need not be considered,
 // because the rival that stopped them is better still.
 size_t BestRival(const std::vector<Entrant>& entrants, size_t i, size_t prompts) {
   size_t best = i;
   double least = Sum(entrants[i].losses, prompts);
   for (size_t j = 0; j < entrants.size(); ++j) {
-    if (entrants[j].bytes > entrants[i].bytes || entrants[j].losses.size() < prompts) continue;
+    if (!TakesNoMore(entrants[j].cost, entrants[i].cost)) continue;
+    if (entrants[j].losses.size() < prompts) continue;
     const double loss = Sum(entrants[j].losses, prompts);
     if (loss >= least) continue;
     least = loss;
@@ -107,14 +108,14 @@ bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, s
 // other prompts only for plans that may still be on it. Rivals of earlier batches take part, so
 // that a plan without a chance against the front so far stops in its first round.
 std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
-                            std::span<const double> bytes, std::span<const Racer> rivals,
+                            std::span<const PlanCost> costs, std::span<const Rival> rivals,
                             const RacingOptions& options) {
   const size_t prompt_count = evaluator.prompt_count();
   std::vector<Entrant> entrants(plans.size());
-  for (size_t i = 0; i < plans.size(); ++i) entrants[i].bytes = bytes[i];
-  for (const Racer& rival : rivals) {
+  for (size_t i = 0; i < plans.size(); ++i) entrants[i].cost = costs[i];
+  for (const Rival& rival : rivals) {
     Entrant& entrant = entrants.emplace_back();
-    entrant.bytes = rival.bytes;
+    entrant.cost = rival.cost;
     entrant.losses = LossesOf(rival.score->per_prompt);
     entrant.score = *rival.score;
   }

@@ -2,8 +2,9 @@
 //
 // Prompts are scored in rounds, in the order that was drawn for the run: the first 8 (an eighth of
 // them where there are more than 64), then as many again, and so on. After a round every plan is
-// compared with the best rival of at most its bytes, prompt by prompt. It stops when the ratio R of
-// their summed losses is above 1 with the stated confidence:
+// compared with the best rival of at most its bytes (and at most its time, in a search by time),
+// prompt by prompt. It stops when the ratio R of their summed losses is above 1 with the stated
+// confidence:
 //
 //   ln R  >  t * sqrt((1 - n/N) * sum e_i^2 / (n (n - 1))),    e_i = p_i / mean(p) - f_i / mean(f)
 //
@@ -25,6 +26,7 @@
 #include <span>
 #include <vector>
 
+#include "lib/core/pareto_front.h"
 #include "lib/core/plan_evaluator.h"
 
 namespace kvtune {
@@ -48,18 +50,18 @@ std::vector<size_t> RacingRounds(size_t prompt_count);
 bool ClearlyWorse(std::span<const double> plan, std::span<const double> rival, size_t prompt_count,
                   const RacingOptions& options);
 
-// A plan in a race, or a rival that was scored on all prompts before.
-struct Racer {
-  double bytes = 0;                  // per token
-  const PlanScore* score = nullptr;  // a rival's complete score; null for the plans of the race
+// A plan that was scored on all prompts before.
+struct Rival {
+  PlanCost cost;
+  const PlanScore* score = nullptr;  // complete
 };
 
-// Scores the plans, plans[i] having bytes[i] bytes per token. A plan that stops gets an
-// expected_loss instead of a complete score: its rival's loss on all prompts times R. By that loss
-// the rival dominates it, so it is not the best plan of its size, and the plans with complete
-// scores hold the whole front. REQUIRES: as many bytes as plans; rivals have per_prompt.
+// Scores the plans, plans[i] costing costs[i]. A plan that stops gets an expected_loss instead of a
+// complete score: its rival's loss on all prompts times R. By that loss the rival dominates it, so
+// it is not the best plan of its size, and the plans with complete scores hold the whole front.
+// REQUIRES: as many costs as plans; rivals have per_prompt.
 std::vector<PlanScore> Race(PlanEvaluator& evaluator, std::span<const PrecisionPlan> plans,
-                            std::span<const double> bytes, std::span<const Racer> rivals,
+                            std::span<const PlanCost> costs, std::span<const Rival> rivals,
                             const RacingOptions& options);
 
 }  // namespace kvtune

@@ -19,9 +19,25 @@ namespace {
 struct Move {
   size_t layer = 0;
   PrecisionPair pair;
-  double loss = 0;   // nats per token, added
-  double bytes = 0;  // per token, added
+  double loss = 0;          // nats per token, added
+  double bytes = 0;         // per token, added
+  double milliseconds = 0;  // added; 0 where plans have no time
 };
+
+// What a pair adds to the cost of the exact plan.
+struct AddedCost {
+  double bytes = 0;
+  double milliseconds = 0;
+};
+
+// What a plan takes, in whole numbers: 1/1024 bytes and nanoseconds.
+using TakenSteps = std::pair<int64_t, int64_t>;
+
+TakenSteps StepsOf(const Objectives& objectives) {
+  constexpr double kSizesPerByte = 1024, kNanosecondsPerMillisecond = 1e6;
+  return {std::llround(objectives.bytes * kSizesPerByte),
+          std::llround(objectives.milliseconds.value_or(0) * kNanosecondsPerMillisecond)};
+}
 
 class Proposer {
  public:
@@ -30,7 +46,7 @@ class Proposer {
         cost_(cost),
         scored_(scored),
         known_(scored.plans.begin(), scored.plans.end()) {
-    for (size_t layer = 0; layer < losses.layer_count(); ++layer) AddLayerBytes();
+    for (size_t layer = 0; layer < losses.layer_count(); ++layer) AddLayerCosts();
     for (const size_t i : NonDominated(scored.objectives)) {
       front_.push_back(scored.objectives[i]);
       if (!scored.plans[i].is_exact()) parents_.push_back(i);
@@ -43,8 +59,8 @@ class Proposer {
     std::vector<PrecisionPlan> proposals;
     bool surrogate_turn = true;
     while (proposals.size() < count) {
-      std::optional<Proposal> best = TakeLargestGain(surrogate_turn ? from_surrogate : from_moves);
-      if (!best) best = TakeLargestGain(surrogate_turn ? from_moves : from_surrogate);
+      std::optional<Proposal> best = TakeBestOf(surrogate_turn ? from_surrogate : from_moves);
+      if (!best) best = TakeBestOf(surrogate_turn ? from_moves : from_surrogate);
       if (!best) break;
       surrogate_turn = !surrogate_turn;
       front_.push_back(best->predicted);
@@ -55,37 +71,39 @@ class Proposer {
   }
 
  private:
-  void AddLayerBytes();
+  void AddLayerCosts();
   bool Promising(const Objectives& predicted) const;
   std::vector<Proposal> SurrogateProposals() const;
   std::vector<Proposal> MoveProposals() const;
   std::vector<Move> MovesOf(const PrecisionPlan& plan, size_t layer) const;
-  std::optional<Proposal> TakeLargestGain(std::vector<Proposal>& proposals) const;
+  std::optional<Proposal> TakeBestOf(std::vector<Proposal>& proposals) const;
 
   const LayerLosses& losses_;
   const CostFunction& cost_;
   const ScoredSpace& scored_;
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> known_;
-  // [layers][pairs], what a pair adds to the exact plan's size
-  std::vector<std::vector<double>> bytes_;
-  std::vector<size_t> parents_;    // scored plans on the front, without the exact one
+  std::vector<std::vector<AddedCost>> costs_;  // [layers][pairs]
+  std::vector<size_t> parents_;                // scored plans on the front, without the exact one
   std::vector<Objectives> front_;  // of the scored plans, then also of the proposed ones
 };
 
-void Proposer::AddLayerBytes() {
+void Proposer::AddLayerCosts() {
   PrecisionPlan plan = PrecisionPlan::Uniform(kExactPair, losses_.layer_count());
-  const double exact = cost_(plan).bytes_per_token;
-  std::vector<double> bytes;
+  const PlanCost exact = cost_(plan);
+  std::vector<AddedCost> costs;
   for (const PrecisionPair pair : losses_.pairs) {
-    plan.layers[bytes_.size()] = pair;
-    bytes.push_back(cost_(plan).bytes_per_token - exact);
+    plan.layers[costs_.size()] = pair;
+    const PlanCost cost = cost_(plan);
+    costs.push_back({cost.bytes_per_token - exact.bytes_per_token,
+                     cost.latency_ms.value_or(0) - exact.latency_ms.value_or(0)});
   }
-  bytes_.push_back(std::move(bytes));
+  costs_.push_back(std::move(costs));
 }
 
 bool Proposer::Promising(const Objectives& predicted) const {
   return std::none_of(front_.begin(), front_.end(), [&](const Objectives& member) {
-    return member.loss <= predicted.loss && member.bytes <= predicted.bytes;
+    return member.loss <= predicted.loss && member.bytes <= predicted.bytes &&
+           member.milliseconds <= predicted.milliseconds;
   });
 }
 
@@ -109,7 +127,8 @@ std::vector<Move> Proposer::MovesOf(const PrecisionPlan& plan, size_t layer) con
   for (size_t i = 0; i < losses_.pairs.size(); ++i) {
     if (i == now) continue;
     moves.push_back({layer, losses_.pairs[i], losses_.losses[layer][i] - losses_.losses[layer][now],
-                     bytes_[layer][i] - bytes_[layer][now]});
+                     costs_[layer][i].bytes - costs_[layer][now].bytes,
+                     costs_[layer][i].milliseconds - costs_[layer][now].milliseconds});
   }
   return moves;
 }
@@ -137,11 +156,10 @@ std::optional<Move> StepDown(const std::vector<Move>& moves) {
   return best;
 }
 
-// Among moved plans of one size only the most promising stays, because once one of them is scored,
-// the others have nothing left to gain.
+// Among moved plans of one size and time only the most promising stays, because once one of them is
+// scored, the others have nothing left to gain.
 std::vector<Proposal> Proposer::MoveProposals() const {
-  constexpr double kSizesPerByte = 1024;
-  std::map<int64_t, Proposal> best_by_size;
+  std::map<TakenSteps, Proposal> best_by_size;
   for (const size_t parent : parents_) {
     const PrecisionPlan& plan = scored_.plans[parent];
     const double surrogate = PredictLoss(losses_, plan);
@@ -151,11 +169,12 @@ std::vector<Proposal> Proposer::MoveProposals() const {
       for (const Move* move : moves) {
         loss += move->loss;
         predicted.bytes += move->bytes;
+        if (predicted.milliseconds) *predicted.milliseconds += move->milliseconds;
       }
       // The loss is a sum of differences, which can round to zero or below when what is left is
       // tiny; hence the lower bound.
       predicted.loss += std::log10(std::max(loss, 1e-6 * surrogate) / surrogate);
-      const int64_t size = std::llround(predicted.bytes * kSizesPerByte);
+      const TakenSteps size = StepsOf(predicted);
       const auto best = best_by_size.find(size);
       if (best != best_by_size.end() && best->second.predicted.loss <= predicted.loss) return;
       if (!Promising(predicted)) return;
@@ -183,8 +202,13 @@ std::vector<Proposal> Proposer::MoveProposals() const {
   return proposals;
 }
 
-std::optional<Proposal> Proposer::TakeLargestGain(std::vector<Proposal>& proposals) const {
+std::optional<Proposal> Proposer::TakeBestOf(std::vector<Proposal>& proposals) const {
   std::vector<Objectives> points = FrontOf(front_);
+  if (scored_.reference.milliseconds) {
+    return TakeLargestGain(proposals, [&](const Objectives& predicted) {
+      return HypervolumeGain(points, predicted, scored_.reference);
+    });
+  }
   const double now = Hypervolume(points, scored_.reference);
   points.emplace_back();
   return TakeBest(proposals, now, [&](const Objectives& predicted) {

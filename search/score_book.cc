@@ -48,9 +48,11 @@ void ScoreBook::ScoreUniformPlans() {
   }
   // These plans are never raced, because every front is compared with them.
   scores_.Evaluate(first_batch);
-  worst_ = {ObjectivesOf(uniform_plans_.front()).loss, problem_.cost(exact).bytes_per_token};
+  worst_ = ObjectivesFor(ObjectivesOf(uniform_plans_.front()).loss, problem_.cost(exact));
   for (const PrecisionPlan& plan : uniform_plans_) {
-    worst_.loss = std::max(worst_.loss, ObjectivesOf(plan).loss);
+    const Objectives of_plan = ObjectivesOf(plan);
+    worst_.loss = std::max(worst_.loss, of_plan.loss);
+    worst_.milliseconds = std::max(worst_.milliseconds, of_plan.milliseconds);
   }
   Report(SearchStage::kUniformPlans, 0);
 }
@@ -79,7 +81,7 @@ double ScoreBook::LossOfAllPrompts(const PrecisionPlan& plan) const {
 }
 
 Objectives ScoreBook::ObjectivesOf(const PrecisionPlan& plan) const {
-  return {LogLoss(LossOfAllPrompts(plan)), problem_.cost(plan).bytes_per_token};
+  return ObjectivesFor(LogLoss(LossOfAllPrompts(plan)), problem_.cost(plan));
 }
 
 std::vector<Objectives> ScoreBook::ObjectivesOfAll() const {
@@ -98,7 +100,7 @@ ScoredPlan ScoreBook::Scored(std::string name, const PrecisionPlan& plan) const 
 std::vector<ScoredPlan> ScoreBook::Front() const {
   std::vector<Objectives> objectives;
   for (const PrecisionPlan& plan : plans()) {
-    objectives.push_back({LossOfAllPrompts(plan), problem_.cost(plan).bytes_per_token});
+    objectives.push_back(ObjectivesFor(LossOfAllPrompts(plan), problem_.cost(plan)));
   }
   // The exact plan competes, so that plans as large as it drop out, but it is not a member itself.
   // Plans that racing stopped can be left out, since the rival that their expected loss comes from
@@ -128,13 +130,13 @@ std::vector<ScoredPlan> ScoreBook::NearFront(const std::vector<ScoredPlan>& fron
   std::vector<Near> close;
   for (const PrecisionPlan& plan : plans()) {
     if (listed(plan) || !scores_.ScoreOf(plan).complete()) continue;
-    const double bytes = problem_.cost(plan).bytes_per_token;
+    const PlanCost cost = problem_.cost(plan);
     double best = std::numeric_limits<double>::infinity();
     for (const ScoredPlan& member : front) {
-      if (member.cost.bytes_per_token <= bytes) best = std::min(best, LossOf(member.calibration));
+      if (TakesNoMore(member.cost, cost)) best = std::min(best, LossOf(member.calibration));
     }
     const double factor = LossOf(scores_.ScoreOf(plan)) / best;
-    if (factor <= kNearFactor) close.push_back({factor, bytes, &plan});
+    if (factor <= kNearFactor) close.push_back({factor, cost.bytes_per_token, &plan});
   }
   std::ranges::stable_sort(close, {}, &Near::factor);
   close.resize(std::min(close.size(), kMostNearPlans));

@@ -46,8 +46,8 @@ class ScoreBook {
   // The objectives of a plan. REQUIRES: the plan is scored.
   Objectives ObjectivesOf(const PrecisionPlan& plan) const;
   const std::vector<PrecisionPlan>& uniform_plans() const { return uniform_plans_; }
-  // The largest loss of any uniform plan and the bytes of the exact plan: together the reference
-  // point of the hypervolume.
+  // The largest loss of any uniform plan, the bytes of the exact plan and the most time that any of
+  // these takes: together the reference point of the hypervolume.
   const Objectives& worst() const { return worst_; }
   // The plans of the front by descending bytes, with their names.
   std::vector<ScoredPlan> Front() const;

@@ -46,8 +46,8 @@ void DescribeValue(const CLI::Option& option, OptionDescription& described) {
     described.value = Value::kWords;
   } else if (type == "DIR") {
     described.value = Value::kFolder;
-  } else if (type.starts_with("FILE") || type == "RUN" || type == "SPEC" || name == "RUN" ||
-             name == "FILE") {
+  } else if (type.starts_with("FILE") || type == "[FILE]" || type == "RUN" || type == "SPEC" ||
+             name == "RUN" || name == "FILE") {
     described.value = Value::kFile;
   } else {
     described.value = Value::kOther;

@@ -47,6 +47,9 @@ void DeclarePrune(CLI::App& app, PruneArguments& arguments) {
   AddRunDirectory(app, arguments.run);
   AddSensitivity(app, arguments.prune.metric);
   AddPruneOptions(app, arguments.prune);
+  AddLatency(app, arguments.by_time,
+             "Keep pairs for their time too, from a file of `kvtune bench` (default: latency.json "
+             "in the run directory)");
 }
 
 void DeclareCluster(CLI::App& app, ClusterArguments& arguments) {
@@ -121,6 +124,8 @@ void DeclareParetoPick(CLI::App& app, PickArguments& arguments) {
            "Least loss with at most B effective bits");
   AddSizeLimit(app, "--max-bytes", arguments.constraints.max_bytes,
                "Least loss with at most N bytes per token");
+  AddLimit(app, "--max-milliseconds", arguments.constraints.max_milliseconds, "MS",
+           "Least loss with at most so much attention in a decode step, of a search by time");
   app.add_option("--like", arguments.constraints.like,
                  "Fewest bytes among plans as good as this one of the run, prompt by prompt")
       ->type_name("PLAN");
@@ -144,6 +149,7 @@ void DeclareParetoDiff(CLI::App& app, DiffArguments& arguments) {
 void DeclareParetoPlot(CLI::App& app, PlotArguments& arguments) {
   AddRunDirectory(app, arguments.run);
   app.add_flag("--ascii", arguments.ascii, "Draw with ASCII characters alone");
+  app.add_flag("--time", arguments.time, "Draw against milliseconds, of a search by time");
 }
 
 void DeclareParetoMerge(CLI::App& app, MergeArguments& arguments) {
@@ -255,7 +261,7 @@ const std::vector<Command>& Commands() {
       {"check", "judge whether served plans still hold", BindTo<DeclareCheck, RunCheck>},
       {"pareto list", "show the plans of a run's front", BindTo<DeclareParetoList, RunParetoList>},
       {"pareto show", "show one plan layer by layer", BindTo<DeclareParetoShow, RunParetoShow>},
-      {"pareto pick", "choose a plan by loss, bits or bytes",
+      {"pareto pick", "choose a plan by loss, bits, bytes or time",
        BindTo<DeclareParetoPick, RunParetoPick>},
       {"pareto diff", "compare two plans: layers, bytes, paired loss",
        BindTo<DeclareParetoDiff, RunParetoDiff>},

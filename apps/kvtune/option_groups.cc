@@ -296,12 +296,33 @@ void AddTask(CLI::App& app, TaskOptions& task) {
       ->needs(file);
 }
 
+void AddLatency(CLI::App& app, LatencyOptions& by_time, const std::string& help) {
+  CLI::Option* latency = app.add_option_function<std::string>(
+                                "--objective-latency",
+                                [&by_time](const std::string& file) {
+                                  by_time.wanted = true;
+                                  by_time.file = file;
+                                },
+                                help)
+                             ->type_name("[FILE]")
+                             ->expected(0, 1);
+  AddCount(app, "--latency-batch", by_time.setting.batch, "N",
+           "Sequences of that step (default: the file's; where it is measured 32, on a CPU 1)");
+  AddCount(app, "--latency-context", by_time.setting.context_tokens, "TOKENS",
+           "Tokens in the cache of each (default: the file's; where it is measured --context)");
+  for (const char* flag : {"--latency-batch", "--latency-context"})
+    app.get_option(flag)->needs(latency);
+}
+
 void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
   SearchOptions& search = step.search;
   AddChoice(app, "--algorithm", search.algorithm, kAlgorithmWords,
             "What searches the groups; random, greedy, ilp and paper are baselines");
   AddChoice(app, "--objective", step.by, kSearchByWords,
             "What plans are searched by: their loss, or their answers to the items of --task");
+  AddLatency(app, step.by_time,
+             "Also search by the time of a decode step's attention, from a file of `kvtune bench` "
+             "(default: latency.json in the run directory, measured first where it is missing)");
   app.add_option("--search-items", step.search_items,
                  "Search on N items of the task and test on the others (default: half, at most "
                  "200)")

@@ -88,6 +88,8 @@ void AddClusterOptions(CLI::App& app, ClusterOptions& cluster);
 void AddKnownScores(CLI::App& app, std::filesystem::path& file);
 // The options that name a task and what is changed about it.
 void AddTask(CLI::App& app, TaskOptions& task);
+// --objective-latency and the decode step that it is about.
+void AddLatency(CLI::App& app, LatencyOptions& by_time, const std::string& help);
 void AddSearchOptions(CLI::App& app, SearchStepOptions& step);
 
 }  // namespace kvtune

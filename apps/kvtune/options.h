@@ -37,6 +37,7 @@ struct CalibrateArguments {
 struct PruneArguments {
   std::filesystem::path run;
   PruneOptions prune;
+  LatencyOptions by_time;
 };
 
 struct ClusterArguments {
@@ -103,6 +104,7 @@ struct FrontArguments {
 struct PlotArguments {
   std::filesystem::path run;
   bool ascii = false;
+  bool time = false;
 };
 
 struct MergeArguments {

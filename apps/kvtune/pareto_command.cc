@@ -78,8 +78,8 @@ ExitCode RunParetoShow(const FrontArguments& arguments, const Invocation& invoca
   } else {
     PrintText(PlanTable(std::span(&plan, 1), TerminalWidth()) +
               PaddingSentence(std::span(&plan, 1), front.run.target) +
-              KernelSentence(std::span(&plan, 1), FindTarget(front.run.target)) + "\n" +
-              LayerTable(plan.plan));
+              KernelSentence(std::span(&plan, 1), FindTarget(front.run.target)) +
+              WrappedText(LatencySentence(front), TerminalWidth()) + "\n" + LayerTable(plan.plan));
   }
   return ExitCode::kOk;
 }
@@ -93,6 +93,7 @@ ExitCode RunParetoPlot(const PlotArguments& arguments, const Invocation& invocat
   PlotOptions options;
   options.width = TerminalWidth() > 0 ? TerminalWidth() : options.width;
   options.unicode = !arguments.ascii;
+  if (arguments.time) options.axis = PlotAxis::kMilliseconds;
   PrintText(FrontPlot(front, options));
   return ExitCode::kOk;
 }
@@ -134,7 +135,8 @@ ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocat
     const size_t width = TerminalWidth();
     std::string text = PlanTable(std::span(&picked.plan, 1), width) +
                        PaddingSentence(std::span(&picked.plan, 1), front.run.target) +
-                       KernelSentence(std::span(&picked.plan, 1), FindTarget(front.run.target));
+                       KernelSentence(std::span(&picked.plan, 1), FindTarget(front.run.target)) +
+                       LatencySentence(front);
     if (budget) text += FitText(*budget, picked.plan, front.reference);
     PrintText(WrappedText(text, width));
   }

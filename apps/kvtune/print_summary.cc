@@ -20,7 +20,7 @@ namespace kvtune {
 
 std::string SentencesBelow(const ParetoFront& front) {
   return UniformSentence(front) + OptimismSentence(front) + EffectiveTokensSentence(front) +
-         PaddingSentence(front) + KernelSentence(front);
+         PaddingSentence(front) + LatencySentence(front) + KernelSentence(front);
 }
 
 std::string AnswersText(const ParetoFront& front) {

@@ -6,11 +6,13 @@
 #include <optional>
 
 #include "apps/kvtune/commands.h"
+#include "apps/kvtune/decode_times.h"
 #include "apps/kvtune/interrupt.h"
 #include "apps/kvtune/open_model.h"
 #include "apps/kvtune/output.h"
 #include "apps/kvtune/print_summary.h"
 #include "apps/kvtune/search_models.h"
+#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/printable.h"
 #include "lib/base/progress.h"
@@ -74,19 +76,40 @@ void PrintFitting(const ParetoFront& front, const MemoryBudget& budget,
   }
 }
 
+// The table of times where the search is by time too; what the stages need of it goes into their
+// options.
+std::optional<TableForSearch> AddTimes(SearchArguments& arguments,
+                                       const std::filesystem::path& run) {
+  if (!arguments.search.by_time.wanted) return std::nullopt;
+  const DescribedModel model{.directory = arguments.inputs.model,
+                             .config = ReadConfigOf(arguments.inputs.model)};
+  const Target target = TargetOf(arguments.inputs, model.config);
+  TableForSearch times = TableOf(arguments, model, target.pairs, run);
+  arguments.search.latency = LatencyForSearch(times.table, arguments.search.by_time.setting,
+                                              model.config, target.pairs, times.file.string());
+  arguments.prune.latency = arguments.search.latency;
+  const LatencySource& source = arguments.search.latency->source;
+  LogInfo(fmt::format("search: by time too, of decode steps of batch {} and {} tokens on {}",
+                      source.setting.batch, source.setting.context_tokens,
+                      PrintableLine(source.device)));
+  return times;
+}
+
 }  // namespace
 
-ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocation) {
-  if (!arguments.models.empty()) {
-    const std::optional<SearchArguments> listed = ArgumentsOfListedModel(arguments);
-    return listed ? RunSearch(*listed, invocation) : SearchModels(arguments, invocation);
+ExitCode RunSearch(const SearchArguments& given, const Invocation& invocation) {
+  if (!given.models.empty()) {
+    const std::optional<SearchArguments> listed = ArgumentsOfListedModel(given);
+    return listed ? RunSearch(*listed, invocation) : SearchModels(given, invocation);
   }
+  SearchArguments arguments = given;
   CheckSearchBy(arguments.search, !arguments.task.file.empty());
   const auto other_devices = StartDevices(arguments.inputs, invocation);
   if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::filesystem::path out = RunDirectoryOf(arguments.place, arguments.inputs);
   std::vector<std::filesystem::path> read = InputPathsOf(arguments.inputs, arguments.place);
   if (!arguments.search.known_scores.empty()) read.push_back(arguments.search.known_scores);
+  if (!arguments.search.by_time.file.empty()) read.push_back(arguments.search.by_time.file);
   if (!arguments.task.file.empty()) read.push_back(arguments.task.file);
   RequireCreatableDirectory(out);
   RequireOwnDirectory(out, read);
@@ -101,6 +124,7 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
     task->RequireThatPlansAreRead(arguments.inputs.running.prefill);
     split.emplace(SplitTask{*task, ItemsOf(*task, arguments)});
   }
+  const std::optional<TableForSearch> times = AddTimes(arguments, out);
   auto progress = std::make_unique<RunProgress>("loading the model");
   ModelSession model(arguments.inputs, arguments.place.held_out, SharedRunnerLoader());
   if (task) {
@@ -110,6 +134,7 @@ ExitCode RunSearch(const SearchArguments& arguments, const Invocation& invocatio
   RunSession session(out, model.run(), invocation.command_line);
   const SplitTask* searched_task = arguments.search.by == SearchBy::kAccuracy ? &*split : nullptr;
   RequireSameOptions(session, model, arguments, searched_task);
+  if (times && times->is_measured) WriteJsonFileAtomically(times->file, ToJson(times->table));
 
   const std::string warning = ShortPromptsWarning(model.prompts(), session.run().context);
   if (!warning.empty()) LogWarning(warning);

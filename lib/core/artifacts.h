@@ -43,6 +43,10 @@ class RunDirectory {
   // of a file of the run would end the run.
   void RequireOutside(const std::filesystem::path& out, std::string_view command) const;
 
+  // The times that a search by time reads, of `kvtune bench` or measured by the search where it is
+  // missing.
+  std::filesystem::path latency() const { return root_ / "latency.json"; }
+
   // The page of `kvtune report`, which no stage reads or writes.
   std::filesystem::path report() const { return root_ / "report.html"; }
 

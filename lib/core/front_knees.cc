@@ -40,6 +40,23 @@ double Bend(const Place& a, const Place& b, const Place& c) {
 
 }  // namespace
 
+std::vector<const ScoredPlan*> FrontInBytes(const ParetoFront& front) {
+  const auto is_better = [](const ScoredPlan& a, const ScoredPlan& b) {
+    const double loss_a = LossOf(a, ScoreSet::kCalibration),
+                 loss_b = LossOf(b, ScoreSet::kCalibration);
+    const double bytes_a = a.cost.bytes_per_token, bytes_b = b.cost.bytes_per_token;
+    return loss_a <= loss_b && bytes_a <= bytes_b && (loss_a < loss_b || bytes_a < bytes_b);
+  };
+  std::vector<const ScoredPlan*> plans;
+  for (const ScoredPlan& plan : front.plans) {
+    const bool is_beaten =
+        front.latency &&
+        std::ranges::any_of(front.plans, [&](const auto& other) { return is_better(other, plan); });
+    if (!is_beaten) plans.push_back(&plan);
+  }
+  return plans;
+}
+
 const ScoredPlan* Knee(std::span<const ScoredPlan* const> plans, ScoreSet scores,
                        double noise_floor) {
   const std::vector<Place> places = PlacesOf(plans, scores, noise_floor);

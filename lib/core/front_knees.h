@@ -13,6 +13,10 @@
 
 namespace kvtune {
 
+// The plans of the front that no other one of them beats in calibration loss and bytes, whatever
+// time they take, in their order: all of them where plans have no time.
+std::vector<const ScoredPlan*> FrontInBytes(const ParetoFront& front);
+
 // The plan that lies deepest below the straight line between the largest and the smallest of
 // `plans`; nullptr when none lies below it. The order of `plans` does not matter.
 const ScoredPlan* Knee(std::span<const ScoredPlan* const> plans, ScoreSet scores,

@@ -12,10 +12,6 @@
 namespace kvtune {
 namespace {
 
-std::string TextOf(const DecodeSetting& setting) {
-  return fmt::format("{} x {}", setting.batch, setting.context_tokens);
-}
-
 Json ToJson(const Timing& timing) {
   return {{"median", timing.median}, {"lowest", timing.lowest}, {"highest", timing.highest}};
 }
@@ -69,6 +65,7 @@ Json ToJson(const StepLatency& step, const DecodeSetting& setting) {
       step.step.median > 0 ? 1000 * static_cast<double>(setting.batch) / step.step.median : 0;
   json["cache_bytes"] = step.cache_bytes;
   json["largest_batch"] = step.largest_batch;
+  if (step.counted_bytes) json["counted_bytes"] = *step.counted_bytes;
   return json;
 }
 
@@ -87,6 +84,7 @@ StepLatency StepFromJson(JsonFields fields, size_t layer_count) {
   step.attention = fields.NumberWithin("attention_ms", 0, 1e9);
   step.cache_bytes = ReadAtLeast(fields, "cache_bytes", 0);
   step.largest_batch = ReadAtLeast(fields, "largest_batch", 0);
+  if (fields.Has("counted_bytes")) step.counted_bytes = ReadAtLeast(fields, "counted_bytes", 0);
   fields.RequireNoOthers();
   return step;
 }
@@ -96,37 +94,6 @@ StepLatency StepFromJson(JsonFields fields, size_t layer_count) {
 Timing TimingOf(std::vector<double> milliseconds) {
   std::ranges::sort(milliseconds);
   return {milliseconds[milliseconds.size() / 2], milliseconds.front(), milliseconds.back()};
-}
-
-const SettingLatency& FindSetting(const LatencyTable& table, const DecodeSetting& setting) {
-  const auto found = std::ranges::find(table.settings, setting, &SettingLatency::setting);
-  if (found != table.settings.end()) return *found;
-  std::string known;
-  for (const SettingLatency& one : table.settings)
-    known += (known.empty() ? "" : ", ") + TextOf(one.setting);
-  throw Error(fmt::format("latency of decode steps: found the batch and context {}, expected one "
-                          "that was measured: {}",
-                          TextOf(setting), known),
-              ExitCode::kUsage);
-}
-
-double AttentionMilliseconds(const LatencyTable& table, const SettingLatency& setting,
-                             const PrecisionPlan& plan) {
-  double sum = 0;
-  for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
-    const PrecisionPair pair = plan.layers[layer];
-    const auto found = std::ranges::find_if(setting.pairs, [&](const PairLatency& latency) {
-      return latency.pair == pair && table.layers[latency.layer] == table.layers[layer];
-    });
-    if (found == setting.pairs.end()) {
-      throw Error(fmt::format(
-          "latency of decode steps: found no time of {} in layers like layer {} at {}, expected "
-          "every pair of the plan; `kvtune bench` measures them",
-          PairLabel(pair), layer, TextOf(setting.setting)));
-    }
-    sum += found->attention.median;
-  }
-  return sum;
 }
 
 Json ToJson(const LatencyTable& table) {
@@ -147,6 +114,7 @@ Json ToJson(const LatencyTable& table) {
                {"layer_count", table.layers.size()},
                {"layer_shapes", ToJson(std::span<const LayerShape>(table.layers))},
                {"settings", std::move(settings)}};
+  if (table.query_heads) json["query_heads"] = *table.query_heads;
   RequireFinite(json, "writing the latency table");
   return json;
 }
@@ -159,6 +127,7 @@ LatencyTable LatencyTableFromJson(const Json& json, const std::string& source) {
   table.copy_bytes_per_second = fields.NumberWithin("copy_bytes_per_second", 0, 1e16);
   const size_t layer_count = ReadCount(fields, "layer_count");
   table.layers = LayerShapesFromJson(fields, "layer_shapes", layer_count);
+  if (fields.Has("query_heads")) table.query_heads = ReadAtLeast(fields, "query_heads", 1);
   for (JsonFields& of_setting : fields.Objects("settings")) {
     SettingLatency setting;
     setting.setting = {ReadAtLeast(of_setting, "batch", 1), ReadAtLeast(of_setting, "context", 1)};

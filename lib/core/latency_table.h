@@ -50,6 +50,10 @@ struct StepLatency {
   double attention = 0;       // milliseconds of it in all layers, from the pairs
   int64_t cache_bytes = 0;    // of all sequences, as the allocator gives them
   int64_t largest_batch = 0;  // that fits into the device's memory at this context
+  // Of all sequences, as plans are compared by them (CostOf in lib/targets/target.h); what the
+  // allocator gives more is the rest of last pages and places for windows. nullopt in files of
+  // earlier versions.
+  std::optional<int64_t> counted_bytes = std::nullopt;
 };
 
 struct SettingLatency {
@@ -64,16 +68,9 @@ struct LatencyTable {
   double copy_bytes_per_second = 0;  // of a copy on the device, reads and writes together
   std::vector<LayerShape> layers;    // of the model
   std::vector<SettingLatency> settings;
+  // Of the model; nullopt in files of earlier versions.
+  std::optional<int64_t> query_heads = std::nullopt;
 };
-
-// The setting of a table. Throws Error (kUsage) that lists the table's settings when it has no such
-// one.
-const SettingLatency& FindSetting(const LatencyTable& table, const DecodeSetting& setting);
-
-// The milliseconds of attention in all layers under a plan. Throws Error that names the first pair
-// that was not measured. REQUIRES: the plan has the table's layers.
-double AttentionMilliseconds(const LatencyTable& table, const SettingLatency& setting,
-                             const PrecisionPlan& plan);
 
 Json ToJson(const LatencyTable& table);
 LatencyTable LatencyTableFromJson(const Json& json, const std::string& source);

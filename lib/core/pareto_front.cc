@@ -82,7 +82,24 @@ bool HasOnePair(const PrecisionPlan& plan) {
   return pairs.size() < 2;
 }
 
+// Throws Error unless every plan has a time, or none has one and nothing says what times are of.
+void CheckLatency(const ParetoFront& front, const JsonFields& fields) {
+  for (const ScoredPlan* plan : AllPlans(front)) {
+    if (plan->cost.latency_ms.has_value() == front.latency.has_value()) continue;
+    fields.Fail("latency", front.latency ? fmt::format("found no time of {}, expected one of every "
+                                                       "plan",
+                                                       plan->name)
+                                         : std::string("found times of plans, expected what they "
+                                                       "are of"));
+  }
+}
+
 }  // namespace
+
+bool TakesNoMore(const PlanCost& a, const PlanCost& b) {
+  return a.bytes_per_token <= b.bytes_per_token &&
+         !(a.latency_ms && b.latency_ms && *a.latency_ms > *b.latency_ms);
+}
 
 void WritePlan(Json& object, const PrecisionPlan& plan, const PlanCost& cost) {
   Json layers = Json::array();
@@ -93,6 +110,7 @@ void WritePlan(Json& object, const PrecisionPlan& plan, const PlanCost& cost) {
   object["effective_bits"] = cost.effective_bits;
   object["bytes_per_token"] = cost.bytes_per_token;
   if (cost.padded_bytes_per_token) object["padded_bytes_per_token"] = *cost.padded_bytes_per_token;
+  if (cost.latency_ms) object["latency_ms"] = *cost.latency_ms;
 }
 
 CostedPlan ReadPlan(JsonFields& fields) {
@@ -111,6 +129,7 @@ CostedPlan ReadPlan(JsonFields& fields) {
   read.cost.bytes_per_token = fields.Number("bytes_per_token");
   if (fields.Has("padded_bytes_per_token"))
     read.cost.padded_bytes_per_token = fields.Number("padded_bytes_per_token");
+  if (fields.Has("latency_ms")) read.cost.latency_ms = ReadMilliseconds(fields, "latency_ms");
   return read;
 }
 
@@ -156,6 +175,7 @@ Json ToJson(const ParetoFront& front) {
                {"reference", ToJson(front.reference)}};
   if (!front.near.empty()) json["near"] = PlansToJson(front.near);
   if (front.search) json["search"] = ToJson(*front.search);
+  if (front.latency) json["latency"] = ToJson(*front.latency);
   return json;
 }
 
@@ -168,6 +188,7 @@ ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
   front.reference = ScoredPlanFromJson(fields.Object("reference"));
   if (fields.Has("near")) front.near = PlansFromJson(fields, "near");
   if (fields.Has("search")) front.search = SearchSummaryFromJson(fields.Object("search"));
+  if (fields.Has("latency")) front.latency = LatencySourceFromJson(fields.Object("latency"));
   fields.RequireNoOthers();
 
   std::set<std::string> names;
@@ -186,6 +207,7 @@ ParetoFront ParetoFrontFromJson(const Json& json, const std::string& source) {
     fields.Fail("reference",
                 fmt::format("found {}, expected the exact plan", PlanSpec(front.reference.plan)));
   }
+  CheckLatency(front, fields);
   return front;
 }
 

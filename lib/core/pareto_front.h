@@ -9,6 +9,7 @@
 #include "lib/base/json_fields.h"
 #include "lib/base/statistics.h"
 #include "lib/core/accuracy_score.h"
+#include "lib/core/plan_latency.h"
 #include "lib/core/plan_score.h"
 #include "lib/core/precision_plan.h"
 #include "lib/core/provenance.h"
@@ -23,7 +24,13 @@ struct PlanCost {
   // The same when the engine pads the pages of all layers to one size. It is nullopt when nothing
   // is padded, because the engine does not do this or the model has no sliding windows.
   std::optional<double> padded_bytes_per_token = std::nullopt;
+  // Milliseconds of attention in all layers in a decode step (lib/core/plan_latency.h), >= 0. It
+  // is nullopt where no times were measured.
+  std::optional<double> latency_ms = std::nullopt;
 };
+
+// Whether `a` takes neither more bytes nor, where both times are known, more time than `b`.
+bool TakesNoMore(const PlanCost& a, const PlanCost& b);
 
 // Computes what a plan costs from the target and the model's sizes. It is pure and cheap.
 using CostFunction = std::function<PlanCost(const PrecisionPlan&)>;
@@ -53,13 +60,15 @@ struct ScoredPlan {
 
 struct ParetoFront {
   Provenance run;
-  std::vector<ScoredPlan> plans;    // non-dominated, most bytes first
+  std::vector<ScoredPlan> plans;    // non-dominated by loss, bytes and time, most bytes first
   std::vector<ScoredPlan> uniform;  // always scored, whether on the front or not
   ScoredPlan reference;             // the exact plan
   // Plans that are not on the front, but so close to it on the calibration prompts that other
   // prompts may put them there. Most bytes first.
   std::vector<ScoredPlan> near = {};
   std::optional<SearchSummary> search = std::nullopt;
+  // Where and how the plans' times were measured; nullopt where they have none.
+  std::optional<LatencySource> latency = std::nullopt;
 };
 
 // Adds "spec", "layers" and the costs, which is everything about a plan but its name and scores.

@@ -56,6 +56,12 @@ struct PrecisionPlan {
   friend auto operator<=>(const PrecisionPlan&, const PrecisionPlan&) = default;
 };
 
+// A plan as the user or a table names it.
+struct NamedPlan {
+  std::string name;
+  PrecisionPlan plan;
+};
+
 struct PrecisionPlanHash {
   size_t operator()(const PrecisionPlan& plan) const;
 };

@@ -24,8 +24,9 @@ constexpr std::array kKinds = {
     ArtifactKind{.name = "a plan", .made_by = "kvtune pareto export --format json"},
     ArtifactKind{.name = "a gate config", .made_by = "kvtune check --init"},
     ArtifactKind{.name = "a baseline", .made_by = "kvtune check --update-baseline"},
+    ArtifactKind{.name = "latency.json", .made_by = "kvtune bench --out latency.json"},
 };
-static_assert(kKinds.size() == static_cast<size_t>(Artifact::kBaseline) + 1);
+static_assert(kKinds.size() == static_cast<size_t>(Artifact::kLatency) + 1);
 
 std::string Readable(const ArtifactKind& kind) {
   if (kind.oldest == kind.newest()) return fmt::format("{}", kind.newest());

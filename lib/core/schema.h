@@ -41,6 +41,7 @@ enum class Artifact {
   kPlan,
   kGateConfig,
   kBaseline,
+  kLatency,
 };
 
 // The row of the table of all kinds. Every row's newest() is kSchemaVersion.

@@ -22,7 +22,8 @@ struct GenerationReport {
   size_t front_size = 0;
   // The area that the plans so far dominate in (log10 loss, bytes per token), bounded by the worst
   // uniform plan and the bytes of the exact plan. Its unit is decades times bytes, and higher is
-  // better.
+  // better. In a search by time too it is the volume in (log10 loss, bytes per token,
+  // milliseconds), bounded by the slowest of the exact and the uniform plans.
   double hypervolume = 0;
 };
 

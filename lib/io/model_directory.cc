@@ -56,6 +56,15 @@ void RefuseGguf(const fs::path& directory) {
   }
 }
 
+DescribedModel DescribeModel(const fs::path& model) {
+  if (fs::is_regular_file(model) && model.extension() != ".gguf") {
+    return {.directory = fs::absolute(model).parent_path(),
+            .is_file = true,
+            .config = ReadModelConfig(model)};
+  }
+  return {.directory = model, .config = ReadConfigOf(model)};
+}
+
 ModelConfig ReadConfigOf(const fs::path& directory) {
   RequireModelDirectory(directory);
   if (!fs::exists(directory / "config.json")) {

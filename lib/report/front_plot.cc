@@ -7,8 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/base/error.h"
 #include "lib/base/printable.h"
 #include "lib/report/front_table.h"
+#include "lib/report/latency_text.h"
 #include "lib/report/text_table.h"
 
 namespace kvtune {
@@ -81,11 +83,20 @@ std::string FrontPlot(const ParetoFront& front, const PlotOptions& options) {
   std::vector<const ScoredPlan*> plans;
   for (const ScoredPlan& plan : front.uniform) plans.push_back(&plan);
   for (const ScoredPlan& plan : front.plans) plans.push_back(&plan);
-  const auto bytes = [](const ScoredPlan* plan) { return plan->cost.bytes_per_token; };
+  const bool is_time = options.axis == PlotAxis::kMilliseconds;
+  if (is_time && !front.latency) {
+    throw Error(
+        "drawing the front: found --time for a run without times, expected one of `kvtune search "
+        "--objective-latency`",
+        ExitCode::kUsage);
+  }
+  const auto cost = [&](const ScoredPlan* plan) {
+    return is_time ? *plan->cost.latency_ms : plan->cost.bytes_per_token;
+  };
   const auto loss = [&](const ScoredPlan* plan) { return LogLoss(LossOf(*plan, scores)); };
-  const auto [fewest, most] = std::ranges::minmax(plans, {}, bytes);
+  const auto [fewest, most] = std::ranges::minmax(plans, {}, cost);
   const auto [least, largest] = std::ranges::minmax(plans, {}, loss);
-  Axis right{bytes(fewest), bytes(most),
+  Axis right{cost(fewest), cost(most),
              std::max(options.width, kLabelColumns + kFewestColumns) - kLabelColumns - 2};
   // The highest row is that of the largest loss.
   Axis down{-loss(largest), -loss(least), std::max(options.height, kFewestRows)};
@@ -94,12 +105,12 @@ std::string FrontPlot(const ParetoFront& front, const PlotOptions& options) {
   for (const ScoredPlan* plan : plans) {
     const bool is_uniform =
         plan < front.uniform.data() + front.uniform.size() && plan >= front.uniform.data();
-    canvas.Put(right.CellOf(bytes(plan)), down.CellOf(-loss(plan)),
+    canvas.Put(right.CellOf(cost(plan)), down.CellOf(-loss(plan)),
                is_uniform ? signs.uniform : signs.front);
   }
   for (const ScoredPlan& plan : front.uniform) {
     const std::string name = PrintableLine(plan.name);
-    if (IsAscii(name)) canvas.PutName(right.CellOf(bytes(&plan)), down.CellOf(-loss(&plan)), name);
+    if (IsAscii(name)) canvas.PutName(right.CellOf(cost(&plan)), down.CellOf(-loss(&plan)), name);
   }
   std::string text;
   for (size_t row = 0; row < down.cells; ++row) {
@@ -114,8 +125,9 @@ std::string FrontPlot(const ParetoFront& front, const PlotOptions& options) {
   }
   text += std::string(kLabelColumns, ' ') + std::string(signs.corner);
   for (size_t i = 0; i < right.cells; ++i) text += signs.horizontal;
-  const std::string low = fmt::format("{:.0f}", right.low);
-  const std::string high = fmt::format("{:.0f} bytes per token", right.high);
+  const std::string low = is_time ? MillisecondsText(right.low) : fmt::format("{:.0f}", right.low);
+  const std::string high = is_time ? MillisecondsText(right.high) + " ms of attention"
+                                   : fmt::format("{:.0f} bytes per token", right.high);
   const size_t gap =
       right.cells > low.size() + high.size() ? right.cells - low.size() - high.size() : 1;
   text += "\n" + std::string(kLabelColumns + 1, ' ') + low + std::string(gap, ' ') + high + "\n";

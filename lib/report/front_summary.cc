@@ -12,6 +12,7 @@
 #include "lib/base/printable.h"
 #include "lib/report/budget_text.h"
 #include "lib/report/front_table.h"
+#include "lib/report/latency_text.h"
 #include "lib/report/text_table.h"
 
 namespace kvtune {
@@ -116,16 +117,18 @@ class Summary {
   }
 
   std::string TableWithBars(size_t bar_columns) const {
-    TextTable table(
-        {{.header = "plan", .align = Align::kLeft, .wraps = false},
-         {.header = bar_columns > 0 ? "size vs bf16" : "of bf16",
-          .align = Align::kLeft,
-          .wraps = false},
-         {.header = fmt::format("loss ({}{})", Describe().word, is_held_out() ? ", held-out" : ""),
-          .align = Align::kLeft,
-          .wraps = false},
-         {.header = kTop1, .rank = 1},
-         {.header = "layers", .align = Align::kLeft}});
+    std::vector<Column> columns = {
+        {.header = "plan", .align = Align::kLeft, .wraps = false},
+        {.header = bar_columns > 0 ? "size vs bf16" : "of bf16",
+         .align = Align::kLeft,
+         .wraps = false},
+        {.header = fmt::format("loss ({}{})", Describe().word, is_held_out() ? ", held-out" : ""),
+         .align = Align::kLeft,
+         .wraps = false},
+        {.header = kTop1, .rank = 1},
+        {.header = "layers", .align = Align::kLeft}};
+    if (front_.latency) columns.insert(columns.begin() + 2, {.header = "ms"});
+    TextTable table(std::move(columns));
     size_t longest = 0;
     std::vector<std::string> bars;
     for (const ScoredPlan* plan : choice_.rows) {
@@ -137,9 +140,12 @@ class Summary {
       const std::string gap(longest - DisplayWidth(bars[i]) + (bar_columns > 0 ? 1 : 0), ' ');
       const bool is_recommended = choice_.recommended && choice_.recommended->plan == plan.plan;
       const char* mark = is_recommended ? "*" : " ";
-      table.AddRow({mark + plan.name, bars[i] + gap + fmt::format("{:>5}", PercentOf(plan)),
-                    LossWithInterval(plan),
-                    fmt::format("{:.2f} %", 100 * ScoreOf(plan).top1_agreement), Layers(plan)});
+      std::vector<std::string> cells = {
+          mark + plan.name, bars[i] + gap + fmt::format("{:>5}", PercentOf(plan)),
+          LossWithInterval(plan), fmt::format("{:.2f} %", 100 * ScoreOf(plan).top1_agreement),
+          Layers(plan)};
+      if (front_.latency) cells.insert(cells.begin() + 2, MillisecondsText(*plan.cost.latency_ms));
+      table.AddRow(std::move(cells));
     }
     return table.Render(options_.width);
   }
@@ -197,6 +203,14 @@ class Summary {
     return fmt::format("1 token in {:.0f} differs", 1 / differing);
   }
 
+  // "0.82 ms of attention, bf16 takes 2.1 times as long".
+  std::string SpeedText(const ScoredPlan& plan) const {
+    const double exact = *front_.reference.cost.latency_ms, own = *plan.cost.latency_ms;
+    std::string text = MillisecondsText(own) + " ms of attention";
+    if (own > 0) text += fmt::format(", bf16 takes {:.2g} times as long", exact / own);
+    return fmt::format("{}; {}", text, TokensText(plan));
+  }
+
   std::string Answers() const {
     TextTable table({{"", Align::kLeft}, {"", Align::kLeft}, {""}, {"", Align::kLeft}});
     const auto add = [&](const std::string& question, const ScoredPlan* plan, std::string remark) {
@@ -215,6 +229,7 @@ class Summary {
       add(fmt::format("{} under {}", Describe().word, kSmallestLoss), choice_.smallest,
           gain(*choice_.smallest));
     }
+    if (choice_.fastest) add("Fastest of these", choice_.fastest, SpeedText(*choice_.fastest));
     const std::string text = table.Render(options_.width);
     return text.substr(text.find('\n') + 1);  // the columns need no names
   }

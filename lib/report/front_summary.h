@@ -34,6 +34,8 @@ struct SummaryChoice {
   const ScoredPlan* recommended = nullptr;
   // The smallest plan whose loss, with its interval, is at most kSmallestLoss.
   const ScoredPlan* smallest = nullptr;
+  // The fastest of these, in a search by time.
+  const ScoredPlan* fastest = nullptr;
   // What the table shows, at most kMostRows plans, most bytes first, each once.
   std::vector<const ScoredPlan*> rows;
 };

@@ -6,7 +6,9 @@
 #include <cmath>
 
 #include "lib/base/printable.h"
+#include "lib/base/quantity.h"
 #include "lib/base/statistics.h"
+#include "lib/report/latency_text.h"
 #include "lib/report/text_table.h"
 
 namespace kvtune {
@@ -45,13 +47,16 @@ std::string HeldOutText(const ScoredPlan& plan, Intervals intervals) {
                      LossText(held_out.loss_interval->high), mark);
 }
 
+bool HasTime(const Line& line) { return line.plan->cost.latency_ms.has_value(); }
+
 // The score that counts: the held-out one where there is one.
 const PlanScore& BestScore(const ScoredPlan& plan) {
   return plan.held_out ? plan.held_out->score : plan.calibration;
 }
 
 // Their ranks are the order in which a narrow terminal loses the columns: expected acceptance,
-// effective tokens, nominal bits, the calibration loss, the tail, bytes, top-1, and the mark.
+// effective tokens, nominal bits, the calibration loss, the tail, bytes, top-1, and the mark. The
+// time of a search by time stays.
 TextTable MakeTable(const std::vector<Line>& lines, Intervals intervals) {
   const auto any = [&](auto predicate) { return std::ranges::any_of(lines, predicate); };
   const bool has_marks = any([](const Line& line) { return !line.mark.empty(); });
@@ -68,6 +73,8 @@ TextTable MakeTable(const std::vector<Line>& lines, Intervals intervals) {
   columns.push_back({"eff. bits"});
   columns.push_back({"bits", Align::kRight, 3});
   columns.push_back({"bytes/token", Align::kRight, 6});
+  const bool has_times = any(HasTime);
+  if (has_times) columns.push_back({"ms"});
   columns.push_back({loss, Align::kRight, has_held_out ? 4 : 0});
   columns.push_back({"KL 99.9 %", Align::kRight, 5});
   columns.push_back({"top-1", Align::kRight, 7});
@@ -86,6 +93,7 @@ TextTable MakeTable(const std::vector<Line>& lines, Intervals intervals) {
     cells.push_back(fmt::format("{:.2f}", plan.cost.effective_bits));
     cells.push_back(fmt::format("{:.2f}", plan.cost.nominal_bits));
     cells.push_back(fmt::format("{:.0f}", plan.cost.bytes_per_token));
+    if (has_times) cells.push_back(HasTime(line) ? MillisecondsText(*plan.cost.latency_ms) : "-");
     cells.push_back(LossText(LossOf(plan, ScoreSet::kCalibration)));
     cells.push_back(LossText(plan.calibration.kl_p999));
     cells.push_back(fmt::format("{:.4f}", plan.calibration.top1_agreement));
@@ -106,10 +114,11 @@ TextTable MakeTable(const std::vector<Line>& lines, Intervals intervals) {
 }
 
 // Says what the marks in a table mean, those that it has.
-std::string MarkSentences(const std::string& table) {
+std::string MarkSentences(const std::string& table, bool has_times) {
   std::string text;
   if (table.find(" < ") != std::string::npos) {
-    text += "<: the plan that is named loses less at no more bytes.\n";
+    text += fmt::format("<: the plan that is named loses less at no more bytes{}.\n",
+                        has_times ? " and in no more time" : "");
   }
   if (table.find(" !") != std::string::npos) {
     text +=
@@ -126,7 +135,7 @@ std::string Render(const std::vector<Line>& lines, size_t width) {
   const bool is_cut = table.find("\n\n") != std::string::npos;
   if (width > 0 && (first_line > width || is_cut))
     table = MakeTable(lines, Intervals::kLeftOut).Render(width);
-  return table + WrappedText(MarkSentences(table), width);
+  return table + WrappedText(MarkSentences(table, std::ranges::any_of(lines, HasTime)), width);
 }
 
 // Describes ascending ratios, for example "1.3 to 12 times".
@@ -154,7 +163,7 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {
     double best = LossOf(uniform, scores) - front.run.noise_floor.value_or(0);
     for (const ScoredPlan& plan : front.plans) {
       if (IsUniform(plan.plan, front)) continue;
-      if (plan.cost.bytes_per_token > uniform.cost.bytes_per_token) continue;
+      if (!TakesNoMore(plan.cost, uniform.cost)) continue;
       if (LossOf(plan, scores) >= best) continue;
       best = LossOf(plan, scores);
       comparison.beaten_by = &plan;
@@ -187,15 +196,16 @@ std::string UniformSentence(const ParetoFront& front) {
                : fmt::format("There are only the {} uniform plans, and all are scored.\n",
                              front.uniform.size());
   }
+  const char* in_time = front.latency ? " and in no more time" : "";
   if (beaten == 0) {
     return fmt::format(
         "No layer-wise plan of the front beats any of the {} uniform plans at equal "
-        "or fewer bytes (by {}): choose a uniform one.\n",
-        front.uniform.size(), loss);
+        "or fewer bytes{} (by {}): choose a uniform one.\n",
+        front.uniform.size(), in_time, loss);
   }
   std::string sentence =
-      fmt::format("Layer-wise plans beat {} of {} uniform plans at equal or fewer bytes", beaten,
-                  front.uniform.size());
+      fmt::format("Layer-wise plans beat {} of {} uniform plans at equal or fewer bytes{}", beaten,
+                  front.uniform.size(), in_time);
   if (!ratios.empty()) {
     sentence += fmt::format(": the {} of the uniform plan is {} as high", loss, RatioText(ratios));
   }
@@ -209,6 +219,7 @@ const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan) 
     const double more = LossOf(other, scores) - LossOf(plan, scores);
     if (std::abs(more) >= front.run.noise_floor.value_or(0)) continue;
     if (other.cost.bytes_per_token >= (smallest ? *smallest : plan).cost.bytes_per_token) continue;
+    if (!TakesNoMore(other.cost, plan.cost)) continue;
     smallest = &other;
   }
   return smallest;
@@ -253,6 +264,15 @@ std::string PaddingSentence(const ParetoFront& front) {
       plans.push_back(plan);
   }
   return PaddingSentence(plans, front.run.target);
+}
+
+std::string LatencySentence(const ParetoFront& front) {
+  if (!front.latency) return "";
+  return fmt::format(
+      "ms: attention of all layers in a decode step of {} sequence{} with {} tokens each, measured "
+      "on {}.\n",
+      front.latency->setting.batch, front.latency->setting.batch == 1 ? "" : "s",
+      TokensText(front.latency->setting.context_tokens), PrintableLine(front.latency->device));
 }
 
 std::string SearchSentences(const ParetoFront& front) {

@@ -15,8 +15,9 @@ namespace kvtune {
 // Writes a loss with three digits and few letters: "0.0126", "7.50e-5", "0".
 std::string LossText(double loss);
 
-// Returns one line for each plan: name, bits, bytes per token, loss, 99.9 % KL, top-1 agreement,
-// the held-out loss with its interval when there is one, and the layers. `width` is as in
+// Returns one line for each plan: name, bits, bytes per token, milliseconds where they are known,
+// loss, 99.9 % KL, top-1 agreement, the held-out loss with its interval when there is one, and the
+// layers. `width` is as in
 // TextTable::Render. When it is too small for all columns, the least needed ones are left out.
 // Marks that occur in the table are explained below it.
 std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
@@ -27,9 +28,10 @@ std::string PlanTable(std::span<const ScoredPlan> plans, size_t width);
 std::string FrontTable(const ParetoFront& front, size_t width);
 
 // A uniform plan and the layer-wise plan of the front that beats it. Among the plans with no more
-// bytes whose loss is lower by more than the run's noise floor, that is the one with the lowest
-// loss; it is nullptr when nothing beats the uniform plan. A uniform plan that is on the front
-// itself never counts as the plan that beats, because choosing it needs no search.
+// bytes (and no more time, where it is known) whose loss is lower by more than the run's noise
+// floor, that is the one with the lowest loss; it is nullptr when nothing beats the uniform plan. A
+// uniform plan that is on the front itself never counts as the plan that beats, because choosing it
+// needs no search.
 struct UniformComparison {
   const ScoredPlan* uniform = nullptr;
   const ScoredPlan* beaten_by = nullptr;
@@ -43,9 +45,9 @@ std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front);
 // none, the sentence says so.
 std::string UniformSentence(const ParetoFront& front);
 
-// Among the plans of the front that have fewer bytes than `plan` and whose loss (ComparableScores)
-// is closer to that of `plan` than the run's noise floor, returns the one with the fewest bytes.
-// Returns nullptr when there is none or when no noise floor is known.
+// Among the plans of the front that have fewer bytes than `plan`, no more time, and whose loss
+// (ComparableScores) is closer to that of `plan` than the run's noise floor, returns the one with
+// the fewest bytes. Returns nullptr when there is none or when no noise floor is known.
 const ScoredPlan* SmallestTie(const ParetoFront& front, const ScoredPlan& plan);
 
 // Explains the ties that FrontTable shows; empty when there are none.
@@ -55,6 +57,9 @@ std::string TieSentence(const ParetoFront& front);
 // target. Empty when nothing is padded.
 std::string PaddingSentence(std::span<const ScoredPlan> plans, std::string_view engine);
 std::string PaddingSentence(const ParetoFront& front);
+
+// Says which step the column of milliseconds is about; empty where plans have no time.
+std::string LatencySentence(const ParetoFront& front);
 
 // Says how the search went: the plans scored, what racing saved, and the hypervolume by generation
 // and as a share of the surrogate's. Empty when the front has no summary of its search.

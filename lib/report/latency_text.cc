@@ -9,13 +9,6 @@
 namespace kvtune {
 namespace {
 
-std::string MillisecondsText(double milliseconds) {
-  return milliseconds < 0.1    ? fmt::format("{:.4f}", milliseconds)
-         : milliseconds < 10   ? fmt::format("{:.3f}", milliseconds)
-         : milliseconds < 1000 ? fmt::format("{:.1f}", milliseconds)
-                               : fmt::format("{:.0f}", milliseconds);
-}
-
 std::string SpreadText(const Timing& timing) {
   return fmt::format("{} [{}, {}]", MillisecondsText(timing.median),
                      MillisecondsText(timing.lowest), MillisecondsText(timing.highest));
@@ -35,6 +28,7 @@ std::string StepsText(const SettingLatency& setting, size_t width) {
                   {"tokens/s"},
                   {"x first", Align::kRight, 4},
                   {"cache", Align::kRight, 2},
+                  {"counted", Align::kRight, 1},
                   {"largest batch", Align::kRight, 5}});
   const double first = setting.steps.front().step.median;
   for (const StepLatency& step : setting.steps) {
@@ -42,6 +36,7 @@ std::string StepsText(const SettingLatency& setting, size_t width) {
     text.AddRow({PrintableLine(step.name), SpreadText(step.step), MillisecondsText(step.attention),
                  fmt::format("{:.0f}", per_second), fmt::format("{:.2f}", first / step.step.median),
                  SizeText(static_cast<double>(step.cache_bytes)),
+                 step.counted_bytes ? SizeText(static_cast<double>(*step.counted_bytes)) : "-",
                  fmt::format("{}", step.largest_batch)});
   }
   return text.Render(width);
@@ -72,6 +67,13 @@ std::string PairsText(const LatencyTable& table, const SettingLatency& setting, 
 
 }  // namespace
 
+std::string MillisecondsText(double milliseconds) {
+  return milliseconds < 0.1    ? fmt::format("{:.4f}", milliseconds)
+         : milliseconds < 10   ? fmt::format("{:.3f}", milliseconds)
+         : milliseconds < 1000 ? fmt::format("{:.1f}", milliseconds)
+                               : fmt::format("{:.0f}", milliseconds);
+}
+
 std::string LatencyText(const LatencyTable& table, size_t width) {
   std::string text =
       fmt::format("{} on {}, copies at {}/s\n", PrintableLine(table.model),
@@ -87,7 +89,9 @@ std::string LatencyText(const LatencyTable& table, size_t width) {
              "Medians [lowest, highest]. A step is the whole model's, attention that of all "
              "layers; "
              "below it is that of one layer like the one named. x first: times the speed of the "
-             "first row. Largest batch: in 90 % of the free memory, beside weights in bf16.\n",
+             "first row. Largest batch: in 90 % of the free memory, beside weights in bf16. Cache: "
+             "as it is allocated; counted: as plans are compared, without the rest of last pages "
+             "and the places of windows.\n",
              width);
 }
 

@@ -9,6 +9,7 @@
 #include "lib/core/objective.h"
 #include "lib/core/plan_comparison.h"
 #include "lib/report/front_table.h"
+#include "lib/report/latency_text.h"
 #include "lib/report/text_table.h"
 
 namespace kvtune {
@@ -50,6 +51,16 @@ std::string PairedSentence(const PlanComparison& comparison, const ScoredPlan& a
   if (comparison.prompts_to_decide)
     text +=
         fmt::format("; about {} prompts like these would decide", *comparison.prompts_to_decide);
+  return text + ".\n";
+}
+
+std::string TimesSentence(const ScoredPlan& a, const ScoredPlan& b) {
+  if (!a.cost.latency_ms || !b.cost.latency_ms) return "";
+  std::string text = fmt::format("Attention of a decode step: {} takes {} ms, {} takes {} ms",
+                                 PrintableLine(a.name), MillisecondsText(*a.cost.latency_ms),
+                                 PrintableLine(b.name), MillisecondsText(*b.cost.latency_ms));
+  if (*a.cost.latency_ms > 0)
+    text += fmt::format(", {:.2f} times as long", *b.cost.latency_ms / *a.cost.latency_ms);
   return text + ".\n";
 }
 
@@ -103,7 +114,7 @@ std::string PlanDiffText(const ScoredPlan& a, const ScoredPlan& b, double noise_
                  "Bytes per token: {} takes {:.0f}, {} takes {:.0f}, {:.2f} times as much.\n",
                  PrintableLine(a.name), a.cost.bytes_per_token, PrintableLine(b.name),
                  b.cost.bytes_per_token, b.cost.bytes_per_token / a.cost.bytes_per_token) +
-                 LossSentence(a, b, noise_floor),
+                 TimesSentence(a, b) + LossSentence(a, b, noise_floor),
              width);
 }
 

@@ -146,6 +146,7 @@ Json PlanToJson(const ScoredPlan& plan, std::string_view kind, const RunReport& 
                {"held_out", nullptr}};
   if (plan.cost.padded_bytes_per_token)
     json["padded_bytes_per_token"] = *plan.cost.padded_bytes_per_token;
+  if (plan.cost.latency_ms) json["latency_ms"] = *plan.cost.latency_ms;
   if (plan.held_out)
     json["held_out"] = ScoreToJson(plan.held_out->score, plan.held_out->loss_interval);
   return json;
@@ -182,6 +183,7 @@ Json OthersToJson(const std::vector<ScoredPlan>& others) {
     plans.push_back({{"effective_bits", plan.cost.effective_bits},
                      {"bytes_per_token", plan.cost.bytes_per_token},
                      {"loss", LossOf(plan.calibration)}});
+    if (plan.cost.latency_ms) plans.back()["latency_ms"] = *plan.cost.latency_ms;
   }
   return plans;
 }
@@ -226,6 +228,7 @@ Json SentencesOf(const RunReport& report) {
   if (report.front) {
     add(UniformSentence(*report.front));
     add(PaddingSentence(*report.front));
+    add(LatencySentence(*report.front));
   }
   return sentences;
 }
@@ -272,8 +275,7 @@ std::vector<std::string> FirstPlans(const ParetoFront& front) {
   const auto bytes = [](const ScoredPlan& plan) { return plan.cost.bytes_per_token; };
   if (!front.uniform.empty()) add(std::ranges::max_element(front.uniform, {}, bytes)->name);
   if (front.plans.empty()) return names;
-  std::vector<const ScoredPlan*> plans;
-  for (const ScoredPlan& plan : front.plans) plans.push_back(&plan);
+  const std::vector<const ScoredPlan*> plans = FrontInBytes(front);
   const ScoredPlan* knee = Knee(plans, ComparableScores(front), front.run.noise_floor.value_or(0));
   if (knee == nullptr) knee = plans.front();
   add(ShownName(front, *knee));

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "lib/base/error.h"
 #include "lib/base/quantity.h"
+#include "lib/core/plan_latency.h"
 
 namespace kvtune {
 namespace {
@@ -46,6 +49,14 @@ void RequirePackable(const DecodeTimer& timer, const std::vector<LayerPair>& pai
   }
 }
 
+// Of all sequences, with the token of the step.
+std::optional<int64_t> CountedBytes(const DecodeBench& bench, const PrecisionPlan& plan,
+                                    const DecodeSetting& setting) {
+  if (!bench.counted_bytes) return std::nullopt;
+  const double of_one = bench.counted_bytes(plan, setting.context_tokens + 1);
+  return std::llround(of_one * static_cast<double>(setting.batch));
+}
+
 }  // namespace
 
 std::vector<NamedPlan> ReferencePlans(const ModelConfig& config, const DecodeTimer& timer,
@@ -76,6 +87,7 @@ LatencyTable MeasureDecoding(const DecodeBench& bench, const ModelConfig& config
   table.device = timer.device_name();
   table.model = model;
   table.layers = LayerShapesOf(config);
+  table.query_heads = config.query_heads;
   const std::vector<LayerPair> pairs = PairsToTime(bench, table.layers);
   RequirePackable(timer, pairs);
   progress("measuring the copy bandwidth");
@@ -104,9 +116,9 @@ LatencyTable MeasureDecoding(const DecodeBench& bench, const ModelConfig& config
       progress(fmt::format("{}: a step of {}", where, plan.name));
       const TimedStep timed = timer.TimeStep(plan.plan, setting);
       const int64_t of_one = timer.CacheBytes(plan.plan, {1, setting.context_tokens});
-      latency.steps.push_back({plan.name, plan.plan, timed.time,
-                               AttentionMilliseconds(table, latency, plan.plan), timed.cache_bytes,
-                               memory / of_one});
+      latency.steps.push_back(
+          {plan.name, plan.plan, timed.time, AttentionTimes(table, latency).Milliseconds(plan.plan),
+           timed.cache_bytes, memory / of_one, CountedBytes(bench, plan.plan, setting)});
     }
     table.settings.push_back(std::move(latency));
   }

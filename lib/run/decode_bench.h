@@ -14,17 +14,15 @@
 
 namespace kvtune {
 
-struct NamedPlan {
-  std::string name;
-  PrecisionPlan plan;
-};
-
 struct DecodeBench {
   std::vector<NamedPlan> plans;
   // Timed in every kind of layer, beside the pairs of the plans.
   std::vector<PrecisionPair> pairs;
   std::vector<DecodeSetting> settings;
   bool whole_steps = true;
+  // The bytes of a plan's cache of one sequence of so many tokens, as plans are compared by them;
+  // may be empty.
+  std::function<double(const PrecisionPlan&, int64_t tokens)> counted_bytes = nullptr;
 };
 
 // The plans that others are compared with, where the model's cache can be packed so: bf16 (exact),

@@ -65,14 +65,13 @@ std::optional<StoredWeights> WeightsOf(const fs::path& model) {
 
 Inspection InspectModel(const InspectOptions& options, std::optional<DeviceDescription> device) {
   Inspection inspection;
-  const bool is_file = fs::is_regular_file(options.model) && options.model.extension() != ".gguf";
-  const fs::path directory = is_file ? fs::absolute(options.model).parent_path() : options.model;
-  inspection.name = ModelName(directory);
-  inspection.config = is_file ? ReadModelConfig(options.model) : ReadConfigOf(directory);
+  DescribedModel model = DescribeModel(options.model);
+  inspection.name = ModelName(model.directory);
+  inspection.config = std::move(model.config);
   const Target target = TargetFor(FindTarget(options.target), inspection.config);
   inspection.size = SizeOf(inspection.config);
   inspection.device = std::move(device);
-  if (!is_file) inspection.weights = WeightsOf(directory);
+  if (!model.is_file) inspection.weights = WeightsOf(model.directory);
   inspection.caches.push_back(CostOfPair(kExactPair, target, inspection.config, options.context));
   for (const PrecisionPair pair : target.pairs) {
     if (pair.is_exact()) continue;  // it is the first one

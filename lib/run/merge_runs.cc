@@ -37,6 +37,9 @@ void RequireComparable(const ParetoFront& first, const ParetoFront& other, const
     differences.push_back(fmt::format("--context: found {} there, expected {}", other.run.context,
                                       first.run.context));
   }
+  if (other.latency != first.latency) {
+    differences.emplace_back("--objective-latency: found other times there, or none");
+  }
   if (!same_held_out) differences.emplace_back("--held-out: found other prompts there");
   if (differences.empty()) return;
   throw Error(fmt::format("merging {}: {}", run.string(), fmt::join(differences, "; ")));
@@ -46,7 +49,7 @@ void RequireComparable(const ParetoFront& first, const ParetoFront& other, const
 std::vector<ScoredPlan> FrontOf(std::vector<ScoredPlan> plans) {
   std::vector<Objectives> objectives;
   for (const ScoredPlan& plan : plans)
-    objectives.push_back({LossOf(plan, ScoreSet::kCalibration), plan.cost.bytes_per_token});
+    objectives.push_back(ObjectivesFor(LossOf(plan, ScoreSet::kCalibration), plan.cost));
   std::vector<size_t> members = NonDominated(objectives);
   std::reverse(members.begin(), members.end());
   std::vector<ScoredPlan> front;

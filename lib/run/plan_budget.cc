@@ -52,9 +52,11 @@ void CountBytesAt(ParetoFront& front, int64_t context) {
   if (context == front.run.context) return;
   const Target target = TargetFor(FindTarget(front.run.target), front.run.layers);
   const CostFunction cost = CostFor(target, ModelOfLayers(front.run.layers), context);
-  for (ScoredPlan& plan : front.plans) plan.cost = cost(plan.plan);
-  for (ScoredPlan& plan : front.uniform) plan.cost = cost(plan.plan);
-  front.reference.cost = cost(front.reference.plan);
+  for (ScoredPlan* plan : AllPlans(front)) {
+    const std::optional<double> latency_ms = plan->cost.latency_ms;  // of its own setting
+    plan->cost = cost(plan->plan);
+    plan->cost.latency_ms = latency_ms;
+  }
   front.run.context = context;
 }
 

@@ -11,11 +11,6 @@
 
 namespace kvtune {
 
-struct NamedPlan {
-  std::string name;  // as the user wrote it
-  PrecisionPlan plan;
-};
-
 struct PlanLine {
   std::vector<NamedPlan> plans;
   bool is_array = false;  // an array of plans, which are scored together, and not one plan

@@ -12,6 +12,7 @@
 #include "lib/core/cache_maxima.h"
 #include "lib/core/model_options.h"
 #include "lib/core/provenance.h"
+#include "lib/run/search_latency.h"
 #include "search/search.h"
 
 namespace kvtune {
@@ -53,6 +54,9 @@ struct SearchStepOptions {
   std::optional<uint64_t> search_seed;  // nullopt: the run's seed
   double max_seconds = 0;               // 0: no limit
   std::filesystem::path known_scores;   // empty: none
+  LatencyOptions by_time;
+  // The times that by_time asks for; nullopt where it asks for none.
+  std::optional<SearchLatency> latency = std::nullopt;
 };
 
 }  // namespace kvtune

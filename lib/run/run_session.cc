@@ -70,6 +70,11 @@ std::string FirstDifference(const Json& stored, const Json& wanted) {
                          ValueText(value));
     }
   }
+  // Options of some searches only are there only where they are given.
+  for (const auto& [flag, value] : stored.items()) {
+    if (wanted.contains(flag) || value.is_null()) continue;
+    return fmt::format("{}: found {} there, expected none", flag, ValueText(value));
+  }
   return "";
 }
 

@@ -93,12 +93,18 @@ LayerLosses ScoutLayerLosses(const RunSession& session, ModelSession& model,
   return MeasureLayerLosses(table, scores.cache(), should_stop);
 }
 
-SearchProblem ProblemOf(const RunSession& session, const ModelSession& model) {
+// The costs that plans are searched by, with their times in a search by time.
+CostFunction SearchCost(const ModelSession& model, const SearchStepOptions& step) {
+  return step.latency ? WithLatency(model.cost(), *step.latency) : model.cost();
+}
+
+SearchProblem ProblemOf(const RunSession& session, const ModelSession& model,
+                        const SearchStepOptions& step) {
   return {.groups = LayerGroupsFromJson(session.Read(Stage::kCluster),
                                         session.directory().groups().string()),
           .shape = model.target().shape,
           .uniform_pairs = model.target().pairs,
-          .cost = model.cost(),
+          .cost = SearchCost(model, step),
           .sensitivities = SensitivityLosses(ReadSensitivity(session))};
 }
 
@@ -118,7 +124,7 @@ SearchResult SearchByAnswers(const RunSession& session, ModelSession& model, con
       .progress = [&](const GenerationReport& report) { ReportGeneration(report, step, work); },
       .should_stop = should_stop,
       .out_of_time = TimeLimit(step.max_seconds)};
-  SearchProblem problem = ProblemOf(session, model);
+  SearchProblem problem = ProblemOf(session, model, step);
   const bool is_seeded =
       options.algorithm == Algorithm::kNsga2 || options.algorithm == Algorithm::kMoead;
   if (is_seeded && problem.shape.kind != ShapeKind::kOnePair) {
@@ -136,10 +142,11 @@ SearchResult SearchByAnswers(const RunSession& session, ModelSession& model, con
 
 // Puts the losses on the calibration prompts in place of the scores that only the search by answers
 // needs.
-void ScoreLosses(const RunSession& session, ModelSession& model, ParetoFront& front) {
+void ScoreLosses(const RunSession& session, ModelSession& model, const SearchStepOptions& step,
+                 ParetoFront& front) {
   RunProgress::SetStage("scoring the plans on prompts");
   LoggedScores scores(session.directory().evaluations(), model.model(),
-                      model.prompts().calibration.prompts, model.cost());
+                      model.prompts().calibration.prompts, SearchCost(model, step));
   std::vector<PrecisionPlan> plans;
   for (const ScoredPlan* plan : AllPlans(front)) plans.push_back(plan->plan);
   const std::vector<PlanScore> losses = scores.cache().Evaluate(plans);
@@ -153,7 +160,7 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
                            const std::function<bool()>& should_stop) {
   const fs::path file = session.directory().evaluations();
   const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
-  const CostFunction cost = model.cost();
+  const CostFunction cost = SearchCost(model, step);
   // run.json has to say whose scores they are before the first is logged.
   LoggedScores scores(file, model.model(), prompts, cost, [&session] { session.Save(); });
   if (scores.logged() > 0) {
@@ -172,7 +179,7 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
     return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
   };
   hooks.scout = [&] { return ScoutLayerLosses(session, model, step.known_scores, scouting_ends); };
-  const SearchProblem problem = ProblemOf(session, model);
+  const SearchProblem problem = ProblemOf(session, model, step);
   SearchResult result = Search(problem, scores.cache(), options, hooks);
   LogInfo("search: " + result.summary.stop_reason);
   return result;
@@ -251,6 +258,11 @@ void CheckSearchBy(const SearchStepOptions& options, bool has_task) {
     refuse("found --algorithm ilp with --objective accuracy, expected one that reads answers");
   if (by_accuracy && !options.known_scores.empty())
     refuse("found both --known-scores and --objective accuracy, expected one of them");
+  const Algorithm algorithm = options.search.algorithm;
+  if (options.by_time.wanted && (algorithm == Algorithm::kGreedy || algorithm == Algorithm::kPaper))
+    refuse(
+        "found --objective-latency with an --algorithm of two objectives, expected nsga2, moead, "
+        "random or ilp");
 }
 
 Json OptionsOf(const SearchStepOptions& step, const RunPrompts& prompts, const SplitTask* task) {
@@ -276,6 +288,7 @@ Json OptionsOf(const SearchStepOptions& step, const RunPrompts& prompts, const S
     options["--search-items"] = task->items.search.size();
     options["--task (content)"] = task->task.verdict_hash();
   }
+  if (step.latency) AddLatencyOptions(options, *step.latency);
   return options;
 }
 
@@ -316,12 +329,13 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
                                   .search = std::move(result.summary)},
                         .interrupted = result.interrupted,
                         .unfinished = result.interrupted || result.out_of_time};
-  if (by_answers) ScoreLosses(session, model, outcome.front);
+  if (step.latency) outcome.front.latency = step.latency->source;
+  if (by_answers) ScoreLosses(session, model, step, outcome.front);
   AddCalibrationIntervals(outcome.front);
   if (!outcome.interrupted) {
     RunProgress::SetStage("held-out prompts");
     LoggedScores held_out(session.directory().held_out(), model.model(), model.prompts().held_out,
-                          model.cost());
+                          SearchCost(model, step));
     if (!AddHeldOutScores(outcome.front, held_out.cache(), should_stop)) {
       outcome.interrupted = outcome.unfinished = true;
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "lib/base/log.h"
+#include "lib/run/search_latency.h"
 #include "search/diagnose.h"
 
 namespace kvtune {
@@ -48,10 +49,12 @@ Json OptionsOf(const CalibrateOptions& options) {
 }
 
 Json OptionsOf(const PruneOptions& options) {
-  return {{"--sensitivity", WordOf(kScreeningErrorWords, options.metric)},
-          {"--bits", WordOf(kBitCountWords, options.bits)},
-          {"--epsilon", options.epsilon},
-          {"--min-pairs", options.min_pairs}};
+  Json json = {{"--sensitivity", WordOf(kScreeningErrorWords, options.metric)},
+               {"--bits", WordOf(kBitCountWords, options.bits)},
+               {"--epsilon", options.epsilon},
+               {"--min-pairs", options.min_pairs}};
+  if (options.latency) AddLatencyOptions(json, *options.latency);
+  return json;
 }
 
 Json OptionsOf(const ClusterOptions& options) {

@@ -66,6 +66,16 @@ void ChooseLikeEightBits(const ParetoFront& front, SummaryChoice& choice) {
   }
 }
 
+// The plan of the front that takes the least time among those of little loss.
+void ChooseFastest(const ParetoFront& front, SummaryChoice& choice) {
+  for (const ScoredPlan& plan : front.plans) {
+    if (CautiousLoss(plan, choice.scores) > kSmallestLoss) continue;
+    if (!choice.fastest || plan.cost.latency_ms < choice.fastest->cost.latency_ms)
+      choice.fastest = &plan;
+  }
+  choice.fastest = Named(front, choice.fastest);
+}
+
 }  // namespace
 
 SummaryChoice ChooseForSummary(const ParetoFront& front) {
@@ -81,8 +91,8 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
   ChooseLikeEightBits(front, choice);
 
   std::vector<const ScoredPlan*> below;  // the 8-bit plan, and the plans of the front below it
-  for (const ScoredPlan& plan : front.plans) {
-    if (!choice.reference || BytesOf(plan) < BytesOf(*choice.reference)) below.push_back(&plan);
+  for (const ScoredPlan* plan : FrontInBytes(front)) {
+    if (!choice.reference || BytesOf(*plan) < BytesOf(*choice.reference)) below.push_back(plan);
   }
   if (choice.reference) below.push_back(choice.reference);
   const double noise_floor = front.run.noise_floor.value_or(0);
@@ -94,6 +104,7 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
   }
 
   choice.smallest = Named(front, choice.smallest);
+  if (front.latency) ChooseFastest(front, choice);
 
   const auto add = [&](const ScoredPlan* plan) {
     plan = Named(front, plan);
@@ -104,7 +115,8 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
   if (!eight_bits.empty()) add(eight_bits.front());
   add(choice.four_bits);
   add(choice.best_four_bits);
-  for (const ScoredPlan* plan : {choice.like_eight_bits, choice.recommended, choice.smallest})
+  for (const ScoredPlan* plan :
+       {choice.like_eight_bits, choice.recommended, choice.smallest, choice.fastest})
     add(plan);
   for (const ScoredPlan* plan : knees) add(plan);
   // Without a knee there may be plans all the same.

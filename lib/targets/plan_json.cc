@@ -14,9 +14,17 @@ namespace kvtune {
 namespace {
 
 // The fields of a PLAN object that do not say what the plan is, and so are ignored.
-constexpr const char* kCostsAndScores[] = {
-    "name",        "nominal_bits", "effective_bits",      "bytes_per_token",
-    "calibration", "held_out",     "calibration_interval"};
+constexpr const char* kCostsAndScores[] = {"name",
+                                           "nominal_bits",
+                                           "effective_bits",
+                                           "bytes_per_token",
+                                           "padded_bytes_per_token",
+                                           "latency_ms",
+                                           "calibration",
+                                           "held_out",
+                                           "calibration_interval",
+                                           "accuracy",
+                                           "search_accuracy"};
 
 PrecisionPlan PlanFromLayers(JsonFields& fields, size_t layer_count) {
   PrecisionPlan plan;

@@ -38,6 +38,8 @@ class BenchTest(CliTestCase):
             self.assertAlmostEqual(step["tokens_per_second"], 2000 / time["median"])
         # a page of 64 tokens for each of the sequences and layers
         self.assertEqual(setting["steps"][3]["cache_bytes"], 2 * 3 * 64 * 2 * (32 // 2 + 4))
+        # of which 41 tokens are counted
+        self.assertEqual(setting["steps"][3]["counted_bytes"], 2 * 3 * 41 * 2 * (32 // 2 + 4))
 
     def test_windows_of_kivi(self):
         table = json.loads(self.bench("--target", "kvtuner-kivi", "--attention-only", "--json").stdout)
@@ -50,7 +52,7 @@ class BenchTest(CliTestCase):
 
     def test_text(self):
         text = self.bench().stdout
-        for expected in ("batch 2, 40 tokens in the cache", "tokens/s", "K8V4", "largest batch", "copies at"):
+        for expected in ("batch 2, 40 tokens in the cache", "tokens/s", "K8V4", "largest batch", "counted", "copies at"):
             self.assertIn(expected, text)
 
     def test_every_batch_with_every_context(self):

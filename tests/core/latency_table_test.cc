@@ -45,29 +45,18 @@ TEST(LatencyTable, TimingIsTheMedianWithItsRange) {
   EXPECT_EQ(TimingOf({4}), (Timing{4, 4, 4}));
 }
 
-TEST(LatencyTable, AttentionOfAPlanIsTheSumOverItsLayers) {
-  const LatencyTable table = Sample();
-  const SettingLatency& setting = FindSetting(table, {8, 1024});
-  EXPECT_DOUBLE_EQ(AttentionMilliseconds(table, setting, PrecisionPlan::Uniform(kFour, 3)), 2.25);
-  EXPECT_DOUBLE_EQ(AttentionMilliseconds(table, setting, {{kFour, kFour, kEight}}), 4.25);
-  EXPECT_THAT(MessageOf([&] {
-                AttentionMilliseconds(table, setting, {{kFour, kEight, kFour}});
-              }),
-              HasSubstr("found no time of KV8 in layers like layer 1 at 8 x 1024"));
-}
-
-TEST(LatencyTable, NamesTheSettingsThatWereMeasured) {
-  EXPECT_THAT(MessageOf([] {
-                FindSetting(Sample(), {1, 1024});
-              }),
-              HasSubstr("found the batch and context 1 x 1024, expected one that was measured: "
-                        "8 x 1024"));
-}
-
 TEST(LatencyTable, IsReadAsItWasWritten) {
   const Json json = ToJson(Sample());
   EXPECT_EQ(json["settings"][0]["steps"][0]["tokens_per_second"], 1600);
   EXPECT_EQ(ToJson(LatencyTableFromJson(json, "latency.json")), json);
+  EXPECT_FALSE(json.contains("query_heads"));  // as in files of earlier versions
+  EXPECT_FALSE(json["settings"][0]["steps"][0].contains("counted_bytes"));
+  LatencyTable table = Sample();
+  table.query_heads = 32;
+  table.settings[0].steps[0].counted_bytes = 900;
+  const LatencyTable read = LatencyTableFromJson(ToJson(table), "latency.json");
+  EXPECT_EQ(read.query_heads, 32);
+  EXPECT_EQ(read.settings[0].steps[0].counted_bytes, 900);
 }
 
 TEST(LatencyTable, RefusesWhatNoTableHas) {

@@ -219,5 +219,40 @@ TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
       ThrowsMessage<Error>(HasSubstr("found \"other\", expected uniform, grouped or refinement")));
 }
 
+TEST(ParetoFront, KeepsTheTimesOfItsPlans) {
+  ParetoFront front = SmallFront();
+  front.latency = LatencySource{.device = "a device", .setting = {8, 1024}, .table = "xxh3:0"};
+  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = 1.0 / 3;
+  const ParetoFront read = ParetoFrontFromJson(ToJson(front), "front.json");
+  EXPECT_EQ(read.latency, front.latency);
+  for (const ScoredPlan* plan : AllPlans(read)) EXPECT_EQ(plan->cost.latency_ms, 1.0 / 3);
+  const auto message = [](const ParetoFront& written) -> std::string {
+    try {
+      ParetoFrontFromJson(ToJson(written), "front.json");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  front.reference.cost.latency_ms.reset();
+  EXPECT_THAT(message(front), HasSubstr("found no time of exact, expected one of every plan"));
+  front.latency.reset();
+  EXPECT_THAT(message(front), HasSubstr("found times of plans, expected what they are of"));
+  front = SmallFront();
+  front.plans[0].cost.latency_ms = -1;
+  EXPECT_THAT(message(front), HasSubstr("latency_ms"));
+}
+
+TEST(PlanCost, TakesNoMoreWhereNeitherBytesNorTimeAreMore) {
+  const auto cost = [](double bytes, std::optional<double> milliseconds) {
+    return PlanCost{.bytes_per_token = bytes, .latency_ms = milliseconds};
+  };
+  EXPECT_TRUE(TakesNoMore(cost(2, 1), cost(2, 1)));
+  EXPECT_FALSE(TakesNoMore(cost(3, 1), cost(2, 1)));
+  EXPECT_FALSE(TakesNoMore(cost(1, 2), cost(2, 1)));
+  EXPECT_TRUE(TakesNoMore(cost(1, 2), cost(2, std::nullopt)));
+  EXPECT_TRUE(TakesNoMore(cost(1, std::nullopt), cost(2, std::nullopt)));
+}
+
 }  // namespace
 }  // namespace kvtune

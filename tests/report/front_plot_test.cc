@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lib/base/error.h"
 #include "lib/report/text_table.h"
 
 namespace kvtune {
@@ -62,6 +63,27 @@ TEST(FrontPlot, OnePlanAloneIsAPictureToo) {
   front.uniform = {Point("KV8", 8, 0)};  // a loss of 0 has no logarithm
   EXPECT_THAT(FrontPlot(front, {.unicode = false}), HasSubstr("|oKV8\n"));
   EXPECT_THAT(FrontPlot(front, {.unicode = false}), Not(HasSubstr("nan")));
+}
+
+TEST(FrontPlot, MayBeAgainstTime) {
+  ParetoFront front = Corners();
+  EXPECT_THROW(FrontPlot(front, {.axis = PlotAxis::kMilliseconds}), Error);
+  front.latency = LatencySource{.device = "a device", .setting = {8, 8192}, .table = "xxh3:0"};
+  front.plans[0].cost.latency_ms = 2;  // the best plan is the fastest here
+  front.plans[1].cost.latency_ms = 10;
+  front.uniform[0].cost.latency_ms = 6;
+  EXPECT_EQ(
+      FrontPlot(front,
+                {.width = 33, .height = 5, .unicode = false, .axis = PlotAxis::kMilliseconds}),
+      " 1.0e-01 |          oKV4       *\n"
+      "         |\n"
+      "         |\n"
+      "         |\n"
+      " 1.0e-05 |*\n"
+      "         +----------------------\n"
+      "          2.000 10.0 ms of attention\n"
+      "* front, o uniform plans;\n"
+      "upwards: KL.\n");
 }
 
 }  // namespace

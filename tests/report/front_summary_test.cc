@@ -173,5 +173,19 @@ TEST(FrontSummary, APlanInFewLetters) {
   EXPECT_EQ(text("KV4;0:K8V2;5:K8V2;7-8:KV8"), "KV4; 0,5 K8V2; 7-8 KV8");
 }
 
+TEST(FrontSummary, ShowsTimesAndTheFastestPlan) {
+  ParetoFront front = SmallFront();
+  front.latency = LatencySource{.device = "a device", .setting = {8, 8192}, .table = "xxh3:0"};
+  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = plan->cost.bytes_per_token / 400;
+  SummaryChoice choice;
+  choice.scores = ScoreSet::kHeldOut;
+  choice.fastest = &front.plans[2];
+  choice.rows = {&front.uniform[0], &front.plans[2]};
+  const std::string text = FrontSummary(front, choice, {.run = "run", .diagnosis = {}, .width = 100});
+  EXPECT_THAT(text, HasSubstr("ms  loss (KL, held-out)"));
+  EXPECT_THAT(text, HasSubstr("Fastest of these  p02  25 %  1.000 ms of attention, bf16 takes 4 "
+                              "times as long; 1 token in 50 differs"));
+}
+
 }  // namespace
 }  // namespace kvtune

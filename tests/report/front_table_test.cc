@@ -312,5 +312,25 @@ TEST(FrontTable, SearchSentencesWithoutASurrogateOrScores) {
             "Hypervolume by generation: 30.\n");
 }
 
+TEST(FrontTable, TimesAreAColumnWhereTheyAreKnown) {
+  ParetoFront front = SmallFront();
+  EXPECT_EQ(LatencySentence(front), "");
+  EXPECT_THAT(FrontTable(front, 0), Not(HasSubstr(" ms ")));
+  front.latency = LatencySource{.device = "a device", .setting = {8, 8192}, .table = "xxh3:0"};
+  double milliseconds = 0.5;
+  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = milliseconds *= 2;
+  const std::string table = FrontTable(front, 0);
+  EXPECT_THAT(table, HasSubstr("bytes/token     ms"));
+  EXPECT_THAT(table, HasSubstr("400  1.000"));
+  EXPECT_EQ(LatencySentence(front),
+            "ms: attention of all layers in a decode step of 8 sequences with 8k tokens each, "
+            "measured on a device.\n");
+  EXPECT_THAT(table, HasSubstr("loses less at no more bytes and in no more time.\n"));
+  // A plan that is slower beats no uniform plan.
+  front.plans[0].cost.latency_ms = 100;
+  EXPECT_EQ(CompareWithUniform(front)[0].beaten_by, nullptr);
+  EXPECT_THAT(UniformSentence(front), HasSubstr("at equal or fewer bytes and in no more time"));
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -11,6 +11,7 @@ namespace kvtune {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 ScoredPlan PlanOf(std::string name, std::string_view spec, double bytes,
@@ -68,6 +69,16 @@ TEST(PlanDiff, ThePlanItself) {
 TEST(PlanDiff, NoFactorIsNamedOverALossOfNothing) {
   const ScoredPlan a = PlanOf("p00", "KV8", 800, {0, 0}), b = PlanOf("p01", "KV4", 600, {1, 2});
   EXPECT_THAT(PlanDiffText(a, b, 0, 0), HasSubstr("p00 loses 0, p01 loses 0.015.\n"));
+}
+
+TEST(PlanDiff, SaysTheTimesWhereBothAreKnown) {
+  ScoredPlan a = PlanOf("p00", "KV8", 800, {1, 2}), b = PlanOf("p01", "KV4", 400, {2, 4});
+  a.cost.latency_ms = 2;
+  EXPECT_THAT(PlanDiffText(a, b, 0, 0), Not(HasSubstr("decode step")));
+  b.cost.latency_ms = 1.5;
+  EXPECT_THAT(PlanDiffText(a, b, 0, 0),
+              HasSubstr("Attention of a decode step: p00 takes 2.000 ms, p01 takes 1.500 ms, "
+                        "0.75 times as long.\n"));
 }
 
 }  // namespace

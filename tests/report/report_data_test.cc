@@ -12,6 +12,7 @@ namespace kvtune {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 TEST(ReportData, HoldsEveryPlanOnce) {
@@ -143,6 +144,17 @@ TEST(ReportData, ControlCharactersOfNamesAreShownAndNumbersAreShort) {
   EXPECT_EQ(data["plans"][0]["name"], "p\\x01");
   EXPECT_TRUE(data["exports"][0]["plans"].contains("p\\x01"));
   EXPECT_EQ(data["plans"][0]["effective_bits"], 0.333333);
+}
+
+TEST(ReportData, PlansHaveTheirTimesWhereTheyAreKnown) {
+  RunReport report = ReportExample();
+  EXPECT_FALSE(ReportData(report)["plans"][0].contains("latency_ms"));
+  report.front->latency =
+      LatencySource{.device = "a <device>", .setting = {8, 8192}, .table = "xxh3:0"};
+  for (ScoredPlan* plan : AllPlans(*report.front)) plan->cost.latency_ms = 1.0 / 3;
+  const Json data = ReportData(report);
+  for (const Json& plan : data["plans"]) EXPECT_EQ(plan["latency_ms"], 0.333333);
+  EXPECT_THAT(data["sentences"].dump(), HasSubstr("measured on a <device>."));
 }
 
 }  // namespace

@@ -96,5 +96,24 @@ TEST(SummaryChoice, LittleIsEnough) {
   ASSERT_EQ(choice.rows.size(), 1u);
 }
 
+// p02b is faster than p02 at more loss and the same bytes, so that it is on the front for its time
+// alone.
+TEST(SummaryChoice, TimesChooseTheFastestAndNothingElse) {
+  ParetoFront front = BentFront();
+  const SummaryChoice before = ChooseForSummary(front);
+  EXPECT_EQ(before.fastest, nullptr);
+  front.plans.insert(front.plans.begin() + 3, PlanOf("p02b", "K4V8", 500, 1e-3));
+  front.latency = LatencySource{.device = "a device", .setting = {8, 8192}, .table = "xxh3:0"};
+  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = plan->cost.bytes_per_token;
+  front.plans[3].cost.latency_ms = 100;
+  const SummaryChoice choice = ChooseForSummary(front);
+  EXPECT_EQ(choice.fastest->name, "p02b");
+  EXPECT_EQ(choice.recommended->name, "p02");
+  EXPECT_EQ(choice.smallest->name, "p03");
+  EXPECT_EQ(std::ranges::count(choice.rows, choice.fastest), 1);
+  front.plans[3].calibration_interval = Interval{1e-3, 0.1};  // perhaps it loses too much
+  EXPECT_NE(ChooseForSummary(front).fastest->name, "p02b");
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -106,5 +106,109 @@ TEST(Pareto, LossesMayBeNegative) {
   EXPECT_DOUBLE_EQ(Hypervolume(points, {-1, 300}), 5 * 200);
 }
 
+// Of three objectives, on a coarse grid, so that ties happen in one, two and all of them.
+std::vector<Objectives> DrawTimed(Random& random, int count) {
+  const auto draw = [&] { return static_cast<double>(random.Below(7)); };
+  std::vector<Objectives> points;
+  for (int i = 0; i < count; ++i) points.push_back({draw(), draw(), draw()});
+  return points;
+}
+
+TEST(TimedPareto, TimeDecidesWhereLossAndBytesAreEqual) {
+  EXPECT_TRUE(Dominates({1, 1, 1}, {1, 1, 2}));
+  EXPECT_FALSE(Dominates({1, 1, 1}, {1, 1, 1}));
+  EXPECT_FALSE(Dominates({1, 1, 2}, {2, 2, 1}));
+  const std::vector<Objectives> points = {{1, 1, 3}, {2, 1, 2}, {1, 1, 3}, {2, 1, 3}, {9, 9, 1}};
+  EXPECT_THAT(NonDominated(points), ElementsAre(0, 1, 4));
+}
+
+TEST(TimedPareto, FrontIsExactlyThePointsThatNothingDominates) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Random random(seed);
+    const std::vector<Objectives> points = DrawTimed(random, 60);
+    const std::vector<size_t> front = NonDominated(points);
+    for (size_t i = 0; i < points.size(); ++i) {
+      const bool dominated = std::ranges::any_of(
+          points, [&](const Objectives& other) { return Dominates(other, points[i]); });
+      const auto count = std::ranges::count_if(
+          front, [&](size_t member) { return ValuesOf(points[member]) == ValuesOf(points[i]); });
+      EXPECT_EQ(count, dominated ? 0 : 1) << "seed " << seed << ", point " << i;
+    }
+    for (size_t i = 1; i < front.size(); ++i)
+      EXPECT_LE(points[front[i - 1]].bytes, points[front[i]].bytes);
+  }
+}
+
+// Whoever is on the front of loss and bytes has somebody as good in both on the front of three.
+TEST(TimedPareto, TheFrontOfTwoObjectivesIsWithinTheFrontOfThree) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Random random(seed);
+    const std::vector<Objectives> points = DrawTimed(random, 60);
+    std::vector<Objectives> flat = points;
+    for (Objectives& point : flat) point.milliseconds.reset();
+    const std::vector<size_t> three = NonDominated(points);
+    for (const size_t i : NonDominated(flat)) {
+      EXPECT_TRUE(std::ranges::any_of(three,
+                                      [&](size_t member) {
+                                        return flat[member].loss == flat[i].loss &&
+                                               flat[member].bytes == flat[i].bytes;
+                                      }))
+          << "seed " << seed << ", point " << i;
+    }
+  }
+}
+
+// Points of one time have the volume of their area times the time that is left.
+TEST(TimedPareto, PointsOfOneTimeAreATwoObjectiveFront) {
+  Random random(3);
+  std::vector<Objectives> points = DrawTimed(random, 40);
+  std::vector<Objectives> flat = points;
+  for (size_t i = 0; i < points.size(); ++i) {
+    points[i].milliseconds = 2;
+    flat[i].milliseconds.reset();
+  }
+  EXPECT_EQ(NonDominated(points), NonDominated(flat));
+  EXPECT_DOUBLE_EQ(Hypervolume(points, {8, 8, 5}), 3 * Hypervolume(flat, {8, 8}));
+}
+
+TEST(TimedPareto, HypervolumeIsTheVolumeOfTheBoxes) {
+  EXPECT_EQ(Hypervolume({}, {4, 4, 4}), 0);
+  EXPECT_DOUBLE_EQ(Hypervolume(std::vector<Objectives>{{1, 2, 3}}, {4, 4, 4}), 3 * 2 * 1);
+  // Two boxes of 3 x 2 x 1 and 1 x 1 x 4, of which 1 x 1 x 1 is in both, and a dominated point.
+  EXPECT_DOUBLE_EQ(Hypervolume(std::vector<Objectives>{{1, 2, 3}, {3, 3, 0}, {3, 3, 3}}, {4, 4, 4}),
+                   6 + 4 - 1);
+  // Beyond the reference in one objective, and level with it.
+  EXPECT_EQ(Hypervolume(std::vector<Objectives>{{1, 1, 5}, {1, 1, 4}, {5, 1, 1}}, {4, 4, 4}), 0);
+}
+
+TEST(TimedPareto, GainIsTheVolumeThatAPointAdds) {
+  const std::vector<Objectives> front = {{1, 2, 3}, {3, 3, 0}};
+  EXPECT_DOUBLE_EQ(HypervolumeGain({}, {1, 2, 3}, {4, 4, 4}), 6);
+  EXPECT_DOUBLE_EQ(HypervolumeGain(front, {0, 0, 0}, {4, 4, 4}), 64 - 9);
+  EXPECT_DOUBLE_EQ(HypervolumeGain(front, {1, 2, 2}, {4, 4, 4}), 6 - 1);
+  EXPECT_EQ(HypervolumeGain(front, {1, 2, 3}, {4, 4, 4}), 0);
+  EXPECT_EQ(HypervolumeGain(front, {0, 0, 4}, {4, 4, 4}), 0);
+}
+
+TEST(TimedPareto, GainIsTheDifferenceOfPagmosHypervolumes) {
+  const Objectives reference = {10, 10, 10};
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Random random(seed);
+    const auto value = [&] { return 12 * random.Unit() - 1; };
+    const auto draw = [&] { return Objectives{value(), value(), value()}; };
+    std::vector<Objectives> points;
+    for (int i = 0; i < 20; ++i) points.push_back(draw());
+    std::vector<Objectives> front;
+    for (const size_t i : NonDominated(points)) front.push_back(points[i]);
+    for (int i = 0; i < 20; ++i) {
+      const Objectives point = draw();
+      std::vector<Objectives> with = points;
+      with.push_back(point);
+      EXPECT_NEAR(HypervolumeGain(front, point, reference),
+                  Hypervolume(with, reference) - Hypervolume(points, reference), 1e-11);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvtune

@@ -286,5 +286,38 @@ TEST(Pick, EmptyFrontHasNoPlans) {
               ThrowsMessage<Error>(HasSubstr("an empty front")));
 }
 
+// A plan is the slower the more bytes it has, but p01, which takes the most time.
+ParetoFront TimedFront() {
+  ParetoFront front = SmallFront();
+  front.latency = LatencySource{.device = "a device", .setting = {8, 1024}, .table = "xxh3:0"};
+  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = plan->cost.nominal_bits / 4;
+  front.plans[1].cost.latency_ms = 3;
+  return front;
+}
+
+TEST(PickPlan, TheBestThatIsFastEnough) {
+  const ParetoFront front = TimedFront();
+  PickConstraints constraints;
+  constraints.max_milliseconds = 1.5;
+  PickedPlan picked = PickPlan(front, constraints);
+  EXPECT_EQ(picked.plan.name, "p02");
+  EXPECT_THAT(picked.reason, HasSubstr("at most 1.5 ms of attention"));
+  constraints.max_milliseconds = 2;
+  EXPECT_EQ(PickPlan(front, constraints).plan.name, "p00");
+  constraints.max_bits = 6;  // p01 would fit but for its time
+  EXPECT_EQ(PickPlan(front, constraints).plan.name, "p02");
+  constraints.max_milliseconds = 0.1;
+  EXPECT_THAT([&] { PickPlan(front, constraints); },
+              ThrowsMessage<Error>(
+                  AllOf(HasSubstr("the nearest is p03"), HasSubstr(", 0.5 ms of attention"))));
+}
+
+TEST(PickPlan, ARunWithoutTimesHasNoneToLimit) {
+  PickConstraints constraints;
+  constraints.max_milliseconds = 1;
+  EXPECT_THAT([&] { PickPlan(SmallFront(), constraints); },
+              ThrowsMessage<Error>(HasSubstr("found --max-milliseconds for a run without times")));
+}
+
 }  // namespace
 }  // namespace kvtune

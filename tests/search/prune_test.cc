@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "lib/base/error.h"
 #include "lib/base/random.h"
+#include "tests/support/latency_data.h"
 #include "tests/support/test_data.h"
 
 namespace kvtune {
@@ -142,6 +144,23 @@ TEST(Prune, CheapestAndBestAlwaysStayAndEveryDropIsJustified) {
       }
     }
   }
+}
+
+// K2V8 has the bits of K8V2 and a larger error, but takes less time.
+TEST(Prune, InASearchByTimeAFasterPairStays) {
+  const std::vector<PrecisionPair> pairs = {kKV8, kK8V2, kK2V8, kKV2};
+  const SensitivityTable table = TableOf(pairs, {{0.01, 0.02, 0.03, 0.5}, {0.01, 0.4, 0.03, 0.5}});
+  PruneOptions options;
+  EXPECT_THAT(Prune(table, options).layers[0].kept, ElementsAre(kKV8, kK8V2, kKV2));
+  const LatencyTable times = LatencyOf({{1, 64}}, 2);
+  options.latency = SearchLatency{
+      .source = {}, .times = std::make_shared<AttentionTimes>(times, times.settings[0])};
+  ASSERT_LT(FakeMilliseconds(kK2V8), FakeMilliseconds(kK8V2));
+  const CandidateSet candidates = Prune(table, options);
+  EXPECT_THAT(candidates.layers[0].kept, ElementsAre(kKV8, kK8V2, kK2V8, kKV2));
+  // In layer 1 K8V2 is slower and worse.
+  EXPECT_THAT(candidates.layers[1].kept, ElementsAre(kKV8, kK2V8, kKV2));
+  EXPECT_EQ(candidates.layers[1].dropped.at(0).dominated_by, kK2V8);
 }
 
 }  // namespace

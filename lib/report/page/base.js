@@ -67,6 +67,7 @@ function sizeText(bytes) {
   return short(bytes) + ' B';
 }
 const contextText = (tokens) => (tokens % 1024 === 0 ? tokens / 1024 + 'k' : String(tokens));
+const timeText = (milliseconds) => `${short(milliseconds, 4)} ms`;
 const bytesText = (plan) => `${short(plan.bytes_per_token, 6)} bytes per token`;
 const intervalText = (interval) =>
     (interval ? `[${short(interval[0])},\u00a0${short(interval[1])}]` : '');
@@ -109,6 +110,7 @@ const plans = data.plans.filter((plan) => plan.kind !== 'exact');
 const exact = data.plans.find((plan) => plan.kind === 'exact') ?? null;
 const planOf = (name) => data.plans.find((plan) => plan.name === name) ?? null;
 const has_held_out = plans.length > 0 && plans.every((plan) => plan.held_out);
+const has_times = plans.length > 0 && plans.every((plan) => plan.latency_ms !== undefined);
 const formatText = (index) => data.formats[index].name;
 const shortened = (text) => (text.length > 100 ? text.slice(0, 99) + '…' : text);
 // A plan written out, which may be torn between its parts alone.
@@ -246,6 +248,7 @@ function planTip(plan) {
   const lines = [
     `${titleOf(plan)}: ${shortened(plan.spec)}`,
     `${short(plan.effective_bits, 4)} effective bits, ${bytesText(plan)}`,
+    ...(has_times ? [`${timeText(plan.latency_ms)} of attention in a decode step`] : []),
     `${data.loss.word} ${short(score.loss)} ${intervalText(score.interval)}`,
     `same top token ${percent(score.top1_agreement, 4)}`,
   ];

@@ -13,6 +13,14 @@ const SIZES = {
     axis: 'tokens that fit',
     of: (plan) => tokensThatFit(plan, memoryForCache())
   },
+  ...(has_times ? {
+    latency_ms: {
+      text: 'Milliseconds',
+      axis: 'ms of attention in a decode step',
+      of: (plan) => plan.latency_ms
+    }
+  } :
+                  {}),
 };
 const SETS = {
   held_out: 'held-out prompts',
@@ -77,8 +85,8 @@ function drawFront() {
     holder.replaceChildren(html('p', {class: 'note'}, 'The weights leave no memory for a cache.'));
     return;
   }
-  const others =
-      state.set === 'calibration' && ['effective_bits', 'bytes_per_token'].includes(state.size) ?
+  const others = state.set === 'calibration' &&
+          ['effective_bits', 'bytes_per_token', 'latency_ms'].includes(state.size) ?
       data.others :
       [];
   const xs = drawn.map(size.of);
@@ -319,6 +327,14 @@ function drawCard() {
           (plan.padded_bytes_per_token ? `, up to ${short(plan.padded_bytes_per_token, 6)} padded` :
                                          '')
     ],
+    ...(has_times ? [[
+      'attention of a step',
+      timeText(plan.latency_ms) +
+          (exact && plan.latency_ms > 0 ?
+               `, 16 bits take ${short(exact.latency_ms / plan.latency_ms)} times as long` :
+               '')
+    ]] :
+                    []),
     [
       `${data.loss.word}, ${has_held_out ? 'held out' : 'calibration'}`,
       lossNodes(plan.held_out ?? plan.calibration)

@@ -247,6 +247,8 @@ const COLUMNS = [
     of: (plan) => (exact ? plan.bytes_per_token / exact.bytes_per_token : null),
     show: (value) => (value === null ? '–' : percent(value))
   },
+  ...(has_times ? [{text: 'ms', of: (plan) => plan.latency_ms, show: (value) => short(value, 4)}] :
+                  []),
   {text: 'held-out loss', of: (plan) => plan.held_out?.loss ?? null, show: (value) => short(value)},
   {
     text: '95 % interval',
