@@ -75,7 +75,7 @@ TEST(FrontPlot, MayBeAgainstTime) {
   EXPECT_EQ(
       FrontPlot(front,
                 {.width = 33, .height = 5, .unicode = false, .axis = PlotAxis::kMilliseconds}),
-      " 1.0e-01 |          oKV4       *\n"
+      " 1.0e-01 |           oKV4      *\n"
       "         |\n"
       "         |\n"
       "         |\n"

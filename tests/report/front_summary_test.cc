@@ -181,7 +181,8 @@ TEST(FrontSummary, ShowsTimesAndTheFastestPlan) {
   choice.scores = ScoreSet::kHeldOut;
   choice.fastest = &front.plans[2];
   choice.rows = {&front.uniform[0], &front.plans[2]};
-  const std::string text = FrontSummary(front, choice, {.run = "run", .diagnosis = {}, .width = 100});
+  const std::string text =
+      FrontSummary(front, choice, {.run = "run", .diagnosis = {}, .width = 120});
   EXPECT_THAT(text, HasSubstr("ms  loss (KL, held-out)"));
   EXPECT_THAT(text, HasSubstr("Fastest of these  p02  25 %  1.000 ms of attention, bf16 takes 4 "
                               "times as long; 1 token in 50 differs"));
