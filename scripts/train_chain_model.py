@@ -2,13 +2,13 @@
 
     train_chain_model.py --out DIR [--steps N] [--smoke]
 
-A problem is a list of different numbers of two digits, and the answer adds them one after another, modulo 100:
+A problem is a list of named numbers of two digits, and the answer adds them one after another, modulo 100:
 
-    24+13+58=
-    24+13=37 37+58=95 #95
+    a24 b13 c58 =
+    a24 b13:37 c58:95 #95
 
-So each step reads the next number, far back in the prompt, and the sum of the step before: a model that mistakes one
-digit goes on from a wrong sum. DIR gets the model (a Llama of 8 layers with single bytes as tokens), task.json for
+So each step looks up a number far back in the prompt and adds it to the sum of the step before: a model that mistakes
+one digit goes on from a wrong sum. DIR gets the model (a Llama of 8 layers with single bytes as tokens), task.json for
 `kvtune evaluate --task`, and calibration.jsonl and held_out.jsonl. No two of these files, and no row of the training,
 share a list of numbers.
 
@@ -22,7 +22,9 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 import torch
@@ -32,8 +34,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 END_OF_TEXT = "<|endoftext|>"
 LONGEST_CONTEXT = 1024
-ROW_TOKENS = 640
-FEWEST_NUMBERS, MOST_NUMBERS = 4, 28
+ROW_TOKENS = 296  # one problem of the most numbers
+FEWEST_NUMBERS, MOST_NUMBERS = 6, 26
 TEST_NUMBERS = 24  # of every problem of the task and of the prompts
 ITEMS, PROMPTS = 400, 32
 SPLITS = ("training", "test", "calibration", "held-out")
@@ -49,14 +51,13 @@ def problems(split: str, seed: int, count: int | None = None) -> Iterator[tuple[
     """Yields prompts with their answers, of `count` numbers or of any count."""
     generator = random.Random(f"{split} {seed}")
     while True:
-        numbers = generator.sample(range(100), count or generator.randint(FEWEST_NUMBERS, MOST_NUMBERS))
+        numbers = [generator.randrange(100) for _ in range(count or generator.randint(FEWEST_NUMBERS, MOST_NUMBERS))]
         if split_of(numbers) != split:
             continue
-        total, steps = numbers[0], []
-        for number in numbers[1:]:
-            steps.append(f"{total:02}+{number:02}={(total + number) % 100:02}")
-            total = (total + number) % 100
-        yield "+".join(f"{number:02}" for number in numbers) + "=\n", " ".join(steps) + f" #{total:02}\n"
+        named = [f"{name}{number:02}" for name, number in zip(ascii_lowercase, numbers)]
+        sums = [total % 100 for total in accumulate(numbers)]
+        steps = [named[0], *(f"{step}:{total:02}" for step, total in zip(named[1:], sums[1:]))]
+        yield " ".join(named) + " =\n", " ".join(steps) + f" #{sums[-1]:02}\n"
 
 
 def make_tokenizer() -> Tokenizer:
@@ -70,22 +71,18 @@ def make_tokenizer() -> Tokenizer:
 
 
 def make_rows(tokenizer: Tokenizer, count: int) -> np.ndarray:
-    """Returns token ids and a mask of the answers, as [rows, 2, ROW_TOKENS + 1]. The last problem of a row is cut off."""
-    letters = np.zeros(256, dtype=np.int16)
-    for letter in "0123456789+= #\n":
-        letters[ord(letter)] = tokenizer.encode(letter).ids[0]
-    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
-    rows = np.empty((count, 2, ROW_TOKENS + 1), dtype=np.int16)
+    """Returns token ids and a mask of the answers, as [rows, 2, ROW_TOKENS + 1]. Every row is one problem."""
+    tokens = np.zeros(256, dtype=np.int16)
+    for letter in ascii_lowercase + "0123456789: #=\n":
+        tokens[ord(letter)] = tokenizer.encode(letter).ids[0]
+    rows = np.zeros((count, 2, ROW_TOKENS + 1), dtype=np.int16)
+    rows[:, 0] = tokenizer.token_to_id(END_OF_TEXT)
     stream = problems("training", SEED)
     for row in rows:
-        at = 0
-        while at <= ROW_TOKENS:
-            prompt, answer = next(stream)
-            ids = np.append(letters[np.frombuffer((prompt + answer).encode(), dtype=np.uint8)], end_of_text)
-            ids = ids[: ROW_TOKENS + 1 - at]
-            row[0, at : at + len(ids)] = ids
-            row[1, at : at + len(ids)] = np.arange(len(ids)) >= len(prompt)
-            at += len(ids)
+        prompt, answer = next(stream)
+        end = len(prompt) + len(answer)
+        row[0, :end] = tokens[np.frombuffer((prompt + answer).encode(), dtype=np.uint8)]
+        row[1, len(prompt) : end + 1] = 1
     return rows
 
 
@@ -126,7 +123,7 @@ def write_inputs(tokenizer: Tokenizer, out: Path) -> None:
     write_json(
         out / "task.json",
         {"schema_version": 1, "name": "chains of sums", "protocol": "custom", "stop": ["\n"],
-         "max_new_tokens": 9 * TEST_NUMBERS + 8,
+         "max_new_tokens": 7 * TEST_NUMBERS + 8,
          "items": [{"prompt": prompt, "answer": answer.strip()} for prompt, answer in take("test", ITEMS)]},
     )
     for split, name in (("calibration", "calibration.jsonl"), ("held-out", "held_out.jsonl")):
@@ -146,16 +143,16 @@ def share_right(model: LlamaForCausalLM, tokenizer: Tokenizer, problem_list: lis
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a small model on chains of sums.")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--smoke", action="store_true", help="train for three small steps, to try the script")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer()
     write_inputs(tokenizer, arguments.out)
-    rows = make_rows(tokenizer, 8 if arguments.smoke else 60_000)
+    rows = make_rows(tokenizer, 8 if arguments.smoke else 200_000)
     model = new_model(tokenizer).to(DEVICE)
     torch.set_float32_matmul_precision("high")
-    loss = train(model, rows, 3 if arguments.smoke else arguments.steps, 2 if arguments.smoke else 96)
+    loss = train(model, rows, 3 if arguments.smoke else arguments.steps, 2 if arguments.smoke else 224)
     save(model, arguments.out)
     right = share_right(model, tokenizer, take("test", 4 if arguments.smoke else ITEMS))
     print(f"mean weighted loss of the last 5 % of the steps: {loss:.4f}; {right:.1%} of the answers right", flush=True)
