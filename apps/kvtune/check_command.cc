@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/open_model.h"
@@ -53,8 +54,16 @@ void RequireReportsApart(const GateArguments& arguments) {
   }
 }
 
+std::optional<GateTask> TaskOf(const TaskOptions& task) {
+  if (task.file.empty()) return std::nullopt;
+  return GateTask{.file = task.file,
+                  .overrides = task.overrides,
+                  .apply_chat_template = task.apply_chat_template};
+}
+
 // Writes a config for the plan RUN:NAME to a new file.
-void WriteNewConfig(const std::string& run_and_name, const fs::path& out) {
+void WriteNewConfig(const std::string& run_and_name, const fs::path& out,
+                    const std::optional<GateTask>& task) {
   const size_t colon = run_and_name.rfind(':');
   if (colon == std::string::npos || out.empty()) {
     throw Error(fmt::format("kvtune check --init: found \"{}\"{}, expected RUN:NAME and --out FILE",
@@ -75,7 +84,7 @@ void WriteNewConfig(const std::string& run_and_name, const fs::path& out) {
                     out.string(), front.run.model));
   }
   const Target& target = FindTarget(front.run.target);
-  WriteOutputFile(out, DumpJson(ToJson(NewGateConfig(front, plan, target.shape.pairs, out))));
+  WriteOutputFile(out, DumpJson(ToJson(NewGateConfig(front, plan, target.shape.pairs, out, task))));
   LogInfo(fmt::format("wrote {}; next: kvtune check --config {} --update-baseline", out.string(),
                       out.string()));
 }
@@ -135,7 +144,7 @@ ExitCode RunCheck(const GateArguments& arguments, const Invocation& invocation) 
     return ExitCode::kOk;
   }
   if (!arguments.init.empty()) {
-    WriteNewConfig(arguments.init, arguments.out);
+    WriteNewConfig(arguments.init, arguments.out, TaskOf(arguments.task));
     return ExitCode::kOk;
   }
   RequireReportsApart(arguments);

@@ -100,6 +100,8 @@ void DeclareCheck(CLI::App& app, GateArguments& arguments) {
       app.add_option("--init", arguments.init, "Write a config for a plan of a run, to --out")
           ->type_name("RUN:NAME");
   app.add_option("--out", arguments.out, "Config to write")->type_name("FILE")->needs(init);
+  AddTask(app, arguments.task);
+  app.get_option("--task")->needs(init);
   app.add_flag("--schema", arguments.schema, "Print the JSON Schema of configs");
   AddSeed(app, arguments.seed);
   AddModelOptions(app, arguments.where);

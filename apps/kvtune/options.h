@@ -71,6 +71,7 @@ struct EvaluateArguments {
 };
 
 struct GateArguments {
+  TaskOptions task;    // of a new config; its file is empty where there is none
   ModelOptions where;  // what the configs do not say: device, data type and threads
   uint64_t seed = 0;
   std::vector<std::filesystem::path> configs;

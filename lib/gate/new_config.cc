@@ -19,6 +19,17 @@ constexpr double kRoom = 2;
 // A limit that people can read.
 double Rounded(double value) { return std::atof(fmt::format("{:.2g}", value).c_str()); }
 
+// Twice the wrong answers of the run.
+void LimitAccuracy(Limits& limits, const ScoredPlan& plan, const GateTask& named) {
+  const Task task = LoadTask(named.file, named.overrides);
+  if (!plan.accuracy || plan.accuracy->task != task.name ||
+      plan.accuracy->items != std::ssize(task.items)) {
+    return;
+  }
+  limits.absolute[Metric::kAccuracy] =
+      std::max(0.0, 1 - Rounded(kRoom * (1 - plan.accuracy->strict)));
+}
+
 Limits LimitsOf(const ScoredPlan& plan) {
   const PlanScore& score = plan.calibration;
   Limits limits;
@@ -44,7 +55,8 @@ std::string SpecOf(const ScoredPlan& plan, std::span<const PrecisionPair> pairs,
 }  // namespace
 
 GateConfig NewGateConfig(const ParetoFront& front, const ScoredPlan& plan,
-                         std::span<const PrecisionPair> pairs, const fs::path& out) {
+                         std::span<const PrecisionPair> pairs, const fs::path& out,
+                         const std::optional<GateTask>& task) {
   const Provenance& run = front.run;
   GateConfig config;
   config.name = out.stem().string();
@@ -67,6 +79,11 @@ GateConfig NewGateConfig(const ParetoFront& front, const ScoredPlan& plan,
   config.prefill = ValueOf(kPrefillWords, run.prefill, "prefill of the run");
   config.scales = run.scales;
   config.limits = LimitsOf(plan);
+  if (task) {
+    config.task = task;
+    config.task->file = fs::absolute(task->file).lexically_normal();
+    LimitAccuracy(config.limits, plan, *task);
+  }
   GateConfigFromJson(ToJson(config), out);  // what is written can be read
   return config;
 }

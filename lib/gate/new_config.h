@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <span>
 
 #include "lib/core/pareto_front.h"
@@ -10,10 +11,13 @@
 namespace kvtune {
 
 // A config for `plan` with the front's model, prompts and target, and with limits that leave room
-// above what the run measured. `pairs` are the pairs that plan specs may name under the run's
-// target; `out` is the file that the config will be written to. Throws Error when no plan spec can
-// express the plan, or when the config could not be read again.
+// above what the run measured. With a task, its items are answered too; the run's answers give a
+// limit where they are those to the same items. `pairs` are the pairs that plan specs may name
+// under the run's target; `out` is the file that the config will be written to. Throws Error when
+// no plan spec can express the plan, when the task cannot be read, or when the config could not be
+// read again.
 GateConfig NewGateConfig(const ParetoFront& front, const ScoredPlan& plan,
-                         std::span<const PrecisionPair> pairs, const std::filesystem::path& out);
+                         std::span<const PrecisionPair> pairs, const std::filesystem::path& out,
+                         const std::optional<GateTask>& task = std::nullopt);
 
 }  // namespace kvtune

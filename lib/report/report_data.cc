@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "lib/base/printable.h"
 #include "lib/core/front_knees.h"
 #include "lib/core/objective.h"
+#include "lib/report/accuracy_table.h"
 #include "lib/report/diagnosis_text.h"
 #include "lib/report/front_table.h"
 
@@ -144,6 +147,11 @@ Json PlanToJson(const ScoredPlan& plan, std::string_view kind, const RunReport& 
                {"cache_bytes", std::move(bytes)},
                {"calibration", ScoreToJson(plan.calibration, plan.calibration_interval)},
                {"held_out", nullptr}};
+  if (plan.accuracy) {
+    json["accuracy"] = ToJson(*plan.accuracy);
+    json["accuracy"]["is_worse"] = IsWorse(*plan.accuracy);
+  }
+  if (plan.search_accuracy) json["search_accuracy"] = ToJson(*plan.search_accuracy);
   if (plan.cost.padded_bytes_per_token)
     json["padded_bytes_per_token"] = *plan.cost.padded_bytes_per_token;
   if (plan.cost.latency_ms) json["latency_ms"] = *plan.cost.latency_ms;
@@ -233,6 +241,21 @@ Json SentencesOf(const RunReport& report) {
   return sentences;
 }
 
+// About the plans of the front and the uniform ones, where they have answers.
+Json AnswerSentencesOf(const ParetoFront& front) {
+  Json sentences = Json::array();
+  std::vector<ScoredPlan> answered;
+  for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
+    std::ranges::copy_if(*plans, std::back_inserter(answered),
+                         [](const ScoredPlan& plan) { return plan.accuracy.has_value(); });
+  }
+  if (answered.empty() || !front.reference.accuracy) return sentences;
+  std::istringstream lines(AccuracySentences(answered, front.reference) +
+                           AgreementSentence(answered));
+  for (std::string line; std::getline(lines, line);) sentences.push_back(line);
+  return sentences;
+}
+
 std::string SearchSentence(const SearchSummary& search) {
   return fmt::format("{}, {} plans{}; it ended because {}", search.algorithm, search.distinct_plans,
                      search.exhaustive ? " (all that the groups allow)" : "", search.stop_reason);
@@ -307,6 +330,7 @@ Json ReportData(const RunReport& report) {
                {"diagnosis", nullptr},
                {"contexts", Json::array()},
                {"plans", Json::array()},
+               {"answer_sentences", Json::array()},
                {"others", OthersToJson(report.others)},
                {"selected", Json::array()},
                {"exports", Json::array()}};
@@ -326,6 +350,7 @@ Json ReportData(const RunReport& report) {
     data["run"] = ToJson(report.front->run);  // with the noise floor
     data["plans"] = PlansToJson(report, formats);
     data["selected"] = FirstPlans(*report.front);
+    data["answer_sentences"] = AnswerSentencesOf(*report.front);
     data["exports"] = ExportsToJson(report);
     if (report.front->search) data["search_sentence"] = SearchSentence(*report.front->search);
   }

@@ -43,10 +43,26 @@ def make_pages(kvtune: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
     front["plans"][0]["name"] = HOSTILE
     front["plans"][1]["name"] = "</script><script>window.broken=1</script>"
     (folder / "hostile/front.json").write_text(json.dumps(front))
-    names = ("whole", "hostile", "blind", "calibrated")
+    shutil.copytree(folder / "whole", folder / "answered")
+    answer(folder / "answered/front.json")
+    names = ("whole", "hostile", "blind", "calibrated", "answered")
     for name in names:
         run("report", name)
     return {name: folder / name / "report.html" for name in names}
+
+
+def answer(file: pathlib.Path) -> None:
+    """Gives every plan of a front answers to a task: the smaller the plan, the more of them are wrong."""
+    front = json.loads(file.read_text())
+    exact = {"task": HOSTILE, "items": 100, "strict": 0.9, "flexible": 0.9, "stderr": 0.03, "invalid": 0, "tokens": 900,
+             "lost": 0, "gained": 0, "mcnemar_p": 1.0, "difference_interval": [-0.02, 0.02], "items_to_decide": None,
+             "items_to_see_a_point": 700}
+    front["reference"]["accuracy"] = exact
+    for plan in front["plans"] + front["uniform"]:
+        lost = round(40 - 5 * plan["effective_bits"]) if plan["effective_bits"] < 8 else 0
+        plan["accuracy"] = {**exact, "strict": 0.9 - lost / 100, "lost": lost, "mcnemar_p": 2.0 ** -lost,
+                            "difference_interval": [-lost / 100 - 0.05, -lost / 100 + 0.04]}
+    file.write_text(json.dumps(front))
 
 
 class Page:
@@ -306,6 +322,34 @@ def test_parts_of_runs(browser: web_browser.Browser, pages: dict[str, pathlib.Pa
     page.assert_clean("a calibration")
 
 
+def test_answers(browser: web_browser.Browser, pages: dict[str, pathlib.Path], axe: str | None) -> None:
+    page = Page(browser, pages["whole"])
+    assert not page.is_shown("#answers")
+    for theme in THEMES:
+        for width in WIDTHS:
+            browser.set_view(width, theme=theme)
+            page = Page(browser, pages["answered"])
+            plans = shown_plans(page)
+            assert page.is_shown("#answers") and page.count("#answers tbody tr") == len(plans)
+            assert f'of 100 items of "{HOSTILE}" right' in page.text("#answers-table p")
+            worse = sum(plan["accuracy"]["is_worse"] for plan in plans)
+            found = page.run("return [...document.querySelectorAll('#answers tbody td:last-child')]"
+                             ".filter((cell) => cell.textContent === 'worse').length")
+            assert found == worse > 0, f"{found} plans are called worse, and {worse} are"
+            outside = page.run("""
+                return [...document.querySelectorAll('#answers svg')].filter((chart) => {
+                  const outer = chart.getBoundingClientRect();
+                  return [...chart.querySelectorAll('text, .tail-dot, .tail-line')].some((node) => {
+                    const box = node.getBoundingClientRect();
+                    return box.left < outer.left - 1 || box.right > outer.right + 1;
+                  });
+                }).length""")
+            assert outside == 0, f"{theme}, {width}: marks of {outside} charts leave them"
+            test_nothing_overflows(page, width, theme)
+            test_for_all_people(page, axe, f"answers, {theme}, {width}")
+            page.assert_clean("answers")
+
+
 def axe_script() -> str | None:
     try:
         package = cached_venv.unpacked("axe", "axe-playwright-python")
@@ -353,6 +397,7 @@ def main() -> int:
         test_hostile_names(page)
         page.assert_clean("hostile names")
         test_parts_of_runs(browser, pages, axe)
+        test_answers(browser, pages, axe)
     print("the page of the report works in " + " and ".join(THEMES) + ", at widths of " + ", ".join(map(str, WIDTHS)))
     return 0
 

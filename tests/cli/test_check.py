@@ -53,6 +53,20 @@ class CheckTest(CliTestCase):
         self.assertIn("expected one of", self.run_error("check", "--init", "run:p99", "--out", "new.json"))
         self.assertIn("--out", self.run_error("check", "--init", "run:KV8", exit_code=2))
 
+    def test_init_with_a_task(self):
+        items = [{"prompt": f"the value of item {i}: {i * i}", "answer": "?"} for i in range(20)]
+        task = {"name": "noise", "protocol": "custom", "stop": ["\n\n"], "max_new_tokens": 8, "items": items}
+        (self.folder / "noise.json").write_text(json.dumps(task))
+        self.run_kvtune("check", "--init", "run:KV8", "--task", "noise.json", "--limit", "16", "--out", "answers.json")
+        config = self.read_json("answers.json")
+        self.assertEqual(config["task"], {"file": "noise.json", "limit": 16, "against": "baseline"})
+        self.check("answers.json", "--update-baseline")
+        self.assertEqual(len(self.read_json("baselines", "answers.json")["baselines"][0]["measured"]["answers"]), 16)
+        result, = self.check_json("answers.json")["configs"]
+        self.assertEqual(result["status"], "passed")
+        self.assertIn("accuracy", [metric["metric"] for metric in result["metrics"]])
+        self.assertIn("--init", self.run_error("check", "--config", "kv8.json", "--task", "noise.json", exit_code=2))
+
     def test_the_unchanged_plan_passes_twenty_times(self):
         for seed in range(20):
             threads = 1 + seed % 4

@@ -86,6 +86,37 @@ TEST(NewGateConfig, NamesNoFileOfBundledPrompts) {
   EXPECT_EQ(ToJson(config)["prompts"], Json({"bundled"}));
 }
 
+TEST(NewGateConfig, AnswersATask) {
+  const TemporaryDirectory folder;
+  const fs::path task = folder / "sums.json", out = folder / "gate" / "served.json";
+  fs::create_directories(out.parent_path());
+  WriteFileAtomically(task, R"({"name": "sums", "protocol": "custom", "items": [
+      {"prompt": "1 + 1", "answer": "2"}, {"prompt": "1 + 2", "answer": "3"},
+      {"prompt": "1 + 3", "answer": "4"}, {"prompt": "1 + 4", "answer": "5"}]})");
+  ScoredPlan plan = Scored({{kKV8, kKV4}});
+  const auto config_of = [&](const TaskOverrides& overrides) {
+    const GateTask named{.file = task, .overrides = overrides, .apply_chat_template = true};
+    return NewGateConfig(FrontOf(plan), plan, NinePairs(), out, named);
+  };
+  WriteJsonFileAtomically(out, ToJson(config_of({.limit = 3, .fewshot = {}})));
+  GateConfig config = ReadGateConfig(out);
+  ASSERT_TRUE(config.task);
+  EXPECT_EQ(config.task->file, task);
+  EXPECT_EQ(config.task->overrides.limit, 3);
+  EXPECT_TRUE(config.task->apply_chat_template);
+  EXPECT_EQ(config.task->against, AnswerReference::kBaseline);
+  // The run has no answers, so that the baseline alone judges.
+  EXPECT_FALSE(config.limits.absolute.contains(Metric::kAccuracy));
+  plan.accuracy = {.task = "sums", .items = 4, .strict = 0.75};
+  EXPECT_EQ(config_of({}).limits.absolute.at(Metric::kAccuracy), 0.5);
+  plan.accuracy->strict = 0.25;
+  EXPECT_EQ(config_of({}).limits.absolute.at(Metric::kAccuracy), 0);
+  // Answers to other items say nothing about these.
+  EXPECT_FALSE(config_of({.limit = 3, .fewshot = {}}).limits.absolute.contains(Metric::kAccuracy));
+  plan.accuracy->task = "products";
+  EXPECT_FALSE(config_of({}).limits.absolute.contains(Metric::kAccuracy));
+}
+
 TEST(NewGateConfig, LimitsHaveRoomAboveWhatWasMeasured) {
   for (const PrecisionPair pair : NinePairs()) {
     const ScoredPlan plan = Scored(PrecisionPlan::Uniform(pair, 2));

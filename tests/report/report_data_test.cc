@@ -47,6 +47,35 @@ TEST(ReportData, APlanHasItsFormatsScoresAndSizes) {
   EXPECT_EQ(plan["cache_bytes"][1], 3 * contexts[1].get<double>());
 }
 
+TEST(ReportData, HoldsAnswersWithTheirPairedIntervals) {
+  RunReport report = ReportExample();
+  EXPECT_THAT(ReportData(report)["answer_sentences"], IsEmpty());
+  EXPECT_FALSE(ReportData(report)["plans"][0].contains("accuracy"));
+  const AccuracyScore exact{.task = "sums", .items = 100, .strict = 0.9, .flexible = 0.9};
+  AccuracyScore worse = exact;
+  worse.strict = 0.8;
+  worse.lost = 11;
+  worse.gained = 1;
+  worse.mcnemar_p = 0.006;
+  worse.difference = {-0.165, -0.03};
+  report.front->reference.accuracy = exact;
+  report.front->plans[0].accuracy = exact;
+  report.front->uniform[1].accuracy = worse;
+  const Json data = ReportData(report);
+  EXPECT_EQ(data["plans"][0]["accuracy"]["strict"], 0.9);
+  EXPECT_EQ(data["plans"][0]["accuracy"]["is_worse"], false);
+  const Json& of_worse = data["plans"][2]["accuracy"];
+  EXPECT_EQ(of_worse["lost"], 11);
+  EXPECT_EQ(of_worse["difference_interval"], Json({-0.165, -0.03}));
+  EXPECT_EQ(of_worse["is_worse"], true);
+  EXPECT_FALSE(data["plans"][1].contains("accuracy"));
+  ASSERT_GE(data["answer_sentences"].size(), 2u);
+  EXPECT_THAT(data["answer_sentences"][0].get<std::string>(),
+              HasSubstr("has 90.0 % of 100 items of \"sums\" right"));
+  EXPECT_THAT(data["answer_sentences"][1].get<std::string>(),
+              HasSubstr("Fewest bytes and not worse: p00"));
+}
+
 TEST(ReportData, HoldsEveryCellOfTheSensitivityTable) {
   const RunReport report = ReportExample();
   const Json data = ReportData(report);

@@ -83,6 +83,13 @@ std::vector<PrecisionPair> IntegerPairs() {
   return pairs;
 }
 
+// "KV8;0:K4V2" of KVTuner's integers, or the name of a format for both sides of all layers.
+PrecisionPlan PlanOf(const std::string& spec, size_t layers) {
+  if (const auto format = FindFormat(spec))
+    return PrecisionPlan::Uniform({*format, *format}, layers);
+  return ParsePlanSpec(spec, layers, IntegerPairs());
+}
+
 void DumpGenerated(char** arguments) {
   const Checkpoint checkpoint(arguments[0]);
   ModelRunner runner(checkpoint, ModelOptions{.device = "cpu"});
@@ -96,7 +103,7 @@ void DumpGenerated(char** arguments) {
   std::vector<PrecisionPlan> plans;
   std::istringstream specs(arguments[2]);
   for (std::string spec; specs >> spec;)
-    plans.push_back(ParsePlanSpec(spec, runner.config().layers.size(), IntegerPairs()));
+    plans.push_back(PlanOf(spec, runner.config().layers.size()));
   std::vector<GenerationRow> rows;
   for (size_t prompt = 0; prompt < prompts.size(); ++prompt) {
     for (size_t plan = 0; plan < plans.size(); ++plan) rows.push_back({plan, prompt});

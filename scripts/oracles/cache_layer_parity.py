@@ -1,0 +1,115 @@
+"""Compares generated tokens with transformers and its own quantized cache layers (HQQ, quanto).
+
+Usage: cache_layer_parity.py --tool ORACLE_TOOL MODEL_DIR...
+
+Prompts are stretches of 300 tokens of the model's calibration texts (calibration.jsonl in its folder, or the bundled
+ones). transformers quantizes what its first call brings and then whenever its residual window is full. kvtune's groups
+begin with the prompt, so the first call brings one window, within which a query reads exact keys in both; all other
+tokens come one by one. Both run in float32 and decode greedily.
+
+Where two texts differ, they do so from a near tie on: the two tokens have to be within TIE of each other in
+transformers' logits. transformers quantizes again what it had quantized, each time a window is full, and HQQ improves
+the zeros of all rows of a call together (docs/targets.md), so the values of the two are the same but for a few levels.
+Exit code 0 when nothing else differs.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+from transformers.cache_utils import Cache, DynamicLayer, HQQQuantizedLayer, QuantoQuantizedLayer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TIE = 5e-3  # of the largest logit at the first token that differs
+WINDOW, GROUP, PROMPT_TOKENS = 128, 64, 300
+FORMATS = {"exact": None, "hqq_int8": (HQQQuantizedLayer, 8, 1), "hqq_int4": (HQQQuantizedLayer, 4, 1),
+           "hqq_int2": (HQQQuantizedLayer, 2, 1), "quanto_int4": (QuantoQuantizedLayer, 4, 0),
+           "quanto_int2": (QuantoQuantizedLayer, 2, 0)}
+
+
+def make_layer(name: str):
+    if FORMATS[name] is None:
+        return DynamicLayer()
+    kind, bits, axis = FORMATS[name]
+    return kind(nbits=bits, axis_key=axis, axis_value=axis, q_group_size=GROUP, residual_length=WINDOW)
+
+
+@torch.inference_mode()
+def reference(model, prompts: np.ndarray, name: str, new_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """The generated tokens, [prompts, new_tokens], and the logits from which each was chosen."""
+    cache = Cache(layers=[make_layer(name) for _ in range(model.config.num_hidden_layers)])
+    ids = torch.from_numpy(prompts).long()
+    step = lambda tokens: model(tokens, past_key_values=cache).logits[:, -1]
+    logits = step(ids[:, :WINDOW])
+    for i in range(WINDOW, ids.shape[1]):
+        logits = step(ids[:, i:i + 1])
+    all_logits, tokens = [], []
+    for _ in range(new_tokens):
+        all_logits.append(logits.numpy())
+        tokens.append(logits.argmax(-1, keepdim=True))
+        logits = step(tokens[-1])
+    return torch.cat(tokens, 1).numpy(), np.stack(all_logits, 1)
+
+
+def kvtune(tool: str, model_directory: pathlib.Path, prompts: np.ndarray, formats: list[str], new_tokens: int) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        prompts_file, out_file = pathlib.Path(folder, "prompts"), pathlib.Path(folder, "tokens")
+        prompts_file.write_text("".join(" ".join(map(str, ids)) + "\n" for ids in prompts))
+        subprocess.run([tool, "generate", str(model_directory), str(prompts_file), " ".join(formats), str(new_tokens),
+                        str(out_file)], check=True)
+        lines = [list(map(int, line.split())) for line in out_file.read_text().splitlines()]
+    return {name: lines[i * len(prompts):(i + 1) * len(prompts)] for i, name in enumerate(formats)}
+
+
+def prompts_of(model_directory: pathlib.Path, count: int) -> np.ndarray:
+    own = model_directory / "calibration.jsonl"
+    file = own if own.exists() else ROOT / "calib_data/calibration.jsonl"
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(model_directory / "tokenizer.json"))
+    ids = [i for line in file.read_text().splitlines() for i in tokenizer(json.loads(line)["text"])["input_ids"]]
+    starts = np.linspace(0, len(ids) - PROMPT_TOKENS, count).astype(int)
+    return np.array([ids[start:start + PROMPT_TOKENS] for start in starts])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tool", required=True)
+    parser.add_argument("--prompts", type=int, default=100)
+    parser.add_argument("--new-tokens", type=int, default=100, help="enough for the cache to fill a window")
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=FORMATS)
+    parser.add_argument("models", nargs="+", type=pathlib.Path)
+    arguments = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    failed = False
+    print(f"{'model':<16}{'format':<14}{'texts':>6}{'equal':>7}{'near ties':>11}{'differ':>8}")
+    for model_directory in arguments.models:
+        if not model_directory.is_dir():
+            print(f"{model_directory.name:<16}skipped: found no {model_directory}")
+            continue
+        model = transformers.AutoModelForCausalLM.from_pretrained(model_directory, dtype=torch.float32).eval()
+        prompts = prompts_of(model_directory, arguments.prompts)
+        found = kvtune(arguments.tool, model_directory, prompts, arguments.formats, arguments.new_tokens)
+        for name in arguments.formats:
+            expected, logits = reference(model, prompts, name, arguments.new_tokens)
+            equal = ties = 0
+            for i, tokens in enumerate(found[name]):
+                differ = [at for at, (a, b) in enumerate(zip(expected[i], tokens)) if a != b]
+                if not differ and len(tokens) == arguments.new_tokens:
+                    equal += 1
+                elif differ:
+                    at = logits[i, differ[0]]
+                    ties += int(at.max() - at[tokens[differ[0]]] <= TIE * np.abs(at).max())
+            wrong = len(prompts) - equal - ties
+            failed |= wrong > 0
+            print(f"{model_directory.name:<16}{name:<14}{len(prompts):>6}{equal:>7}{ties:>11}{wrong:>8}", flush=True)
+    print("FAILED" if failed else "ok")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
