@@ -195,8 +195,7 @@ class Measurement:
             raise Unfinished(f"{self.name}: the paper's loop was stopped before its plans were tested")
         mine = verdicts(self.folder / "answers.jsonl")
         theirs = verdicts(out / "answers.jsonl")
-        # The search answers its own items first.
-        test = set(range(items)) - set(list(dict.fromkeys(item for _, item in theirs))[:searched])
+        test = set(range(items)) - set(front["search"]["answers"]["searched"])
         for plan in front["plans"]:
             share = sum(theirs[plan["spec"], item] for item in test) / len(test)
             if len(test) != plan["accuracy"]["items"] or not math.isclose(share, plan["accuracy"]["strict"], abs_tol=1e-9):
@@ -257,7 +256,7 @@ def rounded(number):
 
 
 def verdicts(file):
-    """Whether each (spec, item) of a file of samples is right, in the order of the file."""
+    """Whether each (spec, item) of a file of samples is right."""
     lines = (json.loads(line) for line in file.read_text().splitlines())
     return {(line["spec"], line["item"]): bool(line["correct"]) for line in lines}
 

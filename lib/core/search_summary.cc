@@ -66,6 +66,7 @@ Json ToJson(const SearchSummary& summary) {
     json["answers"] = {{"search_items", summary.answers->search_items},
                        {"test_items", summary.answers->test_items},
                        {"generated_tokens", summary.answers->generated_tokens}};
+    if (!summary.answers->searched.empty()) json["answers"]["searched"] = summary.answers->searched;
   }
   return json;
 }
@@ -90,6 +91,7 @@ SearchSummary SearchSummaryFromJson(JsonFields fields) {
     summary.answers = AnswerSearch{.search_items = answers.Integer("search_items"),
                                    .test_items = answers.Integer("test_items"),
                                    .generated_tokens = answers.Integer("generated_tokens")};
+    if (answers.Has("searched")) summary.answers->searched = answers.Integers("searched");
     answers.RequireNoOthers();
   }
   fields.RequireNoOthers();

@@ -33,6 +33,8 @@ struct AnswerSearch {
   int64_t search_items = 0;
   int64_t test_items = 0;
   int64_t generated_tokens = 0;  // for the search's items under all scored plans
+  // The items of the search, counted from 0 and ascending; empty in files of earlier versions.
+  std::vector<int64_t> searched = {};
 };
 
 struct SearchSummary {

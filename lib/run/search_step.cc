@@ -132,9 +132,12 @@ SearchResult SearchByAnswers(const RunSession& session, ModelSession& model, con
                                    static_cast<size_t>(options.population) / 2);
   }
   SearchResult result = Search(problem, scores, options, hooks);
-  result.summary.answers = AnswerSearch{.search_items = std::ssize(task.items.search),
-                                        .test_items = std::ssize(task.items.test),
-                                        .generated_tokens = evaluator.generated_tokens()};
+  result.summary.answers =
+      AnswerSearch{.search_items = std::ssize(task.items.search),
+                   .test_items = std::ssize(task.items.test),
+                   .generated_tokens = evaluator.generated_tokens(),
+                   .searched = {task.items.search.begin(), task.items.search.end()}};
+  std::ranges::sort(result.summary.answers->searched);
   LogInfo(fmt::format("search: {}; {} tokens generated for {} items", result.summary.stop_reason,
                       evaluator.generated_tokens(), task.items.search.size()));
   return result;

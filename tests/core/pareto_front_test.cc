@@ -198,8 +198,8 @@ TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
   front.search->generations = {{},
                                {SearchStage::kGroupedSearch, 1, 12, 3, 5, 2.0 / 3},
                                {SearchStage::kRefinement, 1, 14, 3, 6, 0.7}};
-  front.search->answers =
-      AnswerSearch{.search_items = 20, .test_items = 180, .generated_tokens = 4321};
+  front.search->answers = AnswerSearch{
+      .search_items = 2, .test_items = 180, .generated_tokens = 4321, .searched = {3, 7}};
   front.plans[0].accuracy = AccuracyScore{.task = "sums", .items = 180, .strict = 0.5};
   front.plans[0].search_accuracy = AccuracyScore{.task = "sums", .items = 20, .strict = 0.75};
   const std::string text = DumpJson(ToJson(front));
@@ -210,6 +210,7 @@ TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
   EXPECT_EQ(read.search->generations[2].stage, SearchStage::kRefinement);
   EXPECT_EQ(read.search->surrogate_hypervolume, 1.0 / 7);
   EXPECT_EQ(read.search->answers->generated_tokens, 4321);
+  EXPECT_EQ(read.search->answers->searched, (std::vector<int64_t>{3, 7}));
   EXPECT_EQ(read.plans[0].accuracy, front.plans[0].accuracy);
   EXPECT_EQ(read.plans[0].search_accuracy, front.plans[0].search_accuracy);
   Json json = ToJson(front);

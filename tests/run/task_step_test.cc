@@ -49,6 +49,10 @@ TEST(TaskStep, PlansOfASearchByAnswersHaveAnswersToBothPartsAndLossesOnPrompts) 
   ASSERT_TRUE(front.search && front.search->answers);
   EXPECT_EQ(front.search->answers->search_items, 5);
   EXPECT_EQ(front.search->answers->test_items, 3);
+  const std::vector<size_t> test = split.items.test;
+  ASSERT_EQ(front.search->answers->searched.size(), 5U);
+  for (const int64_t item : front.search->answers->searched)
+    EXPECT_THAT(test, testing::Not(testing::Contains(static_cast<size_t>(item))));
   EXPECT_GT(front.search->answers->generated_tokens, 0);
   for (const ScoredPlan* plan : AllPlans(front)) {
     EXPECT_EQ(plan->calibration.prompts, std::ssize(model.prompts().calibration.prompts));
