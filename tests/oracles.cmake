@@ -32,9 +32,6 @@ oracle_test(generation_parity "${oracles}/generation_parity.py" --tool $<TARGET_
 # More prompts and larger models by hand, since HQQ takes minutes: --prompts 100.
 oracle_test(cache_layer_parity "${oracles}/cache_layer_parity.py" --tool $<TARGET_FILE:oracle_tool>
   --prompts 4 --new-tokens 90 "${PROJECT_SOURCE_DIR}/calib_data/demo_model")
-# 100 items by hand, which take up to an hour on two processors: see docs/tasks.md.
-oracle_test(uniform_accuracy "${oracles}/uniform_accuracy.py" --kvtune $<TARGET_FILE:kvtune> "${shared}/models/ref-llama"
-  --limit 4 -- --device cpu --threads 1)
 oracle_test(quantizer_parity "${oracles}/quantizer_parity.py" --tool $<TARGET_FILE:oracle_tool>
   --check-table "${PROJECT_SOURCE_DIR}/docs/targets.md")
 oracle_test(tokenizer_parity "${oracles}/tokenizer_parity.py" --kvtune $<TARGET_FILE:kvtune> --shared "${shared}")
