@@ -16,8 +16,8 @@
 #include "lib/run/search_step.h"
 #include "lib/run/stages.h"
 #include "search/pareto.h"
-#include "tests/support/fake_run.h"
 #include "tests/support/latency_data.h"
+#include "tests/support/search_runs.h"
 
 namespace kvtune {
 namespace {
@@ -27,7 +27,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-struct TimedRuns {
+struct TimedRuns : SearchRuns {
   ModelConfig config() const { return Checkpoint(fake.model()).config(); }
   LatencyTable table() const {
     LatencyTable table = LatencyOf({{8, 1024}}, FakeRun::kLayers);
@@ -46,21 +46,6 @@ struct TimedRuns {
     options.latency = LatencyIn(table());
     return options;
   }
-  SearchOutcome Search(
-      const std::string& name, const SearchStepOptions& options,
-      const std::function<bool()>& should_stop = [] { return false; }) {
-    ModelSession model(fake.inputs(), "", fake.loader());
-    RunSession session(fake / name, model.run(), {"kvtune", "search"});
-    CalibrateStep(session, model, {});
-    PruneStep(session, {});
-    ClusterStep(session, {});
-    return SearchStep(session, model, options, should_stop);
-  }
-  std::string TextOf(const std::string& name, const std::string& file) const {
-    return ReadFile(fake / name / file);
-  }
-
-  FakeRun fake;
 };
 
 TEST(SearchLatency, EveryPairOfTheSearchHasToBeMeasured) {

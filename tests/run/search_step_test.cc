@@ -14,7 +14,7 @@
 #include "lib/run/evaluation_log.h"
 #include "lib/run/plan_source.h"
 #include "lib/run/stages.h"
-#include "tests/support/fake_run.h"
+#include "tests/support/search_runs.h"
 #include "tests/support/test_data.h"
 
 namespace kvtune {
@@ -24,54 +24,6 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::ThrowsMessage;
-
-bool Never() { return false; }
-
-SearchStepOptions SmallSearch() {
-  SearchStepOptions options;
-  options.search.population = 8;
-  options.search.generations = 4;
-  options.search.refinement_evaluations = 12;
-  return options;
-}
-
-// A plan on a prompt, as the model was asked for it.
-using Asked = std::pair<PrecisionPlan, TokenIds>;
-
-struct SearchRuns {
-  // The whole chain in the directory `name`, as `kvtune search` runs it.
-  SearchOutcome Search(const std::string& name, const SearchStepOptions& options = SmallSearch(),
-                       const std::function<bool()>& should_stop = Never) {
-    ModelSession model(fake.inputs(), "", fake.loader());
-    RunSession session(fake / name, model.run(), {"kvtune", "search"});
-    CalibrateStep(session, model, {});
-    PruneStep(session, {});
-    ClusterStep(session, {});
-    return SearchStep(session, model, options, should_stop);
-  }
-
-  std::string TextOf(const std::string& name, const std::string& file) const {
-    return ReadFile(fake / name / file);
-  }
-  bool Finished(const std::string& name) const {
-    const Json stages = ReadJsonFile(fake / name / "run.json")["stages"];
-    return stages.contains("search") && stages["search"]["finished"].get<bool>();
-  }
-  // Of the calls so far. The exact plan alone is left out: it is run again to know what to compare
-  // with.
-  std::vector<Asked> AllAsked() const {
-    std::vector<Asked> asked;
-    for (const FakeCall& call : fake.script.CallsOf(FakeCallKind::kScore)) {
-      if (call.plans.size() == 1 && call.plans.front().is_exact()) continue;
-      for (const PrecisionPlan& plan : call.plans) {
-        for (const TokenIds& prompt : call.prompts) asked.emplace_back(plan, prompt);
-      }
-    }
-    return asked;
-  }
-
-  FakeRun fake;
-};
 
 TEST(SearchStep, LeavesTheFrontOfACompleteRun) {
   SearchRuns runs;

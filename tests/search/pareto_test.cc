@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <vector>
 
 #include "lib/base/random.h"
 
@@ -82,11 +84,13 @@ TEST(Pareto, GainIsTheAreaThatAPointAdds) {
   EXPECT_EQ(HypervolumeGain(front, {4, 0}, {4, 4}), 0);
 }
 
-TEST(Pareto, GainIsTheDifferenceOfPagmosHypervolumes) {
-  const Objectives reference = {10, 10};
+// Of random points, some of which lie outside the reference.
+void ExpectGainsOfPagmo(const Objectives& reference,
+                        const std::function<Objectives(const std::function<double()>&)>& point_of,
+                        double tolerance) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     Random random(seed);
-    const auto draw = [&] { return Objectives{12 * random.Unit() - 1, 12 * random.Unit() - 1}; };
+    const auto draw = [&] { return point_of([&] { return 12 * random.Unit() - 1; }); };
     std::vector<Objectives> points;
     for (int i = 0; i < 20; ++i) points.push_back(draw());
     std::vector<Objectives> front;
@@ -96,9 +100,18 @@ TEST(Pareto, GainIsTheDifferenceOfPagmosHypervolumes) {
       std::vector<Objectives> with = points;
       with.push_back(point);
       EXPECT_NEAR(HypervolumeGain(front, point, reference),
-                  Hypervolume(with, reference) - Hypervolume(points, reference), 1e-12);
+                  Hypervolume(with, reference) - Hypervolume(points, reference), tolerance);
     }
   }
+}
+
+TEST(Pareto, GainIsTheDifferenceOfPagmosHypervolumes) {
+  ExpectGainsOfPagmo(
+      {10, 10},
+      [](const auto& value) {
+        return Objectives{value(), value()};
+      },
+      1e-12);
 }
 
 TEST(Pareto, LossesMayBeNegative) {
@@ -191,23 +204,12 @@ TEST(TimedPareto, GainIsTheVolumeThatAPointAdds) {
 }
 
 TEST(TimedPareto, GainIsTheDifferenceOfPagmosHypervolumes) {
-  const Objectives reference = {10, 10, 10};
-  for (uint64_t seed = 0; seed < 50; ++seed) {
-    Random random(seed);
-    const auto value = [&] { return 12 * random.Unit() - 1; };
-    const auto draw = [&] { return Objectives{value(), value(), value()}; };
-    std::vector<Objectives> points;
-    for (int i = 0; i < 20; ++i) points.push_back(draw());
-    std::vector<Objectives> front;
-    for (const size_t i : NonDominated(points)) front.push_back(points[i]);
-    for (int i = 0; i < 20; ++i) {
-      const Objectives point = draw();
-      std::vector<Objectives> with = points;
-      with.push_back(point);
-      EXPECT_NEAR(HypervolumeGain(front, point, reference),
-                  Hypervolume(with, reference) - Hypervolume(points, reference), 1e-11);
-    }
-  }
+  ExpectGainsOfPagmo(
+      {10, 10, 10},
+      [](const auto& value) {
+        return Objectives{value(), value(), value()};
+      },
+      1e-11);
 }
 
 }  // namespace
