@@ -2,15 +2,15 @@
 
     train_chain_model.py --out DIR [--steps N] [--smoke]
 
-A problem is a list of named numbers of two digits, and the answer adds them one after another, modulo 100:
+A problem is a list of named digits, and the answer adds them one after another, modulo 10:
 
-    a24 b13 c58 =
-    a24 b13:37 c58:95 #95
+    a4 b3 c8 =
+    a4 b3:7 c8:5 #5
 
-So each step looks up a number far back in the prompt and adds it to the sum of the step before: a model that mistakes
+So each step looks up a digit far back in the prompt and adds it to the sum of the step before: a model that mistakes
 one digit goes on from a wrong sum. DIR gets the model (a Llama of 8 layers with single bytes as tokens), task.json for
 `kvtune evaluate --task`, and calibration.jsonl and held_out.jsonl. No two of these files, and no row of the training,
-share a list of numbers.
+share a list of digits.
 
 The script needs numpy, torch, transformers and tokenizers. Training is meant for one data-centre GPU.
 """
@@ -34,30 +34,30 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 END_OF_TEXT = "<|endoftext|>"
 LONGEST_CONTEXT = 1024
-ROW_TOKENS = 296  # one problem of the most numbers
-FEWEST_NUMBERS, MOST_NUMBERS = 6, 26
-TEST_NUMBERS = 24  # of every problem of the task and of the prompts
+ROW_TOKENS = 212  # one problem of the most digits
+FEWEST_DIGITS, MOST_DIGITS = 2, 26
+TEST_DIGITS = 24  # of every problem of the task and of the prompts
 ITEMS, PROMPTS = 400, 32
 SPLITS = ("training", "test", "calibration", "held-out")
 
 
-def split_of(numbers: list[int]) -> str:
-    """Every list of numbers belongs to one split: most to training, a sixteenth to each of the others."""
-    place = hashlib.sha256(bytes(numbers)).digest()[0] % 16
+def split_of(digits: list[int]) -> str:
+    """Every list of digits belongs to one split: most to training, a sixteenth to each of the others."""
+    place = hashlib.sha256(bytes(digits)).digest()[0] % 16
     return SPLITS[place] if place < len(SPLITS) else SPLITS[0]
 
 
 def problems(split: str, seed: int, count: int | None = None) -> Iterator[tuple[str, str]]:
-    """Yields prompts with their answers, of `count` numbers or of any count."""
+    """Yields prompts with their answers, of `count` digits or of any count."""
     generator = random.Random(f"{split} {seed}")
     while True:
-        numbers = [generator.randrange(100) for _ in range(count or generator.randint(FEWEST_NUMBERS, MOST_NUMBERS))]
-        if split_of(numbers) != split:
+        digits = [generator.randrange(10) for _ in range(count or generator.randint(FEWEST_DIGITS, MOST_DIGITS))]
+        if split_of(digits) != split:
             continue
-        named = [f"{name}{number:02}" for name, number in zip(ascii_lowercase, numbers)]
-        sums = [total % 100 for total in accumulate(numbers)]
-        steps = [named[0], *(f"{step}:{total:02}" for step, total in zip(named[1:], sums[1:]))]
-        yield " ".join(named) + " =\n", " ".join(steps) + f" #{sums[-1]:02}\n"
+        named = [f"{name}{digit}" for name, digit in zip(ascii_lowercase, digits)]
+        sums = [total % 10 for total in accumulate(digits)]
+        steps = [named[0], *(f"{step}:{total}" for step, total in zip(named[1:], sums[1:]))]
+        yield " ".join(named) + " =\n", " ".join(steps) + f" #{sums[-1]}\n"
 
 
 def make_tokenizer() -> Tokenizer:
@@ -109,7 +109,7 @@ def new_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
 
 
 def take(split: str, count: int) -> list[tuple[str, str]]:
-    stream = problems(split, SEED, TEST_NUMBERS)
+    stream = problems(split, SEED, TEST_DIGITS)
     return [next(stream) for _ in range(count)]
 
 
@@ -123,7 +123,7 @@ def write_inputs(tokenizer: Tokenizer, out: Path) -> None:
     write_json(
         out / "task.json",
         {"schema_version": 1, "name": "chains of sums", "protocol": "custom", "stop": ["\n"],
-         "max_new_tokens": 7 * TEST_NUMBERS + 8,
+         "max_new_tokens": 5 * TEST_DIGITS + 8,
          "items": [{"prompt": prompt, "answer": answer.strip()} for prompt, answer in take("test", ITEMS)]},
     )
     for split, name in (("calibration", "calibration.jsonl"), ("held-out", "held_out.jsonl")):
