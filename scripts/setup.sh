@@ -7,7 +7,8 @@
 #   --cuda     installs the whole libtorch (4.6 GB), and nvcc (0.3 GB) where no CUDA toolkit of libtorch's release is
 #              installed, or where KVTUNE_NVCC=pypi asks for it. The default is --cuda where there is an NVIDIA GPU
 #   --program  leaves out what only tests need
-#   --oracles  also installs the Python packages that the tests compare with, and a browser for the HTML report
+#   --oracles  also installs the Python packages that the tests compare with, a browser for the HTML
+#              report and Open MPI
 #   --fuzz     also installs the compiler that fuzzers and thread sanitizer need, where it can be had
 #
 # libtorch goes to ${XDG_CACHE_HOME:-~/.cache}/kvtune, in a folder for each version, and is shared by all
@@ -24,6 +25,8 @@ DEBIAN_PACKAGES=(
   python3-jinja2  # renders chats, see scripts/render_chat.py
 )
 TEST_PACKAGES=(libgtest-dev libgmock-dev libbenchmark-dev)
+# A test runs searches under mpirun.
+MPI_PACKAGES=(openmpi-bin)
 # A test opens the HTML report with it.
 BROWSER_PACKAGES=(chromium chromium-driver fonts-dejavu-core)
 # The test check_format judges with this very version.
@@ -160,4 +163,5 @@ require_cmake
 if [ "$oracles" = yes ]; then
   install_oracles
   install_for_test oracle.report_in_browser "${BROWSER_PACKAGES[@]}"
+  install_for_test oracle.launcher_parity_mpirun "${MPI_PACKAGES[@]}"
 fi

@@ -59,5 +59,9 @@ oracle_test(report_in_browser "${oracles}/report_in_browser.py" --kvtune $<TARGE
 oracle_test(engine_mlx "${PROJECT_SOURCE_DIR}/scripts/check_against_engine.py" --engine mlx
   --kvtune $<TARGET_FILE:kvtune> --max-prompts 2 --max-prompt-tokens 200)
 
-# torchrun itself, which comes with the oracles' torch, starts the processes of a search.
-oracle_test(torchrun_parity "${oracles}/torchrun_parity.py" --kvtune $<TARGET_FILE:kvtune>)
+# Launchers themselves start the processes of a search: torchrun, which comes with the oracles' torch, and Open MPI. With
+# --launcher srun the script does the same on a Slurm cluster.
+foreach(launcher torchrun mpirun)
+  oracle_test(launcher_parity_${launcher} "${oracles}/launcher_parity.py" --launcher ${launcher}
+    --kvtune $<TARGET_FILE:kvtune>)
+endforeach()
