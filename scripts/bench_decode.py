@@ -3,13 +3,14 @@
 
 The shape is that of Llama-3.1-8B. `kvtune bench` times the attention of every pair and the steps of whole plans;
 beside it stands torch's attention over a bfloat16 cache (SDPA with its cuDNN and its flash kernels), and that of
-FlashInfer where it is installed. Everything is measured in the same run, and shares are of the copy bandwidth that
+FlashInfer over bfloat16 and FP8 where it is installed. Everything is measured in the same run, and shares are of the copy bandwidth that
 `kvtune bench` measures in it. Figures of other systems that are quoted in docs/benchmarks.md come from their papers.
 
 The result is printed as tables in Markdown and written to --out as JSON.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import statistics
@@ -50,8 +51,16 @@ def milliseconds(work, repeats: int = 7, replays: int = 20) -> float:
     return statistics.median(times)
 
 
-def peers(batch: int, context: int) -> dict:
-    """Milliseconds of attention over a bfloat16 cache by what is installed here."""
+@dataclasses.dataclass
+class Peer:
+    """Another system's attention over a cache of its own."""
+
+    name: str
+    cache: str
+    milliseconds: float
+
+
+def torch_peers(batch: int, context: int) -> list[Peer]:
     import torch
     import torch.nn.functional as functional
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -60,32 +69,50 @@ def peers(batch: int, context: int) -> dict:
         return torch.randn(*shape, device="cuda", dtype=torch.bfloat16)
 
     query, key, value = random(batch, 32, 1, 128), random(batch, 8, context, 128), random(batch, 8, context, 128)
-    times = {}
-    for name, backend in {"torch SDPA, cuDNN": SDPBackend.CUDNN_ATTENTION,
-                          "torch SDPA, flash": SDPBackend.FLASH_ATTENTION}.items():
+    found = []
+    for name, backend in {"cuDNN": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}.items():
         with sdpa_kernel(backend):
-            times[name] = milliseconds(
-                lambda: functional.scaled_dot_product_attention(query, key, value, enable_gqa=True))
+            time = milliseconds(lambda: functional.scaled_dot_product_attention(query, key, value, enable_gqa=True))
+        found.append(Peer(f"torch SDPA, {name}", "bf16", time))
+    return found
+
+
+def flashinfer_peers(batch: int, context: int) -> list[Peer]:
+    """FlashInfer compiles its kernels when they are first asked for, which needs nvcc and a minute."""
     try:
         import flashinfer
     except ImportError:
-        return times
-    pages = context // 16
-    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
-        torch.empty(128 << 20, dtype=torch.uint8, device="cuda"), "HND")
+        return []
+    import torch
+
+    tokens_of_page = 16
+    pages = context // tokens_of_page
     indices = {"device": "cuda", "dtype": torch.int32}
-    wrapper.plan(torch.arange(0, (batch + 1) * pages, pages, **indices), torch.arange(batch * pages, **indices),
-                 torch.full((batch,), 16, **indices), 32, 8, 128, 16, data_type=torch.bfloat16)
-    cache = random(batch * pages, 2, 8, 16, 128)
-    times["FlashInfer"] = milliseconds(lambda: wrapper.run(query[:, :, 0], cache))
-    return times
+    query = torch.randn(batch, 32, 128, device="cuda", dtype=torch.bfloat16)
+    cache = torch.randn(batch * pages, 2, 8, tokens_of_page, 128, device="cuda", dtype=torch.bfloat16)
+    found = []
+    for cache_name, kind in {"bf16": torch.bfloat16, "fp8_e4m3": torch.float8_e4m3fn}.items():
+        for name, on_tensor_cores in {"": False, ", tensor cores": True}.items():
+            wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(
+                torch.empty(128 << 20, dtype=torch.uint8, device="cuda"), "HND", use_tensor_cores=on_tensor_cores)
+            wrapper.plan(torch.arange(0, (batch + 1) * pages, pages, **indices), torch.arange(batch * pages, **indices),
+                         torch.full((batch,), tokens_of_page, **indices), 32, 8, 128, tokens_of_page,
+                         q_data_type=torch.bfloat16, kv_data_type=kind)
+            stored = cache.to(kind)
+            time = milliseconds(lambda: wrapper.run(query, stored))
+            found.append(Peer(f"FlashInfer {flashinfer.__version__}{name}", cache_name, time))
+    return found
 
 
-def attention_rows(table: dict, setting: dict, others: dict) -> list[str]:
-    copy, best = table["copy_bytes_per_second"], min(others.values())
+def attention_rows(table: dict, setting: dict, others: list[Peer]) -> list[str]:
+    copy = table["copy_bytes_per_second"]
+    best = min(peer.milliseconds for peer in others if peer.name.startswith("torch"))
     bytes_of_bf16 = next(pair["bytes"] for pair in setting["pairs"] if pair["pair"] == "exact")
-    rows = [f"| {name} | bf16 | {1000 * time:.1f} | {bytes_of_bf16 / time * 1000 / copy:.0%} | {best / time:.2f} | |"
-            for name, time in others.items()]
+    # A cache of FP8 has no scales beside its values.
+    bytes_of = {"bf16": bytes_of_bf16, "fp8_e4m3": bytes_of_bf16 / 2}
+    rows = [f"| {peer.name} | {peer.cache} | {1000 * peer.milliseconds:.1f} | "
+            f"{bytes_of[peer.cache] / peer.milliseconds * 1000 / copy:.0%} | {best / peer.milliseconds:.2f} | |"
+            for peer in others]
     for pair in setting["pairs"]:
         time = pair["attention_ms"]["median"]
         share, speed = pair["bytes"] / time * 1000 / copy, best / time
@@ -123,8 +150,9 @@ def main() -> None:
             for batch, context in ATTENTION:
                 table = bench(arguments.kvtune, config, "--target", target, "--attention-only", "--batch", str(batch),
                               "--context", str(context))
-                others = peers(batch, context)
-                measured[f"{target} {batch} x {context}"] = {"kvtune": table, "peers_ms": others}
+                others = [*torch_peers(batch, context), *flashinfer_peers(batch, context)]
+                measured[f"{target} {batch} x {context}"] = {
+                    "kvtune": table, "peers": [dataclasses.asdict(peer) for peer in others]}
                 print(f"\n{table['device']}, {target}, batch {batch}, {context} tokens, copies at "
                       f"{table['copy_bytes_per_second'] / 1e12:.2f} TB/s\n\n"
                       "| | cache | attention, µs | of copy bandwidth | times torch bf16 | goal |\n"
