@@ -21,8 +21,12 @@ namespace {
 constexpr char kAttending[] = "attention over a packed cache";
 
 // One block merges the partial results of one query head of one sequence, a thread for each
-// channel.
+// channel. Where the card can do so, its blocks come while the last ones of the attention still
+// work.
 __global__ void MergeSplitsKernel(const __grid_constant__ AttentionJob job) {
+#if __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
   const int64_t head = blockIdx.x, sequence = blockIdx.y;
   const int64_t head_dim = job.cache.layout.head_dim, slots = job.splits.slots();
   const int64_t at = sequence * job.query.query_heads + head;
@@ -68,6 +72,30 @@ AttentionKernel KernelFor(const PackedLayout& layout) {
       throw Error("attention over a packed cache on CUDA: found heads of " +
                   std::to_string(layout.head_dim) + " channels, expected those of PackedLayoutOf");
   }
+}
+
+// Whether the kernel, as it was compiled for this card, waits for the launch before it by itself.
+bool MergeWaits() {
+  static const bool waits = [] {
+    cudaFuncAttributes attributes{};
+    return cudaFuncGetAttributes(&attributes, MergeSplitsKernel) == cudaSuccess &&
+           attributes.ptxVersion >= 90;
+  }();
+  return waits;
+}
+
+void LaunchMerge(const AttentionJob& job, const CudaPlace& place) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t launch{};
+  launch.gridDim = dim3(static_cast<unsigned>(job.query.query_heads),
+                        static_cast<unsigned>(job.cache.sequences));
+  launch.blockDim = dim3(static_cast<unsigned>(job.cache.layout.head_dim));
+  launch.stream = StreamOf(place);
+  launch.attrs = &overlap;
+  launch.numAttrs = MergeWaits() ? 1 : 0;
+  cudaLaunchKernelEx(&launch, MergeSplitsKernel, job);
 }
 
 int64_t QueryTiles(const PackedCache& cache, const PackedQuery& query) {
@@ -130,10 +158,7 @@ void AttendOnCuda(const PackedCache& cache, const PackedQuery& query, const Pack
                          QueryTiles(cache, query)};
   const auto blocks = static_cast<unsigned>(splits.blocks + splits.windows * RowsOf(cache, query));
   KernelFor(cache.layout)<<<blocks, 32 * kAttentionWarps, 0, StreamOf(place)>>>(job);
-  const dim3 merges(static_cast<unsigned>(query.query_heads),
-                    static_cast<unsigned>(cache.sequences));
-  MergeSplitsKernel<<<merges, static_cast<unsigned>(cache.layout.head_dim), 0, StreamOf(place)>>>(
-      job);
+  LaunchMerge(job, place);
   RequireLaunched(kAttending);
 }
 
