@@ -1,0 +1,117 @@
+// Scoring where the device has no room for all plans at a time. The device is a CPU here, whose
+// memory is that of an allocator of ours.
+#include <c10/core/Allocator.h>
+#include <c10/util/Exception.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "lib/base/error.h"
+#include "lib/runner/torch.h"
+#include "tests/runner/decoding_cases.h"
+
+namespace kvtune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::ThrowsMessage;
+
+// Has no room for tensors of more than `largest` bytes for as long as it lives.
+class SmallMemory : public c10::Allocator {
+ public:
+  explicit SmallMemory(size_t largest) : largest_(largest) {
+    c10::SetAllocator(at::kCPU, this, kPriority);
+  }
+  ~SmallMemory() override { c10::SetAllocator(at::kCPU, &usual_, kPriority); }
+
+  c10::DataPtr allocate(size_t bytes) override {
+    if (bytes > largest_) {
+      ++refused_;
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "no room for ", bytes, " bytes");
+    }
+    return usual_.allocate(bytes);
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return usual_.raw_deleter(); }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    usual_.copy_data(to, from, bytes);
+  }
+
+  int refused() const { return refused_; }
+
+ private:
+  static constexpr uint8_t kPriority = 255;
+  size_t largest_;
+  std::atomic<int> refused_ = 0;
+  c10::Allocator& usual_ = *c10::GetAllocator(at::kCPU);
+};
+
+constexpr int64_t kTokens = 64;
+
+// Plans that differ in the first layer already.
+std::vector<PrecisionPlan> SixteenPlans() {
+  using enum KvFormatId;
+  std::vector<PrecisionPlan> plans;
+  for (const KvFormatId key : {kInt8, kInt4, kInt2, kFp8E4m3}) {
+    for (const KvFormatId value : {kInt8, kInt4, kInt2, kFp8E4m3})
+      plans.push_back(PrecisionPlan::Uniform({key, value}, 3));
+  }
+  return plans;
+}
+
+std::vector<std::vector<float>> LossesOf(ModelRunner& runner,
+                                         const std::vector<PrecisionPlan>& plans,
+                                         const std::vector<TokenIds>& prompts) {
+  std::vector<std::vector<float>> losses;
+  for (const auto& of_plan : runner.ScorePlans(plans, prompts, nullptr)) {
+    for (const PromptScore& score : of_plan) losses.push_back(score.token_kl);
+  }
+  return losses;
+}
+
+class ScoringInLittleRoom : public ::testing::Test {
+ protected:
+  // What a block's attention takes of every plan is twice its hidden states.
+  const Tiny tiny_{TinyModel{.hidden = 32, .query_heads = 4, .head_dim = 16}};
+  const size_t hidden_bytes_ = kTokens * 32 * sizeof(float);
+  const std::vector<PrecisionPlan> plans_ = SixteenPlans();
+  const std::vector<TokenIds> prompts_ = {RandomPrompt(kTokens, 64, 1)};
+  const std::vector<std::vector<float>> expected_ = LossesOf(*tiny_.Runner(), plans_, prompts_);
+};
+
+TEST_F(ScoringInLittleRoom, HalvesABlockOfALayer) {
+  const auto runner = tiny_.Runner();
+  ::testing::internal::CaptureStderr();
+  {
+    const SmallMemory memory(16 * hidden_bytes_);
+    EXPECT_EQ(LossesOf(*runner, plans_, prompts_), expected_);
+    EXPECT_EQ(memory.refused(), 1);  // all children of the first layer, and none of their halves
+  }
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), Not(HasSubstr("no room")));
+}
+
+TEST_F(ScoringInLittleRoom, HalvesThePlansAndRemembersIt) {
+  const auto runner = tiny_.Runner();
+  ::testing::internal::CaptureStderr();
+  {
+    const SmallMemory memory(8 * hidden_bytes_);
+    EXPECT_EQ(LossesOf(*runner, plans_, prompts_), expected_);
+    EXPECT_EQ(LossesOf(*runner, plans_, prompts_), expected_);
+  }
+  EXPECT_EQ(LossesOf(*runner, plans_, prompts_), expected_);  // the allocator left nothing behind
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const std::string halved = "the device has no room for 16 plans at a time; scoring 8";
+  EXPECT_THAT(log, HasSubstr(halved));
+  EXPECT_EQ(log.find(halved), log.rfind(halved)) << "the second call should know";
+}
+
+TEST_F(ScoringInLittleRoom, SaysWhatNeedsLessWhereASinglePlanHasNoRoom) {
+  const auto runner = tiny_.Runner();
+  const SmallMemory memory(hidden_bytes_ / 2);
+  EXPECT_THAT([&] { runner->ScorePlans(plans_, prompts_, nullptr); },
+              ThrowsMessage<Error>(HasSubstr("scoring plans: the device ran out of memory")));
+}
+
+}  // namespace
+}  // namespace kvtune
