@@ -157,7 +157,9 @@ def make_pool(tokenizer: Tokenizer, row_count: int) -> np.ndarray:
         return np.concatenate(list(pool.imap(_make_rows, tasks)))[:row_count]
 
 
-def train(model: Qwen2ForCausalLM, rows: np.ndarray, steps: int, batch_rows: int) -> float:
+def train(
+    model: Qwen2ForCausalLM, rows: np.ndarray, steps: int, batch_rows: int, learning_rate: float = 3e-3
+) -> float:
     """Trains to predict the next token. Returns the mean loss of the last 5 % of the steps.
 
     Answers weigh more than the rest, most of which nobody can predict (names, numbers, order).
@@ -169,7 +171,7 @@ def train(model: Qwen2ForCausalLM, rows: np.ndarray, steps: int, batch_rows: int
     others = [p for p in model.parameters() if p.dim() <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-        lr=3e-3,
+        lr=learning_rate,
         betas=(0.9, 0.95),
         fused=on_gpu,
     )

@@ -57,6 +57,8 @@ TEST(LatencyTable, IsReadAsItWasWritten) {
   const LatencyTable read = LatencyTableFromJson(ToJson(table), "latency.json");
   EXPECT_EQ(read.query_heads, 32);
   EXPECT_EQ(read.settings[0].steps[0].counted_bytes, 900);
+  table.query_heads = 1;
+  EXPECT_EQ(LatencyTableFromJson(ToJson(table), "latency.json").query_heads, 1);
 }
 
 TEST(LatencyTable, RefusesWhatNoTableHas) {

@@ -111,6 +111,11 @@ TEST(PlanComparison, ADifferenceThatRoundingMakesIsATie) {
             Standing::kTie);
   EXPECT_EQ(ComparePlans(plan, reference, {.noise_floor = 0.99 * difference}).standing,
             Standing::kWorse);
+  // 1,600 nats over 800 tokens become 2,400: the difference is the floor itself, in numbers that
+  // have no rounding.
+  const std::vector<double> even = {100, 200, 100, 300, 200, 300, 200, 200};
+  EXPECT_EQ(ComparePlans(ScoreOf(Times(even, 1.5)), ScoreOf(even), {.noise_floor = 1.0}).standing,
+            Standing::kWorse);
 }
 
 TEST(PlanComparison, NeedsTheSamePrompts) {

@@ -18,6 +18,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::ThrowsMessage;
 
 class SafetensorsFiles : public ::testing::Test {
@@ -99,6 +100,10 @@ TEST_F(SafetensorsFiles, FilesThatAreTooShortSaySo) {
                         HasSubstr("found 0 bytes, expected a safetensors file of at least 8"))));
   WriteFileAtomically(path(), "1234567");
   EXPECT_THAT(Opening(), ThrowsMessage<Error>(HasSubstr("found 7 bytes")));
+  // Eight bytes are a length, here that of a header of 0 bytes.
+  WriteFileAtomically(path(), std::string(8, '\0'));
+  EXPECT_THAT(Opening(), ThrowsMessage<Error>(AllOf(HasSubstr("weights.safetensors"),
+                                                    Not(HasSubstr("of at least 8")))));
 }
 
 TEST_F(SafetensorsFiles, HeaderLengthsHaveToBeTrue) {

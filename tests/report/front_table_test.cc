@@ -234,6 +234,16 @@ TEST(FrontTable, SearchSentencesSayWhatWasDone) {
             "front.\n");
 }
 
+// A draft of tokens is accepted as often as the two distributions overlap.
+TEST(FrontTable, AcceptanceIsOneMinusTheTotalVariation) {
+  ParetoFront front = SmallFront();
+  EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("accept")));
+  front.plans[0].calibration.total_variation = 0.125;
+  const std::string table = PlanTable(front.plans, 0);
+  EXPECT_THAT(table, HasSubstr("accept"));
+  EXPECT_THAT(table, HasSubstr(" 0.8750 "));
+}
+
 // A front with everything that a table can show.
 ParetoFront FullFront() {
   ParetoFront front = SmallFront();

@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <string>
 
 namespace kvtune {
 namespace {
@@ -139,12 +142,22 @@ TEST(TerminalWidth, IsThatOfTheTerminalOnStandardOutput) {
   if (::openpty(&terminal, &program, nullptr, nullptr, &size) != 0) {
     GTEST_SKIP() << "the system gives no terminal";
   }
-  size_t width = 0;
-  {
-    const OutputTo output(program);
-    width = TerminalWidth();
-  }
-  EXPECT_EQ(width, 93U);
+  const auto width_with = [&](const char* columns) {
+    const char* before = std::getenv("COLUMNS");
+    const std::optional<std::string> kept =
+        before == nullptr ? std::nullopt : std::optional<std::string>(before);
+    columns == nullptr ? ::unsetenv("COLUMNS") : ::setenv("COLUMNS", columns, 1);
+    size_t width = 0;
+    {
+      const OutputTo output(program);
+      width = TerminalWidth();
+    }
+    kept ? ::setenv("COLUMNS", kept->c_str(), 1) : ::unsetenv("COLUMNS");
+    return width;
+  };
+  EXPECT_EQ(width_with(nullptr), 93U);
+  EXPECT_EQ(width_with("61"), 61U);  // what a user says comes first
+  EXPECT_EQ(width_with("61 columns"), 93U);
   ::close(program);
   ::close(terminal);
 }

@@ -125,5 +125,16 @@ TEST(HeldOutScores, AStopFillsNothingAndKeepsWhatWasScored) {
   EXPECT_TRUE(front.plans.back().held_out);
 }
 
+TEST(HeldOutScores, WholeBatchesAreFollowedByNoEmptyOne) {
+  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
+  front.plans.resize(6);  // with the others 16, one batch
+  FakeEvaluator fake(kWeights, 0, 6);
+  EvaluationCache held_out(fake);
+  int asked = 0;
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, [&] { return ++asked > 1; }));
+  EXPECT_THAT(fake.batches(), SizeIs(1));
+  EXPECT_TRUE(front.plans.back().held_out);
+}
+
 }  // namespace
 }  // namespace kvtune

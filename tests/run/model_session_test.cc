@@ -7,6 +7,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/base/version.h"
 #include "tests/support/fake_run.h"
 #include "tests/support/test_data.h"
@@ -15,6 +16,7 @@ namespace kvtune {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -223,6 +225,22 @@ TEST(ModelSession, MeasuresTheNoiseFloorOfTheCalibrationPrompts) {
   const std::vector<FakeCall> measured = fake.script.CallsOf(FakeCallKind::kNoiseFloor);
   ASSERT_THAT(measured, SizeIs(1));
   EXPECT_EQ(measured[0].prompts, session.prompts().calibration.prompts);
+}
+
+TEST(ModelSession, SaysHowToTellMoreApartWhereThatHelps) {
+  const auto said_in = [](const std::string& dtype) {
+    FakeRun fake;
+    fake.script.data_type_name = dtype;
+    ModelSession session(fake.inputs(), "", fake.loader());
+    SetLogLevel(LogLevel::kNormal);
+    ::testing::internal::CaptureStderr();
+    session.MeasureNoiseFloor();
+    SetLogLevel(LogLevel::kQuiet);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(said_in("float32"), EndsWith("rounding in float32 makes as much\n"));
+  EXPECT_THAT(said_in("bfloat16"),
+              EndsWith("rounding in bfloat16 makes as much (--dtype float32 tells more apart)\n"));
 }
 
 // Changes the last weight, and puts the time of modification back: only the content tells.

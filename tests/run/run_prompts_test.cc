@@ -133,6 +133,9 @@ TEST(RunPrompts, RefusesAPromptInBothSets) {
               ThrowsMessage<Error>(HasSubstr("choosing held-out prompts (" + file +
                                              "): found 2 of the 16 calibration prompts among "
                                              "them, expected none")));
+  WritePrompts(file, FakePrompts(15, 5));
+  EXPECT_THAT([&] { files.Load(files.fake.inputs(), file); },
+              ThrowsMessage<Error>(HasSubstr("found 1 of the 16 calibration prompts")));
   // A file may hold a prompt twice, on either side of the split.
   std::vector<TokenIds> alike(8, FakePrompts(0, 1).front());
   WritePrompts(files.fake.prompts(), alike);

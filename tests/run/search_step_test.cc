@@ -21,8 +21,10 @@ namespace kvtune {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::ThrowsMessage;
 
 TEST(SearchStep, LeavesTheFrontOfACompleteRun) {
@@ -49,6 +51,20 @@ TEST(SearchStep, LeavesTheFrontOfACompleteRun) {
   EXPECT_EQ(ReadEvaluationLog(runs.fake / "run" / "evaluations.jsonl", FakeRun::kLayers)
                 .evaluations.size(),
             static_cast<size_t>(front.search->distinct_plans));
+}
+
+TEST(SearchStep, HypervolumesAreForWhoAsksForDetails) {
+  const auto said_at = [](LogLevel level) {
+    SearchRuns runs;
+    SetLogLevel(level);
+    ::testing::internal::CaptureStderr();
+    runs.Search("run");
+    SetLogLevel(LogLevel::kQuiet);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(said_at(LogLevel::kNormal),
+              AllOf(HasSubstr("search: generation 1 of 4, "), Not(HasSubstr("hypervolume"))));
+  EXPECT_THAT(said_at(LogLevel::kVerbose), HasSubstr(", hypervolume "));
 }
 
 // front.json has means only. The logs know the single prompts.

@@ -20,6 +20,9 @@ TEST(SearchWork, CountsScoresOfAPlanOnAPrompt) {
   EXPECT_DOUBLE_EQ(work.scouting, 8 * 9 * 8);  // on a quarter of the prompts
   EXPECT_DOUBLE_EQ(work.refinement, 50 * 32);
   EXPECT_GT(work.grouped_search, 0);
+  SearchSize twice = SmallSize();
+  twice.prompts *= 2;
+  EXPECT_DOUBLE_EQ(WorkOf({}, twice).calibration, 2 * work.calibration);
   EXPECT_LE(work.grouped_search, 16 * 8 * 32);
   EXPECT_DOUBLE_EQ(work.total(), work.calibration + work.after_calibration());
 }

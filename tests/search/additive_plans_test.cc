@@ -33,6 +33,15 @@ TEST(AdditivePlans, GreedyTakesTheCheapestStepFirst) {
   EXPECT_THAT(plans[3].layers, ElementsAre(kKV2, kKV4, kKV2));
 }
 
+TEST(AdditivePlans, GreedyTakesTheFirstOfEqualSteps) {
+  LayerGroups groups;
+  groups.groups = {{{0}, {kKV8, kKV4}}, {{1}, {kKV8, kKV4}}};
+  const LayerLosses losses = {{kKV8, kKV4}, {{1, 3}, {1, 3}}};
+  const std::vector<PrecisionPlan> plans = GreedyPlans(Genome(groups), losses, FakeCost);
+  ASSERT_THAT(plans, SizeIs(3));
+  EXPECT_THAT(plans[1].layers, ElementsAre(kKV4, kKV8));
+}
+
 TEST(AdditivePlans, AdditiveFrontIsTheEnumeratedOne) {
   const Genome genome(TwoGroups());
   std::vector<PrecisionPlan> all;

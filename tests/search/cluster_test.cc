@@ -100,6 +100,17 @@ TEST(Cluster, CapMergesTheClosestGroupsOfEqualCandidatesFirst) {
   EXPECT_EQ(one.groups[0].candidates, two);
 }
 
+TEST(Cluster, OfEquallyCloseGroupsTheFirstOnesMerge) {
+  const SensitivityTable table =
+      TableOf({kKV8, kKV4}, {{.01, .2}, {.01, .2}, {.01, .7}, {.01, .7}});
+  const std::vector<PrecisionPair> both = {kKV8, kKV4};
+  ClusterOptions options;
+  options.no_cluster = true;
+  options.max_groups = 3;
+  EXPECT_THAT(LayersOf(Cluster(Keeping(table, {both, both, both, both}), table, options)),
+              ElementsAre(Layers{0, 1}, Layers{2}, Layers{3}));
+}
+
 TEST(Cluster, CapWithNothingInCommonIsAnError) {
   const SensitivityTable table = TableOf({kKV8, kKV4}, {{.1, .2}, {.1, .2}});
   ClusterOptions options;

@@ -491,6 +491,11 @@ TEST(Search, OptionsOutOfRangeAreRefused) {
   options = {};
   options.refinement_evaluations = -1;
   EXPECT_THAT(message(options), HasSubstr("found -1 evaluations for the refinement"));
+  for (const double confidence : {0.5, 1.0}) {
+    options = {};
+    options.racing = RacingOptions{.confidence = confidence};
+    EXPECT_THAT(message(options), HasSubstr(" of racing, expected one between 0.5 and 1"));
+  }
 }
 
 TEST(Search, SurrogatePlansAreHalfOfTheFirstGenerationAndRandomOnesTheRest) {
@@ -833,7 +838,16 @@ TEST(StoppedSearch, StallingAndTimeEndTheSearch) {
   const auto search = [&] {
     return Search(Problem(OneLayerGroups(3, kFive), NinePairs()), cache, options, hooks);
   };
-  EXPECT_EQ(search().summary.stop_reason, "3 generations in a row added nothing");
+  const SearchSummary stalled = search().summary;
+  EXPECT_EQ(stalled.stop_reason, "3 generations in a row added nothing");
+  const std::vector<GenerationReport>& reports = stalled.generations;
+  ASSERT_GT(reports.size(), 4u);
+  size_t added_nothing = 0;
+  while (reports[reports.size() - 1 - added_nothing].hypervolume ==
+         reports[reports.size() - 2 - added_nothing].hypervolume) {
+    ++added_nothing;
+  }
+  EXPECT_EQ(added_nothing, 3u);
   hooks.out_of_time = [] { return true; };
   const SearchResult result = search();
   EXPECT_TRUE(result.out_of_time);

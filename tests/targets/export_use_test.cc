@@ -48,6 +48,9 @@ TEST(ExportUse, NeedsAreThoseOfThePlan) {
   EXPECT_THAT(Needs(Use("vllm", "turboquant_4bit_nc;0-1:exact;4-5:exact", "vllm",
                         "--kv-cache-dtype turboquant_4bit_nc --kv-cache-dtype-skip-layers 0\n")),
               HasSubstr("turboquant_*: vLLM 0.20.0 or later"));
+  // Its keys are FP8: the values alone need the release.
+  EXPECT_THAT(Needs(Use("vllm", "turboquant_k8v4", "vllm", "--kv-cache-dtype turboquant_k8v4\n")),
+              HasSubstr("turboquant_*: vLLM 0.20.0 or later"));
   EXPECT_THAT(Needs(Use("llama.cpp", "q8_0/q4_0", "llama.cpp", "-fa on -ctk q8_0 -ctv q4_0\n")),
               HasSubstr("GGML_CUDA_FA_ALL_QUANTS"));
   EXPECT_THAT(Needs(Use("llama.cpp", "q8_0", "llama.cpp", "-fa on -ctk q8_0 -ctv q8_0\n")),

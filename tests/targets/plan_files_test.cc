@@ -87,6 +87,8 @@ TEST(PlanFiles, VllmNamesLayersByTheirKind) {
       "vllm serve m --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers sliding_window 3\n";
   const Target hybrid = Fitted("vllm", {512, 0, 512, 0});
   EXPECT_EQ(PlanSpec(ImportPlan(line, "plan file", 4, hybrid)), "exact;1:fp8_e4m3");
+  const Target narrow = Fitted("vllm", {1, 0, 0, 0});
+  EXPECT_EQ(PlanSpec(ImportPlan(line, "plan file", 4, narrow)), "exact;1-2:fp8_e4m3");
   const Target full = Fitted("vllm", {0, 0, 0, 0});
   EXPECT_EQ(PlanSpec(ImportPlan(line, "plan file", 4, full)), "fp8_e4m3;3:exact");
   EXPECT_THAT(ImportError(line, "vllm"), HasSubstr("found sliding_window, expected indices"));
