@@ -250,15 +250,16 @@ void AttendTo(const std::vector<float>& keys, const std::vector<float>& values, 
 }
 
 // All query heads of one KV head of one sequence.
-void AttendHead(const PackedCache& cache, const PackedQuery& query, int64_t sequence,
-                int64_t head) {
+void AttendHead(const PackedCache& cache, const PackedQuery& query, int64_t row, int64_t head) {
   const PackedLayout& layout = cache.layout;
-  const int64_t head_dim = layout.head_dim, tokens = cache.tokens[sequence];
+  const int64_t head_dim = layout.head_dim, tokens = cache.tokens[row];
   const int64_t queries = query.query_heads / cache.kv_heads;
-  const int64_t row = (sequence * query.query_heads + head * queries) * head_dim;
-  std::vector<float> wide(static_cast<size_t>(queries * head_dim));
-  for (size_t i = 0; i < wide.size(); ++i)
-    wide[i] = FromBFloat16(query.query[row + static_cast<int64_t>(i)]);
+  const int64_t out = (row * query.query_heads + head * queries) * head_dim;
+  std::vector<float> wide;
+  for (int64_t q = 0; q < queries; ++q) {
+    const uint16_t* from = query.query + QueryAt(query, head_dim, row, head * queries + q);
+    std::transform(from, from + head_dim, std::back_inserter(wide), FromBFloat16);
+  }
   std::vector<RunningSum> sums(static_cast<size_t>(queries));
   for (RunningSum& sum : sums) sum.out.resize(static_cast<size_t>(head_dim));
 
@@ -270,8 +271,7 @@ void AttendHead(const PackedCache& cache, const PackedQuery& query, int64_t sequ
     const bool is_packed = begin < packed;
     const int64_t end =
         is_packed ? std::min((begin / kPageTokens + 1) * kPageTokens, packed) : tokens;
-    uint8_t* base =
-        is_packed ? PageOf(cache, sequence, head, begin) : WindowOf(cache, sequence, head);
+    uint8_t* base = is_packed ? PageOf(cache, row, head, begin) : WindowOf(cache, row, head);
     const PackedPlanes& planes = is_packed ? layout.page : layout.window;
     const int64_t first = is_packed ? begin % kPageTokens : begin - packed;
     for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
@@ -294,36 +294,36 @@ void AttendHead(const PackedCache& cache, const PackedQuery& query, int64_t sequ
       factor = weight / (weight * sum.sum + std::exp(sink - largest));
     }
     for (int64_t c = 0; c < head_dim; ++c)
-      query.out[row + q * head_dim + c] = BFloat16Bits(sum.out[static_cast<size_t>(c)] * factor);
+      query.out[out + q * head_dim + c] = BFloat16Bits(sum.out[static_cast<size_t>(c)] * factor);
   }
 }
 
-// Calls work(sequence, head) for every KV head of every sequence, on all threads.
+// Calls work(row, head) for every KV head of every sequence, on all threads.
 template <typename Work>
 void ForEachHead(const PackedCache& cache, const Work& work) {
   const int64_t heads = cache.sequences * cache.kv_heads;
 #pragma omp parallel for schedule(dynamic)
-  for (int64_t i = 0; i < heads; ++i) work(i / cache.kv_heads, i % cache.kv_heads);
+  for (int64_t i = 0; i < heads; ++i)
+    work(RowOfSequence(cache, i / cache.kv_heads), i % cache.kv_heads);
 }
 
 constexpr std::array kSides{KvSide::kKey, KvSide::kValue};
 
 const uint16_t* InputOf(const PackedCache& cache, const PackedTokens& input, KvSide side,
-                        int64_t sequence, int64_t head, int64_t i) {
-  return (side == KvSide::kKey ? input.keys : input.values) +
-         ((sequence * cache.kv_heads + head) * input.count + i) * cache.layout.head_dim;
+                        int64_t row, int64_t head, int64_t i) {
+  return (side == KvSide::kKey ? input.keys : input.values) + InputAt(cache, input, row, head, i);
 }
 
 // To a page, or to the window where the layout has one.
-void StoreNewest(const PackedCache& cache, KvSide side, int64_t sequence, int64_t head,
-                 int64_t token, const uint16_t* x) {
+void StoreNewest(const PackedCache& cache, KvSide side, int64_t row, int64_t head, int64_t token,
+                 const uint16_t* x) {
   const PackedLayout& layout = cache.layout;
   if (layout.window_tokens > 0) {
     StoreToken(x, side, kExactSide, layout.head_dim, token % layout.window_tokens,
-               PlanesOf(WindowOf(cache, sequence, head), layout.window, side));
+               PlanesOf(WindowOf(cache, row, head), layout.window, side));
   } else {
     StoreToken(x, side, SideOf(layout, side), layout.head_dim, token % kPageTokens,
-               PlanesOf(PageOf(cache, sequence, head, token), layout.page, side));
+               PlanesOf(PageOf(cache, row, head, token), layout.page, side));
   }
 }
 
@@ -331,29 +331,28 @@ void StoreNewest(const PackedCache& cache, KvSide side, int64_t sequence, int64_
 
 void FillOnCpu(const PackedCache& cache, const PackedTokens& first) {
   const PackedLayout& layout = cache.layout;
-  ForEachHead(cache, [&](int64_t sequence, int64_t head) {
-    const int64_t tokens = cache.tokens[sequence];
+  ForEachHead(cache, [&](int64_t row, int64_t head) {
+    const int64_t tokens = cache.tokens[row];
     const int64_t window = layout.window_tokens;
     const int64_t flushed = window > 0 ? layout.PackedTokens(tokens) : 0;
     for (const KvSide side : kSides) {
       for (int64_t t = 0; t < flushed; t += window) {
-        StoreGroup(InputOf(cache, first, side, sequence, head, t), side, SideOf(layout, side),
+        StoreGroup(InputOf(cache, first, side, row, head, t), side, SideOf(layout, side),
                    layout.head_dim, t % kPageTokens,
-                   PlanesOf(PageOf(cache, sequence, head, t), layout.page, side));
+                   PlanesOf(PageOf(cache, row, head, t), layout.page, side));
       }
       for (int64_t t = flushed; t < tokens; ++t)
-        StoreNewest(cache, side, sequence, head, t, InputOf(cache, first, side, sequence, head, t));
+        StoreNewest(cache, side, row, head, t, InputOf(cache, first, side, row, head, t));
     }
   });
 }
 
 void AppendOnCpu(const PackedCache& cache, const PackedTokens& newest) {
-  ForEachHead(cache, [&](int64_t sequence, int64_t head) {
-    const int64_t token = cache.tokens[sequence] - 1;
+  ForEachHead(cache, [&](int64_t row, int64_t head) {
+    const int64_t token = cache.tokens[row] - 1;
     if (token < 0) return;
     for (const KvSide side : kSides)
-      StoreNewest(cache, side, sequence, head, token,
-                  InputOf(cache, newest, side, sequence, head, 0));
+      StoreNewest(cache, side, row, head, token, InputOf(cache, newest, side, row, head, 0));
   });
 }
 
@@ -361,35 +360,34 @@ void FlushOnCpu(const PackedCache& cache) {
   const PackedLayout& layout = cache.layout;
   const int64_t window = layout.window_tokens;
   if (window == 0) return;
-  ForEachHead(cache, [&](int64_t sequence, int64_t head) {
-    const int64_t tokens = cache.tokens[sequence];
+  ForEachHead(cache, [&](int64_t row, int64_t head) {
+    const int64_t tokens = cache.tokens[row];
     if (tokens == 0 || tokens % window != 0) return;
     std::vector<float> wide(static_cast<size_t>(window * layout.head_dim));
     std::vector<uint16_t> exact(wide.size());
     for (const KvSide side : kSides) {
-      ReadTokens(PlanesOf(WindowOf(cache, sequence, head), layout.window, side), side, kExactSide,
+      ReadTokens(PlanesOf(WindowOf(cache, row, head), layout.window, side), side, kExactSide,
                  layout.head_dim, 0, window, wide.data());
       std::transform(wide.begin(), wide.end(), exact.begin(), BFloat16Bits);
       StoreGroup(exact.data(), side, SideOf(layout, side), layout.head_dim,
                  (tokens - window) % kPageTokens,
-                 PlanesOf(PageOf(cache, sequence, head, tokens - window), layout.page, side));
+                 PlanesOf(PageOf(cache, row, head, tokens - window), layout.page, side));
     }
   });
 }
 
 void AttendOnCpu(const PackedCache& cache, const PackedQuery& query) {
-  ForEachHead(cache,
-              [&](int64_t sequence, int64_t head) { AttendHead(cache, query, sequence, head); });
+  ForEachHead(cache, [&](int64_t row, int64_t head) { AttendHead(cache, query, row, head); });
 }
 
-void ReadToken(const PackedCache& cache, KvSide side, int64_t sequence, int64_t head, int64_t token,
+void ReadToken(const PackedCache& cache, KvSide side, int64_t row, int64_t head, int64_t token,
                float* out) {
   const PackedLayout& layout = cache.layout;
-  if (token < layout.PackedTokens(cache.tokens[sequence])) {
-    ReadTokens(PlanesOf(PageOf(cache, sequence, head, token), layout.page, side), side,
+  if (token < layout.PackedTokens(cache.tokens[row])) {
+    ReadTokens(PlanesOf(PageOf(cache, row, head, token), layout.page, side), side,
                SideOf(layout, side), layout.head_dim, token % kPageTokens, 1, out);
   } else {
-    ReadTokens(PlanesOf(WindowOf(cache, sequence, head), layout.window, side), side, kExactSide,
+    ReadTokens(PlanesOf(WindowOf(cache, row, head), layout.window, side), side, kExactSide,
                layout.head_dim, token % layout.window_tokens, 1, out);
   }
 }

@@ -6,7 +6,7 @@
 
 namespace kvtune {
 
-// Stores the first tokens of every sequence, tokens[sequence] <= count of them, as if they had come
+// Stores the first tokens of every sequence, tokens[row] <= count of them, as if they had come
 // one by one and the newest had not attended yet.
 void FillOnCpu(const PackedCache& cache, const PackedTokens& first);
 
@@ -21,7 +21,7 @@ void FlushOnCpu(const PackedCache& cache);
 void AttendOnCpu(const PackedCache& cache, const PackedQuery& query);
 
 // One side of a token as KVTuner's cache gives it back, [head_dim]: every step rounds to bfloat16.
-void ReadToken(const PackedCache& cache, KvSide side, int64_t sequence, int64_t head, int64_t token,
+void ReadToken(const PackedCache& cache, KvSide side, int64_t row, int64_t head, int64_t token,
                float* out);
 
 }  // namespace kvtune

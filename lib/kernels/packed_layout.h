@@ -36,6 +36,8 @@ namespace kvtune {
 inline constexpr int64_t kPageTokens = 64;
 inline constexpr int64_t kPackedGroup = 32;  // tokens or channels of a row of a KIVI format
 inline constexpr int64_t kPlaneAlignment = 16;
+// The bytes of every page and of every window are a multiple of it.
+inline constexpr int64_t kPageUnit = 256;
 inline constexpr int64_t kBytesPerParameters = 4;  // a scale and a zero
 
 // How one element is stored.

@@ -42,7 +42,7 @@ class PackedLayer {
   int64_t pages_per_sequence_;
   at::Tensor pages_;       // [pages, kv_heads, page bytes] of uint8
   at::Tensor windows_;     // [sequences, kv_heads, window bytes] of uint8
-  at::Tensor page_table_;  // [sequences, pages_per_sequence] of int32
+  at::Tensor page_table_;  // [sequences, pages_per_sequence] of int32, in kPageUnit
   at::Tensor lengths_;     // [sequences] of int32
   at::Tensor scratch_;     // what CUDA's kernels need, made by the first step
   int64_t blocks_ = 0;     // that CUDA's kernels are split over; 0: no step has been

@@ -51,6 +51,8 @@ struct PackedCase {
     page_table.resize(static_cast<size_t>(sequences * pages_per_sequence));
     std::iota(page_table.begin(), page_table.end(), 0);
     std::shuffle(page_table.begin(), page_table.end(), random);
+    for (int32_t& place : page_table)
+      place *= static_cast<int32_t>(kv_heads * layout.page.bytes / kPageUnit);
     pages.assign(page_table.size() * static_cast<size_t>(kv_heads * layout.page.bytes), 0xff);
     windows.assign(static_cast<size_t>(sequences * kv_heads * layout.window.bytes), 0xff);
   }
@@ -58,12 +60,28 @@ struct PackedCase {
   int64_t PagesPerSequence() const { return (most_tokens + kPageTokens - 1) / kPageTokens; }
 
   PackedCache Cache() {
-    return {layout,         static_cast<int64_t>(tokens.size()),
-            kv_heads,       PagesPerSequence(),
-            pages.data(),   page_table.data(),
-            windows.data(), tokens.data(),
-            most_tokens};
+    return {.layout = layout,
+            .sequences = static_cast<int64_t>(tokens.size()),
+            .kv_heads = kv_heads,
+            .pages = pages.data(),
+            .page_table = page_table.data(),
+            .table_stride = PagesPerSequence(),
+            .windows = windows.data(),
+            .tokens = tokens.data(),
+            .most_tokens = most_tokens};
   }
+  // Makes the first tokens of one sequence those of another one.
+  void CopyTokens(int64_t from, int64_t to, int64_t count) {
+    for (std::vector<uint16_t>* side : {&keys, &values}) {
+      for (int64_t head = 0; head < kv_heads; ++head) {
+        const auto place = [&](int64_t sequence) {
+          return side->begin() + (sequence * kv_heads + head) * most_tokens * layout.head_dim;
+        };
+        std::copy_n(place(from), count * layout.head_dim, place(to));
+      }
+    }
+  }
+
   PackedTokens All() const { return {keys.data(), values.data(), most_tokens}; }
 
   // The newest token of every sequence, [sequences, kv_heads, 1, head_dim].

@@ -76,9 +76,11 @@ class PackedCuda : public ::testing::Test {
 
 // Fills both caches, expects the same bytes, and returns the largest difference of the results in
 // units of the result's own size (the root of its mean square over all channels of the head).
-double Compare(PackedCase& sample, PackedQuery query, int64_t blocks = 0) {
+double Compare(PackedCase& sample, PackedQuery query, int64_t blocks = 0,
+               const PackedUnits& units = {}) {
   const DeviceCase device(sample);
-  const PackedCache on_device = device.CacheOf(sample);
+  PackedCache on_device = device.CacheOf(sample);
+  on_device.units = units;
   FillOnCpu(sample.Cache(), sample.All());
   FillOnCuda(on_device, {device.keys.data(), device.values.data(), sample.most_tokens}, {});
   EXPECT_EQ(device.pages.Read(), sample.pages);
@@ -160,6 +162,42 @@ TEST_F(PackedCuda, WindowsSinksSoftCapsAndSplitsAreThoseOfTheCpu) {
                   kTolerance);
         EXPECT_LE(Compare(sample, {.scale = 0.1f, .sliding_window = window, .sinks = sinks.data()},
                           blocks),
+                  kTolerance);
+      }
+    }
+  }
+}
+
+// Sequences that begin with the same pages, each of which has them, against the CPU, which reads
+// each sequence by itself.
+TEST_F(PackedCuda, SequencesThatAreReadTogetherAreThoseOfTheCpu) {
+  const std::vector<int32_t> lengths = {200, 150, 129, 300, 66, 70, 0, 191};
+  for (const PrecisionPair pair : PackedPairs()) {
+    for (const int64_t queries : {1, 2, 4}) {
+      // Of each unit: sequences, same pages.
+      using Units = std::vector<std::pair<int64_t, int64_t>>;
+      const Units units = queries == 1   ? Units{{4, 2}, {2, 0}, {2, 0}}
+                          : queries == 2 ? Units{{3, 2}, {1, 0}, {2, 1}, {2, 0}}
+                                         : Units{{2, 2}, {2, 1}, {1, 0}, {1, 0}, {2, 0}};
+      for (const int64_t blocks : {0, 1, 7, 10'000}) {
+        SCOPED_TRACE(PairLabel(pair) + " queries " + std::to_string(queries) + " blocks " +
+                     std::to_string(blocks));
+        PackedCase sample(pair, 128, 2, queries, lengths);
+        std::vector<int64_t> numbers, of_sequence;
+        int64_t sequence = 0, most_pages = 0;
+        for (const auto& [count, same] : units) {
+          numbers.insert(numbers.end(), {sequence, count, same});
+          most_pages = std::max(most_pages, same + count * (sample.PagesPerSequence() - same));
+          for (int64_t i = 0; i < count; ++i) {
+            of_sequence.push_back(static_cast<int64_t>(numbers.size()) / 3 - 1);
+            sample.CopyTokens(sequence, sequence + i, same * kPageTokens);
+          }
+          sequence += count;
+        }
+        const OnDevice<int64_t> device_numbers(numbers), device_of_sequence(of_sequence);
+        EXPECT_LE(Compare(sample, {.scale = 0.09f}, blocks,
+                          {device_numbers.data(), device_of_sequence.data(), std::ssize(units),
+                           most_pages}),
                   kTolerance);
       }
     }

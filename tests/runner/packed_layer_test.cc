@@ -22,16 +22,24 @@ constexpr int64_t kHeads = 2, kTokens = 97, kHeadDim = 64;
 struct OneSequence {
   PackedLayout layout;
   std::vector<uint8_t> pages, windows;
-  std::vector<int32_t> table = {1, 0}, tokens = {kTokens};
+  std::vector<int32_t> table, tokens = {kTokens};
 
   explicit OneSequence(PrecisionPair pair)
       : layout(PackedLayoutOf(pair, kHeadDim)),
         pages(static_cast<size_t>(2 * kHeads * layout.page.bytes)),
-        windows(static_cast<size_t>(kHeads * layout.window.bytes)) {}
+        windows(static_cast<size_t>(kHeads * layout.window.bytes)),
+        table({static_cast<int32_t>(kHeads * layout.page.bytes / kPageUnit), 0}) {}
 
   PackedCache View() {
-    return {layout,        1,      kHeads, 2, pages.data(), table.data(), windows.data(),
-            tokens.data(), kTokens};
+    return {.layout = layout,
+            .sequences = 1,
+            .kv_heads = kHeads,
+            .pages = pages.data(),
+            .page_table = table.data(),
+            .table_stride = 2,
+            .windows = windows.data(),
+            .tokens = tokens.data(),
+            .most_tokens = kTokens};
   }
 };
 

@@ -32,8 +32,10 @@ __global__ void MergeSplitsKernel(const __grid_constant__ AttentionJob job) {
   const int64_t at = sequence * job.query.query_heads + head;
   const float* sums = job.partial_sums + at * slots * 2;
   const int64_t of_kv = job.query.query_heads / job.cache.kv_heads;
+  const int64_t unit =
+      job.cache.units.numbers == nullptr ? sequence : job.cache.units.of_sequence[sequence];
   const int64_t row =
-      (sequence * job.cache.kv_heads + head / of_kv) * job.query_tiles + head % of_kv / kQueryTile;
+      (unit * job.cache.kv_heads + head / of_kv) * job.query_tiles + head % of_kv / kQueryTile;
   const int64_t first_page = row * job.splits.pages;
   const int64_t used =
       BlockOfPage(job, first_page + job.splits.pages - 1) - BlockOfPage(job, first_page) + 1;
@@ -51,7 +53,8 @@ __global__ void MergeSplitsKernel(const __grid_constant__ AttentionJob job) {
   for (int64_t slot = 0; slot < used; ++slot) add(slot);
   if (job.splits.windows > 0) add(slots - 1);
   const __nv_bfloat16 result = __float2bfloat16_rn(sum > 0 ? out / sum : 0.0f);
-  reinterpret_cast<__nv_bfloat16*>(job.query.out)[at * head_dim + threadIdx.x] = result;
+  const int64_t to = RowOfSequence(job.cache, sequence) * job.query.query_heads + head;
+  reinterpret_cast<__nv_bfloat16*>(job.query.out)[to * head_dim + threadIdx.x] = result;
 }
 
 AttentionKernel KernelFor(const PackedLayout& layout) {
@@ -111,8 +114,8 @@ int64_t VisiblePages(const PackedCache& cache, const PackedQuery& query) {
   return std::min(pages, Divided(query.sliding_window, kPageTokens) + 1);
 }
 
-int64_t RowsOf(const PackedCache& cache, const PackedQuery& query) {
-  return cache.sequences * cache.kv_heads * QueryTiles(cache, query);
+int64_t RowsOf(const PackedCache& cache, const PackedQuery& query, int64_t units) {
+  return units * cache.kv_heads * QueryTiles(cache, query);
 }
 
 // Under this many pages a block costs more than it saves (measured on an H200).
@@ -123,9 +126,10 @@ constexpr int64_t kFewestPages = 8;
 PackedSplits SplitsOnCuda(const PackedCache& cache, const PackedQuery& query,
                           const CudaPlace& place, int64_t blocks) {
   PackedSplits splits;
-  splits.pages = VisiblePages(cache, query);
+  splits.sequence_pages = VisiblePages(cache, query);
+  splits.pages = cache.units.numbers == nullptr ? splits.sequence_pages : cache.units.pages;
   splits.windows = cache.layout.window_tokens > 0 ? 1 : 0;
-  const int64_t rows = RowsOf(cache, query), pages = rows * splits.pages;
+  const int64_t rows = RowsOf(cache, query, UnitCount(cache)), pages = rows * splits.pages;
   if (blocks == 0) {
     const CurrentDevice current(place.device);
     int processors = 1, of_processor = 1;
@@ -156,7 +160,8 @@ void AttendOnCuda(const PackedCache& cache, const PackedQuery& query, const Pack
                          scratch,
                          scratch + results * cache.layout.head_dim,
                          QueryTiles(cache, query)};
-  const auto blocks = static_cast<unsigned>(splits.blocks + splits.windows * RowsOf(cache, query));
+  const auto blocks =
+      static_cast<unsigned>(splits.blocks + splits.windows * RowsOf(cache, query, cache.sequences));
   KernelFor(cache.layout)<<<blocks, 32 * kAttentionWarps, 0, StreamOf(place)>>>(job);
   LaunchMerge(job, place);
   RequireLaunched(kAttending);

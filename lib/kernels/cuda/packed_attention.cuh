@@ -61,9 +61,12 @@ __device__ inline int FirstVisible(const AttentionJob& job, int tokens) {
   return window > 0 && tokens > window ? tokens - static_cast<int>(window) : 0;
 }
 
-// A row is one KV head of one sequence with one tile of its query heads.
+// A row is one KV head of one unit with one tile of its query heads.
+KVTUNE_HOST_DEVICE inline int64_t UnitCount(const PackedCache& cache) {
+  return cache.units.numbers == nullptr ? cache.sequences : cache.units.count;
+}
 __device__ inline int64_t RowCount(const AttentionJob& job) {
-  return job.cache.sequences * job.cache.kv_heads * job.query_tiles;
+  return UnitCount(job.cache) * job.cache.kv_heads * job.query_tiles;
 }
 // The first page of a block's part, counted over all rows; that of block `blocks` is the end.
 __device__ inline int64_t PartBegin(const AttentionJob& job, int64_t block) {
@@ -92,13 +95,12 @@ __device__ inline float OverTokens(float x, Combine combine) {
 // The pages of one head of a sequence.
 struct PageSource {
   const uint8_t* pages;  // of the head
-  int64_t page_stride;
   const int32_t* table;
   const PackedPlanes& planes;
 
   // REQUIRES: token >= 0
   __device__ const uint8_t* At(int token) const {
-    return pages + table[static_cast<unsigned>(token) / kPageTokens] * page_stride;
+    return pages + table[static_cast<unsigned>(token) / kPageTokens] * kPageUnit;
   }
   __device__ static int RowOf(int token) {
     return static_cast<int>(static_cast<unsigned>(token) % kPageTokens);
@@ -123,6 +125,42 @@ struct WarpResults {
   float out[kAttentionWarps][kQueryTile][kPadded + 4];
 };
 
+// What a block does for one row: up to kQueryTile queries of one KV head. Those of a sequence stand
+// together.
+struct RowPlace {
+  int64_t sequence, head;  // of KV
+  int64_t first_query;     // of each sequence
+  int queries;             // of all sequences
+  int of_sequence;         // queries
+  int sequences;
+  int same_pages;  // of the sequences
+
+  __device__ int64_t SequenceOf(int query) const { return sequence + query / of_sequence; }
+  __device__ int64_t HeadOf(int query) const { return first_query + query % of_sequence; }
+};
+// The place of a sequence that is read alone.
+__device__ inline RowPlace PlaceOfRow(const AttentionJob& job, int64_t row) {
+  const int64_t tile = row % job.query_tiles, head = row / job.query_tiles % job.cache.kv_heads;
+  const int64_t queries = job.query.query_heads / job.cache.kv_heads;
+  const int64_t left = queries - tile * kQueryTile;
+  return {row / job.query_tiles / job.cache.kv_heads,
+          head,
+          head * queries + tile * kQueryTile,
+          static_cast<int>(left < kQueryTile ? left : kQueryTile),
+          kQueryTile,
+          1,
+          0};
+}
+__device__ inline RowPlace PlaceOfUnitRow(const AttentionJob& job, int64_t row) {
+  if (job.cache.units.numbers == nullptr) return PlaceOfRow(job, row);
+  const int64_t* unit = job.cache.units.numbers + row / job.cache.kv_heads * 3;
+  const int64_t head = row % job.cache.kv_heads;
+  const int queries = static_cast<int>(job.query.query_heads / job.cache.kv_heads);
+  const int sequences = static_cast<int>(unit[1]);
+  return {unit[0], head,      head * queries,           queries * sequences,
+          queries, sequences, static_cast<int>(unit[2])};
+}
+
 // What a warp computes with and keeps of one stage.
 template <typename Key, typename Value, int kTiles>
 class WarpAttention {
@@ -132,20 +170,28 @@ class WarpAttention {
   static constexpr int kStageTokens = 16 * kTiles;
   static constexpr int kSteps = kPadded / 16;
 
-  __device__ WarpAttention(const AttentionJob& job, int64_t sequence, int64_t first_query,
-                           int queries, uint32_t* key_parameters)
+  __device__ WarpAttention(const AttentionJob& job, const RowPlace& place, uint32_t* key_parameters)
       : job_(job),
         group_(threadIdx.x % 32 / 4),
         column_(threadIdx.x % 4),
         shared_parameters_(key_parameters) {
-    if (group_ < queries) {
-      query_row_ =
-          job.query.query + (sequence * job.query.query_heads + first_query + group_) * kHeadDim;
+    if (group_ < place.queries) {
+      const int64_t cache_row = RowOfSequence(job.cache, place.SequenceOf(group_));
+      query_row_ = job.query.query + QueryAt(job.query, kHeadDim, cache_row, place.HeadOf(group_));
     }
 #pragma unroll
     for (auto& tile : out_) {
 #pragma unroll
       for (float& x : tile) x = 0;
+    }
+  }
+
+  // Makes only the queries first to last - 1 attend from now on.
+  __device__ void Select(int first, int last) {
+#pragma unroll
+    for (int q = 0; q < 2; ++q) {
+      const int query = 2 * column_ + q;
+      hidden_[q] = query < first || query >= last ? -INFINITY : INFINITY;
     }
   }
 
@@ -167,6 +213,11 @@ class WarpAttention {
       const int next = token + step;
       float scores[kTiles][4];
       ComputeScores(stage % 2, scores);
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[tile][i] = fminf(scores[tile][i], hidden_[i % 2]);
+      }
       if (next < range.end) ReadKeys(source, next_page, next, (stage + 1) % 2);
       const uint8_t* later_page = next + step < range.end ? source.At(next + step) : next_page;
       if (__builtin_expect(token < visible_begin || token + kStageTokens > range.end, 0))
@@ -553,8 +604,9 @@ class WarpAttention {
   float out_[kSteps][4];
   // A weight is 2 to the power of its score minus the reference, for the two queries of the lane.
   float reference_[2] = {kLowest, kLowest};
-  float ceiling_[2] = {kLowest, kLowest};  // A score above it moves the reference.
-  float sum_[2] = {0, 0};                  // of the weights
+  float ceiling_[2] = {kLowest, kLowest};   // A score above it moves the reference.
+  float hidden_[2] = {INFINITY, INFINITY};  // no score is above: minus infinity hides a query
+  float sum_[2] = {0, 0};                   // of the weights
   float weight_sum_[2] = {0, 0};  // of the weights times scales, as the instruction sees them
   float zero_sum_[2] = {0, 0};    // of those times zeros
 };
@@ -575,20 +627,6 @@ struct Stage {
   static constexpr int kBlocks = Key::kPadded > 128 ? 1 : kHasChannelKeys&& kIsWide ? 2 : 3;
 };
 
-// What a block does for one row.
-struct RowPlace {
-  int64_t sequence, head;  // of KV
-  int64_t first_query;
-  int queries;
-};
-__device__ inline RowPlace PlaceOfRow(const AttentionJob& job, int64_t row) {
-  const int64_t tile = row % job.query_tiles, head = row / job.query_tiles % job.cache.kv_heads;
-  const int64_t queries = job.query.query_heads / job.cache.kv_heads;
-  const int64_t left = queries - tile * kQueryTile;
-  return {row / job.query_tiles / job.cache.kv_heads, head, head * queries + tile * kQueryTile,
-          static_cast<int>(left < kQueryTile ? left : kQueryTile)};
-}
-
 // Merges the warps and writes their result for the row to a slot.
 template <int kHeadDim, int kPadded>
 __device__ void MergeWarps(const AttentionJob& job, const WarpResults<kPadded>& results,
@@ -607,12 +645,43 @@ __device__ void MergeWarps(const AttentionJob& job, const WarpResults<kPadded>& 
       out += weight * results.out[w][query][channel];
     }
     const int64_t at =
-        (place.sequence * job.query.query_heads + place.first_query + query) * slots + slot;
+        (place.SequenceOf(query) * job.query.query_heads + place.HeadOf(query)) * slots + slot;
     job.partial[at * kHeadDim + channel] = out;
     if (channel == 0) {
       job.partial_sums[at * 2] = largest;
       job.partial_sums[at * 2 + 1] = sum;
     }
+  }
+}
+
+// Attends to the pages `begin` to `end` of a row: first those that are the same for all of its
+// sequences, then the other ones of each sequence in turn.
+template <typename Attention>
+__device__ void AttendToPages(const AttentionJob& job, const RowPlace& place, int begin, int end,
+                              int warp, Attention& attention) {
+  const PackedCache& cache = job.cache;
+  const int own_pages = static_cast<int>(job.splits.sequence_pages) - place.same_pages;
+  for (int page = begin, next; page < end; page = next) {
+    const bool is_same = page < place.same_pages;
+    const int member = is_same ? 0 : (page - place.same_pages) / own_pages;
+    if (member >= place.sequences) return;
+    const int before = member * own_pages;  // pages of earlier sequences
+    const int behind = is_same ? place.same_pages : place.same_pages + before + own_pages;
+    next = end < behind ? end : behind;
+    if (place.sequences > 1)
+      attention.Select(is_same ? 0 : member * place.of_sequence,
+                       is_same ? kQueryTile : (member + 1) * place.of_sequence);
+    const int64_t cache_row = RowOfSequence(cache, place.sequence + member);
+    const int tokens = cache.tokens[cache_row];
+    const int visible = FirstVisible(job, tokens);
+    const int64_t packed = cache.layout.PackedTokens(tokens);
+    const int first_page = visible / static_cast<int>(kPageTokens) - before;
+    const int64_t last = static_cast<int64_t>(first_page + next) * kPageTokens;
+    const TokenRange range{(first_page + page) * static_cast<int>(kPageTokens),
+                           static_cast<int>(last < packed ? last : packed)};
+    attention.Run(PageSource{cache.pages + place.head * cache.layout.page.bytes,
+                             cache.page_table + cache_row * cache.table_stride, cache.layout.page},
+                  range, visible, warp, kAttentionWarps);
   }
 }
 
@@ -633,20 +702,10 @@ __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBloc
     for (int64_t page = PartBegin(job, blockIdx.x), next; page < end; page = next) {
       const int64_t row = page / job.splits.pages, first_of_row = row * job.splits.pages;
       next = end < first_of_row + job.splits.pages ? end : first_of_row + job.splits.pages;
-      const RowPlace place = PlaceOfRow(job, row);
-      const int tokens = cache.tokens[place.sequence];
-      const int visible = FirstVisible(job, tokens);
-      const int64_t packed = cache.layout.PackedTokens(tokens);
-      const int64_t first_page = visible / kPageTokens - first_of_row;
-      const int64_t last = (first_page + next) * kPageTokens;
-      const TokenRange range{static_cast<int>((first_page + page) * kPageTokens),
-                             static_cast<int>(last < packed ? last : packed)};
-      Attention attention(job, place.sequence, place.first_query, place.queries, parameters[warp]);
-      attention.Run(PageSource{cache.pages + place.head * cache.layout.page.bytes,
-                               cache.kv_heads * cache.layout.page.bytes,
-                               cache.page_table + place.sequence * cache.pages_per_sequence,
-                               cache.layout.page},
-                    range, visible, warp, kAttentionWarps);
+      const RowPlace place = PlaceOfUnitRow(job, row);
+      Attention attention(job, place, parameters[warp]);
+      AttendToPages(job, place, static_cast<int>(page - first_of_row),
+                    static_cast<int>(next - first_of_row), warp, attention);
       __syncthreads();  // The results of the row before have been read.
       attention.Finish(results, warp);
       __syncthreads();
@@ -654,13 +713,12 @@ __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBloc
     }
   } else if constexpr (kHasWindow) {
     const RowPlace place = PlaceOfRow(job, blockIdx.x - job.splits.blocks);
-    const int tokens = cache.tokens[place.sequence];
+    const int64_t cache_row = RowOfSequence(cache, place.sequence);
+    const int tokens = cache.tokens[cache_row];
     const int first = static_cast<int>(cache.layout.PackedTokens(tokens));
-    WarpAttention<Exact, Exact, 1> attention(job, place.sequence, place.first_query, place.queries,
-                                             nullptr);
-    attention.Run(
-        WindowSource{WindowOf(cache, place.sequence, place.head), first, cache.layout.window},
-        {first, tokens}, FirstVisible(job, tokens), warp, kAttentionWarps);
+    WarpAttention<Exact, Exact, 1> attention(job, place, nullptr);
+    attention.Run(WindowSource{WindowOf(cache, cache_row, place.head), first, cache.layout.window},
+                  {first, tokens}, FirstVisible(job, tokens), warp, kAttentionWarps);
     attention.Finish(results, warp);
     __syncthreads();
     MergeWarps<kHeadDim>(job, results, place, job.splits.slots() - 1);

@@ -9,7 +9,7 @@
 
 namespace kvtune {
 
-// Stores the first tokens of every sequence, tokens[sequence] <= count of them, as if they had come
+// Stores the first tokens of every sequence, tokens[row] <= count of them, as if they had come
 // one by one and the newest had not attended yet.
 void FillOnCuda(const PackedCache& cache, const PackedTokens& first, const CudaPlace& place);
 
@@ -20,14 +20,16 @@ void AppendOnCuda(const PackedCache& cache, const PackedTokens& newest, const Cu
 // Does nothing for a layout without a window.
 void FlushOnCuda(const PackedCache& cache, const CudaPlace& place);
 
-// How the work is split over blocks. Rows are the KV heads of all sequences, each with up to 8
-// query heads; the pages of all rows, one row after another, are cut into as many equal parts as
-// there are blocks. Sequences that are shorter than the longest leave some blocks with less to do.
+// How the work is split over blocks. Rows are the KV heads of all units (sequences that are read
+// alone are units of one), each with up to 8 query heads; the pages of all rows, one row after
+// another, are cut into as many equal parts as there are blocks. Sequences that are shorter than
+// the longest leave some blocks with less to do.
 struct PackedSplits {
-  int64_t blocks = 1;        // for packed tokens
-  int64_t pages = 1;         // of a row of the longest sequence, those that a query sees
-  int64_t slots_of_row = 1;  // the most blocks that share a row
-  int64_t windows = 0;       // 1 where the exact window of each row is a block of its own
+  int64_t blocks = 1;          // for packed tokens
+  int64_t sequence_pages = 1;  // of the longest sequence, those that a query sees
+  int64_t pages = 1;           // of a row of the largest unit
+  int64_t slots_of_row = 1;    // the most blocks that share a row
+  int64_t windows = 0;         // 1 where the exact window of each row is a block of its own
 
   // Partial results of a row.
   KVTUNE_HOST_DEVICE int64_t slots() const { return slots_of_row + windows; }

@@ -6,6 +6,8 @@ namespace kvtune {
 namespace {
 
 constexpr int kGroupThreads = 128;
+constexpr int kTokenThreads = 64;
+constexpr int kFillTokens = 4;  // of a block
 constexpr int kMostHeadDim = 256;
 constexpr char kStoring[] = "storing tokens in a packed cache";
 
@@ -58,29 +60,30 @@ __device__ void StoreToken(const uint16_t* x, KvSide kind, const SideStore& stor
   if (lane == 0) WriteParameters(parameters, token, row.scale, row.zero);
 }
 
-// One block stores one token of one KV head: the first warp its keys, the second its values. With
-// `fills` token i of the input is token i of the sequence, otherwise the input is the newest token.
+// Two warps store one token of one KV head: the first its keys, the second its values. With `fills`
+// token i of the input is token i of the sequence, otherwise the input is the newest token.
 __global__ void StoreTokensKernel(PackedCache cache, PackedTokens input, SideStore key,
                                   SideStore value, bool fills) {
-  const int64_t sequence = blockIdx.z, head = blockIdx.y, i = blockIdx.x;
-  const int64_t tokens = cache.tokens[sequence];
+  const int64_t row = RowOfSequence(cache, blockIdx.z), head = blockIdx.y;
+  const int64_t i = blockIdx.x * (blockDim.x / kTokenThreads) + threadIdx.x / kTokenThreads;
+  const int64_t tokens = cache.tokens[row];
   const int64_t token = fills ? i : tokens - 1;
-  if (token < 0 || token >= tokens) return;
+  if (token < 0 || token >= tokens || i >= input.count) return;
   const int64_t head_dim = cache.layout.head_dim;
   const int64_t window = cache.layout.window_tokens;
   if (window > 0 && fills && token < cache.layout.PackedTokens(tokens))
     return;  // QuantizeGroupsKernel
-  const KvSide side = threadIdx.x < 32 ? KvSide::kKey : KvSide::kValue;
-  const uint16_t* x = (side == KvSide::kKey ? input.keys : input.values) +
-                      ((sequence * cache.kv_heads + head) * input.count + i) * head_dim;
+  const KvSide side = threadIdx.x % kTokenThreads < 32 ? KvSide::kKey : KvSide::kValue;
+  const uint16_t* x =
+      (side == KvSide::kKey ? input.keys : input.values) + InputAt(cache, input, row, head, i);
   if (window > 0) {
-    uint8_t* base = WindowOf(cache, sequence, head);
+    uint8_t* base = WindowOf(cache, row, head);
     if (side == KvSide::kValue) base += cache.layout.window.value_codes;
     StoreToken(x, side, {{PackedCode::kExact, PackedRows::kNone}, 16}, head_dim, token % window,
                base, nullptr);
     return;
   }
-  uint8_t* page = PageOf(cache, sequence, head, token);
+  uint8_t* page = PageOf(cache, row, head, token);
   const PackedPlanes& planes = cache.layout.page;
   if (side == KvSide::kKey) {
     StoreToken(x, side, key, head_dim, token % kPageTokens, page, page + planes.key_parameters);
@@ -178,26 +181,24 @@ __device__ void QuantizeGroup(const GroupSource& source, const PackedLayout& lay
 // Quantizes the groups among the first tokens of every sequence whose last token has attended.
 __global__ void QuantizeGroupsKernel(PackedCache cache, PackedTokens input, SideStore key,
                                      SideStore value) {
-  const int64_t sequence = blockIdx.z, head = blockIdx.y;
+  const int64_t row = RowOfSequence(cache, blockIdx.z), head = blockIdx.y;
   const int64_t token = static_cast<int64_t>(blockIdx.x) * kPackedGroup;
-  if (token >= cache.layout.PackedTokens(cache.tokens[sequence])) return;
-  const int64_t begin =
-      ((sequence * cache.kv_heads + head) * input.count + token) * cache.layout.head_dim;
+  if (token >= cache.layout.PackedTokens(cache.tokens[row])) return;
+  const int64_t begin = InputAt(cache, input, row, head, token);
   QuantizeGroup({input.keys + begin, input.values + begin, false}, cache.layout, key, value,
-                token % kPageTokens, PageOf(cache, sequence, head, token));
+                token % kPageTokens, PageOf(cache, row, head, token));
 }
 
 // Quantizes the windows that are full.
 __global__ void FlushKernel(PackedCache cache, SideStore key, SideStore value) {
-  const int64_t sequence = blockIdx.y, head = blockIdx.x;
-  const int64_t tokens = cache.tokens[sequence];
+  const int64_t row = RowOfSequence(cache, blockIdx.y), head = blockIdx.x;
+  const int64_t tokens = cache.tokens[row];
   if (tokens == 0 || tokens % kPackedGroup != 0) return;
-  const uint8_t* window = WindowOf(cache, sequence, head);
+  const uint8_t* window = WindowOf(cache, row, head);
   const int64_t token = tokens - kPackedGroup;
   QuantizeGroup({reinterpret_cast<const uint16_t*>(window),
                  reinterpret_cast<const uint16_t*>(window + cache.layout.window.value_codes), true},
-                cache.layout, key, value, token % kPageTokens,
-                PageOf(cache, sequence, head, token));
+                cache.layout, key, value, token % kPageTokens, PageOf(cache, row, head, token));
 }
 
 SideStore StoreOf(PackedSide side) { return {side, side.bits()}; }
@@ -212,8 +213,9 @@ dim3 HeadsOf(const PackedCache& cache, int64_t blocks) {
 void FillOnCuda(const PackedCache& cache, const PackedTokens& first, const CudaPlace& place) {
   const CurrentDevice current(place.device);
   const SideStore key = StoreOf(cache.layout.key), value = StoreOf(cache.layout.value);
-  StoreTokensKernel<<<HeadsOf(cache, first.count), 64, 0, StreamOf(place)>>>(cache, first, key,
-                                                                             value, true);
+  const int64_t blocks = (first.count + kFillTokens - 1) / kFillTokens;
+  StoreTokensKernel<<<HeadsOf(cache, blocks), kFillTokens * kTokenThreads, 0, StreamOf(place)>>>(
+      cache, first, key, value, true);
   if (cache.layout.window_tokens > 0 && first.count > kPackedGroup) {
     QuantizeGroupsKernel<<<HeadsOf(cache, first.count / kPackedGroup), kGroupThreads, 0,
                            StreamOf(place)>>>(cache, first, key, value);
@@ -223,7 +225,7 @@ void FillOnCuda(const PackedCache& cache, const PackedTokens& first, const CudaP
 
 void AppendOnCuda(const PackedCache& cache, const PackedTokens& newest, const CudaPlace& place) {
   const CurrentDevice current(place.device);
-  StoreTokensKernel<<<HeadsOf(cache, 1), 64, 0, StreamOf(place)>>>(
+  StoreTokensKernel<<<HeadsOf(cache, 1), kTokenThreads, 0, StreamOf(place)>>>(
       cache, newest, StoreOf(cache.layout.key), StoreOf(cache.layout.value), false);
   RequireLaunched(kStoring);
 }
