@@ -7,7 +7,8 @@
 It makes a checkpoint of a real model's shape with random weights (bench_gpu.py) and a task whose answers never stop
 early: no stop texts, and an end-of-sequence token that is never the likeliest one. `kvtune evaluate --task` answers
 every prompt under every plan. A step of decoding is compared with the time in which the card could copy as many bytes
-as the step reads: the weights, and the keys and values of all its sequences. Then transformers generates from the same
+as the step has: the weights, and the caches of all its sequences, in the bytes of their plans where they are packed.
+Then transformers generates from the same
 prompts in batches; its rates count whole calls, and its steps alone.
 
 The result is printed and written as JSON.
@@ -30,7 +31,7 @@ TINY = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_si
         "rope_theta": 10000.0}
 FIRST_BYTE = 2  # the ids before it are the special tokens
 TIMES = re.compile(r"generated (\d+) tokens in (\d+) batches of up to (\d+) sequences: prompts ([\d.]+) s, (\d+) steps "
-                   r"([\d.]+) s")
+                   r"([\d.]+) s; their cache: (\d+) layers, (\d+) of them packed")
 # What one H200 should do (Llama-3.1-8B's shape).
 GOAL_TOKENS_PER_S = 15000
 GOAL_STEP_RATIO = 2.0
@@ -124,8 +125,11 @@ def measure_kvtune(arguments, config: dict) -> dict:
         raise SystemExit(f"found {tokens} tokens, expected {rows * arguments.new_tokens}: some answers ended early")
     times = evaluator.times()[-1]
     steps, steps_s = int(times[5]), float(times[6])
+    packed = times[7] == times[8]
     return {"load_and_first_s": load_s, "seconds": seconds, "tokens": tokens, "places": int(times[3]),
             "batches": int(times[2]), "prompts_s": float(times[4]), "steps": steps, "steps_s": steps_s,
+            "layers": int(times[7]), "packed_layers": int(times[8]),
+            "packed_bytes_per_token": statistics.mean(plan["bytes_per_token"] for plan in answers) if packed else None,
             "tokens_per_s": tokens / seconds, "step_tokens_per_s": (tokens - rows) / steps_s,
             "step_s": steps_s / steps, "step_rows": (tokens - rows) / steps}
 
@@ -149,13 +153,15 @@ def cpu_limits(repeats: int) -> dict:
             "copy_tb_per_s": 2 * 2**26 / seconds(lambda: target.copy_(source)) / 1e12}
 
 
-def step_bytes(config: dict, rows: float, tokens: float, element_bytes: int) -> tuple[float, float]:
-    """What a step reads: weights, and the cache of so many sequences of so many tokens (their mean)."""
+def step_bytes(config: dict, rows: float, tokens: float, element_bytes: int,
+               packed_bytes_per_token: float | None) -> tuple[float, float]:
+    """What a step has: weights, and the cache of so many sequences of so many tokens (their mean)."""
     hidden, width = config["hidden_size"], config["intermediate_size"]
     query = config["num_attention_heads"] * config["head_dim"]
     key = config["num_key_value_heads"] * config["head_dim"]
     weights = config["num_hidden_layers"] * hidden * (2 * query + 2 * key + 3 * width) + hidden * config["vocab_size"]
-    return weights * element_bytes, rows * tokens * config["num_hidden_layers"] * 2 * key * element_bytes
+    token = packed_bytes_per_token or config["num_hidden_layers"] * 2 * key * element_bytes
+    return weights * element_bytes, rows * tokens * token
 
 
 def measure_transformers(arguments, prompts: list[str]) -> dict:
@@ -197,7 +203,8 @@ def print_result(arguments, result: dict) -> None:
           f"{arguments.new_tokens} new ones each: {mine['tokens']} tokens in {mine['seconds']:.2f} s = "
           f"{mine['tokens_per_s']:.0f} tokens/s in all (goal {GOAL_TOKENS_PER_S} on one H200)")
     print(f"  prompts {mine['prompts_s']:.2f} s; {mine['steps']} steps {mine['steps_s']:.2f} s in {mine['batches']} "
-          f"batches of {mine['places']} sequences = {mine['step_tokens_per_s']:.0f} tokens/s; loading and the first "
+          f"batches of {mine['places']} sequences, {mine['packed_layers']} of {mine['layers']} layers packed = "
+          f"{mine['step_tokens_per_s']:.0f} tokens/s; loading and the first "
           f"answers {mine['load_and_first_s']:.1f} s")
     weights, cache = mine["step_weight_bytes"], mine["step_cache_bytes"]
     print(f"  a step: {1000 * mine['step_s']:.2f} ms for {mine['step_rows']:.0f} sequences; copying its "
@@ -257,7 +264,7 @@ def main() -> None:
     mine = result["kvtune"] = measure_kvtune(arguments, config)
     mean_tokens = arguments.prompt_tokens + arguments.new_tokens / 2
     element_bytes = 4 if on_cpu else 2
-    weights, cache = step_bytes(config, mine["step_rows"], mean_tokens, element_bytes)
+    weights, cache = step_bytes(config, mine["step_rows"], mean_tokens, element_bytes, mine["packed_bytes_per_token"])
     copy_s = (weights + cache) / (limits := result["limits"])["copy_tb_per_s"] / 1e12
     mine |= {"step_weight_bytes": weights, "step_cache_bytes": cache, "step_copy_s": copy_s,
              "step_ratio": mine["step_s"] / copy_s,

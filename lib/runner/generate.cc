@@ -16,6 +16,7 @@
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/kernels/parallel_loop.h"
+#include "lib/runner/cache_forms.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/kv_cache.h"
 #include "lib/runner/layer_stream.h"
@@ -61,6 +62,11 @@ class Timer {
   double& seconds_;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
+
+// That a sequence of this prompt can come to have.
+int64_t MostTokens(const GenerationRequest& request, size_t prompt) {
+  return std::ssize(request.prompts[prompt]) + request.max_new_tokens;
+}
 
 // What all batches take their rows from and give their results to.
 class SharedWork {
@@ -113,7 +119,7 @@ class SharedWork {
 // How the rows are spread over batches.
 struct BatchPlan {
   int batches = 1;
-  int64_t rows = 1;      // places of each
+  CacheSize cache;       // of each, whose rows are its places
   int64_t width = 1;     // rows of its matrix products, at least as many
   int host_threads = 1;  // that look at what a step of a batch has generated
 };
@@ -122,15 +128,15 @@ struct BatchPlan {
 class Batch {
  public:
   Batch(RunnerState& state, SharedWork& work, const SharedBeginning& beginning,
-        const BatchPlan& plan, int64_t max_tokens)
+        const BatchPlan& plan)
       : decoder_(state.decoder),
         work_(work),
         host_threads_(plan.host_threads),
         prefills_by_plan_(state.options.prefill == PrefillMode::kQuantized),
         stream_(state.decoder),
         prefill_(state.decoder, state.options.prefill, beginning),
-        cache_(state.decoder, plan.rows, max_tokens),
-        places_(static_cast<size_t>(plan.rows)),
+        cache_(state.decoder, plan.cache),
+        places_(static_cast<size_t>(plan.cache.rows)),
         next_ids_(static_cast<size_t>(plan.width), 0) {}
 
   void Run() {
@@ -161,7 +167,7 @@ class Batch {
     return free;
   }
 
-  // Gives free places to rows that wait, prompt by prompt.
+  // Gives free places to rows that wait, prompt by prompt, as long as their memory is free too.
   void Refill() {
     for (std::vector<int64_t> free = FreePlaces(); !free.empty() && work_.goes_on();
          free = FreePlaces()) {
@@ -174,10 +180,14 @@ class Batch {
       std::vector<PlacedPlan> placed;
       for (const int64_t place : free) {
         if (next_row_ == current_.rows.size() || placed.size() == MostPlans()) break;
-        const size_t row = current_.rows[next_row_++];
+        const size_t row = current_.rows[next_row_];
+        const PrecisionPlan& plan = work_.request().plans[work_.request().rows[row].plan];
+        if (!cache_.Admit(place, plan, MostTokens(work_.request(), current_.prompt))) break;
+        ++next_row_;
         places_[static_cast<size_t>(place)] = {row, {}};
-        placed.push_back({place, work_.request().plans[work_.request().rows[row].plan]});
+        placed.push_back({place, plan});
       }
+      if (placed.empty()) return;
       live_ += placed.size();
       Begin(placed);
     }
@@ -300,42 +310,84 @@ std::string Gibibytes(int64_t bytes) {
          " GiB";
 }
 
-// How many sequences of `max_tokens` tokens there is room for on every device. Throws Error for
-// none.
-int64_t FittingRows(const Decoder& decoder, int64_t max_tokens) {
-  std::vector<int64_t> bytes_of_stage = KvCache::BytesPerRow(decoder, max_tokens);
-  // All parts of a CPU share its memory.
-  if (decoder.options().device().is_cpu())
-    bytes_of_stage = {std::accumulate(bytes_of_stage.begin(), bytes_of_stage.end(), int64_t{0})};
-  int64_t fitting = std::numeric_limits<int64_t>::max();
-  for (size_t stage = 0; stage < bytes_of_stage.size(); ++stage) {
-    const at::Device device = decoder.stages()[stage];
-    // The rest is for the activations of prompts.
-    const int64_t free = FreeMemory(device), room = device.is_cpu() ? free / 2 : free / 8 * 7;
-    const int64_t bytes = bytes_of_stage[stage];
-    fitting = std::min(fitting, room / std::max<int64_t>(1, bytes));
-    if (fitting >= 1) continue;
-    throw Error("generating: found room for " + Gibibytes(room) + " of cache, expected " +
-                Gibibytes(bytes) + " for a sequence of " + std::to_string(max_tokens) + " tokens");
+// The packed bytes of the sequences of a request on one stage.
+struct PackedNeed {
+  int64_t all = 0;
+  int64_t largest = 0;
+};
+
+std::vector<PackedNeed> PackedNeeds(const Decoder& decoder, const CacheForms& forms,
+                                    const GenerationRequest& request) {
+  std::vector<PackedNeed> needs(decoder.stages().size());
+  std::map<std::pair<size_t, int64_t>, std::vector<int64_t>> known;  // by plan and tokens
+  for (const GenerationRow& row : request.rows) {
+    const int64_t tokens = MostTokens(request, row.prompt);
+    const auto [bytes, is_new] = known.try_emplace({row.plan, tokens});
+    if (is_new) bytes->second = PackedBytes(decoder, forms, request.plans[row.plan], tokens);
+    for (size_t stage = 0; stage < needs.size(); ++stage) {
+      needs[stage].all += bytes->second[stage];
+      needs[stage].largest = std::max(needs[stage].largest, bytes->second[stage]);
+    }
   }
-  return fitting;
+  return needs;
 }
 
-BatchPlan PlanBatches(const RunnerState& state, int64_t rows, int64_t max_tokens) {
+// The memory of a stage for caches; the rest is for the activations of prompts.
+int64_t RoomOn(const at::Device& device) {
+  const int64_t free = FreeMemory(device);
+  return device.is_cpu() ? free / 2 : free / 8 * 7;
+}
+
+// The most rows whose caches fit, and the memory for what of them is packed. A packed sequence
+// takes what its own plan needs, so as many fit as there is room for sequences of the mean size.
+// Throws Error where not even one fits.
+CacheSize FittingCache(const Decoder& decoder, const GenerationRequest& request) {
+  CacheSize size{.forms = FormsFor(decoder, request.plans)};
+  for (const GenerationRow& row : request.rows)
+    size.max_tokens = std::max(size.max_tokens, MostTokens(request, row.prompt));
+  std::vector<int64_t> held = FakeQuantizedBytes(decoder, size.forms, size.max_tokens);
+  const std::vector<PackedNeed> packed = PackedNeeds(decoder, size.forms, request);
+  // All parts of a CPU share its memory, and nothing is packed there.
+  if (decoder.options().device().is_cpu())
+    held = {std::accumulate(held.begin(), held.end(), int64_t{0})};
+  const auto all_rows = std::ssize(request.rows);
+  std::vector<int64_t> rooms;
+  size.rows = std::numeric_limits<int64_t>::max();
+  for (size_t stage = 0; stage < held.size(); ++stage) {
+    rooms.push_back(RoomOn(decoder.stages()[stage]));
+    const int64_t mean = (packed[stage].all + all_rows - 1) / all_rows;
+    const int64_t largest = packed[stage].largest;
+    size.rows = std::min({size.rows, rooms[stage] / std::max<int64_t>(1, held[stage] + mean),
+                          (rooms[stage] - largest) / std::max<int64_t>(1, held[stage])});
+    if (rooms[stage] >= held[stage] + largest) continue;
+    throw Error("generating: found room for " + Gibibytes(rooms[stage]) + " of cache, expected " +
+                Gibibytes(held[stage] + largest) + " for a sequence of " +
+                std::to_string(size.max_tokens) + " tokens");
+  }
+  size.rows = std::max<int64_t>(1, size.rows);
+  for (size_t stage = 0; stage < held.size(); ++stage)
+    size.packed_bytes.push_back(
+        std::min(packed[stage].all, rooms[stage] - std::min(size.rows, all_rows) * held[stage]));
+  return size;
+}
+
+BatchPlan PlanBatches(const RunnerState& state, const GenerationRequest& request) {
   const at::Device device = state.decoder.options().device();
-  const int64_t fitting = FittingRows(state.decoder, max_tokens);
+  const auto rows = std::ssize(request.rows);
+  CacheSize cache = FittingCache(state.decoder, request);
   const auto shared_by = [](int64_t count, int64_t parts) { return (count + parts - 1) / parts; };
   if (!device.is_cpu()) {
     // As many places as sequences of equal lengths need in the fewest turns.
-    const int64_t most = std::min({rows, fitting, kMostGpuRows});
-    const int64_t places = shared_by(rows, shared_by(rows, most));
-    return {1, places, places, at::get_num_threads()};
+    const int64_t most = std::min({rows, cache.rows, kMostGpuRows});
+    cache.rows = shared_by(rows, shared_by(rows, most));
+    const int64_t places = cache.rows;
+    return {1, std::move(cache), places, at::get_num_threads()};
   }
   // Streamed weights are placed for one pass at a time.
   const int64_t threads = state.decoder.streams() ? 1 : state.threads;
-  const int64_t batches = std::min({threads, rows, fitting});
-  return {static_cast<int>(batches),
-          std::min({shared_by(rows, batches), fitting / batches, kCpuWidth}), kCpuWidth};
+  const int64_t batches = std::min({threads, rows, cache.rows});
+  cache.rows = std::min({shared_by(rows, batches), cache.rows / batches, kCpuWidth});
+  return {static_cast<int>(batches), std::move(cache), kCpuWidth};
 }
 
 // The pass over what all prompts begin with. None where the angles of a prompt's first tokens
@@ -363,9 +415,10 @@ std::string Seconds(double seconds) {
 
 void Report(const Times& times, const BatchPlan& plan) {
   LogDetail("generated " + std::to_string(times.tokens) + " tokens in " +
-            std::to_string(plan.batches) + " batches of up to " + std::to_string(plan.rows) +
+            std::to_string(plan.batches) + " batches of up to " + std::to_string(plan.cache.rows) +
             " sequences: prompts " + Seconds(times.prompts) + ", " +
-            std::to_string(times.step_count) + " steps " + Seconds(times.steps));
+            std::to_string(times.step_count) + " steps " + Seconds(times.steps) +
+            "; their cache: " + DescriptionOf(plan.cache.forms));
 }
 
 }  // namespace
@@ -373,10 +426,6 @@ void Report(const Times& times, const BatchPlan& plan) {
 void GenerateRows(RunnerState& state, const GenerationRequest& request,
                   const OnGeneratedRow& finished) {
   if (request.rows.empty()) return;
-  size_t longest = 0;
-  for (const GenerationRow& row : request.rows)
-    longest = std::max(longest, request.prompts[row.prompt].size());
-  const int64_t max_tokens = static_cast<int64_t>(longest) + request.max_new_tokens;
   // What earlier requests have left behind counts as free then.
   for (const at::Device& device : state.decoder.stages()) ReturnUnusedMemory(device);
   const SharedBeginning beginning = [&] {
@@ -384,13 +433,13 @@ void GenerateRows(RunnerState& state, const GenerationRequest& request,
     const OperatorsOnOneThread same_sums;
     return BeginningOf(state, request);
   }();
-  const BatchPlan plan = PlanBatches(state, static_cast<int64_t>(request.rows.size()), max_tokens);
+  const BatchPlan plan = PlanBatches(state, request);
   SharedWork work(request, finished);
   ParallelLoop(state.threads, static_cast<size_t>(plan.batches), [&](size_t) {
     const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
     const OperatorsOnOneThread same_sums;
     try {
-      Batch batch(state, work, beginning, plan, max_tokens);
+      Batch batch(state, work, beginning, plan);
       batch.Run();
       work.Add(batch.times());
     } catch (...) {

@@ -30,6 +30,27 @@ std::vector<std::vector<std::vector<size_t>>> PlansByNode(const PlanTree& tree) 
   return plans;
 }
 
+// Which rows go through each parent of a layer's nodes.
+std::vector<std::vector<int64_t>> RowsByParent(
+    const PlanTreeLayer& nodes, const std::vector<std::vector<size_t>>& plans_of_node,
+    std::span<const PlacedPlan> placed) {
+  std::vector<std::vector<int64_t>> rows(nodes.back().parent + 1);
+  for (size_t node = 0; node < nodes.size(); ++node) {
+    for (const size_t plan : plans_of_node[node])
+      rows[nodes[node].parent].push_back(placed[plan].row);
+  }
+  return rows;
+}
+
+// One side of a prompt for one parent, [kv_heads, tokens, head_dim]: what the beginning has of it
+// and then its own tokens.
+at::Tensor WholeSide(const at::Tensor& earlier, const EarlierTokens& beginning, size_t parent,
+                     const at::Tensor& own) {
+  if (beginning.tokens() == 0) return own;
+  const auto variant = static_cast<int64_t>(beginning.of_parent[parent]);
+  return at::cat({earlier.select(0, variant), own}, 1);
+}
+
 // The variants of a beginning that belong to a layer's parents, of which each has a place among the
 // nodes of the layer below in the tree of all plans.
 using Lookup = std::map<std::pair<size_t, PrecisionPair>, size_t>;
@@ -127,19 +148,29 @@ at::Tensor Prefill::FillQuantized(const TokenIds& prompt, std::span<const Placed
   for (const PlacedPlan& each : placed) plans.push_back(each.plan);
   const PlanTree tree = BuildPlanTree(plans);
   const auto plans_by_node = PlansByNode(tree);
-  std::vector<EarlierTokens> earlier = beginning_.For(tree);
+  const std::vector<EarlierTokens> earlier = beginning_.For(tree);
   at::Tensor hidden = Embedded(prompt);
   for (size_t layer = 0; layer < tree.layers.size(); ++layer) {
     stream_.Enter(layer);
-    const PlanPass pass{.stored =
-                            [&](size_t node, const at::Tensor& keys, const at::Tensor& values) {
-                              std::vector<int64_t> rows;
-                              for (const size_t plan : plans_by_node[layer][node])
-                                rows.push_back(placed[plan].row);
-                              cache.Store(rows, layer, KvSide::kKey, keys.squeeze(0));
-                              cache.Store(rows, layer, KvSide::kValue, values.squeeze(0));
-                            },
-                        .earlier = std::move(earlier[layer])};
+    const EarlierTokens& before = earlier[layer];
+    const auto rows_by_parent = RowsByParent(tree.layers[layer], plans_by_node[layer], placed);
+    PlanPass pass{.earlier = before};
+    if (cache.is_packed(layer)) {
+      pass.projected = [&](size_t first, const at::Tensor& keys, const at::Tensor& values) {
+        for (int64_t i = 0; i < keys.size(0); ++i) {
+          const size_t parent = first + static_cast<size_t>(i);
+          cache.Pack(rows_by_parent[parent], layer, WholeSide(before.keys, before, parent, keys[i]),
+                     WholeSide(before.values, before, parent, values[i]));
+        }
+      };
+    } else {
+      pass.stored = [&](size_t node, const at::Tensor& keys, const at::Tensor& values) {
+        std::vector<int64_t> rows;
+        for (const size_t plan : plans_by_node[layer][node]) rows.push_back(placed[plan].row);
+        cache.Store(rows, layer, KvSide::kKey, keys.squeeze(0));
+        cache.Store(rows, layer, KvSide::kValue, values.squeeze(0));
+      };
+    }
     hidden = AdvancePlans(decoder_, layer, tree.layers[layer],
                           decoder_.BroughtTo(layer, std::move(hidden)), pass);
   }
@@ -178,7 +209,13 @@ void Prefill::Learn(const TokenIds& prompt) {
 at::Tensor Prefill::FillExact(const TokenIds& prompt, std::span<const PlacedPlan> plans,
                               KvCache& cache) {
   if (prompt != prompt_) Learn(prompt);
+  std::vector<int64_t> all_rows;
+  for (const PlacedPlan& placed : plans) all_rows.push_back(placed.row);
   for (size_t layer = 0; layer < exact_.size(); ++layer) {
+    if (cache.is_packed(layer)) {
+      cache.Pack(all_rows, layer, exact_[layer].keys, exact_[layer].values);
+      continue;
+    }
     for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
       const at::Tensor& exact = side == KvSide::kKey ? exact_[layer].keys : exact_[layer].values;
       for (const auto& [format, rows] : RowsByFormat(plans, layer, side)) {

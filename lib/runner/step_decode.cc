@@ -11,7 +11,8 @@ at::Tensor LogitsOfDecoding(const Decoder& decoder, const PrecisionPlan& plan,
   const auto tokens = static_cast<int64_t>(prompt.size());
   const at::TensorOptions index_options =
       at::TensorOptions(at::kLong).device(decoder.options().device());
-  KvCache cache(decoder, 1, tokens + 1), exact_cache(decoder, 1, tokens + 1);
+  const CacheSize size{.rows = 1, .max_tokens = tokens + 1};
+  KvCache cache(decoder, size), exact_cache(decoder, size);
   cache.Begin(0, plan, 0);
   exact_cache.Begin(0, PrecisionPlan::Uniform(kExactPair, plan.layers.size()), 0);
   std::vector<at::Tensor> logits;

@@ -65,7 +65,7 @@ class KvCacheOfManyRows : public ::testing::TestWithParam<Case> {
     WriteTinyCheckpoint(GetParam().model, directory_.path());
     checkpoint_ = std::make_unique<Checkpoint>(directory_.path());
     decoder_ = std::make_unique<Decoder>(*checkpoint_, Options());
-    many_ = std::make_unique<KvCache>(*decoder_, kRows, kMaxTokens);
+    many_ = std::make_unique<KvCache>(*decoder_, CacheSize{kRows, kMaxTokens});
     alone_.resize(kRows);
   }
 
@@ -85,7 +85,7 @@ class KvCacheOfManyRows : public ::testing::TestWithParam<Case> {
     for (const auto& [row, plan] : plan_of_row) {
       many_->Begin(row, plan, tokens);
       std::unique_ptr<KvCache>& alone = alone_[static_cast<size_t>(row)];
-      alone = std::make_unique<KvCache>(*decoder_, 1, kMaxTokens);
+      alone = std::make_unique<KvCache>(*decoder_, CacheSize{1, kMaxTokens});
       alone->Begin(0, plan, tokens);
     }
     for (size_t layer = 0; layer < layers().size(); ++layer) {
