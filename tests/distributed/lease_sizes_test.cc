@@ -150,7 +150,8 @@ TEST(LeaseSizes, RowsAreCutInTheirOrderIntoEvenParts) {
 
 TEST(LeaseSizes, ABatchOfRowsIsWorthALease) {
   EXPECT_EQ(WantedRowLeases(5, true, 4), 4u);
-  EXPECT_EQ(WantedRowLeases(4096, true, 4), 8u);
+  EXPECT_EQ(WantedRowLeases(4096, true, 4), 4u);
+  EXPECT_EQ(WantedRowLeases(8192, true, 4), 8u);
   EXPECT_EQ(WantedRowLeases(4096, false, 2), 16u);
   EXPECT_EQ(WantedRowLeases(1024, false, 1), 8u);
   EXPECT_EQ(WantedRowLeases(1 << 20, true, 2), 16u);
