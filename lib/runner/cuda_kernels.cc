@@ -8,6 +8,7 @@
 #include "lib/kernels/cuda/fake_quantize.h"
 #include "lib/kernels/cuda/row_kernels.h"
 #include "lib/kernels/cuda/token_loss.h"
+#include "lib/kernels/cuda/weight_errors.h"
 
 namespace kvtune {
 namespace {
@@ -96,14 +97,71 @@ void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window
 }
 
 at::Tensor CudaErrorSumsOf(const at::Tensor& x, const at::Tensor& approximation) {
-  const at::Tensor a = x.contiguous(), b = approximation.contiguous();
-  const int64_t heads = a.size(0), elements = a.numel() / std::max<int64_t>(1, heads);
-  const at::Tensor parts =
-      at::zeros({heads, CudaErrorSums::PartsOf(elements), CudaErrorSums::kCount},
-                a.options().dtype(at::kDouble));
-  SumErrorsOnCuda(PlaceOf(a), a.const_data_ptr(), b.const_data_ptr(), heads, elements,
+  const bool as_they_are = x.strides() == approximation.strides() && x.stride(2) == 1;
+  const at::Tensor a = as_they_are ? x : x.contiguous();
+  const at::Tensor b = as_they_are ? approximation : approximation.contiguous();
+  const CudaHeadRows layout{a.size(0), a.size(1), a.size(2), a.stride(0), a.stride(1)};
+  const at::Tensor parts = at::empty(
+      {layout.heads, CudaErrorSums::PartsOf(layout.rows * layout.width), CudaErrorSums::kCount},
+      a.options().dtype(at::kDouble));
+  SumErrorsOnCuda(PlaceOf(a), a.const_data_ptr(), b.const_data_ptr(), layout,
                   parts.mutable_data_ptr<double>());
   return parts.sum(1);
+}
+
+at::Tensor CudaChannelErrorSumsOf(const at::Tensor& x, std::span<const at::Tensor> approximations) {
+  const at::Tensor exact = x.contiguous();
+  const int64_t heads = x.size(0), tokens = x.size(1), head_dim = x.size(2);
+  const at::Tensor parts =
+      at::empty({std::ssize(approximations), heads, CudaErrorSums::ChannelPartsOf(tokens), head_dim,
+                 CudaErrorSums::kCount},
+                x.options().dtype(at::kDouble));
+  for (size_t i = 0; i < approximations.size(); ++i) {
+    const at::Tensor approximation = approximations[i].contiguous();
+    SumChannelErrorsOnCuda(PlaceOf(exact), exact.const_data_ptr(), approximation.const_data_ptr(),
+                           heads, tokens, head_dim,
+                           parts[static_cast<int64_t>(i)].mutable_data_ptr<double>());
+  }
+  return parts.sum(2);
+}
+
+bool HasCudaWeightErrors(const at::Tensor& query) {
+  return UsesCudaKernels(query) && CanCompareWeightsOnCuda(PlaceOf(query).type, query.size(-1));
+}
+
+CudaWeightErrors CudaCompareWeights(const at::Tensor& query, const CudaAttendedKeys& exact,
+                                    std::span<const CudaAttendedKeys> formats,
+                                    int64_t first_counted, int64_t sliding_window) {
+  const CudaAttentionShape shape{.query_heads = query.size(0),
+                                 .kv_heads = exact.keys.size(0),
+                                 .tokens = query.size(1),
+                                 .head_dim = query.size(2),
+                                 .query_head_stride = query.stride(0),
+                                 .query_token_stride = query.stride(1),
+                                 .first_counted = first_counted,
+                                 .sliding_window = sliding_window};
+  std::vector<at::Tensor> kept;  // until the launch
+  const auto pointers_of = [&](const CudaAttendedKeys& side) {
+    kept.push_back(side.keys.contiguous());
+    const void* keys = kept.back().const_data_ptr();
+    kept.push_back(side.log_sums.contiguous());
+    return CudaKeys{keys, kept.back().const_data_ptr<float>(), side.window_tokens};
+  };
+  const CudaKeys exact_keys = pointers_of(exact);
+  std::vector<CudaKeys> keys_of_formats;
+  for (const CudaAttendedKeys& format : formats) keys_of_formats.push_back(pointers_of(format));
+  // The largest weights come with the comparison, also where there is nothing to compare.
+  if (formats.empty()) keys_of_formats.push_back(exact_keys);
+  const at::Tensor errors =
+      at::empty({std::ssize(keys_of_formats), shape.kv_heads, WeightErrorParts(shape)},
+                query.options().dtype(at::kDouble));
+  const at::Tensor largest =
+      at::empty({shape.query_heads, shape.tokens}, query.options().dtype(at::kFloat));
+  CompareWeightsOnCuda(PlaceOf(query), shape, query.const_data_ptr(), exact_keys, keys_of_formats,
+                       errors.mutable_data_ptr<double>(), largest.mutable_data_ptr<float>());
+  return {errors.sum(2).narrow(0, 0, std::ssize(formats)),
+          largest.narrow(1, first_counted, shape.tokens - first_counted)
+              .sum(1, /*keepdim=*/false, at::kDouble)};
 }
 
 CudaSummary CudaSummarize(const at::Tensor& logits) {
@@ -216,6 +274,12 @@ at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTab
 }
 void CudaCausalSoftmax(at::Tensor&, int64_t, int64_t, const at::Tensor&) { NotBuilt(); }
 at::Tensor CudaErrorSumsOf(const at::Tensor&, const at::Tensor&) { NotBuilt(); }
+at::Tensor CudaChannelErrorSumsOf(const at::Tensor&, std::span<const at::Tensor>) { NotBuilt(); }
+bool HasCudaWeightErrors(const at::Tensor&) { return false; }
+CudaWeightErrors CudaCompareWeights(const at::Tensor&, const CudaAttendedKeys&,
+                                    std::span<const CudaAttendedKeys>, int64_t, int64_t) {
+  NotBuilt();
+}
 CudaSummary CudaSummarize(const at::Tensor&) { NotBuilt(); }
 CudaLosses CudaTokenLosses(const at::Tensor&, const CudaSummary&, const at::Tensor&,
                            const at::Tensor&) {

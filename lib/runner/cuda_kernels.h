@@ -43,8 +43,33 @@ void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window
                        const at::Tensor& sinks);
 
 // Sums over each head, [heads, 4] of float64 on the device: |x - x^|, |x|, |x - x^| / |x|, and how
-// many elements of x are not 0. x, approximation: [heads, ...] of one type
+// many elements of x are not 0. x, approximation: [heads, rows, width] of one type
 at::Tensor CudaErrorSumsOf(const at::Tensor& x, const at::Tensor& approximation);
+
+// The same sums over the tokens, for each of several approximations: [approximations, heads,
+// head_dim, 4]. x and they: [heads, tokens, head_dim]
+at::Tensor CudaChannelErrorSumsOf(const at::Tensor& x, std::span<const at::Tensor> approximations);
+
+// The keys of a layer that attention has read, and what it has left; see CudaKeys in
+// lib/kernels/cuda/weight_errors.h.
+struct CudaAttendedKeys {
+  at::Tensor keys;      // [kv_heads, tokens, head_dim]
+  at::Tensor log_sums;  // [query_heads, tokens], float32
+  int64_t window_tokens = 0;
+};
+// float64 on the device, sums over the counted queries.
+struct CudaWeightErrors {
+  at::Tensor errors;   // [formats, kv_heads]: |weight - weight^|
+  at::Tensor largest;  // [query_heads]: the largest weight over the exact keys
+};
+// Whether CudaCompareWeights can take such queries.
+bool HasCudaWeightErrors(const at::Tensor& query);
+// Compares the weights of causal attention over the exact keys with those over each of `formats`.
+// query: [query_heads, tokens, head_dim], scaled, with neighbouring channels side by side. The
+// first queries are not counted.
+CudaWeightErrors CudaCompareWeights(const at::Tensor& query, const CudaAttendedKeys& exact,
+                                    std::span<const CudaAttendedKeys> formats,
+                                    int64_t first_counted, int64_t sliding_window);
 
 // [rows]; see CudaLogitSummaries in lib/kernels/cuda/token_loss.h.
 struct CudaSummary {

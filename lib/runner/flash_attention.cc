@@ -8,15 +8,9 @@
 namespace kvtune {
 namespace {
 
-// The result of attention over a part of the keys, with what is needed to merge it with others.
-struct PartialAttention {
-  at::Tensor output;   // [..., queries, heads, head_dim]
-  at::Tensor log_sum;  // [..., queries, heads], float32: log of the sum of exp(score)
-};
-
 // Computes one batch of equally long sequences. All are [batch, tokens, heads, head_dim].
-PartialAttention FlashForward(const at::Tensor& query, const at::Tensor& key,
-                              const at::Tensor& value, bool causal, int64_t window_tokens) {
+AttentionResult FlashForward(const at::Tensor& query, const at::Tensor& key,
+                             const at::Tensor& value, bool causal, int64_t window_tokens) {
   // -1 stands for no window.
   const int64_t older = window_tokens > 0 ? window_tokens - 1 : -1;
   const int64_t newer = window_tokens > 0 ? 0 : -1;
@@ -43,8 +37,8 @@ at::Tensor ByGroups(const at::Tensor& x, int64_t groups, int64_t window) {
 // on, so only their number of keys differs. The first group has no past and is left out. query:
 // [batch, groups, window, query_heads, head_dim]; stored keys and values: [batch, kv_heads, tokens,
 // head_dim] -> the same layout as query, with groups - 1 groups
-PartialAttention AttendToPast(const at::Tensor& query, const at::Tensor& key,
-                              const at::Tensor& value) {
+AttentionResult AttendToPast(const at::Tensor& query, const at::Tensor& key,
+                             const at::Tensor& value) {
   const int64_t batch = query.size(0), groups = query.size(1) - 1, window = query.size(2);
   const int64_t heads = query.size(3), head_dim = query.size(4);
   const int64_t kv_heads = key.size(1), shared = heads / kv_heads, tokens = key.size(2);
@@ -81,16 +75,16 @@ PartialAttention AttendToPast(const at::Tensor& query, const at::Tensor& key,
 }
 
 // Weighs two parts by the sums of their exponentials.
-PartialAttention Merged(const PartialAttention& a, const PartialAttention& b) {
-  const at::Tensor weight_of_a = at::sigmoid(a.log_sum - b.log_sum).unsqueeze(-1);
+AttentionResult Merged(const AttentionResult& a, const AttentionResult& b) {
+  const at::Tensor weight_of_a = at::sigmoid(a.log_sums - b.log_sums).unsqueeze(-1);
   const at::Tensor wide_b = b.output.to(at::kFloat);
   const at::Tensor output = (a.output.to(at::kFloat) - wide_b).mul_(weight_of_a).add_(wide_b);
-  return {output.to(a.output.scalar_type()), at::logaddexp(a.log_sum, b.log_sum)};
+  return {output.to(a.output.scalar_type()), at::logaddexp(a.log_sums, b.log_sums)};
 }
 
 // The queries of each group attend to the stored past and to the exact tokens of their own group.
-PartialAttention AttendByGroups(const at::Tensor& query, const CacheSide& keys,
-                                const CacheSide& values) {
+AttentionResult AttendByGroups(const at::Tensor& query, const CacheSide& keys,
+                               const CacheSide& values) {
   const int64_t window = std::max(keys.window_tokens, values.window_tokens);
   const int64_t tokens = query.size(2), groups = (tokens + window - 1) / window;
   const at::Tensor queries = ByGroups(query, groups, window);
@@ -98,19 +92,19 @@ PartialAttention AttendByGroups(const at::Tensor& query, const CacheSide& keys,
     return ByGroups(side.window_tokens > 0 ? side.exact : side.stored, groups, window)
         .flatten(0, 1);
   };
-  PartialAttention result =
+  AttentionResult result =
       FlashForward(queries.flatten(0, 1), own(keys), own(values), /*causal=*/true, 0);
   result.output = result.output.unflatten(0, {query.size(0), groups});
-  result.log_sum = result.log_sum.unflatten(0, {query.size(0), groups});
+  result.log_sums = result.log_sums.unflatten(0, {query.size(0), groups});
   if (groups > 1) {
     const auto later = [&](const at::Tensor& x) { return x.narrow(1, 1, groups - 1); };
-    const PartialAttention merged = Merged(AttendToPast(queries, keys.stored, values.stored),
-                                           {later(result.output), later(result.log_sum)});
+    const AttentionResult merged = Merged(AttendToPast(queries, keys.stored, values.stored),
+                                          {later(result.output), later(result.log_sums)});
     later(result.output).copy_(merged.output);
-    result.log_sum = at::cat({result.log_sum.narrow(1, 0, 1), merged.log_sum}, 1);
+    result.log_sums = at::cat({result.log_sums.narrow(1, 0, 1), merged.log_sums}, 1);
   }
   return {result.output.flatten(1, 2).narrow(1, 0, tokens),
-          result.log_sum.flatten(1, 2).narrow(1, 0, tokens)};
+          result.log_sums.flatten(1, 2).narrow(1, 0, tokens)};
 }
 
 }  // namespace
@@ -129,18 +123,25 @@ bool CanFlash(const at::Tensor& query, const CacheSide& keys, const CacheSide& v
          (rule.window_tokens == 0 || rule.window_tokens >= query.size(2));
 }
 
-at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
-                          const ScoreRule& rule) {
+AttentionResult FlashAttentionWithSums(const at::Tensor& query, const CacheSide& keys,
+                                       const CacheSide& values, const ScoreRule& rule) {
   const bool grouped = keys.window_tokens > 0 || values.window_tokens > 0;
   const auto by_token = [](const at::Tensor& x) { return x.transpose(1, 2); };
-  PartialAttention attention =
+  AttentionResult attention =
       grouped ? AttendByGroups(query, keys, values)
               : FlashForward(by_token(query), by_token(keys.stored), by_token(values.stored),
                              /*causal=*/true, rule.window_tokens);
-  if (!rule.sinks.defined()) return attention.output;
+  if (!rule.sinks.defined()) return attention;
   // A sink takes part in the softmax, so it takes its share of the weights away.
-  const at::Tensor share = at::sigmoid(attention.log_sum - rule.sinks.to(at::kFloat));
-  return (attention.output.to(at::kFloat) * share.unsqueeze(-1)).to(query.scalar_type());
+  const at::Tensor sinks = rule.sinks.to(at::kFloat);
+  const at::Tensor share = at::sigmoid(attention.log_sums - sinks);
+  return {(attention.output.to(at::kFloat) * share.unsqueeze(-1)).to(query.scalar_type()),
+          at::logaddexp(attention.log_sums, sinks)};
+}
+
+at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+                          const ScoreRule& rule) {
+  return FlashAttentionWithSums(query, keys, values, rule).output;
 }
 
 }  // namespace kvtune

@@ -14,8 +14,18 @@ namespace kvtune {
 bool CanFlash(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
               const ScoreRule& rule);
 
+// What attention returns, and what it has divided by.
+struct AttentionResult {
+  at::Tensor output;    // [batch, tokens, query_heads, head_dim]
+  at::Tensor log_sums;  // [batch, tokens, query_heads], float32: log of the sum of exp(score)
+};
+
 // All queries of a prompt attend, causally. query: [batch, query_heads, tokens, head_dim], already
-// scaled -> [batch, tokens, query_heads, head_dim]. REQUIRES: CanFlash.
+// scaled. A sink's logit is part of the sums. REQUIRES: CanFlash.
+AttentionResult FlashAttentionWithSums(const at::Tensor& query, const CacheSide& keys,
+                                       const CacheSide& values, const ScoreRule& rule);
+
+// The same without the sums: [batch, tokens, query_heads, head_dim]
 at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                           const ScoreRule& rule);
 

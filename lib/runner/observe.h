@@ -10,9 +10,11 @@
 namespace kvtune {
 
 // Runs one layer of an exact pass over a prompt, in place on its hidden states [tokens, hidden],
-// and adds what it measures to `observation`, whose pairs are in the order of `pairs`. Attention
-// scores depend on the key format only, so the cost is one softmax for each key format and one
-// value product for each pair.
+// and adds what it measures to `observation`, whose pairs are in the order of `pairs`. Each format
+// is quantized once. Attention scores depend on the key format only, so with weights in memory the
+// cost is one softmax for each key format and one value product for each pair; flash attention runs
+// once for each pair, and a kernel compares the weights of all key formats in one pass
+// (attention_errors.h).
 void ObserveLayer(const Decoder& decoder, size_t layer, at::Tensor& hidden,
                   std::span<const PrecisionPair> pairs, int64_t exact_queries,
                   LayerObservation& observation);

@@ -3,12 +3,14 @@
 #include "lib/runner/cuda_kernels.h"
 
 #include <ATen/ops/allclose.h>
+#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -177,17 +179,131 @@ TEST_P(CudaKernels, SoftmaxIsOverWhatAQuerySees) {
   }
 }
 
+// The four sums of CudaErrorSumsOf for every element on its own: [..., 4].
+at::Tensor ErrorTerms(const at::Tensor& x, const at::Tensor& approximation) {
+  const at::Tensor error = at::abs(Wide(x) - Wide(approximation)), magnitude = at::abs(Wide(x));
+  const at::Tensor counted = magnitude > 0;
+  const at::Tensor ratio = at::where(counted, error / magnitude, at::zeros_like(error));
+  return at::stack({error, magnitude, ratio, counted.to(at::kDouble)}, -1);
+}
+
 TEST_P(CudaKernels, ErrorSumsAreThoseOfTheFormula) {
-  for (const int64_t elements : {1, 1000, 100'000}) {
-    const at::Tensor x = Random({3, elements}), approximation = x + 0.1 * Random({3, elements});
-    x.select(1, 0).zero_();  // an element that no ratio counts
-    const at::Tensor error = at::abs(Wide(x) - Wide(approximation)), magnitude = at::abs(Wide(x));
-    const at::Tensor counted = magnitude > 0;
-    const at::Tensor ratio = at::where(counted, error / magnitude, at::zeros_like(error));
-    const at::Tensor expected = at::stack(
-        {error.sum(1), magnitude.sum(1), ratio.sum(1), counted.to(at::kDouble).sum(1)}, 1);
-    const at::Tensor found = CudaErrorSumsOf(x, approximation).cpu();
-    EXPECT_TRUE(at::allclose(found, expected, 1e-5, 1e-6)) << elements;
+  for (const int64_t width : {1, 24, 1000}) {
+    for (const int64_t rows : {1, 3, 100}) {
+      const at::Tensor x = Random({3, rows, width});
+      const at::Tensor approximation = x + 0.1 * Random({3, rows, width});
+      x.select(2, 0).zero_();  // elements that no ratio counts
+      const at::Tensor expected = ErrorTerms(x, approximation).sum({1, 2});
+      EXPECT_TRUE(at::allclose(CudaErrorSumsOf(x, approximation).cpu(), expected, 1e-5, 1e-6))
+          << rows << " " << width;
+      // Attention returns the rows of all heads side by side.
+      const auto by_row = [](const at::Tensor& t) {
+        return t.transpose(0, 1).contiguous().transpose(0, 1);
+      };
+      EXPECT_TRUE(at::allclose(CudaErrorSumsOf(by_row(x), by_row(approximation)).cpu(), expected,
+                               1e-5, 1e-6))
+          << rows << " " << width;
+      EXPECT_TRUE(
+          at::allclose(CudaErrorSumsOf(by_row(x), approximation).cpu(), expected, 1e-5, 1e-6))
+          << rows << " " << width;
+    }
+  }
+}
+
+TEST_P(CudaKernels, ErrorSumsOfChannelsAreThoseOfTheFormula) {
+  for (const int64_t tokens : {1, 64, 130}) {
+    const at::Tensor x = Random({3, tokens, 40});
+    x.select(1, 0).zero_();
+    const std::vector<at::Tensor> approximations = {x, x + Random({3, tokens, 40}),
+                                                    x + 0.1 * Random({3, tokens, 40})};
+    const at::Tensor found = CudaChannelErrorSumsOf(x, approximations).cpu();
+    ASSERT_EQ(found.sizes(), at::IntArrayRef({3, 3, 40, 4}));
+    for (int64_t i = 0; i < 3; ++i) {
+      EXPECT_TRUE(at::allclose(
+          found[i], ErrorTerms(x, approximations[static_cast<size_t>(i)]).sum(1), 1e-5, 1e-6))
+          << tokens << " " << i;
+    }
+  }
+}
+
+struct WeightCase {
+  int64_t query_heads, kv_heads, tokens, head_dim;
+  int64_t formats = 3, first_counted = 0, sliding_window = 0, residual_window = 0;
+  bool sinks = false;
+};
+
+// Weights with float64 on the CPU: [query_heads, tokens, tokens]. What a query does not see is -inf
+// in `scores`.
+at::Tensor MaskedScores(const WeightCase& c, const at::Tensor& query, const at::Tensor& keys) {
+  at::Tensor scores = at::matmul(
+      Wide(query), Wide(keys).repeat_interleave(c.query_heads / c.kv_heads, 0).transpose(1, 2));
+  const at::Tensor hidden = at::full({c.tokens, c.tokens}, -INFINITY, at::kDouble);
+  scores.add_(hidden.triu(1));
+  if (c.sliding_window > 0) scores.add_(hidden.tril(-c.sliding_window));
+  return scores;
+}
+
+TEST_P(CudaKernels, WeightErrorsAreThoseOfTheFormula) {
+  if (GetParam() == at::kFloat) {
+    EXPECT_FALSE(HasCudaWeightErrors(Random({1, 1, 64})));
+    return;
+  }
+  for (const WeightCase& c :
+       {WeightCase{4, 2, 100, 64}, WeightCase{8, 2, 257, 128}, WeightCase{3, 3, 1, 64, 1},
+        WeightCase{7, 1, 130, 80, 5}, WeightCase{2, 1, 150, 256, 4}, WeightCase{4, 1, 90, 192, 2},
+        WeightCase{4, 2, 300, 128, 3, 0, 50}, WeightCase{4, 2, 300, 128, 3, 117},
+        WeightCase{4, 2, 205, 128, 3, 0, 0, 32}, WeightCase{8, 1, 140, 64, 1, 33, 0, 32, true},
+        WeightCase{4, 4, 70, 40, 0}}) {
+    PoisonFreeMemory();
+    const double scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+    // By token, as the decoder gathers queries.
+    const at::Tensor query =
+        (Random({c.tokens, c.query_heads, c.head_dim}) * scale).transpose(0, 1);
+    const at::Tensor exact = Random({c.kv_heads, c.tokens, c.head_dim});
+    const at::Tensor sinks =
+        c.sinks ? Wide(Random({c.query_heads})) : at::full({c.query_heads}, -INFINITY, at::kDouble);
+    const auto log_sums = [&](const at::Tensor& scores) {
+      return at::logaddexp(scores.logsumexp(-1), sinks.unsqueeze(1));
+    };
+    const auto side = [&](const at::Tensor& keys, const at::Tensor& scores, int64_t window) {
+      return CudaAttendedKeys{keys, log_sums(scores).to(at::kFloat).to(at::kCUDA), window};
+    };
+    const at::Tensor exact_scores = MaskedScores(c, query, exact);
+    const at::Tensor exact_weights = at::exp(exact_scores - log_sums(exact_scores).unsqueeze(-1));
+    const auto counted = [&](const at::Tensor& x) {
+      return x.narrow(1, c.first_counted, c.tokens - c.first_counted);
+    };
+    std::vector<CudaAttendedKeys> formats;
+    std::vector<at::Tensor> expected;
+    for (int64_t i = 0; i < c.formats; ++i) {
+      const at::Tensor keys = exact + (0.02 + 0.3 * static_cast<double>(i)) * Random(exact.sizes());
+      at::Tensor scores = MaskedScores(c, query, keys);
+      for (int64_t t = 0; c.residual_window > 0 && t < c.tokens; ++t) {
+        const int64_t group = t / c.residual_window * c.residual_window;
+        scores.select(1, t)
+            .narrow(1, group, t + 1 - group)
+            .copy_(exact_scores.select(1, t).narrow(1, group, t + 1 - group));
+      }
+      formats.push_back(side(keys, scores, c.residual_window));
+      const at::Tensor weights = at::exp(scores - log_sums(scores).unsqueeze(-1));
+      expected.push_back(
+          counted(at::abs(weights - exact_weights)).sum({1, 2}).view({c.kv_heads, -1}).sum(1));
+    }
+    const CudaWeightErrors found = CudaCompareWeights(query, side(exact, exact_scores, 0), formats,
+                                                      c.first_counted, c.sliding_window);
+    const std::string about = std::to_string(c.tokens) + " tokens of " +
+                              std::to_string(c.head_dim) + " channels, formats " +
+                              std::to_string(c.formats);
+    ASSERT_EQ(found.errors.sizes(), at::IntArrayRef({c.formats, c.kv_heads})) << about;
+    if (c.formats > 0) {
+      EXPECT_TRUE(at::allclose(found.errors.cpu(), at::stack(expected), 1e-4, 1e-6))
+          << about << "\n"
+          << found.errors.cpu() << "\n"
+          << at::stack(expected);
+    }
+    EXPECT_TRUE(
+        at::allclose(found.largest.cpu(), counted(exact_weights).amax(-1).sum(1), 1e-5, 1e-6))
+        << about;
   }
 }
 

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr char kDoing[] = "running a layer";
+constexpr char kMeasuring[] = "measuring errors";
 
 // Sums over a block of kThreads threads. Every thread gets the sum.
 __device__ float BlockSum(float x) {
@@ -174,33 +175,61 @@ __global__ void CausalSoftmaxKernel(T* scores, ScoreLayout layout, const T* sink
   }
 }
 
+// The sums of CudaErrorSums.
+struct ErrorSum {
+  float of[CudaErrorSums::kCount] = {};
+
+  __device__ void Add(float x, float approximation) {
+    const float magnitude = fabsf(x), distance = fabsf(x - approximation);
+    of[0] += distance;
+    of[1] += magnitude;
+    if (magnitude > 0) {
+      of[2] += distance / magnitude;
+      of[3] += 1;
+    }
+  }
+};
+
 // Block (part, head) sums one part of one head.
-template <typename T>
-__global__ void SumErrorsKernel(const T* x, const T* approximation, int64_t elements,
+template <typename T, typename P>
+__global__ void SumErrorsKernel(const T* x, const T* approximation, CudaHeadRows layout,
                                 double* parts) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * CudaErrorSums::kChunk;
-  const int64_t left = elements - first;
-  const int64_t count = left < CudaErrorSums::kChunk ? left : CudaErrorSums::kChunk;
-  const int64_t begin = static_cast<int64_t>(blockIdx.y) * elements + first;
-  float error = 0, total = 0, ratio = 0, counted = 0;
-  for (int64_t i = threadIdx.x; i < count; i += kThreads) {
-    const float value = Load(x[begin + i]);
-    const float magnitude = fabsf(value), distance = fabsf(value - Load(approximation[begin + i]));
-    error += distance;
-    total += magnitude;
-    if (magnitude > 0) {
-      ratio += distance / magnitude;
-      counted += 1;
-    }
+  const int64_t left = layout.rows * layout.width - first;
+  const int64_t end = first + (left < CudaErrorSums::kChunk ? left : CudaErrorSums::kChunk);
+  const int64_t head = static_cast<int64_t>(blockIdx.y) * layout.head_stride;
+  ErrorSum sum;
+  for (int64_t i = first + threadIdx.x * P::kSize; i < end; i += kThreads * P::kSize) {
+    const int64_t at = head + i / layout.width * layout.row_stride + i % layout.width;
+    const P exact = *reinterpret_cast<const P*>(x + at);
+    const P near = *reinterpret_cast<const P*>(approximation + at);
+    for (int k = 0; k < P::kSize; ++k) sum.Add(Load(exact.elements[k]), Load(near.elements[k]));
   }
   double* part =
       parts + (static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x) * CudaErrorSums::kCount;
-  int sum_index = 0;
-  for (const float sum : {error, total, ratio, counted}) {
-    const float of_block = BlockSum(sum);
-    if (threadIdx.x == 0) part[sum_index] = static_cast<double>(of_block);
-    ++sum_index;
+  for (int i = 0; i < CudaErrorSums::kCount; ++i) {
+    const float of_block = BlockSum(sum.of[i]);
+    if (threadIdx.x == 0) part[i] = static_cast<double>(of_block);
   }
+}
+
+// Block (part, head) takes some tokens of one head, and each of its threads one channel.
+template <typename T>
+__global__ void SumChannelErrorsKernel(const T* x, const T* approximation, int64_t tokens,
+                                       double* parts) {
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * CudaErrorSums::kChunkTokens;
+  const int64_t left = tokens - first;
+  const int64_t count = left < CudaErrorSums::kChunkTokens ? left : CudaErrorSums::kChunkTokens;
+  const int64_t begin = (blockIdx.y * tokens + first) * blockDim.x + threadIdx.x;
+  ErrorSum sum;
+  for (int64_t token = 0; token < count; ++token) {
+    const int64_t at = begin + token * blockDim.x;
+    sum.Add(Load(x[at]), Load(approximation[at]));
+  }
+  double* part = parts + ((static_cast<int64_t>(blockIdx.y) * gridDim.x + blockIdx.x) * blockDim.x +
+                          threadIdx.x) *
+                             CudaErrorSums::kCount;
+  for (int i = 0; i < CudaErrorSums::kCount; ++i) part[i] = static_cast<double>(sum.of[i]);
 }
 
 // Mixes the bits of a number (splitmix64, Steele et al. 2014).
@@ -281,17 +310,41 @@ void CausalSoftmaxOnCuda(const CudaPlace& place, void* scores, const ScoreLayout
 }
 
 void SumErrorsOnCuda(const CudaPlace& place, const void* x, const void* approximation,
-                     int64_t heads, int64_t elements, double* parts) {
-  if (heads * elements == 0) return;
+                     const CudaHeadRows& layout, double* parts) {
+  const int64_t elements = layout.rows * layout.width;
+  if (layout.heads * elements == 0) return;
   const CurrentDevice current(place.device);
   const dim3 blocks(static_cast<unsigned>(CudaErrorSums::PartsOf(elements)),
+                    static_cast<unsigned>(layout.heads));
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    const auto launch = [&](auto kernel) {
+      kernel<<<blocks, kThreads, 0, StreamOf(place)>>>(
+          static_cast<const T*>(x), static_cast<const T*>(approximation), layout, parts);
+    };
+    const int64_t pack = Pack<T>::kSize;
+    if (Packs<T>(layout.width, {x, approximation}) && layout.head_stride % pack == 0 &&
+        layout.row_stride % pack == 0) {
+      launch(SumErrorsKernel<T, Pack<T>>);
+    } else {
+      launch(SumErrorsKernel<T, Single<T>>);
+    }
+  });
+  RequireLaunched(kMeasuring);
+}
+
+void SumChannelErrorsOnCuda(const CudaPlace& place, const void* x, const void* approximation,
+                            int64_t heads, int64_t tokens, int64_t head_dim, double* parts) {
+  if (heads * tokens * head_dim == 0) return;
+  const CurrentDevice current(place.device);
+  const dim3 blocks(static_cast<unsigned>(CudaErrorSums::ChannelPartsOf(tokens)),
                     static_cast<unsigned>(heads));
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    SumErrorsKernel<T><<<blocks, kThreads, 0, StreamOf(place)>>>(
-        static_cast<const T*>(x), static_cast<const T*>(approximation), elements, parts);
+    SumChannelErrorsKernel<T><<<blocks, static_cast<unsigned>(head_dim), 0, StreamOf(place)>>>(
+        static_cast<const T*>(x), static_cast<const T*>(approximation), tokens, parts);
   });
-  RequireLaunched("measuring errors");
+  RequireLaunched(kMeasuring);
 }
 
 void AddRoundingNoiseOnCuda(const CudaPlace& place, void* elements, int64_t count, double step,

@@ -49,17 +49,33 @@ void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const Head
 void CausalSoftmaxOnCuda(const CudaPlace& place, void* scores, const ScoreLayout& layout,
                          const void* sinks);
 
-// How far an approximation is from x: sums over the elements of a head, in parts.
-struct CudaErrorSums {
-  static constexpr int kCount = 4;  // sums of |x - x^|, |x|, |x - x^| / |x|, and how many x != 0
-  static constexpr int64_t kChunk = 1 << 15;  // the number of elements of a part
-  static int64_t PartsOf(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
+// Heads of which each has rows of neighbouring elements.
+struct CudaHeadRows {
+  int64_t heads = 0, rows = 0, width = 0;
+  int64_t head_stride = 0, row_stride = 0;  // in elements
 };
 
-// x, approximation: [heads, elements] -> parts: [heads, PartsOf(elements), kCount]. The caller adds
-// the parts up, so that the order of the sums is always the same. A ratio counts where x is not 0.
+// How far an approximation is from x: sums of |x - x^|, |x|, |x - x^| / |x|, and how many x are not
+// 0. A ratio counts where x is not 0. Sums come in parts, which the caller adds up, so that the
+// order of the sums is always the same.
+struct CudaErrorSums {
+  static constexpr int kCount = 4;
+  static constexpr int64_t kChunk = 1 << 14;  // the number of elements of a part
+  static int64_t PartsOf(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
+  static constexpr int64_t kChunkTokens = 64;  // the same for the sums of a channel
+  static int64_t ChannelPartsOf(int64_t tokens) {
+    return (tokens + kChunkTokens - 1) / kChunkTokens;
+  }
+};
+
+// x and the approximation have the same layout -> parts: [heads, PartsOf(rows * width), kCount]
 void SumErrorsOnCuda(const CudaPlace& place, const void* x, const void* approximation,
-                     int64_t heads, int64_t elements, double* parts);
+                     const CudaHeadRows& layout, double* parts);
+
+// The same by channel. x, approximation: [heads, tokens, head_dim] -> parts: [heads,
+// ChannelPartsOf(tokens), head_dim, kCount]. REQUIRES: head_dim is at most 1024.
+void SumChannelErrorsOnCuda(const CudaPlace& place, const void* x, const void* approximation,
+                            int64_t heads, int64_t tokens, int64_t head_dim, double* parts);
 
 // Moves each of `count` elements up or down by one part in 1 / step. The direction depends on the
 // seed and the element's index only.
