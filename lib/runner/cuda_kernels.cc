@@ -53,12 +53,12 @@ at::Tensor CudaRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps
   return out;
 }
 
-at::Tensor CudaAddAndNorm(at::Tensor& rows, const at::Tensor& delta, double scale,
-                          const at::Tensor& weight, double eps) {
+at::Tensor CudaAddAndNorm(const at::Tensor& before, const at::Tensor& delta, double scale,
+                          const at::Tensor& weight, double eps, at::Tensor& rows) {
   const at::Tensor out = at::empty_like(rows);
-  AddAndNormOnCuda(PlaceOf(rows), rows.mutable_data_ptr(), delta.const_data_ptr(),
+  AddAndNormOnCuda(PlaceOf(rows), before.const_data_ptr(), delta.const_data_ptr(),
                    static_cast<float>(scale), NormOf(weight, eps), rows.size(0), rows.size(1),
-                   out.mutable_data_ptr());
+                   rows.mutable_data_ptr(), out.mutable_data_ptr());
   return out;
 }
 
@@ -71,17 +71,22 @@ at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation) {
 }
 
 at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout,
-                           const RotaryTables& angles, double scale) {
-  const at::Tensor out = at::empty({layout.sequences, layout.heads, layout.tokens, layout.head_dim},
-                                   projected.options());
+                           const RotaryTables& angles, double scale, bool by_token) {
+  const int64_t first = by_token ? layout.tokens : layout.heads;
+  const int64_t second = by_token ? layout.heads : layout.tokens;
+  const at::Tensor out =
+      at::empty({layout.sequences, first, second, layout.head_dim}, projected.options());
   const bool rotates = angles.cos.defined();
   const at::Tensor cos = rotates ? angles.cos.contiguous() : angles.cos;
   const at::Tensor sin = rotates ? angles.sin.contiguous() : angles.sin;
   GatherHeadsOnCuda(PlaceOf(projected), projected.const_data_ptr(), layout,
-                    rotates ? 2 * cos.size(-1) : 0, rotates ? cos.const_data_ptr() : nullptr,
-                    rotates ? sin.const_data_ptr() : nullptr, static_cast<float>(scale),
+                    {.rotary_dim = rotates ? 2 * cos.size(-1) : 0,
+                     .cos = rotates ? cos.const_data_ptr() : nullptr,
+                     .sin = rotates ? sin.const_data_ptr() : nullptr,
+                     .scale = static_cast<float>(scale),
+                     .by_token = by_token},
                     out.mutable_data_ptr());
-  return out;
+  return by_token ? out.transpose(1, 2) : out;
 }
 
 void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window,
@@ -188,25 +193,22 @@ CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summa
   return losses;
 }
 
-at::Tensor CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
-                         std::span<const float> static_scales) {
-  const at::Tensor out = at::empty_like(x);
+void CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
+                   std::span<const float> static_scales, const at::Tensor& out) {
   if (axis == QuantAxis::kPerChannel) {
     RoundTripColumnsOnCuda(HeadsOf(x, out), ShapeOf(x), arithmetic);
   } else {
     RoundTripHeadsOnCuda(HeadsOf(x, out), ShapeOf(x), arithmetic, static_scales);
   }
-  return out;
 }
 
-at::Tensor CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, QuantAxis axis) {
-  const at::Tensor out = at::empty_like(x);
+void CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, QuantAxis axis,
+                          const at::Tensor& out) {
   if (axis == QuantAxis::kPerChannel) {
     KvtunerColumnsOnCuda(HeadsOf(x, out), ShapeOf(x), group, bits);
   } else {
     KvtunerRowsOnCuda(HeadsOf(x, out), ShapeOf(x), group, bits);
   }
-  return out;
 }
 
 bool HasCudaDecodeAttention(const at::TensorOptions& options, int64_t key_head_dim,
@@ -265,11 +267,13 @@ namespace {
 bool UsesCudaKernels(const at::Tensor&) { return false; }
 CudaPlace PlaceOf(const at::Tensor&) { NotBuilt(); }
 at::Tensor CudaRmsNorm(const at::Tensor&, const at::Tensor&, double) { NotBuilt(); }
-at::Tensor CudaAddAndNorm(at::Tensor&, const at::Tensor&, double, const at::Tensor&, double) {
+at::Tensor CudaAddAndNorm(const at::Tensor&, const at::Tensor&, double, const at::Tensor&, double,
+                          at::Tensor&) {
   NotBuilt();
 }
 at::Tensor CudaGated(const at::Tensor&, Activation) { NotBuilt(); }
-at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTables&, double) {
+at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTables&, double,
+                           bool) {
   NotBuilt();
 }
 void CudaCausalSoftmax(at::Tensor&, int64_t, int64_t, const at::Tensor&) { NotBuilt(); }
@@ -285,11 +289,13 @@ CudaLosses CudaTokenLosses(const at::Tensor&, const CudaSummary&, const at::Tens
                            const at::Tensor&) {
   NotBuilt();
 }
-at::Tensor CudaRoundTrip(const at::Tensor&, const HeadArithmetic&, QuantAxis,
-                         std::span<const float>) {
+void CudaRoundTrip(const at::Tensor&, const HeadArithmetic&, QuantAxis, std::span<const float>,
+                   const at::Tensor&) {
   NotBuilt();
 }
-at::Tensor CudaRoundTripKvtuner(const at::Tensor&, int64_t, int, QuantAxis) { NotBuilt(); }
+void CudaRoundTripKvtuner(const at::Tensor&, int64_t, int, QuantAxis, const at::Tensor&) {
+  NotBuilt();
+}
 bool HasCudaDecodeAttention(const at::TensorOptions&, int64_t, int64_t) { return false; }
 void CudaDecodeAttention(const at::Tensor&, const CudaCacheSides&, const CudaCacheRows&,
                          const ScoreRule&, at::Tensor&) {

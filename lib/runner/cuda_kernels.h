@@ -24,18 +24,18 @@ CudaPlace PlaceOf(const at::Tensor& x);
 // See RmsNorm in row_ops.h.
 at::Tensor CudaRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// Adds scale * delta to the rows in place and returns their norm. rows, delta: [rows, width],
-// contiguous
-at::Tensor CudaAddAndNorm(at::Tensor& rows, const at::Tensor& delta, double scale,
-                          const at::Tensor& weight, double eps);
+// See AddAndRmsNorm in row_ops.h. before, delta, rows: contiguous
+at::Tensor CudaAddAndNorm(const at::Tensor& before, const at::Tensor& delta, double scale,
+                          const at::Tensor& weight, double eps, at::Tensor& rows);
 
 // See Gated in row_ops.h. REQUIRES: the activation is kSilu or kGeluTanh.
 at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation);
 
 // Gathers heads into [sequences, heads, tokens, head_dim], rotated unless the angles are undefined.
+// By token, all heads of a token lie side by side in memory.
 // projected: [sequences, tokens, row_width], contiguous
 at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout,
-                           const RotaryTables& angles, double scale);
+                           const RotaryTables& angles, double scale, bool by_token = false);
 
 // Applies the softmax over what each query sees, in place; see AttentionWeights in attention.h.
 // scores: [batch, heads, rows, columns], contiguous; sinks: [heads] of the same type, or undefined
@@ -87,12 +87,13 @@ CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summa
                            const at::Tensor& logits, const at::Tensor& next_tokens);
 
 // Quantizes and reads back with any format, in float32, and rounds the result to the type of x
-// once. x: [..., kv_heads, tokens, head_dim], contiguous
-at::Tensor CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
-                         std::span<const float> static_scales);
+// once. x, out: [..., kv_heads, tokens, head_dim], contiguous
+void CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
+                   std::span<const float> static_scales, const at::Tensor& out);
 
 // The same for KVTuner's integers, in the type of x.
-at::Tensor CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, QuantAxis axis);
+void CudaRoundTripKvtuner(const at::Tensor& x, int64_t group, int bits, QuantAxis axis,
+                          const at::Tensor& out);
 
 // Whether CudaDecodeAttention can attend to a cache of this type with heads of so many channels.
 bool HasCudaDecodeAttention(const at::TensorOptions& options, int64_t key_head_dim,

@@ -285,7 +285,7 @@ class TorchDecodeTimer : public DecodeTimer {
     cache.Flush();
     const at::Tensor normed =
         AddAndRmsNorm(states, at::linear(out.view({states.size(0), -1}), weights.output), 1,
-                      weights.mlp_norm, config_.norm_eps);
+                      weights.mlp_norm, config_.norm_eps, states);
     const at::Tensor wide = at::linear(normed, weights.gate_up);
     states.add_(at::linear(config_.has_gate() ? Gated(wide, config_.activation)
                                               : Activated(wide, config_.plain_activation),

@@ -39,10 +39,11 @@ void NormHeads(at::Tensor& projected, HeadLayout layout, const at::Tensor& weigh
   heads.copy_(RmsNorm(heads, weight, eps));
 }
 
-// Gathers heads into a contiguous tensor: [sequences, heads, tokens, head_dim]. They are not
-// rotated when the angles are undefined.
+// Gathers heads into a tensor of their own: [sequences, heads, tokens, head_dim]. They are not
+// rotated when the angles are undefined. By token, our CUDA kernel puts all heads of a token side
+// by side.
 at::Tensor Gather(const at::Tensor& projected, const HeadLayout& layout, const RotaryTables& angles,
-                  double scale) {
+                  double scale, bool by_token) {
   if (UsesCpuKernels(projected)) {
     at::Tensor out = at::empty({layout.sequences, layout.heads, layout.tokens, layout.head_dim},
                                projected.options());
@@ -56,7 +57,8 @@ at::Tensor Gather(const at::Tensor& projected, const HeadLayout& layout, const R
     }
     return out;
   }
-  if (UsesCudaKernels(projected)) return CudaGatherHeads(projected, layout, angles, scale);
+  if (UsesCudaKernels(projected))
+    return CudaGatherHeads(projected, layout, angles, scale, by_token);
   const at::Tensor heads = projected.narrow(2, layout.first_channel, layout.heads * layout.head_dim)
                                .unflatten(2, {layout.heads, layout.head_dim})
                                .transpose(1, 2);
@@ -144,10 +146,10 @@ at::Tensor Decoder::Norm(const at::Tensor& x, const NormWeights& weights) const 
 }
 
 at::Tensor Decoder::RotatedHeads(const at::Tensor& projected, const HeadLayout& layout,
-                                 const RotaryTables& angles, const at::Tensor& norm,
-                                 double scale) const {
+                                 const RotaryTables& angles, const at::Tensor& norm, double scale,
+                                 bool by_token) const {
   const bool norm_follows = config_.query_key_norm == QueryKeyNorm::kPerHeadRotated;
-  at::Tensor heads = Gather(projected, layout, angles, norm_follows ? 1 : scale);
+  at::Tensor heads = Gather(projected, layout, angles, norm_follows ? 1 : scale, by_token);
   // The cache holds the channels in the order of the checkpoint.
   if (config_.rotary_neighbours && angles.cos.defined()) {
     heads = PairsSideBySide(heads, 2 * angles.cos.size(-1));
@@ -157,8 +159,8 @@ at::Tensor Decoder::RotatedHeads(const at::Tensor& projected, const HeadLayout& 
   return scale == 1 ? heads : heads * scale;
 }
 
-QueryKeyValue Decoder::Project(size_t layer, const at::Tensor& hidden,
-                               const RotaryTables& angles) const {
+QueryKeyValue Decoder::Project(size_t layer, const at::Tensor& hidden, const RotaryTables& angles,
+                               bool queries_by_token) const {
   const LayerConfig& shape = config_.layers[layer];
   const LayerWeights& weights = weights_.layers[layer];
   at::Tensor projected =
@@ -172,9 +174,10 @@ QueryKeyValue Decoder::Project(size_t layer, const at::Tensor& hidden,
     NormHeads(projected, query, weights.query_norm, config_.norm_eps);
     NormHeads(projected, key, weights.key_norm, config_.norm_eps);
   }
-  return {RotatedHeads(projected, query, angles, weights.query_norm, config_.attention_scale),
-          RotatedHeads(projected, key, angles, weights.key_norm, 1),
-          Gather(projected, value, {}, 1),
+  return {RotatedHeads(projected, query, angles, weights.query_norm, config_.attention_scale,
+                       queries_by_token),
+          RotatedHeads(projected, key, angles, weights.key_norm, 1, /*by_token=*/false),
+          Gather(projected, value, {}, 1, /*by_token=*/false),
           {shape.window_tokens, config_.attention_soft_cap, weights.sinks}};
 }
 
@@ -184,7 +187,8 @@ QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidd
   QueryKeyValue projected =
       Project(layer, hidden,
               shape.rope ? rotary_[StageOf(layer)][*shape.rope]->Of(positions, hidden.size(1))
-                         : RotaryTables{});
+                         : RotaryTables{},
+              /*queries_by_token=*/true);
   if (config_.query_growth != 0) {
     std::vector<int64_t> neighbours(static_cast<size_t>(hidden.size(1)));
     std::iota(neighbours.begin(), neighbours.end(), positions.first);
@@ -209,39 +213,58 @@ QueryKeyValue Decoder::ProjectNewest(size_t layer, const at::Tensor& hidden,
   const LayerConfig& shape = config_.layers[layer];
   QueryKeyValue projected =
       Project(layer, hidden.unsqueeze(0),
-              shape.rope ? tokens.angles[StageOf(layer)][*shape.rope] : RotaryTables{});
+              shape.rope ? tokens.angles[StageOf(layer)][*shape.rope] : RotaryTables{},
+              /*queries_by_token=*/false);
   if (config_.query_growth != 0) GrowQueries(projected.query, config_, tokens.positions);
   return projected;
 }
 
-at::Tensor Decoder::Mlp(size_t layer, const at::Tensor& rows) const {
+at::Tensor Decoder::Activations(size_t layer, const at::Tensor& rows) const {
   const LayerWeights& weights = weights_.layers[layer];
-  if (config_.layers[layer].has_experts) return RunExperts(rows, weights, config_);
   const at::Tensor gate_up = at::linear(rows, weights.gate_up, weights.gate_up_bias);
-  const at::Tensor activated = config_.has_gate() ? Gated(gate_up, config_.activation)
-                                                  : Activated(gate_up, config_.plain_activation);
-  return at::linear(activated, weights.down, weights.down_bias);
+  return config_.has_gate() ? Gated(gate_up, config_.activation)
+                            : Activated(gate_up, config_.plain_activation);
 }
 
-void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden,
-                                 const at::Tensor& attention) const {
+void Decoder::AddMlp(size_t layer, const at::Tensor& normed, at::Tensor& hidden) const {
+  const LayerWeights& weights = weights_.layers[layer];
+  if (config_.layers[layer].has_experts) {
+    hidden.add_(Norm(RunExperts(normed, weights, config_), weights.mlp_output_norm),
+                config_.residual_scale);
+    return;
+  }
+  const at::Tensor activated = Activations(layer, normed);
+  const bool adds_product = !weights.down_bias.defined() && !weights.mlp_output_norm.defined();
+  if (UsesCudaKernels(hidden) && adds_product) {
+    // The matrix product adds to what it finds, so that its result is not written apart and read
+    // again.
+    hidden.addmm_(activated, weights.down.t(), /*beta=*/1, config_.residual_scale);
+    return;
+  }
+  hidden.add_(Norm(at::linear(activated, weights.down, weights.down_bias), weights.mlp_output_norm),
+              config_.residual_scale);
+}
+
+void Decoder::AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention,
+                                 const at::Tensor& before) const {
   const LayerWeights& weights = weights_.layers[layer];
   for (int64_t start = 0; start < hidden.size(0); start += row_chunk_) {
     const int64_t rows = std::min(row_chunk_, hidden.size(0) - start);
     at::Tensor chunk = hidden.narrow(0, start, rows);
+    const at::Tensor source = before.defined() ? before.narrow(0, start, rows) : chunk;
     const bool parallel = config_.norm_placement == NormPlacement::kParallel;
-    at::Tensor mlp_input = parallel ? Norm(chunk, weights.input_norm) : at::Tensor();
+    at::Tensor mlp_input = parallel ? Norm(source, weights.input_norm) : at::Tensor();
     const at::Tensor attended =
         at::linear(attention.narrow(0, start, rows), weights.output, weights.output_bias);
     const at::Tensor normed = Norm(attended, weights.attention_output_norm);
     if (!parallel && weights.mlp_norm.defined() && config_.norm_kind == NormKind::kRms) {
-      mlp_input = AddAndRmsNorm(chunk, normed, config_.residual_scale, weights.mlp_norm.weight,
-                                config_.norm_eps);
+      mlp_input = AddAndRmsNorm(source, normed, config_.residual_scale, weights.mlp_norm.weight,
+                                config_.norm_eps, chunk);
     } else {
-      chunk.add_(normed, config_.residual_scale);
+      AddScaled(source, normed, config_.residual_scale, chunk);
       if (!parallel) mlp_input = Norm(chunk, weights.mlp_norm);
     }
-    chunk.add_(Norm(Mlp(layer, mlp_input), weights.mlp_output_norm), config_.residual_scale);
+    AddMlp(layer, mlp_input, chunk);
   }
 }
 

@@ -88,9 +88,11 @@ class Decoder {
   // place of the tokens of one sequence: [1, heads, sequences, head_dim].
   QueryKeyValue ProjectNewest(size_t layer, const at::Tensor& hidden,
                               const NewestTokens& tokens) const;
-  // Adds the projected attention and then the output of the MLP to `hidden`, in place.
-  // attention: [rows, query_heads * value_head_dim]
-  void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention) const;
+  // Adds the projected attention and then the output of the MLP to `hidden`, in place, or to the
+  // rows `before` where these are given; `hidden` receives the sums then.
+  // attention: [rows, query_heads * value_head_dim]; hidden, before: [rows, hidden]
+  void AddAttentionAndMlp(size_t layer, at::Tensor& hidden, const at::Tensor& attention,
+                          const at::Tensor& before = {}) const;
   // hidden: [rows, hidden] -> [rows, hidden]
   at::Tensor FinalNorm(const at::Tensor& hidden) const;
   // normed: the output of FinalNorm -> [rows, vocab]
@@ -99,13 +101,19 @@ class Decoder {
  private:
   // Returns x itself when the model has no such norm.
   at::Tensor Norm(const at::Tensor& x, const NormWeights& weights) const;
-  // Returns the rotated queries or keys of a layer: [sequences, heads, tokens, head_dim]
+  // Returns the rotated queries or keys of a layer: [sequences, heads, tokens, head_dim]. By token,
+  // a GPU puts all heads of a token side by side, as flash attention then does with its output.
   at::Tensor RotatedHeads(const at::Tensor& projected, const HeadLayout& layout,
-                          const RotaryTables& angles, const at::Tensor& norm, double scale) const;
+                          const RotaryTables& angles, const at::Tensor& norm, double scale,
+                          bool by_token) const;
   // The angles are those of the tokens of `hidden`: [sequences, tokens, hidden]. The queries do not
   // grow with their positions yet.
-  QueryKeyValue Project(size_t layer, const at::Tensor& hidden, const RotaryTables& angles) const;
-  at::Tensor Mlp(size_t layer, const at::Tensor& rows) const;
+  QueryKeyValue Project(size_t layer, const at::Tensor& hidden, const RotaryTables& angles,
+                        bool queries_by_token) const;
+  // Adds the MLP of normed rows to `hidden`, in place.
+  void AddMlp(size_t layer, const at::Tensor& normed, at::Tensor& hidden) const;
+  // What comes before the last matrix product of an MLP without experts.
+  at::Tensor Activations(size_t layer, const at::Tensor& rows) const;
 
   const Checkpoint& checkpoint_;
   std::vector<LayerMaxima> cache_maxima_;

@@ -47,10 +47,6 @@ at::Tensor QuantizePerChannel(const at::Tensor& x, int64_t group, int bits) {
 at::Tensor QuantizeKvtuner(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis) {
   const int64_t head_dim = x.size(-1), tokens = x.size(-2);
   const int64_t group = arithmetic.group;
-  if (UsesCudaKernels(x))
-    return CudaRoundTripKvtuner(x,
-                                std::min(group, axis == QuantAxis::kPerChannel ? tokens : head_dim),
-                                arithmetic.bits, axis);
   if (!x.device().is_cpu() || x.scalar_type() != at::kFloat) {
     return axis == QuantAxis::kPerChannel ? QuantizePerChannel(x, group, arithmetic.bits)
                                           : QuantizePerToken(x, group, arithmetic.bits);
@@ -109,35 +105,78 @@ at::Tensor PairsAsHalves(const at::Tensor& x) {
   return x.unflatten(-1, {x.size(-1) / 2, 2}).transpose(-1, -2).flatten(-2).contiguous();
 }
 
+// Whether the format's groups are of channels in the order of GGUF, which is not that of x.
+bool NeedsNeighbours(const KvFormat& format, const LayerSide& side) {
+  return side.gguf_rotary_neighbours && side.side == KvSide::kKey &&
+         format.key_channels == ChannelOrder::kOfGguf;
+}
+
+// Tokens are flushed in groups: a residual window at a time, or a whole group along tokens at a
+// time.
+int64_t FlushedTokens(int64_t tokens, const KvFormat& format, KvSide side) {
+  const QuantLayout& layout = format.layout(side);
+  const int64_t group_tokens = layout.axis == QuantAxis::kPerChannel ? layout.group_size : 1;
+  const int64_t window = std::max<int64_t>(format.residual_window_tokens, group_tokens);
+  return tokens / window * window;
+}
+
+// KVTuner's integers are computed in the type of x.
+bool IsPlainKvtuner(const KvFormat& format, const HeadArithmetic& arithmetic) {
+  return format.numerics == Numerics::kKvtunerAsymmetric && arithmetic.rotation_block == 0;
+}
+
+// Whether a kernel of ours does all the work.
+bool CanQuantizeOnCuda(const at::Tensor& x, const KvFormat& format, const LayerSide& side) {
+  return UsesCudaKernels(x) && !format.is_exact() && !NeedsNeighbours(format, side) &&
+         FlushedTokens(x.size(-2), format, side.side) == x.size(-2);
+}
+
+// REQUIRES: CanQuantizeOnCuda.
+void QuantizeOnCuda(const at::Tensor& x, const KvFormat& format, const LayerSide& side,
+                    const at::Tensor& out) {
+  const HeadArithmetic arithmetic = HeadArithmeticOf(format, side.side, x.size(-1));
+  const QuantAxis axis = format.layout(side.side).axis;
+  if (IsPlainKvtuner(format, arithmetic)) {
+    const int64_t most = axis == QuantAxis::kPerChannel ? x.size(-2) : x.size(-1);
+    CudaRoundTripKvtuner(x, std::min<int64_t>(arithmetic.group, most), arithmetic.bits, axis, out);
+  } else {
+    CudaRoundTrip(x, arithmetic, axis, StaticScales(format, side), out);
+  }
+}
+
 }  // namespace
 
 at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const LayerSide& side) {
   if (format.is_exact()) return x;
-  if (side.gguf_rotary_neighbours && side.side == KvSide::kKey &&
-      format.key_channels == ChannelOrder::kOfGguf) {
+  if (NeedsNeighbours(format, side)) {
     return PairsAsHalves(FakeQuantize(
         PairsAsNeighbours(x), format,
         {.side = side.side, .head_maxima = side.head_maxima, .stored_scales = side.stored_scales}));
   }
   const QuantLayout& layout = format.layout(side.side);
-  const int64_t tokens = x.size(-2);
-  // Tokens are flushed in groups: a residual window at a time, or a whole group along tokens at a
-  // time.
-  const int64_t group_tokens = layout.axis == QuantAxis::kPerChannel ? layout.group_size : 1;
-  const int64_t window = std::max<int64_t>(format.residual_window_tokens, group_tokens);
-  const int64_t flushed = tokens / window * window;
+  const int64_t tokens = x.size(-2), flushed = FlushedTokens(tokens, format, side.side);
   if (flushed == 0) return x;
   if (flushed < tokens) {
     const at::Tensor past = FakeQuantize(x.narrow(-2, 0, flushed).contiguous(), format, side);
     return at::cat({past, x.narrow(-2, flushed, tokens - flushed)}, -2);
   }
-  const HeadArithmetic arithmetic = HeadArithmeticOf(format, side.side, x.size(-1));
-  if (format.numerics == Numerics::kKvtunerAsymmetric && arithmetic.rotation_block == 0) {
-    return QuantizeKvtuner(x, arithmetic, layout.axis);
+  if (UsesCudaKernels(x)) {
+    const at::Tensor out = at::empty_like(x);
+    QuantizeOnCuda(x, format, side, out);
+    return out;
   }
-  const std::vector<float> static_scales = StaticScales(format, side);
-  return UsesCudaKernels(x) ? CudaRoundTrip(x, arithmetic, layout.axis, static_scales)
-                            : RoundTripOnCpu(x, arithmetic, layout.axis, static_scales);
+  const HeadArithmetic arithmetic = HeadArithmeticOf(format, side.side, x.size(-1));
+  if (IsPlainKvtuner(format, arithmetic)) return QuantizeKvtuner(x, arithmetic, layout.axis);
+  return RoundTripOnCpu(x, arithmetic, layout.axis, StaticScales(format, side));
+}
+
+void FakeQuantizeInto(const at::Tensor& x, const KvFormat& format, const LayerSide& side,
+                      const at::Tensor& out) {
+  if (CanQuantizeOnCuda(x, format, side)) {
+    QuantizeOnCuda(x, format, side, out);
+  } else {
+    out.copy_(FakeQuantize(x, format, side));
+  }
 }
 
 }  // namespace kvtune

@@ -30,4 +30,9 @@ struct LayerSide {
 // Throws Error when the format needs head_maxima or stored_scales and there are none.
 at::Tensor FakeQuantize(const at::Tensor& x, const KvFormat& format, const LayerSide& side);
 
+// The same into memory that is there already, without a copy where a CUDA kernel of ours does the
+// work. out: like x, contiguous, and not x itself
+void FakeQuantizeInto(const at::Tensor& x, const KvFormat& format, const LayerSide& side,
+                      const at::Tensor& out);
+
 }  // namespace kvtune

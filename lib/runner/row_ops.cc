@@ -65,10 +65,15 @@ at::Tensor Gated(const at::Tensor& gate_up, Activation activation) {
   return {};
 }
 
-at::Tensor AddAndRmsNorm(at::Tensor& rows, const at::Tensor& delta, double scale,
-                         const at::Tensor& weight, double eps) {
-  if (UsesCudaKernels(rows)) return CudaAddAndNorm(rows, delta, scale, weight, eps);
+void AddScaled(const at::Tensor& before, const at::Tensor& delta, double scale, at::Tensor& rows) {
+  if (!rows.is_same(before)) rows.copy_(before);
   rows.add_(delta, scale);
+}
+
+at::Tensor AddAndRmsNorm(const at::Tensor& before, const at::Tensor& delta, double scale,
+                         const at::Tensor& weight, double eps, at::Tensor& rows) {
+  if (UsesCudaKernels(rows)) return CudaAddAndNorm(before, delta, scale, weight, eps, rows);
+  AddScaled(before, delta, scale, rows);
   return RmsNorm(rows, weight, eps);
 }
 

@@ -14,9 +14,13 @@ bool UsesCpuKernels(const at::Tensor& x);
 // applied after rounding, because models differ in this order.
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// Adds scale * delta to the rows in place, then norms them. rows, delta: [rows, width]
-at::Tensor AddAndRmsNorm(at::Tensor& rows, const at::Tensor& delta, double scale,
-                         const at::Tensor& weight, double eps);
+// Sets the rows to before + scale * delta; `before` may be the rows themselves.
+void AddScaled(const at::Tensor& before, const at::Tensor& delta, double scale, at::Tensor& rows);
+
+// Sets the rows to before + scale * delta and returns their norm. before, delta, rows: [rows,
+// width]; `before` may be the rows themselves
+at::Tensor AddAndRmsNorm(const at::Tensor& before, const at::Tensor& delta, double scale,
+                         const at::Tensor& weight, double eps, at::Tensor& rows);
 
 // Norms over the last dimension, in float32 or wider. `bias` may be undefined.
 at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,

@@ -52,6 +52,25 @@ class CacheSides {
   std::map<std::pair<size_t, KvFormatId>, CacheSide> sides_;
 };
 
+// Whether node i is the only child of parent i, for all of them.
+bool AreOnlyChildren(const PlanTreeLayer& nodes, int64_t parents) {
+  if (std::ssize(nodes) != parents) return false;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i].parent != i) return false;
+  }
+  return true;
+}
+
+// Gives each node the queries of its parent: [parents, query_heads, tokens, head_dim] -> [nodes,
+// ...], without a copy where each is an only child. The heads of a token stay side by side.
+at::Tensor QueriesOfNodes(const at::Tensor& queries, const PlanTreeLayer& nodes) {
+  if (AreOnlyChildren(nodes, queries.size(0))) return queries;
+  std::vector<at::Tensor> by_token;
+  for (const PlanTreeNode& node : nodes)
+    by_token.push_back(queries.select(0, static_cast<int64_t>(node.parent)).transpose(0, 1));
+  return at::stack(by_token).transpose(1, 2);
+}
+
 // Computes the attention of all nodes of one layer: [nodes, tokens, query_heads * value_head_dim].
 class LayerAttention {
  public:
@@ -70,6 +89,8 @@ class LayerAttention {
     const int64_t tokens = qkv.query.size(2), earlier = pass_.earlier.tokens();
     query_ = qkv.query;
     rule_ = qkv.rule;
+    if (CanAttendTogether(qkv))
+      return AttendTogether(qkv).narrow(1, earlier, tokens - earlier).flatten(2, 3);
     CacheSides keys(qkv.key, decoder_.SideOfLayer(layer_, KvSide::kKey));
     CacheSides values(qkv.value, decoder_.SideOfLayer(layer_, KvSide::kValue));
     const ModelConfig& config = decoder_.config();
@@ -91,6 +112,40 @@ class LayerAttention {
   }
 
  private:
+  // Whether one call of flash attention can take all nodes: where no format has a residual window.
+  bool CanAttendTogether(const QueryKeyValue& qkv) const {
+    return pass_.exact_queries == 0 && pass_.sharing >= Sharing::kAttention &&
+           CanFlash(qkv.query, ExactCacheSide(qkv.key), ExactCacheSide(qkv.value), qkv.rule) &&
+           std::ranges::all_of(
+               nodes_, [](const PlanTreeNode& node) { return AlignmentOf(node.pair) == 1; });
+  }
+
+  // Returns the attention of all nodes: [nodes, tokens, query_heads, value_head_dim].
+  at::Tensor AttendTogether(const QueryKeyValue& qkv) const {
+    const at::Tensor keys = StoredByNodes(qkv.key, KvSide::kKey);
+    const at::Tensor values = StoredByNodes(qkv.value, KvSide::kValue);
+    for (size_t child = 0; pass_.stored && child < nodes_.size(); ++child) {
+      const auto place = static_cast<int64_t>(child);
+      pass_.stored(first_node_ + child, keys.narrow(0, place, 1), values.narrow(0, place, 1));
+    }
+    return FlashAttention(QueriesOfNodes(qkv.query, nodes_), ExactCacheSide(keys),
+                          ExactCacheSide(values), qkv.rule);
+  }
+
+  // What the nodes store of their parents' keys or values: [nodes, kv_heads, tokens, head_dim].
+  at::Tensor StoredByNodes(const at::Tensor& exact, KvSide side) const {
+    const LayerSide described = decoder_.SideOfLayer(layer_, side);
+    const at::Tensor stored = at::empty(
+        {std::ssize(nodes_), exact.size(1), exact.size(2), exact.size(3)}, exact.options());
+    for (size_t child = 0; child < nodes_.size(); ++child) {
+      const auto [parent, pair] = nodes_[child];
+      FakeQuantizeInto(exact.narrow(0, static_cast<int64_t>(parent), 1),
+                       FormatOf(side == KvSide::kKey ? pair.key : pair.value), described,
+                       stored.narrow(0, static_cast<int64_t>(child), 1));
+    }
+    return stored;
+  }
+
   // Children of one parent that have the same key format share its attention weights, provided that
   // they are computed in the same blocks.
   bool ShareWeights(const PlanTreeNode& a, const PlanTreeNode& b) const {
@@ -314,15 +369,18 @@ void AdvanceBlock(const Decoder& decoder, size_t layer, const ParentBlock& block
       LayerAttention(decoder, layer, block.nodes, block.first_node, pass).Run(projected);
   if (pass.rounding_noise) attention = WithRoundingNoise(attention, layer);
   const at::Tensor children = advanced.narrow(0, static_cast<int64_t>(block.first_node), count);
-  CopyParents(block.nodes, parents, children);
   if (hidden.device().is_cpu()) {
+    CopyParents(block.nodes, parents, children);
     for (int64_t child = 0; child < count; ++child) {
       AddByRows(decoder, layer, children.select(0, child), attention.select(0, child),
                 pass.threads);
     }
   } else {
     at::Tensor rows = children.flatten(0, 1);
-    decoder.AddAttentionAndMlp(layer, rows, attention.flatten(0, 1));
+    const bool copies = !AreOnlyChildren(block.nodes, parents.size(0));
+    if (copies) CopyParents(block.nodes, parents, children);
+    decoder.AddAttentionAndMlp(layer, rows, attention.flatten(0, 1),
+                               copies ? rows : parents.flatten(0, 1));
   }
 }
 

@@ -11,8 +11,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "lib/runner/row_ops.h"
@@ -68,14 +70,19 @@ TEST_P(CudaKernels, NormIsThatOfTheFormula) {
   }
 }
 
-TEST_P(CudaKernels, AddingBeforeTheNormIsInPlace) {
+TEST_P(CudaKernels, AddingBeforeTheNormIsInPlaceOrApart) {
   for (const int64_t width : {7, 64, 4096}) {
-    at::Tensor rows = Random({6, width});
+    const at::Tensor before = Random({6, width}), unchanged = before.clone();
     const at::Tensor delta = Random({6, width}), weight = Random({width});
-    const at::Tensor sum = Wide(rows) + 0.22 * Wide(delta);
-    const at::Tensor normed = CudaAddAndNorm(rows, delta, 0.22, weight, 1e-6);
+    const at::Tensor sum = Wide(before) + 0.22 * Wide(delta);
+    const at::Tensor expected = sum * at::rsqrt((sum * sum).mean(-1, true) + 1e-6) * Wide(weight);
+    at::Tensor apart = at::full_like(before, std::numeric_limits<float>::quiet_NaN());
+    ExpectNear(CudaAddAndNorm(before, delta, 0.22, weight, 1e-6, apart), expected);
+    ExpectNear(apart, sum);
+    EXPECT_TRUE(before.equal(unchanged));
+    at::Tensor rows = before.clone();
+    ExpectNear(CudaAddAndNorm(rows, delta, 0.22, weight, 1e-6, rows), expected);
     ExpectNear(rows, sum);
-    ExpectNear(normed, sum * at::rsqrt((sum * sum).mean(-1, true) + 1e-6) * Wide(weight));
   }
 }
 
@@ -142,18 +149,29 @@ TEST_P(CudaKernels, GatedIsThatOfTheOperators) {
 }
 
 TEST_P(CudaKernels, HeadsAreGatheredAndRotated) {
-  const int64_t sequences = 2, tokens = 5, heads = 3, head_dim = 40, first = 16;
-  const at::Tensor projected = Random({sequences, tokens, first + heads * head_dim + 8});
-  const HeadLayout layout{sequences, tokens, projected.size(2), first, heads, head_dim};
-  const at::Tensor gathered = Wide(projected)
-                                  .narrow(2, first, heads * head_dim)
-                                  .unflatten(2, {heads, head_dim})
-                                  .transpose(1, 2);
-  ExpectNear(CudaGatherHeads(projected, layout, {}, 0.5), 0.5 * gathered);
-  for (const int64_t rotary_dim : {16, 40}) {
-    const RotaryTables angles{Random({tokens, rotary_dim / 2}), Random({tokens, rotary_dim / 2})};
-    ExpectNear(CudaGatherHeads(projected, layout, angles, 1),
-               Rotate(gathered, {Wide(angles.cos), Wide(angles.sin)}));
+  const int64_t sequences = 2, tokens = 5, heads = 3;
+  // Heads that begin with whole packs of 16 bytes, and others.
+  for (const auto& [first, head_dim] : {std::pair<int64_t, int64_t>{16, 48}, {4, 20}}) {
+    const at::Tensor projected = Random({sequences, tokens, first + heads * head_dim + first});
+    const HeadLayout layout{sequences, tokens, projected.size(2), first, heads, head_dim};
+    const at::Tensor gathered = Wide(projected)
+                                    .narrow(2, first, heads * head_dim)
+                                    .unflatten(2, {heads, head_dim})
+                                    .transpose(1, 2);
+    for (const bool by_token : {false, true}) {
+      const auto gather = [&](const RotaryTables& angles, double scale) {
+        PoisonFreeMemory();
+        const at::Tensor found = CudaGatherHeads(projected, layout, angles, scale, by_token);
+        EXPECT_TRUE((by_token ? found.transpose(1, 2) : found).is_contiguous());
+        return found;
+      };
+      ExpectNear(gather({}, 0.5), 0.5 * gathered);
+      for (const int64_t rotary_dim : {int64_t{16}, head_dim}) {
+        const RotaryTables angles{Random({tokens, rotary_dim / 2}),
+                                  Random({tokens, rotary_dim / 2})};
+        ExpectNear(gather(angles, 1), Rotate(gathered, {Wide(angles.cos), Wide(angles.sin)}));
+      }
+    }
   }
 }
 

@@ -22,17 +22,18 @@ __device__ float BlockSum(float x) {
   return sum;
 }
 
-// One block takes one row. With delta, the row becomes row + scale * delta first. A row stays in
-// the level-1 cache between its two readings.
+// One block takes one row. With delta, the row becomes before + scale * delta first; otherwise it
+// is only read. A row stays in the level-1 cache between its two readings.
 template <typename T, typename P>
-__global__ void NormKernel(T* rows, const T* delta, float scale, const void* weight,
-                           bool weight_in_float32, float eps, int64_t width, T* out) {
+__global__ void NormKernel(const T* before, const T* delta, float scale, const void* weight,
+                           bool weight_in_float32, float eps, int64_t width, T* rows, T* out) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * width;
+  const P* source = reinterpret_cast<const P*>(before + begin);
   P* row = reinterpret_cast<P*>(rows + begin);
   const int64_t packs = width / P::kSize;
   float squares = 0;
   for (int64_t i = threadIdx.x; i < packs; i += kThreads) {
-    P pack = row[i];
+    P pack = source[i];
     if (delta != nullptr) {
       const P change = reinterpret_cast<const P*>(delta + begin)[i];
       for (int k = 0; k < P::kSize; ++k)
@@ -68,18 +69,19 @@ bool Packs(int64_t width, std::initializer_list<const void*> pointers) {
          });
 }
 
-void LaunchNorm(const CudaPlace& place, void* rows, const void* delta, float scale,
-                const CudaNorm& norm, int64_t row_count, int64_t width, void* out) {
+// Without a delta `rows` are those before, which the kernel only reads.
+void LaunchNorm(const CudaPlace& place, const void* before, const void* delta, float scale,
+                const CudaNorm& norm, int64_t row_count, int64_t width, void* rows, void* out) {
   if (row_count == 0) return;
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
     const auto launch = [&](auto kernel) {
       kernel<<<static_cast<unsigned>(row_count), kThreads, 0, StreamOf(place)>>>(
-          static_cast<T*>(rows), static_cast<const T*>(delta), scale, norm.weight, norm.in_float32,
-          norm.eps, width, static_cast<T*>(out));
+          static_cast<const T*>(before), static_cast<const T*>(delta), scale, norm.weight,
+          norm.in_float32, norm.eps, width, static_cast<T*>(rows), static_cast<T*>(out));
     };
-    if (Packs<T>(width, {rows, delta, out})) {
+    if (Packs<T>(width, {before, rows, delta, out})) {
       launch(NormKernel<T, Pack<T>>);
     } else {
       launch(NormKernel<T, Single<T>>);
@@ -111,30 +113,40 @@ __global__ void GatedKernel(const T* gate_up, int64_t packs, int64_t width, Acti
   reinterpret_cast<P*>(out)[index] = result;
 }
 
-// One warp takes one head of one token.
-template <typename T>
-__global__ void GatherHeadsKernel(const T* projected, HeadLayout layout, int64_t rotary_dim,
-                                  const T* cos, const T* sin, float scale, T* out) {
-  const int64_t index = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
-  if (index >= layout.sequences * layout.tokens * layout.heads) return;
-  const int64_t head = index % layout.heads;
-  const int64_t row = index / layout.heads;  // a token of a sequence
+// Each thread takes one pack of one head of one token. Packs of rotated channels lie in one half of
+// them, and their partners in the other one.
+template <typename T, typename P>
+__global__ void GatherHeadsKernel(const T* projected, HeadLayout layout, CudaGather gather,
+                                  int64_t packs, T* out) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= packs) return;
+  const int64_t packs_of_head = layout.head_dim / P::kSize;
+  const int64_t channel = index % packs_of_head * P::kSize;
+  const int64_t head = index / packs_of_head % layout.heads;
+  const int64_t row = index / packs_of_head / layout.heads;  // a token of a sequence
   const int64_t token = row % layout.tokens, sequence = row / layout.tokens;
   const T* source =
       projected + row * layout.row_width + layout.first_channel + head * layout.head_dim;
-  T* target = out + ((sequence * layout.heads + head) * layout.tokens + token) * layout.head_dim;
-  const int64_t half = rotary_dim / 2;
-  for (int64_t i = threadIdx.x % 32; i < layout.head_dim; i += 32) {
-    float x = Load(source[i]);
-    if (i < rotary_dim) {
-      const int64_t turn = token * half + i % half;
-      const float c = Load(cos[turn]), s = Load(sin[turn]);
-      const float partner = Load(source[i < half ? i + half : i - half]);
-      const float straight = Rounded<T>(x * c), across = Rounded<T>(partner * s);
-      x = Rounded<T>(i < half ? straight - across : straight + across);
+  P pack = *reinterpret_cast<const P*>(source + channel);
+  float x[P::kSize];
+  for (int k = 0; k < P::kSize; ++k) x[k] = Load(pack.elements[k]);
+  if (channel < gather.rotary_dim) {
+    const int64_t half = gather.rotary_dim / 2;
+    const bool first = channel < half;
+    const int64_t turn = token * half + channel % half;
+    const P c = *reinterpret_cast<const P*>(static_cast<const T*>(gather.cos) + turn);
+    const P s = *reinterpret_cast<const P*>(static_cast<const T*>(gather.sin) + turn);
+    const P partner = *reinterpret_cast<const P*>(source + channel + (first ? half : -half));
+    for (int k = 0; k < P::kSize; ++k) {
+      const float straight = Rounded<T>(x[k] * Load(c.elements[k]));
+      const float across = Rounded<T>(Load(partner.elements[k]) * Load(s.elements[k]));
+      x[k] = Rounded<T>(first ? straight - across : straight + across);
     }
-    Store(x * scale, &target[i]);
   }
+  for (int k = 0; k < P::kSize; ++k) Store(x[k] * gather.scale, &pack.elements[k]);
+  const int64_t place = gather.by_token ? row * layout.heads + head
+                                        : (sequence * layout.heads + head) * layout.tokens + token;
+  *reinterpret_cast<P*>(out + place * layout.head_dim + channel) = pack;
 }
 
 // The largest score of a row and the sum of exp(score - max).
@@ -253,12 +265,13 @@ __global__ void RoundingNoiseKernel(T* elements, int64_t count, double step, uin
 void RmsNormOnCuda(const CudaPlace& place, const void* rows, const CudaNorm& norm,
                    int64_t row_count, int64_t width, void* out) {
   // Without a delta the kernel only reads the rows.
-  LaunchNorm(place, const_cast<void*>(rows), nullptr, 0, norm, row_count, width, out);
+  LaunchNorm(place, rows, nullptr, 0, norm, row_count, width, const_cast<void*>(rows), out);
 }
 
-void AddAndNormOnCuda(const CudaPlace& place, void* rows, const void* delta, float scale,
-                      const CudaNorm& norm, int64_t row_count, int64_t width, void* out) {
-  LaunchNorm(place, rows, delta, scale, norm, row_count, width, out);
+void AddAndNormOnCuda(const CudaPlace& place, const void* before, const void* delta, float scale,
+                      const CudaNorm& norm, int64_t row_count, int64_t width, void* rows,
+                      void* out) {
+  LaunchNorm(place, before, delta, scale, norm, row_count, width, rows, out);
 }
 
 void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count, int64_t width,
@@ -282,16 +295,26 @@ void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count,
 }
 
 void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const HeadLayout& layout,
-                       int64_t rotary_dim, const void* cos, const void* sin, float scale,
-                       void* out) {
-  const int64_t heads = layout.sequences * layout.tokens * layout.heads;
-  if (heads == 0) return;
+                       const CudaGather& gather, void* out) {
+  const int64_t elements = layout.sequences * layout.tokens * layout.heads * layout.head_dim;
+  if (elements == 0) return;
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    GatherHeadsKernel<T><<<BlocksFor(heads, kThreads / 32), kThreads, 0, StreamOf(place)>>>(
-        static_cast<const T*>(projected), layout, rotary_dim, static_cast<const T*>(cos),
-        static_cast<const T*>(sin), scale, static_cast<T*>(out));
+    const auto launch = [&](auto kernel, int64_t pack) {
+      kernel<<<BlocksFor(elements / pack, kThreads), kThreads, 0, StreamOf(place)>>>(
+          static_cast<const T*>(projected), layout, gather, elements / pack, static_cast<T*>(out));
+    };
+    const int64_t pack = Pack<T>::kSize;
+    // Every row, head and half of the rotated channels has to begin with a pack.
+    const bool packs = Packs<T>(layout.head_dim, {projected, gather.cos, gather.sin, out}) &&
+                       layout.row_width % pack == 0 && layout.first_channel % pack == 0 &&
+                       gather.rotary_dim / 2 % pack == 0;
+    if (packs) {
+      launch(GatherHeadsKernel<T, Pack<T>>, pack);
+    } else {
+      launch(GatherHeadsKernel<T, Single<T>>, 1);
+    }
   });
   RequireLaunched(kDoing);
 }

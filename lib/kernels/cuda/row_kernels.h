@@ -27,9 +27,11 @@ struct CudaNorm {
 void RmsNormOnCuda(const CudaPlace& place, const void* rows, const CudaNorm& norm,
                    int64_t row_count, int64_t width, void* out);
 
-// Adds scale * delta to the rows in place, then norms them into `out`. All are [row_count, width].
-void AddAndNormOnCuda(const CudaPlace& place, void* rows, const void* delta, float scale,
-                      const CudaNorm& norm, int64_t row_count, int64_t width, void* out);
+// Sets the rows to before + scale * delta, then norms them into `out`. All are [row_count, width];
+// `before` may be the rows themselves.
+void AddAndNormOnCuda(const CudaPlace& place, const void* before, const void* delta, float scale,
+                      const CudaNorm& norm, int64_t row_count, int64_t width, void* rows,
+                      void* out);
 
 // activation(gate) * up. gate_up: [row_count, 2 width], the gate first -> out: [row_count, width].
 // REQUIRES: the activation is kSilu or kGeluTanh.
@@ -37,11 +39,18 @@ void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count,
                  Activation activation, void* out);
 
 // Gathers the heads of a layout, [sequences, tokens, row_width], into `out`: [sequences, heads,
-// tokens, head_dim]. It rotates their first rotary_dim channels by cos and sin ([tokens, rotary_dim
-// / 2], of the rows' type) and multiplies by `scale`. rotary_dim may be 0.
+// tokens, head_dim], or [sequences, tokens, heads, head_dim] by token. It rotates their first
+// rotary_dim channels by cos and sin ([tokens, rotary_dim / 2], of the rows' type) and multiplies
+// by `scale`. rotary_dim may be 0.
+struct CudaGather {
+  int64_t rotary_dim = 0;
+  const void* cos = nullptr;
+  const void* sin = nullptr;
+  float scale = 1;
+  bool by_token = false;
+};
 void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const HeadLayout& layout,
-                       int64_t rotary_dim, const void* cos, const void* sin, float scale,
-                       void* out);
+                       const CudaGather& gather, void* out);
 
 // Applies the softmax over what each row sees, in place, and writes 0 to the rest. scores:
 // [layout.matrices * layout.rows, layout.columns]; sinks: [layout.heads] of the scores' type, or
