@@ -1,5 +1,6 @@
-// Scoring where the device has no room for all plans at a time. The device is a CPU here, whose
-// memory is that of an allocator of ours.
+// Scoring where the device has no room for all plans at a time. On a CPU the room is that of an
+// allocator of ours, which refuses large tensors; on a GPU most of the memory is taken.
+#include <ATen/ops/empty.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/Exception.h>
 #include <gmock/gmock.h>
@@ -8,7 +9,7 @@
 #include <atomic>
 
 #include "lib/base/error.h"
-#include "lib/runner/torch.h"
+#include "lib/runner/device_memory.h"
 #include "tests/runner/decoding_cases.h"
 
 namespace kvtune {
@@ -111,6 +112,32 @@ TEST_F(ScoringInLittleRoom, SaysWhatNeedsLessWhereASinglePlanHasNoRoom) {
   const SmallMemory memory(hidden_bytes_ / 2);
   EXPECT_THAT([&] { runner->ScorePlans(plans_, prompts_, nullptr); },
               ThrowsMessage<Error>(HasSubstr("scoring plans: the device ran out of memory")));
+}
+
+// The logits of 16 plans need more than what is left, half of them need less.
+TEST(ScoringOnAFullGpu, GoesOnWithFewerRowsAtATime) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  constexpr int64_t kVocab = 16384, kLong = 240;
+  constexpr int64_t kLogitBytes = 16 * (kLong - 1) * kVocab * int64_t{sizeof(float)};
+  constexpr int64_t kLeft = kLogitBytes * 3 / 4;
+  const TemporaryDirectory directory;
+  WriteTinyCheckpoint({.vocab = kVocab}, directory.path());
+  const Checkpoint checkpoint(directory.path());
+  ModelProbe runner(checkpoint, {.device = "cuda", .data_type = DataType::kFloat32}, {});
+  const std::vector<TokenIds> prompts = {RandomPrompt(kLong, kVocab, 1)};
+  const auto expected = LossesOf(runner, SixteenPlans(), prompts);
+  const at::Device device(at::kCUDA, 0);
+  ReturnUnusedMemory(device);
+  ASSERT_GT(FreeMemory(device), kLeft);
+  const at::Tensor taken =
+      at::empty({FreeMemory(device) - kLeft}, at::TensorOptions(at::kByte).device(device));
+  const auto found = LossesOf(runner, SixteenPlans(), prompts);
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    ASSERT_EQ(found[i].size(), expected[i].size());
+    for (size_t t = 0; t < found[i].size(); ++t)
+      EXPECT_NEAR(found[i][t], expected[i][t], 1e-6 + 1e-3 * expected[i][t]) << i << " " << t;
+  }
 }
 
 }  // namespace
