@@ -36,6 +36,15 @@ struct AttentionErrors {
 // x, approximation: [heads, rows, width]
 at::Tensor ErrorSumsOf(const at::Tensor& x, const at::Tensor& approximation);
 
+// How far several stored sides are from the exact one. Sums in float64 on the device.
+struct SideErrors {
+  at::Tensor heads;          // [sides, kv_heads, 4], see ErrorSumsOf
+  at::Tensor channel_error;  // [sides, kv_heads * head_dim]: sum |x - x^|
+  at::Tensor channel_total;  // [kv_heads * head_dim]: sum |x|
+};
+// exact: [1, kv_heads, tokens, head_dim]
+SideErrors CompareSides(const at::Tensor& exact, const std::vector<CacheSide>& sides);
+
 // The queries of a block, of which the first `skipped` are not counted. Attention weights are in
 // memory, once for the exact keys and once for one format at a time.
 AttentionErrors ErrorsOfBlock(const ComparedAttention& attention, const QueryBlock& block,

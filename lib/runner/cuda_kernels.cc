@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lib/kernels/cuda/compute_capability.h"
 #include "lib/kernels/cuda/decode_attention.h"
 #include "lib/kernels/cuda/fake_quantize.h"
 #include "lib/kernels/cuda/row_kernels.h"
@@ -43,6 +44,10 @@ CudaPlace PlaceOf(const at::Tensor& x) {
           type == at::kFloat      ? ElementType::kFloat32
           : type == at::kBFloat16 ? ElementType::kBFloat16
                                   : ElementType::kFloat16};
+}
+
+bool IsOnHopper(const at::Tensor& x) {
+  return x.is_cuda() && ComputeCapability(x.get_device()) == 90;
 }
 
 at::Tensor CudaRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
@@ -101,17 +106,20 @@ void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window
                       sinks.defined() ? sinks.const_data_ptr() : nullptr);
 }
 
-at::Tensor CudaErrorSumsOf(const at::Tensor& x, const at::Tensor& approximation) {
-  const bool as_they_are = x.strides() == approximation.strides() && x.stride(2) == 1;
-  const at::Tensor a = as_they_are ? x : x.contiguous();
-  const at::Tensor b = as_they_are ? approximation : approximation.contiguous();
-  const CudaHeadRows layout{a.size(0), a.size(1), a.size(2), a.stride(0), a.stride(1)};
+at::Tensor CudaErrorSumsOf(const at::Tensor& x, std::span<const at::Tensor> approximations) {
+  const int64_t heads = x.size(0), elements = x.size(1) * x.size(2);
   const at::Tensor parts = at::empty(
-      {layout.heads, CudaErrorSums::PartsOf(layout.rows * layout.width), CudaErrorSums::kCount},
-      a.options().dtype(at::kDouble));
-  SumErrorsOnCuda(PlaceOf(a), a.const_data_ptr(), b.const_data_ptr(), layout,
-                  parts.mutable_data_ptr<double>());
-  return parts.sum(1);
+      {std::ssize(approximations), heads, CudaErrorSums::PartsOf(elements), CudaErrorSums::kCount},
+      x.options().dtype(at::kDouble));
+  for (size_t i = 0; i < approximations.size(); ++i) {
+    const bool as_they_are = x.strides() == approximations[i].strides() && x.stride(2) == 1;
+    const at::Tensor a = as_they_are ? x : x.contiguous();
+    const at::Tensor b = as_they_are ? approximations[i] : approximations[i].contiguous();
+    SumErrorsOnCuda(PlaceOf(a), a.const_data_ptr(), b.const_data_ptr(),
+                    {heads, x.size(1), x.size(2), a.stride(0), a.stride(1)},
+                    parts[static_cast<int64_t>(i)].mutable_data_ptr<double>());
+  }
+  return parts.sum(2);
 }
 
 at::Tensor CudaChannelErrorSumsOf(const at::Tensor& x, std::span<const at::Tensor> approximations) {
@@ -266,6 +274,7 @@ namespace {
 
 bool UsesCudaKernels(const at::Tensor&) { return false; }
 CudaPlace PlaceOf(const at::Tensor&) { NotBuilt(); }
+bool IsOnHopper(const at::Tensor&) { return false; }
 at::Tensor CudaRmsNorm(const at::Tensor&, const at::Tensor&, double) { NotBuilt(); }
 at::Tensor CudaAddAndNorm(const at::Tensor&, const at::Tensor&, double, const at::Tensor&, double,
                           at::Tensor&) {
@@ -277,7 +286,7 @@ at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTab
   NotBuilt();
 }
 void CudaCausalSoftmax(at::Tensor&, int64_t, int64_t, const at::Tensor&) { NotBuilt(); }
-at::Tensor CudaErrorSumsOf(const at::Tensor&, const at::Tensor&) { NotBuilt(); }
+at::Tensor CudaErrorSumsOf(const at::Tensor&, std::span<const at::Tensor>) { NotBuilt(); }
 at::Tensor CudaChannelErrorSumsOf(const at::Tensor&, std::span<const at::Tensor>) { NotBuilt(); }
 bool HasCudaWeightErrors(const at::Tensor&) { return false; }
 CudaWeightErrors CudaCompareWeights(const at::Tensor&, const CudaAttendedKeys&,

@@ -21,6 +21,9 @@ bool UsesCudaKernels(const at::Tensor& x);
 // REQUIRES: UsesCudaKernels(x). The place has libtorch's current stream of x's device.
 CudaPlace PlaceOf(const at::Tensor& x);
 
+// Whether x is on a GPU of the generation Hopper.
+bool IsOnHopper(const at::Tensor& x);
+
 // See RmsNorm in row_ops.h.
 at::Tensor CudaRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
@@ -42,12 +45,13 @@ at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout
 void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window,
                        const at::Tensor& sinks);
 
-// Sums over each head, [heads, 4] of float64 on the device: |x - x^|, |x|, |x - x^| / |x|, and how
-// many elements of x are not 0. x, approximation: [heads, rows, width] of one type
-at::Tensor CudaErrorSumsOf(const at::Tensor& x, const at::Tensor& approximation);
+// Sums over each head for each of several approximations, [approximations, heads, 4] of float64 on
+// the device: |x - x^|, |x|, |x - x^| / |x|, and how many elements of x are not 0. x and they:
+// [heads, rows, width] of one type
+at::Tensor CudaErrorSumsOf(const at::Tensor& x, std::span<const at::Tensor> approximations);
 
-// The same sums over the tokens, for each of several approximations: [approximations, heads,
-// head_dim, 4]. x and they: [heads, tokens, head_dim]
+// The same sums over the tokens: [approximations, heads, head_dim, 4]. x and they: [heads, tokens,
+// head_dim]
 at::Tensor CudaChannelErrorSumsOf(const at::Tensor& x, std::span<const at::Tensor> approximations);
 
 // The keys of a layer that attention has read, and what it has left; see CudaKeys in

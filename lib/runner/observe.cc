@@ -5,7 +5,6 @@
 
 #include "lib/runner/attention.h"
 #include "lib/runner/attention_errors.h"
-#include "lib/runner/cuda_kernels.h"
 
 namespace kvtune {
 namespace {
@@ -26,41 +25,6 @@ std::vector<std::vector<double>> Fetched(const std::vector<at::Tensor>& tensors)
 
 void AddTo(std::vector<double>& total, std::span<const double> part) {
   for (size_t i = 0; i < total.size(); ++i) total[i] += part[i];
-}
-
-// Returns sum |x| over the tokens, for each channel.
-// x: [kv_heads, tokens, head_dim] -> [kv_heads * head_dim]
-at::Tensor PerChannel(const at::Tensor& x) {
-  return at::abs(x.to(at::kFloat)).sum(1, false, at::kDouble).flatten();
-}
-
-// How far several stored sides are from the exact one. Sums in float64 on the device.
-struct SideErrors {
-  at::Tensor heads;          // [sides, kv_heads, 4], see ErrorSumsOf
-  at::Tensor channel_error;  // [sides, kv_heads * head_dim]: sum |x - x^|
-  at::Tensor channel_total;  // [kv_heads * head_dim]: sum |x|
-};
-
-// exact: [1, kv_heads, tokens, head_dim]
-SideErrors CompareSides(const at::Tensor& exact, const std::vector<CacheSide>& sides) {
-  const at::Tensor x = exact.squeeze(0);
-  const int64_t count = std::ssize(sides);
-  if (UsesCudaKernels(x)) {
-    std::vector<at::Tensor> compared = {x};  // with itself, for the totals
-    for (const CacheSide& side : sides) compared.push_back(side.stored.squeeze(0));
-    const at::Tensor sums = CudaChannelErrorSumsOf(x, compared);  // [1 + sides, heads, channels, 4]
-    const at::Tensor of_sides = sums.narrow(0, 1, count);
-    return {of_sides.sum(2), of_sides.select(3, 0).flatten(1), sums[0].select(1, 1).flatten()};
-  }
-  SideErrors errors{at::empty({count, x.size(0), 4}, x.options().dtype(at::kDouble)),
-                    at::empty({count, x.size(0) * x.size(2)}, x.options().dtype(at::kDouble)),
-                    PerChannel(x)};
-  for (int64_t i = 0; i < count; ++i) {
-    const at::Tensor stored = sides[static_cast<size_t>(i)].stored.squeeze(0);
-    errors.heads[i].copy_(ErrorSumsOf(x, stored));
-    errors.channel_error[i].copy_(PerChannel(x.to(at::kFloat) - stored));
-  }
-  return errors;
 }
 
 // Observes one layer on one prompt.

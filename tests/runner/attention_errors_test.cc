@@ -101,6 +101,18 @@ TEST_P(AttentionErrorsByFlash, AreThoseWithWeightsInMemory) {
   EXPECT_LT(at::abs(output - exact).max().item<float>(), 0.03);
 }
 
+TEST_P(AttentionErrorsByFlash, SidesAreComparedAsOnACpu) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  at::manual_seed(8);
+  const ComparedAttention attention = RandomAttention(GetParam());
+  const ComparedAttention there = OnDevice(attention);
+  const SideErrors expected = CompareSides(attention.exact_key.exact, attention.keys);
+  const SideErrors found = CompareSides(there.exact_key.exact, there.keys);
+  EXPECT_TRUE(at::allclose(found.heads.cpu(), expected.heads, 1e-5));
+  EXPECT_TRUE(at::allclose(found.channel_error.cpu(), expected.channel_error, 1e-5));
+  EXPECT_TRUE(at::allclose(found.channel_total.cpu(), expected.channel_total, 1e-5));
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionErrorsByFlash,
                          ::testing::Values(Case{4, 2, 100, 64}, Case{8, 8, 257, 128},
                                            Case{4, 1, 1, 64}, Case{8, 2, 300, 64, 101},
@@ -137,6 +149,22 @@ TEST(AttentionErrors, AreThoseOfASmallExample) {
   expect(second.weights, {0.5, 0});
   expect(second.largest, {0.5});
   expect(second.outputs, {0.5, 2, 0.25, 1, 0.5, 2, 0.25, 1});
+}
+
+// One head with two channels and two tokens.
+TEST(SideErrors, AreThoseOfASmallExample) {
+  const auto tokens = [](std::vector<float> elements) {
+    return at::tensor(elements, at::kFloat).view({1, 1, 2, 2});
+  };
+  const at::Tensor exact = tokens({1, 0, -2, 4});
+  const SideErrors errors =
+      CompareSides(exact, {{tokens({2, 1, -2, 3}), exact, 0}, ExactCacheSide(exact)});
+  const auto expect = [](const at::Tensor& found, std::vector<double> expected) {
+    EXPECT_TRUE(at::equal(found.flatten(), at::tensor(expected, at::kDouble))) << found;
+  };
+  expect(errors.heads, {3, 7, 1.25, 3, 0, 7, 0, 3});
+  expect(errors.channel_error, {1, 2, 0, 0});
+  expect(errors.channel_total, {3, 4});
 }
 
 TEST(AttentionErrors, BlocksAddUp) {

@@ -206,24 +206,28 @@ at::Tensor ErrorTerms(const at::Tensor& x, const at::Tensor& approximation) {
 }
 
 TEST_P(CudaKernels, ErrorSumsAreThoseOfTheFormula) {
+  // Attention returns the rows of all heads side by side.
+  const auto by_row = [](const at::Tensor& t) {
+    return t.transpose(0, 1).contiguous().transpose(0, 1);
+  };
   for (const int64_t width : {1, 24, 1000}) {
     for (const int64_t rows : {1, 3, 100}) {
       const at::Tensor x = Random({3, rows, width});
-      const at::Tensor approximation = x + 0.1 * Random({3, rows, width});
       x.select(2, 0).zero_();  // elements that no ratio counts
-      const at::Tensor expected = ErrorTerms(x, approximation).sum({1, 2});
-      EXPECT_TRUE(at::allclose(CudaErrorSumsOf(x, approximation).cpu(), expected, 1e-5, 1e-6))
-          << rows << " " << width;
-      // Attention returns the rows of all heads side by side.
-      const auto by_row = [](const at::Tensor& t) {
-        return t.transpose(0, 1).contiguous().transpose(0, 1);
+      const std::vector<at::Tensor> approximations = {x + 0.1 * Random({3, rows, width}), x,
+                                                      x + Random({3, rows, width})};
+      std::vector<at::Tensor> expected, rows_apart;
+      for (const at::Tensor& approximation : approximations) {
+        expected.push_back(ErrorTerms(x, approximation).sum({1, 2}));
+        rows_apart.push_back(by_row(approximation));
+      }
+      const auto expect = [&](const at::Tensor& found) {
+        EXPECT_TRUE(at::allclose(found.cpu(), at::stack(expected), 1e-5, 1e-6))
+            << rows << " " << width;
       };
-      EXPECT_TRUE(at::allclose(CudaErrorSumsOf(by_row(x), by_row(approximation)).cpu(), expected,
-                               1e-5, 1e-6))
-          << rows << " " << width;
-      EXPECT_TRUE(
-          at::allclose(CudaErrorSumsOf(by_row(x), approximation).cpu(), expected, 1e-5, 1e-6))
-          << rows << " " << width;
+      expect(CudaErrorSumsOf(x, approximations));
+      expect(CudaErrorSumsOf(by_row(x), rows_apart));
+      expect(CudaErrorSumsOf(by_row(x), approximations));
     }
   }
 }

@@ -234,6 +234,7 @@ __global__ void SumChannelErrorsKernel(const T* x, const T* approximation, int64
   const int64_t count = left < CudaErrorSums::kChunkTokens ? left : CudaErrorSums::kChunkTokens;
   const int64_t begin = (blockIdx.y * tokens + first) * blockDim.x + threadIdx.x;
   ErrorSum sum;
+#pragma unroll 8
   for (int64_t token = 0; token < count; ++token) {
     const int64_t at = begin + token * blockDim.x;
     sum.Add(Load(x[at]), Load(approximation[at]));

@@ -71,7 +71,7 @@ struct CudaErrorSums {
   static constexpr int kCount = 4;
   static constexpr int64_t kChunk = 1 << 14;  // the number of elements of a part
   static int64_t PartsOf(int64_t elements) { return (elements + kChunk - 1) / kChunk; }
-  static constexpr int64_t kChunkTokens = 64;  // the same for the sums of a channel
+  static constexpr int64_t kChunkTokens = 32;  // the same for the sums of a channel
   static int64_t ChannelPartsOf(int64_t tokens) {
     return (tokens + kChunkTokens - 1) / kChunkTokens;
   }
