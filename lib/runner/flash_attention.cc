@@ -1,9 +1,10 @@
 #include "lib/runner/flash_attention.h"
 
 #include <algorithm>
-#include <limits>
-#include <numeric>
+#include <bit>
 #include <vector>
+
+#include "lib/runner/cuda_kernels.h"
 
 namespace kvtune {
 namespace {
@@ -142,6 +143,39 @@ AttentionResult FlashAttentionWithSums(const at::Tensor& query, const CacheSide&
 at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                           const ScoreRule& rule) {
   return FlashAttentionWithSums(query, keys, values, rule).output;
+}
+
+bool CanUseCudnn(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+                 const ScoreRule& rule) {
+  constexpr int64_t kShortest = 1024, kMultiple = 512, kLargestHead = 128;
+  const int64_t tokens = query.size(2);
+  return tokens >= kShortest && tokens % kMultiple == 0 && query.size(3) <= kLargestHead &&
+         keys.window_tokens == 0 && values.window_tokens == 0 && !rule.sinks.defined() &&
+         (rule.window_tokens == 0 || rule.window_tokens >= tokens) && IsOnHopper(query) &&
+         CanFlash(query, keys, values, rule);
+}
+
+at::Tensor CudnnAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values) {
+  const auto attend = [&](int64_t first, int64_t count) {
+    const auto some = [&](const at::Tensor& x) { return x.narrow(0, first, count); };
+    return std::get<0>(at::_scaled_dot_product_cudnn_attention(
+                           some(query), some(keys.stored), some(values.stored), std::nullopt,
+                           /*compute_log_sumexp=*/true, /*dropout_p=*/0, /*is_causal=*/true,
+                           /*return_debug_mask=*/false, /*scale=*/1.0))
+        .transpose(1, 2);
+  };
+  // Powers of two are few shapes.
+  const auto batch = static_cast<uint64_t>(query.size(0));
+  if (std::has_single_bit(batch)) return attend(0, query.size(0));
+  const at::Tensor output = at::empty(
+      {query.size(0), query.size(2), query.size(1), values.stored.size(3)}, query.options());
+  for (uint64_t first = 0; first < batch;) {
+    const uint64_t count = std::bit_floor(batch - first);
+    const auto begin = static_cast<int64_t>(first), size = static_cast<int64_t>(count);
+    output.narrow(0, begin, size).copy_(attend(begin, size));
+    first += count;
+  }
+  return output;
 }
 
 }  // namespace kvtune

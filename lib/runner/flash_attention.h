@@ -29,4 +29,15 @@ AttentionResult FlashAttentionWithSums(const at::Tensor& query, const CacheSide&
 at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                           const ScoreRule& rule);
 
+// Whether cuDNN's kernels are worth their cost: on a Hopper GPU they take half the time of the
+// flash kernels, but 1 s for the first call of a process and 0.07 s for each further shape. So only
+// lengths from 1024 on qualify, and of these only multiples of 512: a length to which prompts are
+// cut, not one of many. The choice depends on nothing else, because the kernels round differently.
+// query, keys, values: as for FlashAttention
+bool CanUseCudnn(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+                 const ScoreRule& rule);
+
+// What FlashAttention returns. REQUIRES: CanUseCudnn.
+at::Tensor CudnnAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values);
+
 }  // namespace kvtune

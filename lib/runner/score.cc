@@ -128,8 +128,17 @@ class LayerAttention {
       const auto place = static_cast<int64_t>(child);
       pass_.stored(first_node_ + child, keys.narrow(0, place, 1), values.narrow(0, place, 1));
     }
-    return FlashAttention(QueriesOfNodes(qkv.query, nodes_), ExactCacheSide(keys),
-                          ExactCacheSide(values), qkv.rule);
+    return AttendWithoutWeights(QueriesOfNodes(qkv.query, nodes_), ExactCacheSide(keys),
+                                ExactCacheSide(values));
+  }
+
+  // REQUIRES: CanFlash.
+  at::Tensor AttendWithoutWeights(const at::Tensor& query, const CacheSide& keys,
+                                  const CacheSide& values) const {
+    // Where something is stored, a prompt is run once for an answer, not for many plans.
+    return !pass_.stored && CanUseCudnn(query, keys, values, rule_)
+               ? CudnnAttention(query, keys, values)
+               : FlashAttention(query, keys, values, rule_);
   }
 
   // What the nodes store of their parents' keys or values: [nodes, kv_heads, tokens, head_dim].
@@ -179,7 +188,7 @@ class LayerAttention {
       if (pass_.stored) pass_.stored(first_node_ + child, key_side.stored, value_side.stored);
       if (CanFlash(query, key_side, value_side, rule_)) {
         output_.select(0, static_cast<int64_t>(child))
-            .copy_(FlashAttention(query, key_side, value_side, rule_).squeeze(0));
+            .copy_(AttendWithoutWeights(query, key_side, value_side).squeeze(0));
       } else {
         blockwise.push_back({child, &value_side});
       }

@@ -79,6 +79,44 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{1, 7, 1, 300, 64, 128, 128}, Case{1, 4, 4, 100, 64, 32, 0},
                       Case{1, 4, 4, 100, 64, 0, 32}, Case{1, 4, 2, 140, 64, 32, 32, 0, true}));
 
+// Batches that are one power of two and others, of lengths for which cuDNN is worth its cost.
+TEST(CudnnAttention, EqualsFlashAttention) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  at::manual_seed(6);
+  const auto random = [](at::IntArrayRef shape) {
+    return at::randn(shape, at::TensorOptions(at::kBFloat16).device(at::kCUDA));
+  };
+  for (const int64_t batch : {1, 3, 4}) {
+    // By token, as the decoder gathers queries.
+    const at::Tensor query = (random({batch, 1024, 8, 64}) * 0.2).transpose(1, 2);
+    const CacheSide keys = ExactCacheSide(random({batch, 2, 1024, 64}));
+    const CacheSide values = ExactCacheSide(random({batch, 2, 1024, 64}));
+    if (!CanUseCudnn(query, keys, values, {})) GTEST_SKIP() << "not a Hopper GPU, or no kernels";
+    const at::Tensor found = CudnnAttention(query, keys, values).to(at::kFloat);
+    const at::Tensor expected = FlashAttention(query, keys, values, {}).to(at::kFloat);
+    ASSERT_EQ(found.sizes(), expected.sizes());
+    // Outputs are up to 4 at the first tokens; both sides round them to bfloat16.
+    EXPECT_LT(at::abs(found - expected).max().item<float>(), 0.04);
+    EXPECT_LT(at::abs(found - expected).mean().item<float>(), 0.001);
+  }
+}
+
+TEST(CudnnAttention, IsForLongPromptsOfRoundLengths) {
+  const auto can = [](at::IntArrayRef shape, const ScoreRule& rule, int64_t window = 0) {
+    const at::Tensor query = at::zeros(
+        shape, at::TensorOptions(at::kBFloat16).device(at::hasCUDA() ? at::kCUDA : at::kCPU));
+    const CacheSide side{query, query, window};
+    return CanUseCudnn(query, side, side, rule);
+  };
+  if (!can({1, 2, 1024, 64}, {})) GTEST_SKIP() << "not a Hopper GPU, or no kernels";
+  EXPECT_TRUE(can({1, 2, 2560, 64}, ScoreRule{2560, 0, {}}));
+  EXPECT_FALSE(can({1, 2, 512, 64}, {}));
+  EXPECT_FALSE(can({1, 2, 1025, 64}, {}));
+  EXPECT_FALSE(can({1, 2, 1024, 192}, {}));
+  EXPECT_FALSE(can({1, 2, 1024, 64}, ScoreRule{1000, 0, {}}));
+  EXPECT_FALSE(can({1, 2, 1024, 64}, {}, 32));
+}
+
 TEST(FlashAttention, LeavesTheRestToStoredWeights) {
   const at::Tensor query = at::zeros({1, 2, 4, 8}, at::kBFloat16);
   const CacheSide side = ExactCacheSide(query);
