@@ -1,6 +1,7 @@
 #include "lib/runner/decoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -111,6 +112,9 @@ Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options,
   }
   const int64_t elements = options.device().is_cpu() ? kCpuChunkElements : kCudaChunkElements;
   row_chunk_ = std::max<int64_t>(64, elements / (2 * config_.intermediate_size));
+  // Matrix products of whole tiles leave no multiprocessor idle.
+  if (!options.device().is_cpu())
+    row_chunk_ = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(row_chunk_)));
 }
 
 // A copy, also from one part of a CPU to another: layers of different stages share no memory.
