@@ -5,6 +5,7 @@ It makes a checkpoint of a real model's shape with random weights and prompts of
 matrix products and of copies, then times
 
 - the joint score of random plans (`kvtune evaluate --stdin`, model loaded once),
+- the sensitivity of all pairs in all layers, without loading the model,
 - calibration and a whole search as commands, from start to end,
 - in transformers: the forward pass, the forward pass with quantized keys and values, and the KL of its logits, which
   is what a loop that scores one plan after another costs.
@@ -16,6 +17,8 @@ import argparse
 import json
 import pathlib
 import random
+import re
+import shutil
 import statistics
 import subprocess
 import time
@@ -163,6 +166,21 @@ def measure_scoring(arguments, model: pathlib.Path, config: dict, target: str) -
     return result
 
 
+def measure_sensitivity(arguments, model: pathlib.Path) -> dict:
+    """Seconds of the sensitivity pass alone, as `kvtune calibrate` tells them, which do not include the loading."""
+    result = {}
+    for prompts in ("2k", "8k"):
+        run = model / "run" / f"sensitivity-{prompts}"
+        shutil.rmtree(run, ignore_errors=True)  # a finished run would be read again
+        told = subprocess.run(
+            [arguments.program, "calibrate", "--model", str(model), "--prompts", str(model / f"{prompts}.jsonl"),
+             "--held-out", "none", "--device", "cuda", "--out", str(run)],
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr
+        count = PROMPTS[prompts][0]
+        result[prompts] = float(re.search(rf"calibrating: {count} prompts in ([0-9.]+) s", told)[1])
+    return result
+
+
 def measure_commands(arguments, model: pathlib.Path) -> dict:
     run = model / "run"
     common = ["--model", str(model), "--prompts", str(model / "2k.jsonl"), "--device", "cuda", "-q"]
@@ -239,6 +257,9 @@ def print_table(result: dict, config: dict) -> None:
                 loop = peer["quantized_forward_s"] + peer["kl_s"]
                 line += f"; transformers loop {loop:.3f} s: {loop / times['random_plan_s']:.2f} times"
             print(line)
+    for prompts, seconds in result.get("sensitivity", {}).items():
+        count, length = PROMPTS[prompts]
+        print(f"sensitivity of all pairs, {count} x {length}: {seconds:.1f} s")
     for name, seconds in result.get("commands", {}).items():
         print(f"{name}: {seconds:.1f}")
 
@@ -253,7 +274,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=["kvtuner", "kvtuner-kivi"])
     parser.add_argument("--plans", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--skip", nargs="*", default=[], choices=["transformers", "commands"])
+    parser.add_argument("--skip", nargs="*", default=[], choices=["transformers", "commands", "sensitivity"])
     parser.add_argument("--out", type=pathlib.Path, help="JSON file of the result")
     arguments = parser.parse_args()
 
@@ -265,6 +286,8 @@ def main() -> None:
               "limits": measure_limits(arguments.repeats), "scoring": {}}
     for target in arguments.targets:
         result["scoring"][target] = measure_scoring(arguments, arguments.model, config, target)
+    if "sensitivity" not in arguments.skip:
+        result["sensitivity"] = measure_sensitivity(arguments, arguments.model)
     if "commands" not in arguments.skip:
         result["commands"] = measure_commands(arguments, arguments.model)
     if "transformers" not in arguments.skip:
