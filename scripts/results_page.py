@@ -90,8 +90,7 @@ scripts/results.py --write docs/results.md configs/benchmarks/results
 ```
 
 These are small models, trained for the tasks that they are asked. They show how losses and answers go together, not
-what a plan does to another model: for that there is `kvtune search --model DIR --task FILE` ([tasks.md](tasks.md)). A third
-model that was trained for this page is left out: it never learned its task, so that there was no accuracy to lose.
+what a plan does to another model: for that there is `kvtune search --model DIR --task FILE` ([tasks.md](tasks.md)).
 """
 
 READING = """**How to read it.** All plans answer the same items, decoded greedily with the cache that the plan stores. A
@@ -104,6 +103,9 @@ where nothing else is said, and a share is that of the bytes of a bf16 cache. He
 MODELS = {
     "demo": "The bundled model ([README](../calib_data/demo_model/README.md)), two layers of which were made fragile by hand, "
             "with the items of `scripts/make_demo_task.py`. An item is right if its whole line is.",
+    "chain": "The bundled model, trained further on sums in which one wrong digit spoils the answer "
+             "(`scripts/train_chain_model.py`): every one of 24 steps looks up a digit in the prompt and adds it to the sum of "
+             "the step before. An item is right if the whole chain is.",
     "ref-llama": "A Llama of 18 million parameters, trained on word problems in four shots and on looking numbers up in lists. "
                  "It is not part of the project.",
 }
