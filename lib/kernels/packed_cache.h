@@ -60,7 +60,7 @@ struct PackedTokens {
   const uint16_t* keys = nullptr;    // [rows, kv_heads, count, head_dim]
   const uint16_t* values = nullptr;  // [rows, kv_heads, count, head_dim]
   int64_t count = 1;
-  // In elements; the stride of rows is 0 where they all have the same tokens.
+  // In elements; the stride of rows is 0 where they all have the same tokens, and as many.
   int64_t row_stride = kNoGaps;
   int64_t head_stride = kNoGaps;
 };

@@ -20,14 +20,18 @@ namespace {
 
 constexpr char kAttending[] = "attention over a packed cache";
 
-// One block merges the partial results of one query head of one sequence, a thread for each
+// Query heads of a block of the merge: blocks of one have too little to do.
+constexpr int kMergedHeads = 4;
+
+// One block merges the partial results of some query heads of one sequence, a thread for each
 // channel. Where the card can do so, its blocks come while the last ones of the attention still
 // work.
 __global__ void MergeSplitsKernel(const __grid_constant__ AttentionJob job) {
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
 #endif
-  const int64_t head = blockIdx.x, sequence = blockIdx.y;
+  const int64_t head = blockIdx.x * blockDim.y + threadIdx.y, sequence = blockIdx.y;
+  if (head >= job.query.query_heads) return;
   const int64_t head_dim = job.cache.layout.head_dim, slots = job.splits.slots();
   const int64_t at = sequence * job.query.query_heads + head;
   const float* sums = job.partial_sums + at * slots * 2;
@@ -92,9 +96,9 @@ void LaunchMerge(const AttentionJob& job, const CudaPlace& place) {
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(static_cast<unsigned>(job.query.query_heads),
+  launch.gridDim = dim3(BlocksFor(job.query.query_heads, kMergedHeads),
                         static_cast<unsigned>(job.cache.sequences));
-  launch.blockDim = dim3(static_cast<unsigned>(job.cache.layout.head_dim));
+  launch.blockDim = dim3(static_cast<unsigned>(job.cache.layout.head_dim), kMergedHeads);
   launch.stream = StreamOf(place);
   launch.attrs = &overlap;
   launch.numAttrs = MergeWaits() ? 1 : 0;

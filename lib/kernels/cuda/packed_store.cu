@@ -8,6 +8,7 @@ namespace {
 constexpr int kGroupThreads = 128;
 constexpr int kTokenThreads = 64;
 constexpr int kFillTokens = 4;  // of a block
+constexpr int kCopyThreads = 512;
 constexpr int kMostHeadDim = 256;
 constexpr char kStoring[] = "storing tokens in a packed cache";
 
@@ -189,6 +190,24 @@ __global__ void QuantizeGroupsKernel(PackedCache cache, PackedTokens input, Side
                 token % kPageTokens, PageOf(cache, row, head, token));
 }
 
+// Gives the other sequences what the first one has of its first pages, a page for each block, and
+// of its window.
+__global__ void CopyPagesKernel(PackedCache cache, int64_t pages) {
+  const int64_t from = RowOfSequence(cache, 0);
+  const int64_t to = RowOfSequence(cache, static_cast<int64_t>(blockIdx.y) + 1);
+  const bool is_window = blockIdx.x == pages;
+  const int64_t token = static_cast<int64_t>(blockIdx.x) * kPageTokens;
+  const auto place = [&](int64_t row) {
+    return reinterpret_cast<uint4*>(is_window ? WindowOf(cache, row, 0)
+                                              : PageOf(cache, row, 0, token));
+  };
+  const PackedPlanes& planes = is_window ? cache.layout.window : cache.layout.page;
+  const auto words = static_cast<int64_t>(cache.kv_heads * planes.bytes / sizeof(uint4));
+  const uint4* source = place(from);
+  uint4* target = place(to);
+  for (int64_t i = threadIdx.x; i < words; i += blockDim.x) target[i] = source[i];
+}
+
 // Quantizes the windows that are full.
 __global__ void FlushKernel(PackedCache cache, SideStore key, SideStore value) {
   const int64_t row = RowOfSequence(cache, blockIdx.y), head = blockIdx.x;
@@ -208,10 +227,23 @@ dim3 HeadsOf(const PackedCache& cache, int64_t blocks) {
           static_cast<unsigned>(cache.sequences)};
 }
 
+// Fills sequences with the same tokens: quantizing costs more than copying what was quantized.
+void FillAlike(const PackedCache& cache, const PackedTokens& first, const CudaPlace& place) {
+  PackedCache one = cache;
+  one.sequences = 1;
+  FillOnCuda(one, first, place);
+  const int64_t pages = (first.count + kPageTokens - 1) / kPageTokens;
+  const dim3 blocks(static_cast<unsigned>(pages + (cache.layout.window_tokens > 0 ? 1 : 0)),
+                    static_cast<unsigned>(cache.sequences - 1));
+  CopyPagesKernel<<<blocks, kCopyThreads, 0, StreamOf(place)>>>(cache, pages);
+  RequireLaunched(kStoring);
+}
+
 }  // namespace
 
 void FillOnCuda(const PackedCache& cache, const PackedTokens& first, const CudaPlace& place) {
   const CurrentDevice current(place.device);
+  if (first.row_stride == 0 && cache.sequences > 1) return FillAlike(cache, first, place);
   const SideStore key = StoreOf(cache.layout.key), value = StoreOf(cache.layout.value);
   const int64_t blocks = (first.count + kFillTokens - 1) / kFillTokens;
   StoreTokensKernel<<<HeadsOf(cache, blocks), kFillTokens * kTokenThreads, 0, StreamOf(place)>>>(
