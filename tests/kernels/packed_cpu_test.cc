@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -146,6 +147,72 @@ TEST(PackedCpu, LaysCodesOutAsItsHeaderSays) {
             std::vector<uint8_t>({kUp, kUp, kDown, kDown, kUp, kUp, kDown, kDown}));
   // 1.0 and 2.0 in bfloat16
   EXPECT_EQ(bytes(planes.key_parameters, 4), std::vector<uint8_t>({0x80, 0x3f, 0x00, 0x40}));
+}
+
+// A cache of some rows of a table, whose pages and windows lie in one memory from its end on, with
+// queries in the order of heads.
+TEST(PackedCpu, SequencesAreSomeRowsOfATable) {
+  constexpr int64_t kRows = 3, kHeadDim = 64, kEntries = 3;  // two pages and a window
+  for (const PrecisionPair pair :
+       {PrecisionPair{Id::kInt4, Id::kInt2}, PrecisionPair{Id::kKiviInt2, Id::kKiviInt4}}) {
+    SCOPED_TRACE(PairLabel(pair));
+    PackedCase sample(pair, kHeadDim, 2, 2, {70, 33, 96});
+    std::vector<uint16_t> expected(sample.query.size());
+    FillOnCpu(sample.Cache(), sample.All());
+    AttendOnCpu(sample.Cache(),
+                {.query = sample.query.data(), .out = expected.data(), .query_heads = 4});
+
+    const int64_t page = sample.kv_heads * sample.layout.page.bytes;
+    const int64_t of_row = 2 * page + sample.kv_heads * sample.layout.window.bytes;
+    std::vector<uint8_t> memory(static_cast<size_t>(kRows * of_row), 0xff);
+    std::vector<int32_t> table;
+    for (int64_t row = 0; row < kRows; ++row) {
+      for (int64_t entry = 0; entry < kEntries; ++entry)
+        table.push_back(
+            static_cast<int32_t>(((kRows - 1 - row) * of_row + entry * page) / kPageUnit));
+    }
+    const std::vector<int64_t> rows = {2, 0};
+    PackedCache cache = sample.Cache();
+    cache.sequences = 2;
+    cache.rows = rows.data();
+    cache.pages = cache.windows = memory.data();
+    cache.page_table = table.data();
+    cache.window_table = table.data() + 2;
+    cache.table_stride = kEntries;
+    std::vector<uint16_t> by_head(sample.query.size()), found(sample.query.size(), 0x7fc0);
+    for (int64_t row = 0; row < kRows; ++row) {
+      for (int64_t head = 0; head < 4; ++head)
+        std::copy_n(sample.query.begin() + (row * 4 + head) * kHeadDim, kHeadDim,
+                    by_head.begin() + (head * kRows + row) * kHeadDim);
+    }
+    FillOnCpu(cache, sample.All());
+    AttendOnCpu(cache, {.query = by_head.data(),
+                        .row_stride = kHeadDim,
+                        .head_stride = kRows * kHeadDim,
+                        .out = found.data(),
+                        .query_heads = 4});
+    const auto result = [&](const std::vector<uint16_t>& out, int64_t row) {
+      return std::vector(out.begin() + row * 4 * kHeadDim, out.begin() + (row + 1) * 4 * kHeadDim);
+    };
+    EXPECT_EQ(result(found, 0), result(expected, 0));
+    EXPECT_EQ(result(found, 2), result(expected, 2));
+    EXPECT_THAT(result(found, 1), testing::Each(0x7fc0));
+    EXPECT_THAT(std::vector(memory.begin() + of_row, memory.begin() + 2 * of_row),
+                testing::Each(0xff));
+  }
+}
+
+TEST(PackedCpu, RowsWithTheSameTokensAreFilledFromOneInput) {
+  PackedCase sample({Id::kKiviInt4, Id::kKiviInt4}, 64, 2, 1, {70, 70});
+  FillOnCpu(sample.Cache(), {.keys = sample.keys.data(),
+                             .values = sample.values.data(),
+                             .count = sample.most_tokens,
+                             .row_stride = 0});
+  for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
+    for (const int64_t token : {0, 63, 64, 69})
+      EXPECT_EQ(TokenOf(sample.Cache(), side, 1, 1, token),
+                TokenOf(sample.Cache(), side, 0, 1, token));
+  }
 }
 
 }  // namespace
