@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 #include <vector>
 
 #include "lib/kernels/packed_cpu.h"
@@ -20,7 +21,8 @@ template <typename T>
 class OnDevice {
  public:
   explicit OnDevice(const std::vector<T>& x) : bytes_(x.size() * sizeof(T)) {
-    cudaMalloc(&data_, bytes_ == 0 ? 1 : bytes_);
+    if (cudaMalloc(&data_, bytes_ == 0 ? 1 : bytes_) != cudaSuccess)
+      throw std::runtime_error("found no memory on the device for this test");
     cudaMemcpy(data_, x.data(), bytes_, cudaMemcpyHostToDevice);
   }
   ~OnDevice() { cudaFree(data_); }
