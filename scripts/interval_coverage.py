@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how often the printed 95 % intervals hold the truth.
 
-    interval_coverage.py RUN... [--tool build/dev/tests/base/interval_tool] [--draws 600] [--plans 12]
+    interval_coverage.py RUN... [--tool build/dev/tests/base/interval_tool] [--draws 4000] [--plans 12]
 
 The prompts of a run are the population: its evaluations.jsonl has the loss of every prompt under every plan.
 Sets of 8, 16 and 32 prompts are drawn from them without replacement, the program computes the interval of
@@ -71,7 +71,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN")
     parser.add_argument("--tool", default=str(ROOT / "build" / "dev" / "tests" / "base" / "interval_tool"))
-    parser.add_argument("--draws", type=int, default=600, help="sets of each size (default: 600)")
+    parser.add_argument("--draws", type=int, default=4000, help="sets of each size (default: 600)")
     parser.add_argument("--plans", type=int, default=12, help="plans of each run (default: the first 12)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
