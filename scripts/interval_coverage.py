@@ -71,7 +71,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="RUN")
     parser.add_argument("--tool", default=str(ROOT / "build" / "dev" / "tests" / "base" / "interval_tool"))
-    parser.add_argument("--draws", type=int, default=4000, help="sets of each size (default: 600)")
+    parser.add_argument("--draws", type=int, default=4000, help="sets of each size (default: %(default)s)")
     parser.add_argument("--plans", type=int, default=12, help="plans of each run (default: the first 12)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
