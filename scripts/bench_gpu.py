@@ -7,6 +7,7 @@ matrix products and of copies, then times
 - the joint score of random plans (`kvtune evaluate --stdin`, model loaded once),
 - the sensitivity of all pairs in all layers, without loading the model,
 - calibration and a whole search as commands, from start to end,
+- of a shape whose weights are quantized, calibration and a search with streamed layers instead of all these,
 - in transformers: the forward pass, the forward pass with quantized keys and values, and the KL of its logits, which
   is what a loop that scores one plan after another costs.
 
@@ -15,6 +16,7 @@ Times are medians of --repeats, with the device synchronized. The result is prin
 
 import argparse
 import json
+import os
 import pathlib
 import random
 import re
@@ -30,8 +32,15 @@ SHAPES = {
     "qwen2.5-7b": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584,
                    "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4, "head_dim": 128,
                    "num_hidden_layers": 28, "vocab_size": 152064, "rope_theta": 1000000.0},
+    "llama-3.1-70b-awq": {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8192,
+                          "intermediate_size": 28672, "num_attention_heads": 64, "num_key_value_heads": 8,
+                          "head_dim": 128, "num_hidden_layers": 80, "vocab_size": 128256, "rope_theta": 500000.0,
+                          "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128,
+                                                  "version": "gemm", "zero_point": True}},
 }
 PROMPTS = {"2k": (8, 2048), "8k": (2, 8192), "short": (32, 225)}
+STREAMED_PROMPTS = {"1k": (4, 1024), "one": (1, 225)}
+STREAMED_GIB = 20
 PAIRS = ["KV8", "K8V4", "KV4", "K4V2", "K8V2", "KV2"]
 
 
@@ -51,6 +60,20 @@ def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda")
     def weight(*shape: int, std: float = 0.02):
         return (torch.randn(*shape, generator=generator, device=device) * std).to(torch.bfloat16).cpu()
 
+    def awq(name: str, rows: int, columns: int) -> dict:
+        """Random codes around a zero of 8, whose values are as far apart as those of weight()."""
+        groups = columns // config["quantization_config"]["group_size"]
+        words = torch.randint(-2**31, 2**31 - 1, (columns, rows // 8), generator=generator, device=device,
+                              dtype=torch.int32)
+        return {name + ".qweight": words.cpu(),
+                name + ".qzeros": torch.full((groups, rows // 8), -0x77777778, dtype=torch.int32),
+                name + ".scales": torch.full((groups, rows), 0.02 / 4.6, dtype=torch.float16)}
+
+    def linear(name: str, rows: int, columns: int) -> dict:
+        if "quantization_config" in config:
+            return awq(name, rows, columns)
+        return {name + ".weight": weight(rows, columns)}
+
     def save(tensors: dict) -> None:
         name = f"model-{len(set(weight_map.values())) + 1:05d}.safetensors"
         save_file(tensors, str(directory / name))
@@ -66,13 +89,13 @@ def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda")
           "lm_head.weight": head})
     for layer in range(config["num_hidden_layers"]):
         name = f"model.layers.{layer}."
-        tensors = {name + "self_attn.q_proj.weight": weight(query, hidden),
-                   name + "self_attn.k_proj.weight": weight(key, hidden),
-                   name + "self_attn.v_proj.weight": weight(key, hidden),
-                   name + "self_attn.o_proj.weight": weight(hidden, query),
-                   name + "mlp.gate_proj.weight": weight(width, hidden),
-                   name + "mlp.up_proj.weight": weight(width, hidden),
-                   name + "mlp.down_proj.weight": weight(hidden, width),
+        tensors = {**linear(name + "self_attn.q_proj", query, hidden),
+                   **linear(name + "self_attn.k_proj", key, hidden),
+                   **linear(name + "self_attn.v_proj", key, hidden),
+                   **linear(name + "self_attn.o_proj", hidden, query),
+                   **linear(name + "mlp.gate_proj", width, hidden),
+                   **linear(name + "mlp.up_proj", width, hidden),
+                   **linear(name + "mlp.down_proj", hidden, width),
                    name + "input_layernorm.weight": ones.clone(),
                    name + "post_attention_layernorm.weight": ones.clone()}
         if config["model_type"] == "qwen2":
@@ -81,7 +104,7 @@ def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda")
         save(tensors)
     (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     generator_of_tokens = random.Random(5)
-    for name, (count, length) in PROMPTS.items():
+    for name, (count, length) in {**PROMPTS, **STREAMED_PROMPTS}.items():
         lines = [json.dumps({"input_ids": [generator_of_tokens.randrange(2, vocab) for _ in range(length)]})
                  for _ in range(count)]
         (directory / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
@@ -107,9 +130,11 @@ def measure_limits(repeats: int) -> dict:
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     source = torch.empty(2**31, device="cuda", dtype=torch.uint8)
     target = torch.empty_like(source)
+    pinned = torch.empty(2**31, dtype=torch.uint8, pin_memory=True)
     return {"device": torch.cuda.get_device_name(),
             "matrix_tflops": 2 * 8192**3 / median_seconds(lambda: a @ a, repeats) / 1e12,
-            "copy_tb_per_s": 2 * 2**31 / median_seconds(lambda: target.copy_(source), repeats) / 1e12}
+            "copy_tb_per_s": 2 * 2**31 / median_seconds(lambda: target.copy_(source), repeats) / 1e12,
+            "upload_gb_per_s": 2**31 / median_seconds(lambda: target.copy_(pinned, non_blocking=True), repeats) / 1e9}
 
 
 def flops_of_forward(config: dict, prompts: str) -> float:
@@ -125,10 +150,11 @@ def flops_of_forward(config: dict, prompts: str) -> float:
 class Evaluator:
     """`kvtune evaluate --stdin` on one set of prompts."""
 
-    def __init__(self, program: str, model: pathlib.Path, prompts: str, extra: list[str]):
+    def __init__(self, program: str, model: pathlib.Path, prompts: str, extra: list[str], environment=None):
         command = [program, "evaluate", "--model", str(model), "--prompts", str(model / f"{prompts}.jsonl"),
                    "--device", "cuda", "--stdin", "-q", *extra]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=environment)
 
     def seconds(self, plans: object) -> float:
         start = time.perf_counter()
@@ -178,6 +204,34 @@ def measure_sensitivity(arguments, model: pathlib.Path) -> dict:
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr
         count = PROMPTS[prompts][0]
         result[prompts] = float(re.search(rf"calibrating: {count} prompts in ([0-9.]+) s", told)[1])
+    return result
+
+
+def measure_streaming(arguments, model: pathlib.Path, config: dict) -> dict:
+    """A model whose layers come from the host for every pass, with STREAMED_GIB of the card's memory: calibration
+    and a search, and one pass over a short prompt, which does nothing but wait for its layers."""
+    import torch
+
+    share = STREAMED_GIB * 2**30 / torch.cuda.get_device_properties(0).total_memory
+    environment = {**os.environ, "PYTORCH_CUDA_ALLOC_CONF": f"per_process_memory_fraction:{share:.4f}"}
+    streamed = ["--weights", "stream", "--max-activation-memory", "4G"]
+    result = {}
+    for name, command in (("calibrate_s", ["calibrate"]), ("search_s", ["search", "--max-evaluations", "40"])):
+        run = model / "run" / name
+        shutil.rmtree(run, ignore_errors=True)
+        start = time.perf_counter()
+        subprocess.run([arguments.program, *command, "--model", str(model), "--prompts", str(model / "1k.jsonl"),
+                        "--held-out", "none", "--device", "cuda", "-q", *streamed, "--out", str(run)],
+                       check=True, stdout=subprocess.DEVNULL, env=environment)
+        result[name] = time.perf_counter() - start
+    stages = json.loads((model / "run" / "search_s" / "run.json").read_text())["stages"]
+    result["peak_gib"] = stages["search"]["peak_device_bytes"] / 2**30
+    evaluator = Evaluator(arguments.program, model, "one", ["--target", "kvtuner", *streamed], environment)
+    evaluator.seconds({"name": "a", "spec": "KV8"})
+    result["pass_s"] = statistics.median(evaluator.seconds({"name": "a", "spec": f"KV4;0:{PAIRS[i]}"})
+                                         for i in range(arguments.repeats))
+    evaluator.close()
+    result["layer_bytes"] = sum(path.stat().st_size for path in sorted(model.glob("model-*.safetensors"))[1:])
     return result
 
 
@@ -241,10 +295,20 @@ def measure_transformers(arguments, model: pathlib.Path) -> dict:
     return result
 
 
+def print_streaming(streaming: dict, limits: dict) -> None:
+    rate = streaming["layer_bytes"] / streaming["pass_s"] / 1e9
+    print(f"streamed with {STREAMED_GIB} GiB: calibrate {streaming['calibrate_s']:.0f} s, search of 40 plans "
+          f"{streaming['search_s']:.0f} s, peak {streaming['peak_gib']:.1f} GiB; one pass {streaming['pass_s']:.1f} s "
+          f"for {streaming['layer_bytes'] / 1e9:.1f} GB of layers: {rate:.1f} GB/s, "
+          f"{100 * rate / limits['upload_gb_per_s']:.0f} % of {limits['upload_gb_per_s']:.1f} GB/s")
+
+
 def print_table(result: dict, config: dict) -> None:
     limits = result["limits"]
     print(f"{limits['device']}: matrix products {limits['matrix_tflops']:.0f} TFLOP/s, copies (read and write) "
-          f"{limits['copy_tb_per_s']:.2f} TB/s")
+          f"{limits['copy_tb_per_s']:.2f} TB/s, uploads {limits['upload_gb_per_s']:.1f} GB/s")
+    if "streaming" in result:
+        print_streaming(result["streaming"], limits)
     for target, scoring in result["scoring"].items():
         for prompts, times in scoring.items():
             count, length = PROMPTS[prompts]
@@ -284,6 +348,10 @@ def main() -> None:
         make_checkpoint(arguments.model, config)
     result = {"shape": arguments.shape, "layers": config["num_hidden_layers"],
               "limits": measure_limits(arguments.repeats), "scoring": {}}
+    if "quantization_config" in config:
+        result["streaming"] = measure_streaming(arguments, arguments.model, config)
+        arguments.targets = []
+        arguments.skip = ["transformers", "commands", "sensitivity"]
     for target in arguments.targets:
         result["scoring"][target] = measure_scoring(arguments, arguments.model, config, target)
     if "sensitivity" not in arguments.skip:

@@ -154,6 +154,10 @@ class WordMatrix : public QuantizedMatrix {
     }
   }
 
+  std::optional<StoredWords> Words() const override {
+    return StoredWords{coding_, bits_, rows_, columns_, stored_, group_of_, scales_, zeros_};
+  }
+
   void DropPages() const override { kvtune::DropPages(stored_); }
 
  private:

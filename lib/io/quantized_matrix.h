@@ -1,13 +1,28 @@
 // A weight matrix that a checkpoint stores quantized, and how it becomes floats again.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "lib/io/checkpoint.h"
+#include "lib/io/weight_format.h"
 
 namespace kvtune {
+
+// A matrix whose values lie in words of 32 bits, as it is stored: for who unpacks it elsewhere.
+struct StoredWords {
+  WeightCoding coding = WeightCoding::kAwq;  // or kGptq or kPacked
+  int bits = 4;                              // 4 or 8
+  int64_t rows = 0, columns = 0;
+  std::span<const std::byte> words;   // not aligned
+  std::span<const int32_t> group_of;  // [columns]
+  std::span<const float> scales;      // [groups, rows]
+  std::span<const float> zeros;       // [groups, rows]
+};
 
 class QuantizedMatrix {
  public:
@@ -16,6 +31,10 @@ class QuantizedMatrix {
   // Writes the rows [first_row, first_row + row_count) of the matrix in row-major order. Each value
   // is scale * (stored value - zero point), rounded to float32 once. It is const and thread-safe.
   virtual void Dequantize(int64_t first_row, int64_t row_count, float* values) const = 0;
+
+  // The parts from which Dequantize computes, as long as the matrix lives; nullopt for a matrix
+  // that is not stored in words.
+  virtual std::optional<StoredWords> Words() const { return std::nullopt; }
 
   // Tells the system that the stored values will not be read again soon.
   virtual void DropPages() const = 0;

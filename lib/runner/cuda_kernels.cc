@@ -6,6 +6,7 @@
 
 #include "lib/kernels/cuda/compute_capability.h"
 #include "lib/kernels/cuda/decode_attention.h"
+#include "lib/kernels/cuda/dequantize_words.h"
 #include "lib/kernels/cuda/fake_quantize.h"
 #include "lib/kernels/cuda/row_kernels.h"
 #include "lib/kernels/cuda/token_loss.h"
@@ -28,6 +29,13 @@ CudaHeads HeadsOf(const at::Tensor& x, const at::Tensor& out) {
 
 CudaLogitSummaries PointersOf(const CudaSummary& summary) {
   return {summary.shift.mutable_data_ptr<float>(), summary.top.mutable_data_ptr<int64_t>()};
+}
+
+// REQUIRES: the coding is one of words.
+WordOrder OrderOf(WeightCoding coding) {
+  return coding == WeightCoding::kAwq    ? WordOrder::kAwq
+         : coding == WeightCoding::kGptq ? WordOrder::kColumns
+                                         : WordOrder::kRows;
 }
 
 }  // namespace
@@ -201,6 +209,26 @@ CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summa
   return losses;
 }
 
+bool HasCudaDequantizedWords(const at::TensorOptions& options) {
+  return options.device().is_cuda() && UsesCudaKernels(at::empty({1}, options));
+}
+
+at::Tensor CudaDequantizedWords(const CudaStoredWords& stored, const at::TensorOptions& options) {
+  const at::Tensor out = at::empty({stored.rows, stored.columns}, options);
+  DequantizeWordsOnCuda(
+      PlaceOf(out),
+      {.order = OrderOf(stored.coding),
+       .bits = stored.bits,
+       .rows = stored.rows,
+       .columns = stored.columns,
+       .words = reinterpret_cast<const uint32_t*>(stored.words.const_data_ptr<int32_t>()),
+       .group_of = stored.group_of.const_data_ptr<int32_t>(),
+       .scales = stored.scales.const_data_ptr<float>(),
+       .zeros = stored.zeros.const_data_ptr<float>()},
+      out.mutable_data_ptr());
+  return out;
+}
+
 void CudaRoundTrip(const at::Tensor& x, const HeadArithmetic& arithmetic, QuantAxis axis,
                    std::span<const float> static_scales, const at::Tensor& out) {
   if (axis == QuantAxis::kPerChannel) {
@@ -298,6 +326,8 @@ CudaLosses CudaTokenLosses(const at::Tensor&, const CudaSummary&, const at::Tens
                            const at::Tensor&) {
   NotBuilt();
 }
+bool HasCudaDequantizedWords(const at::TensorOptions&) { return false; }
+at::Tensor CudaDequantizedWords(const CudaStoredWords&, const at::TensorOptions&) { NotBuilt(); }
 void CudaRoundTrip(const at::Tensor&, const HeadArithmetic&, QuantAxis, std::span<const float>,
                    const at::Tensor&) {
   NotBuilt();

@@ -6,6 +6,7 @@
 
 #include "lib/core/kv_format.h"
 #include "lib/core/model_config.h"
+#include "lib/io/weight_format.h"
 #include "lib/kernels/cuda/cuda_place.h"
 #include "lib/kernels/fake_quantize_cpu.h"
 #include "lib/kernels/row_kernels_cpu.h"
@@ -89,6 +90,20 @@ struct CudaLosses {
 // reference: [rows, vocab]; logits: [plans, rows, vocab]; next_tokens: [rows]; all are contiguous.
 CudaLosses CudaTokenLosses(const at::Tensor& reference, const CudaSummary& summary,
                            const at::Tensor& logits, const at::Tensor& next_tokens);
+
+// Whether CudaDequantizedWords can make a tensor of this type and device.
+bool HasCudaDequantizedWords(const at::TensorOptions& options);
+
+// What StoredWords holds (lib/io/quantized_matrix.h), on the device.
+struct CudaStoredWords {
+  WeightCoding coding = WeightCoding::kAwq;
+  int bits = 4;
+  int64_t rows = 0, columns = 0;
+  at::Tensor words, group_of;  // int32
+  at::Tensor scales, zeros;    // float32
+};
+// [rows, columns]; the same numbers as QuantizedMatrix::Dequantize computes, rounded to the type.
+at::Tensor CudaDequantizedWords(const CudaStoredWords& stored, const at::TensorOptions& options);
 
 // Quantizes and reads back with any format, in float32, and rounds the result to the type of x
 // once. x, out: [..., kv_heads, tokens, head_dim], contiguous

@@ -4,9 +4,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <optional>
+#include <span>
 
 #include "lib/base/error.h"
 #include "lib/io/quantized_matrix.h"
+#include "lib/runner/cuda_kernels.h"
 
 namespace kvtune {
 namespace {
@@ -46,16 +49,39 @@ void CopyBytes(std::span<const std::byte> bytes, void* target) {
                    });
 }
 
+// A tensor need not be aligned in the file, so it is copied byte by byte before it is converted.
+// A GPU copies from pinned memory several times as fast as from other memory.
+at::Tensor CopiedFrom(std::span<const std::byte> bytes, at::IntArrayRef shape, at::ScalarType type,
+                      bool for_gpu) {
+  at::Tensor raw = at::empty(shape, at::TensorOptions(type).pinned_memory(for_gpu));
+  CopyBytes(bytes, raw.mutable_data_ptr());
+  return raw;
+}
+
 at::Tensor ReadFloats(const Checkpoint& checkpoint, const std::string& name,
                       const std::vector<int64_t>& shape, bool for_gpu) {
   const TensorView view = checkpoint.Get(name, shape);
-  // A tensor need not be aligned in the file, so it is copied byte by byte before it is converted.
-  // A GPU copies from pinned memory several times as fast as from other memory.
-  at::Tensor raw =
-      at::empty(view.shape, at::TensorOptions(ScalarTypeOf(view.type)).pinned_memory(for_gpu));
-  CopyBytes(view.bytes, raw.mutable_data_ptr());
+  at::Tensor raw = CopiedFrom(view.bytes, view.shape, ScalarTypeOf(view.type), for_gpu);
   DropPages(view.bytes);
   return raw;
+}
+
+// Unpacks on the GPU, so that only what is stored is copied to it.
+at::Tensor DequantizeOnCuda(const StoredWords& stored, const at::TensorOptions& options) {
+  const auto upload = [&](std::span<const std::byte> bytes, at::ScalarType type) {
+    const auto count = static_cast<int64_t>(bytes.size() / c10::elementSize(type));
+    return CopiedFrom(bytes, {count}, type, /*for_gpu=*/true)
+        .to(options.device(), type, /*non_blocking=*/true);
+  };
+  return CudaDequantizedWords({.coding = stored.coding,
+                               .bits = stored.bits,
+                               .rows = stored.rows,
+                               .columns = stored.columns,
+                               .words = upload(stored.words, at::kInt),
+                               .group_of = upload(std::as_bytes(stored.group_of), at::kInt),
+                               .scales = upload(std::as_bytes(stored.scales), at::kFloat),
+                               .zeros = upload(std::as_bytes(stored.zeros), at::kFloat)},
+                              options);
 }
 
 at::Tensor Dequantize(const QuantizedMatrix& matrix, int64_t rows, int64_t columns) {
@@ -68,11 +94,19 @@ at::Tensor Dequantize(const QuantizedMatrix& matrix, int64_t rows, int64_t colum
   return values;
 }
 
-// Reads a tensor in the type in which it is stored, or in float32 when that type is quantized.
+// Reads a tensor in the type in which it is stored; in float32, or as `options` say, when that type
+// is quantized.
 at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name,
-                      const std::vector<int64_t>& shape, bool for_gpu) {
+                      const std::vector<int64_t>& shape, const at::TensorOptions& options) {
+  const bool for_gpu = options.device().is_cuda();
   if (shape.size() == 2) {
     const auto matrix = FindQuantizedMatrix(checkpoint, name, shape[0], shape[1]);
+    const auto words = matrix ? matrix->Words() : std::nullopt;
+    if (words && HasCudaDequantizedWords(options)) {
+      at::Tensor values = DequantizeOnCuda(*words, options);
+      matrix->DropPages();
+      return values;
+    }
     if (matrix) return Dequantize(*matrix, shape[0], shape[1]);
   } else if (shape.size() == 3) {
     // Quantized experts are stored as [experts, out, in], while those of floats are [experts, in,
@@ -90,8 +124,8 @@ at::Tensor ReadStored(const Checkpoint& checkpoint, const std::string& name,
 }  // namespace
 
 at::Tensor TensorReader::Read(const std::string& name, const std::vector<int64_t>& shape) const {
-  at::Tensor tensor = ReadStored(checkpoint_, name, shape, options_.device().is_cuda())
-                          .to(options_, /*non_blocking=*/true);
+  at::Tensor tensor =
+      ReadStored(checkpoint_, name, shape, options_).to(options_, /*non_blocking=*/true);
   if (tensor.numel() == 0) return tensor;
   // Two reductions, because at::abs would take as much memory as the tensor. Both give NaN where
   // there is one, and NaN compares false.
