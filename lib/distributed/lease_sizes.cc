@@ -12,8 +12,8 @@ namespace {
 constexpr size_t kFirstLeasesEach = 8;
 // Of a lease among the last ones.
 constexpr size_t kSmallPieces = 4;
-// Rows of a lease of generation, where processes would not be idle: a batch on a GPU decodes so
-// many in little more time than one, and several threads of a CPU have 32 each.
+// Rows of a lease of generation, where processes would not be idle: with far fewer, a step on a GPU
+// takes most of its time to read the weights, and several threads of a CPU have 32 each.
 constexpr size_t kGpuRows = 1024, kCpuRows = 128;
 constexpr size_t kMostRowLeasesEach = 8;
 // More pieces than that cost more in messages than they even out.

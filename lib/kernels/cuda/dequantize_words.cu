@@ -66,7 +66,7 @@ __device__ uint32_t CodeOf(const CudaWords& matrix, const TileWords& tile, const
 
 template <typename T>
 __global__ void DequantizeWordsKernel(CudaWords matrix, T* out) {
-  // The longest lines are 16 words of 8-bit values, the most lines of 8 columns' words have 64.
+  // The largest tile is that of kRows with 8 bits: 64 lines of 16 words, each a word longer.
   __shared__ uint32_t words[kTile * (kTile / 4 + 1)];
   const int64_t first_row = static_cast<int64_t>(blockIdx.y) * kTile;
   const int64_t first_column = static_cast<int64_t>(blockIdx.x) * kTile;
