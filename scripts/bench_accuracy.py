@@ -8,8 +8,9 @@ It makes a checkpoint of a real model's shape with random weights (bench_gpu.py)
 early: no stop texts, and an end-of-sequence token that is never the likeliest one. `kvtune evaluate --task` answers
 every prompt under every plan. A step of decoding is compared with the time in which the card could copy as many bytes
 as the step has: the weights, and the caches of all its sequences, in the bytes of their plans where they are packed.
-Then transformers generates from the same
-prompts in batches; its rates count whole calls, and its steps alone.
+The same plans answer some of the prompts too, because the more sequences a step has, the more of it are matrix
+products. Then transformers generates from the same prompts in batches; its rates count whole calls, and its steps
+alone.
 
 The result is printed and written as JSON.
 """
@@ -79,10 +80,10 @@ def random_plans(count: int, layers: int) -> list[dict]:
 class Evaluator:
     """`kvtune evaluate --task --stdin`, whose messages tell the times of its generation."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments, prompts: int):
         command = [arguments.program, "evaluate", "--model", str(arguments.model), "--task",
                    str(arguments.model / "task.json"), "--device", arguments.device, "--prefill", arguments.prefill,
-                   "--target", arguments.target, "--stdin", "-v"]
+                   "--target", arguments.target, "--limit", str(prompts), "--stdin", "-v"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         text=True)
         self.messages = []
@@ -112,21 +113,22 @@ class Evaluator:
         return [found for found in map(TIMES.search, self.messages) if found]
 
 
-def measure_kvtune(arguments, config: dict) -> dict:
-    evaluator = Evaluator(arguments)
+def measure_kvtune(arguments, config: dict, prompts: int) -> dict:
+    """All plans on the first prompts of the task."""
+    evaluator = Evaluator(arguments, prompts)
     # The first answer also loads the model and answers under the exact plan, with which all others are compared.
     load_s, _ = evaluator.ask([{"name": "first", "spec": "KV8"}])
     plans = random_plans(arguments.plans, config["num_hidden_layers"])
     seconds, answers = evaluator.ask(plans)
     evaluator.close()
-    rows = arguments.plans * arguments.prompts
+    rows = arguments.plans * prompts
     tokens = sum(plan["accuracy"]["tokens"] for plan in answers)
     if tokens != rows * arguments.new_tokens:
         raise SystemExit(f"found {tokens} tokens, expected {rows * arguments.new_tokens}: some answers ended early")
     times = evaluator.times()[-1]
     steps, steps_s = int(times[5]), float(times[6])
     packed = times[7] == times[8]
-    return {"load_and_first_s": load_s, "seconds": seconds, "tokens": tokens, "places": int(times[3]),
+    return {"prompts": prompts, "load_and_first_s": load_s, "seconds": seconds, "tokens": tokens, "places": int(times[3]),
             "batches": int(times[2]), "prompts_s": float(times[4]), "steps": steps, "steps_s": steps_s,
             "layers": int(times[7]), "packed_layers": int(times[8]),
             "packed_bytes_per_token": statistics.mean(plan["bytes_per_token"] for plan in answers) if packed else None,
@@ -164,6 +166,17 @@ def step_bytes(config: dict, rows: float, tokens: float, element_bytes: int,
     return weights * element_bytes, rows * tokens * token
 
 
+def add_step_limits(mine: dict, arguments, config: dict, limits: dict) -> None:
+    """Adds in what time the card would copy the bytes of a step, and multiply its matrices."""
+    mean_tokens = arguments.prompt_tokens + arguments.new_tokens / 2
+    element_bytes = 4 if arguments.device == "cpu" else 2
+    weights, cache = step_bytes(config, mine["step_rows"], mean_tokens, element_bytes, mine["packed_bytes_per_token"])
+    copy_s = (weights + cache) / limits["copy_tb_per_s"] / 1e12
+    mine |= {"step_weight_bytes": weights, "step_cache_bytes": cache, "step_copy_s": copy_s,
+             "step_ratio": mine["step_s"] / copy_s,
+             "step_products_s": 2 * weights / element_bytes * mine["step_rows"] / limits["matrix_tflops"] / 1e12}
+
+
 def measure_transformers(arguments, prompts: list[str]) -> dict:
     import torch
     from transformers import AutoModelForCausalLM
@@ -196,21 +209,23 @@ def measure_transformers(arguments, prompts: list[str]) -> dict:
 
 
 def print_result(arguments, result: dict) -> None:
-    limits, mine = result["limits"], result["kvtune"]
+    limits = result["limits"]
     print(f"{limits['device']}: matrix products {limits['matrix_tflops']:.3g} TFLOP/s, copies (read and write) "
           f"{limits['copy_tb_per_s']:.3g} TB/s")
-    print(f"kvtune: {arguments.plans} plans x {arguments.prompts} prompts of {arguments.prompt_tokens} tokens, "
-          f"{arguments.new_tokens} new ones each: {mine['tokens']} tokens in {mine['seconds']:.2f} s = "
-          f"{mine['tokens_per_s']:.0f} tokens/s in all (goal {GOAL_TOKENS_PER_S} on one H200)")
-    print(f"  prompts {mine['prompts_s']:.2f} s; {mine['steps']} steps {mine['steps_s']:.2f} s in {mine['batches']} "
-          f"batches of {mine['places']} sequences, {mine['packed_layers']} of {mine['layers']} layers packed = "
-          f"{mine['step_tokens_per_s']:.0f} tokens/s; loading and the first "
-          f"answers {mine['load_and_first_s']:.1f} s")
-    weights, cache = mine["step_weight_bytes"], mine["step_cache_bytes"]
-    print(f"  a step: {1000 * mine['step_s']:.2f} ms for {mine['step_rows']:.0f} sequences; copying its "
-          f"{weights / 1e9:.3g} GB of weights and {cache / 1e9:.3g} GB of cache takes "
-          f"{1000 * mine['step_copy_s']:.2f} ms: {mine['step_ratio']:.2f} times (goal {GOAL_STEP_RATIO:.0f} times); "
-          f"its matrix products take {1000 * mine['step_products_s']:.2f} ms")
+    for mine in result["kvtune"]:
+        print(f"kvtune: {arguments.plans} plans x {mine['prompts']} prompts of {arguments.prompt_tokens} tokens, "
+              f"{arguments.new_tokens} new ones each: {mine['tokens']} tokens in {mine['seconds']:.2f} s = "
+              f"{mine['tokens_per_s']:.0f} tokens/s in all (goal {GOAL_TOKENS_PER_S} on one H200)")
+        print(f"  prompts {mine['prompts_s']:.2f} s; {mine['steps']} steps {mine['steps_s']:.2f} s in {mine['batches']} "
+              f"batches of {mine['places']} sequences, {mine['packed_layers']} of {mine['layers']} layers packed = "
+              f"{mine['step_tokens_per_s']:.0f} tokens/s; loading and the first "
+              f"answers {mine['load_and_first_s']:.1f} s")
+        weights, cache = mine["step_weight_bytes"], mine["step_cache_bytes"]
+        print(f"  a step: {1000 * mine['step_s']:.2f} ms for {mine['step_rows']:.0f} sequences; copying its "
+              f"{weights / 1e9:.3g} GB of weights and {cache / 1e9:.3g} GB of cache takes "
+              f"{1000 * mine['step_copy_s']:.2f} ms: {mine['step_ratio']:.2f} times (goal {GOAL_STEP_RATIO:.0f} times); "
+              f"its matrix products take {1000 * mine['step_products_s']:.2f} ms")
+    mine = result["kvtune"][0]
     for batch, peer in result.get("transformers", {}).items():
         print(f"transformers.generate, batch {batch}, {peer['new_tokens']} new tokens: {peer['tokens_per_s']:.1f} "
               f"tokens/s (steps alone {peer['step_tokens_per_s']:.1f}): kvtune is "
@@ -228,6 +243,8 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--prefill", choices=["exact", "quantized"], default="exact")
     parser.add_argument("--plans", type=int, default=32)
     parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--fewer-prompts", type=int, nargs="*", default=[8],
+                        help="steps of fewer sequences are measured too (default: %(default)s)")
     parser.add_argument("--prompt-tokens", type=int, default=1000)
     parser.add_argument("--new-tokens", type=int, default=256)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 256], help="of transformers")
@@ -240,6 +257,7 @@ def parsed_arguments() -> argparse.Namespace:
         parser.error("--batches and --batch-tokens: expected as many of both")
     if arguments.quick:
         arguments.device, arguments.plans, arguments.prompts = "cpu", 4, 3
+        arguments.fewer_prompts = [1]
         arguments.prompt_tokens, arguments.new_tokens = 50, 8
         arguments.batches, arguments.batch_tokens = [1, 4], [8, 8]
     arguments.model = arguments.model or pathlib.Path(f"build/bench-model{'-tiny' if arguments.quick else ''}")
@@ -261,14 +279,10 @@ def main() -> None:
         import torch
 
         torch.cuda.empty_cache()
-    mine = result["kvtune"] = measure_kvtune(arguments, config)
-    mean_tokens = arguments.prompt_tokens + arguments.new_tokens / 2
-    element_bytes = 4 if on_cpu else 2
-    weights, cache = step_bytes(config, mine["step_rows"], mean_tokens, element_bytes, mine["packed_bytes_per_token"])
-    copy_s = (weights + cache) / (limits := result["limits"])["copy_tb_per_s"] / 1e12
-    mine |= {"step_weight_bytes": weights, "step_cache_bytes": cache, "step_copy_s": copy_s,
-             "step_ratio": mine["step_s"] / copy_s,
-             "step_products_s": 2 * weights / element_bytes * mine["step_rows"] / limits["matrix_tflops"] / 1e12}
+    result["kvtune"] = [measure_kvtune(arguments, config, prompts)
+                        for prompts in (arguments.prompts, *arguments.fewer_prompts)]
+    for mine in result["kvtune"]:
+        add_step_limits(mine, arguments, config, result["limits"])
     if not arguments.skip_transformers:
         result["transformers"] = measure_transformers(arguments, prompts)
     result["whole_s"] = time.perf_counter() - begin

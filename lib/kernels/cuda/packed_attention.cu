@@ -4,17 +4,17 @@
 
 namespace kvtune {
 template <>
-AttentionKernel FindAttentionKernel<32>(PackedSide key, PackedSide value);
+AttentionKernel FindAttentionKernel<32>(PackedSide key, PackedSide value, RowReaders readers);
 template <>
-AttentionKernel FindAttentionKernel<64>(PackedSide key, PackedSide value);
+AttentionKernel FindAttentionKernel<64>(PackedSide key, PackedSide value, RowReaders readers);
 template <>
-AttentionKernel FindAttentionKernel<96>(PackedSide key, PackedSide value);
+AttentionKernel FindAttentionKernel<96>(PackedSide key, PackedSide value, RowReaders readers);
 template <>
-AttentionKernel FindAttentionKernel<128>(PackedSide key, PackedSide value);
+AttentionKernel FindAttentionKernel<128>(PackedSide key, PackedSide value, RowReaders readers);
 template <>
-AttentionKernel FindAttentionKernel<192>(PackedSide key, PackedSide value);
+AttentionKernel FindAttentionKernel<192>(PackedSide key, PackedSide value, RowReaders readers);
 template <>
-AttentionKernel FindAttentionKernel<256>(PackedSide key, PackedSide value);
+AttentionKernel FindAttentionKernel<256>(PackedSide key, PackedSide value, RowReaders readers);
 
 namespace {
 
@@ -61,20 +61,22 @@ __global__ void MergeSplitsKernel(const __grid_constant__ AttentionJob job) {
   reinterpret_cast<__nv_bfloat16*>(job.query.out)[to * head_dim + threadIdx.x] = result;
 }
 
-AttentionKernel KernelFor(const PackedLayout& layout) {
+AttentionKernel KernelFor(const PackedCache& cache) {
+  const PackedLayout& layout = cache.layout;
+  const RowReaders readers = ReadersOf(cache);
   switch (layout.head_dim) {
     case 32:
-      return FindAttentionKernel<32>(layout.key, layout.value);
+      return FindAttentionKernel<32>(layout.key, layout.value, readers);
     case 64:
-      return FindAttentionKernel<64>(layout.key, layout.value);
+      return FindAttentionKernel<64>(layout.key, layout.value, readers);
     case 96:
-      return FindAttentionKernel<96>(layout.key, layout.value);
+      return FindAttentionKernel<96>(layout.key, layout.value, readers);
     case 128:
-      return FindAttentionKernel<128>(layout.key, layout.value);
+      return FindAttentionKernel<128>(layout.key, layout.value, readers);
     case 192:
-      return FindAttentionKernel<192>(layout.key, layout.value);
+      return FindAttentionKernel<192>(layout.key, layout.value, readers);
     case 256:
-      return FindAttentionKernel<256>(layout.key, layout.value);
+      return FindAttentionKernel<256>(layout.key, layout.value, readers);
     default:
       throw Error("attention over a packed cache on CUDA: found heads of " +
                   std::to_string(layout.head_dim) + " channels, expected those of PackedLayoutOf");
@@ -138,7 +140,7 @@ PackedSplits SplitsOnCuda(const PackedCache& cache, const PackedQuery& query,
     const CurrentDevice current(place.device);
     int processors = 1, of_processor = 1;
     cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, place.device);
-    cudaOccupancyMaxActiveBlocksPerMultiprocessor(&of_processor, KernelFor(cache.layout),
+    cudaOccupancyMaxActiveBlocksPerMultiprocessor(&of_processor, KernelFor(cache),
                                                   32 * kAttentionWarps, 0);
     RequireLaunched(kAttending);
     blocks = std::min<int64_t>(int64_t{processors} * std::max(1, of_processor),
@@ -166,7 +168,7 @@ void AttendOnCuda(const PackedCache& cache, const PackedQuery& query, const Pack
                          QueryTiles(cache, query)};
   const auto blocks =
       static_cast<unsigned>(splits.blocks + splits.windows * RowsOf(cache, query, cache.sequences));
-  KernelFor(cache.layout)<<<blocks, 32 * kAttentionWarps, 0, StreamOf(place)>>>(job);
+  KernelFor(cache)<<<blocks, 32 * kAttentionWarps, 0, StreamOf(place)>>>(job);
   LaunchMerge(job, place);
   RequireLaunched(kAttending);
 }

@@ -61,6 +61,14 @@ __device__ inline int FirstVisible(const AttentionJob& job, int tokens) {
   return window > 0 && tokens > window ? tokens - static_cast<int>(window) : 0;
 }
 
+// Who reads a row: a sequence alone, or a unit of sequences of which some pages are the same. A
+// launch has rows of one kind. Kernels are compiled for each, because what units need would cost
+// the others up to a sixth of their time.
+enum class RowReaders { kSequence, kUnit };
+inline RowReaders ReadersOf(const PackedCache& cache) {
+  return cache.units.numbers == nullptr ? RowReaders::kSequence : RowReaders::kUnit;
+}
+
 // A row is one KV head of one unit with one tile of its query heads.
 KVTUNE_HOST_DEVICE inline int64_t UnitCount(const PackedCache& cache) {
   return cache.units.numbers == nullptr ? cache.sequences : cache.units.count;
@@ -152,7 +160,6 @@ __device__ inline RowPlace PlaceOfRow(const AttentionJob& job, int64_t row) {
           0};
 }
 __device__ inline RowPlace PlaceOfUnitRow(const AttentionJob& job, int64_t row) {
-  if (job.cache.units.numbers == nullptr) return PlaceOfRow(job, row);
   const int64_t* unit = job.cache.units.numbers + row / job.cache.kv_heads * 3;
   const int64_t head = row % job.cache.kv_heads;
   const int queries = static_cast<int>(job.query.query_heads / job.cache.kv_heads);
@@ -162,7 +169,7 @@ __device__ inline RowPlace PlaceOfUnitRow(const AttentionJob& job, int64_t row) 
 }
 
 // What a warp computes with and keeps of one stage.
-template <typename Key, typename Value, int kTiles>
+template <typename Key, typename Value, int kTiles, RowReaders kReaders>
 class WarpAttention {
  public:
   static constexpr int kHeadDim = Key::kHeadDim;
@@ -188,6 +195,7 @@ class WarpAttention {
 
   // Makes only the queries first to last - 1 attend from now on.
   __device__ void Select(int first, int last) {
+    static_assert(kReaders == RowReaders::kUnit);
 #pragma unroll
     for (int q = 0; q < 2; ++q) {
       const int query = 2 * column_ + q;
@@ -213,11 +221,7 @@ class WarpAttention {
       const int next = token + step;
       float scores[kTiles][4];
       ComputeScores(stage % 2, scores);
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) scores[tile][i] = fminf(scores[tile][i], hidden_[i % 2]);
-      }
+      if constexpr (kReaders == RowReaders::kUnit) HideUnselected(scores);
       if (next < range.end) ReadKeys(source, next_page, next, (stage + 1) % 2);
       const uint8_t* later_page = next + step < range.end ? source.At(next + step) : next_page;
       if (__builtin_expect(token < visible_begin || token + kStageTokens > range.end, 0))
@@ -453,6 +457,15 @@ class WarpAttention {
     OfMyQueries(constant, constants);
   }
 
+  // Takes the queries that are not selected out of the present stage.
+  __device__ void HideUnselected(float (&scores)[kTiles][4]) {
+#pragma unroll
+    for (auto& tile : scores) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) tile[i] = fminf(tile[i], hidden_[i % 2]);
+    }
+  }
+
   // Takes the tokens before `begin` and from `end` on out of the present stage.
   __device__ void HideOthers(int token, int begin, int end, float (&scores)[kTiles][4]) {
     const auto is_hidden = [&](int t) { return t < begin || t >= end; };
@@ -654,12 +667,30 @@ __device__ void MergeWarps(const AttentionJob& job, const WarpResults<kPadded>& 
   }
 }
 
-// Attends to the pages `begin` to `end` of a row: first those that are the same for all of its
-// sequences, then the other ones of each sequence in turn.
+// Attends to the pages of one sequence: those that are the pages `begin` to `end` - 1 of a row, of
+// which `before` are other sequences' ones.
 template <typename Attention>
-__device__ void AttendToPages(const AttentionJob& job, const RowPlace& place, int begin, int end,
-                              int warp, Attention& attention) {
+__device__ void AttendToSequence(const AttentionJob& job, int64_t sequence, int64_t head,
+                                 int before, int begin, int end, int warp, Attention& attention) {
   const PackedCache& cache = job.cache;
+  const int64_t cache_row = RowOfSequence(cache, sequence);
+  const int tokens = cache.tokens[cache_row];
+  const int visible = FirstVisible(job, tokens);
+  const int64_t packed = cache.layout.PackedTokens(tokens);
+  const int first_page = visible / static_cast<int>(kPageTokens) - before;
+  const int64_t last = static_cast<int64_t>(first_page + end) * kPageTokens;
+  const TokenRange range{(first_page + begin) * static_cast<int>(kPageTokens),
+                         static_cast<int>(last < packed ? last : packed)};
+  attention.Run(PageSource{cache.pages + head * cache.layout.page.bytes,
+                           cache.page_table + cache_row * cache.table_stride, cache.layout.page},
+                range, visible, warp, kAttentionWarps);
+}
+
+// Attends to the pages `begin` to `end` - 1 of a unit's row: first those that are the same for all
+// of its sequences, then the other ones of each sequence in turn.
+template <typename Attention>
+__device__ void AttendToUnit(const AttentionJob& job, const RowPlace& place, int begin, int end,
+                             int warp, Attention& attention) {
   const int own_pages = static_cast<int>(job.splits.sequence_pages) - place.same_pages;
   for (int page = begin, next; page < end; page = next) {
     const bool is_same = page < place.same_pages;
@@ -671,28 +702,18 @@ __device__ void AttendToPages(const AttentionJob& job, const RowPlace& place, in
     if (place.sequences > 1)
       attention.Select(is_same ? 0 : member * place.of_sequence,
                        is_same ? kQueryTile : (member + 1) * place.of_sequence);
-    const int64_t cache_row = RowOfSequence(cache, place.sequence + member);
-    const int tokens = cache.tokens[cache_row];
-    const int visible = FirstVisible(job, tokens);
-    const int64_t packed = cache.layout.PackedTokens(tokens);
-    const int first_page = visible / static_cast<int>(kPageTokens) - before;
-    const int64_t last = static_cast<int64_t>(first_page + next) * kPageTokens;
-    const TokenRange range{(first_page + page) * static_cast<int>(kPageTokens),
-                           static_cast<int>(last < packed ? last : packed)};
-    attention.Run(PageSource{cache.pages + place.head * cache.layout.page.bytes,
-                             cache.page_table + cache_row * cache.table_stride, cache.layout.page},
-                  range, visible, warp, kAttentionWarps);
+    AttendToSequence(job, place.sequence + member, place.head, before, page, next, warp, attention);
   }
 }
 
-template <typename Key, typename Value>
+template <typename Key, typename Value, RowReaders kReaders>
 __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBlocks)
     PackedAttentionKernel(const __grid_constant__ AttentionJob job) {
   constexpr int kHeadDim = Key::kHeadDim;
   constexpr bool kHasWindow =
       Key::kRows == PackedRows::kChannel || Value::kRows == PackedRows::kTokenGroup;
   using Exact = Fragment<PackedCode::kExact, PackedRows::kNone, kHeadDim>;
-  using Attention = WarpAttention<Key, Value, Stage<Key, Value>::kTiles>;
+  using Attention = WarpAttention<Key, Value, Stage<Key, Value>::kTiles, kReaders>;
   __shared__ WarpResults<Key::kPadded> results;
   __shared__ alignas(16) uint32_t parameters[kAttentionWarps][2 * Attention::kParameterWords];
   const PackedCache& cache = job.cache;
@@ -702,10 +723,16 @@ __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBloc
     for (int64_t page = PartBegin(job, blockIdx.x), next; page < end; page = next) {
       const int64_t row = page / job.splits.pages, first_of_row = row * job.splits.pages;
       next = end < first_of_row + job.splits.pages ? end : first_of_row + job.splits.pages;
-      const RowPlace place = PlaceOfUnitRow(job, row);
+      const int first = static_cast<int>(page - first_of_row);
+      const int behind = static_cast<int>(next - first_of_row);
+      constexpr bool kIsAlone = kReaders == RowReaders::kSequence;
+      const RowPlace place = kIsAlone ? PlaceOfRow(job, row) : PlaceOfUnitRow(job, row);
       Attention attention(job, place, parameters[warp]);
-      AttendToPages(job, place, static_cast<int>(page - first_of_row),
-                    static_cast<int>(next - first_of_row), warp, attention);
+      if constexpr (kIsAlone) {
+        AttendToSequence(job, place.sequence, place.head, 0, first, behind, warp, attention);
+      } else {
+        AttendToUnit(job, place, first, behind, warp, attention);
+      }
       __syncthreads();  // The results of the row before have been read.
       attention.Finish(results, warp);
       __syncthreads();
@@ -716,7 +743,7 @@ __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBloc
     const int64_t cache_row = RowOfSequence(cache, place.sequence);
     const int tokens = cache.tokens[cache_row];
     const int first = static_cast<int>(cache.layout.PackedTokens(tokens));
-    WarpAttention<Exact, Exact, 1> attention(job, place, nullptr);
+    WarpAttention<Exact, Exact, 1, RowReaders::kSequence> attention(job, place, nullptr);
     attention.Run(WindowSource{WindowOf(cache, cache_row, place.head), first, cache.layout.window},
                   {first, tokens}, FirstVisible(job, tokens), warp, kAttentionWarps);
     attention.Finish(results, warp);
@@ -728,7 +755,7 @@ __global__ void __launch_bounds__(32 * kAttentionWarps, Stage<Key, Value>::kBloc
 // The kernel of a layout.
 using AttentionKernel = void (*)(AttentionJob);
 template <int kHeadDim>
-AttentionKernel FindAttentionKernel(PackedSide key, PackedSide value);
+AttentionKernel FindAttentionKernel(PackedSide key, PackedSide value, RowReaders readers);
 
 // Calls `function` with the fragment of a side whose integers have such rows. FP8 goes with rows
 // per token alone.
@@ -752,12 +779,15 @@ void WithFragment(PackedSide side, const Function& function) {
 }
 
 template <int kHeadDim>
-AttentionKernel AttentionKernelOf(PackedSide key, PackedSide value) {
+AttentionKernel AttentionKernelOf(PackedSide key, PackedSide value, RowReaders readers) {
   AttentionKernel kernel = nullptr;
   const auto find = [&]<PackedRows kKeyRows, PackedRows kValueRows>() {
     WithFragment<kHeadDim, kKeyRows>(key, [&]<typename Key>(Key) {
-      WithFragment<kHeadDim, kValueRows>(
-          value, [&]<typename Value>(Value) { kernel = PackedAttentionKernel<Key, Value>; });
+      WithFragment<kHeadDim, kValueRows>(value, [&]<typename Value>(Value) {
+        kernel = readers == RowReaders::kSequence
+                     ? PackedAttentionKernel<Key, Value, RowReaders::kSequence>
+                     : PackedAttentionKernel<Key, Value, RowReaders::kUnit>;
+      });
     });
   };
   if (key.has_window() || value.has_window()) {

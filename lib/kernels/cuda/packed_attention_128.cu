@@ -4,8 +4,8 @@
 namespace kvtune {
 
 template <>
-AttentionKernel FindAttentionKernel<128>(PackedSide key, PackedSide value) {
-  return AttentionKernelOf<128>(key, value);
+AttentionKernel FindAttentionKernel<128>(PackedSide key, PackedSide value, RowReaders readers) {
+  return AttentionKernelOf<128>(key, value, readers);
 }
 
 }  // namespace kvtune

@@ -4,8 +4,8 @@
 namespace kvtune {
 
 template <>
-AttentionKernel FindAttentionKernel<192>(PackedSide key, PackedSide value) {
-  return AttentionKernelOf<192>(key, value);
+AttentionKernel FindAttentionKernel<192>(PackedSide key, PackedSide value, RowReaders readers) {
+  return AttentionKernelOf<192>(key, value, readers);
 }
 
 }  // namespace kvtune

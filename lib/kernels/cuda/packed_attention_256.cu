@@ -4,8 +4,8 @@
 namespace kvtune {
 
 template <>
-AttentionKernel FindAttentionKernel<256>(PackedSide key, PackedSide value) {
-  return AttentionKernelOf<256>(key, value);
+AttentionKernel FindAttentionKernel<256>(PackedSide key, PackedSide value, RowReaders readers) {
+  return AttentionKernelOf<256>(key, value, readers);
 }
 
 }  // namespace kvtune

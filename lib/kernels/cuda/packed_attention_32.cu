@@ -4,8 +4,8 @@
 namespace kvtune {
 
 template <>
-AttentionKernel FindAttentionKernel<32>(PackedSide key, PackedSide value) {
-  return AttentionKernelOf<32>(key, value);
+AttentionKernel FindAttentionKernel<32>(PackedSide key, PackedSide value, RowReaders readers) {
+  return AttentionKernelOf<32>(key, value, readers);
 }
 
 }  // namespace kvtune

@@ -4,8 +4,8 @@
 namespace kvtune {
 
 template <>
-AttentionKernel FindAttentionKernel<64>(PackedSide key, PackedSide value) {
-  return AttentionKernelOf<64>(key, value);
+AttentionKernel FindAttentionKernel<64>(PackedSide key, PackedSide value, RowReaders readers) {
+  return AttentionKernelOf<64>(key, value, readers);
 }
 
 }  // namespace kvtune

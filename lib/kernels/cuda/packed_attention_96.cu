@@ -4,8 +4,8 @@
 namespace kvtune {
 
 template <>
-AttentionKernel FindAttentionKernel<96>(PackedSide key, PackedSide value) {
-  return AttentionKernelOf<96>(key, value);
+AttentionKernel FindAttentionKernel<96>(PackedSide key, PackedSide value, RowReaders readers) {
+  return AttentionKernelOf<96>(key, value, readers);
 }
 
 }  // namespace kvtune
