@@ -118,6 +118,8 @@ TEST(GateConfig, RefusesWhatIsMistyped) {
               ThrowsMessage<Error>(HasSubstr("found 1.5, expected at most 1")));
   EXPECT_THAT(ReadingWith("/confidence", 1),
               ThrowsMessage<Error>(HasSubstr("expected at most 0.9999")));
+  EXPECT_NO_THROW(ReadingWith("/limits/top1_agreement", 1)());
+  EXPECT_NO_THROW(ReadingWith("/confidence", 0.9999)());
   EXPECT_THAT(
       [] {
         Json json = ValidConfig();

@@ -91,6 +91,8 @@ TEST(Measurement, RefusesWhatCannotBe) {
   };
   EXPECT_THAT(with("tokens", 0),
               ThrowsMessage<Error>(HasSubstr("\"tokens\": found 0, expected at least 1")));
+  EXPECT_THAT(with("tokens", 1),  // which is a number of tokens, but of fewer matches
+              ThrowsMessage<Error>(HasSubstr("\"top1_matches\": found 9, expected 0 to 1")));
   EXPECT_THAT(with("top1_matches", 11),
               ThrowsMessage<Error>(HasSubstr("found 11, expected 0 to 10")));
   EXPECT_THAT(with("kl_tail", {0.1, 0.2, 0.3}),

@@ -40,6 +40,9 @@ TEST(Inspection, NoWeightsWithoutAFolderOfThem) {
   const FakeRun fake;
   EXPECT_FALSE(WeightsOf(fake / "nowhere").has_value());
   EXPECT_FALSE(WeightsOf(fake.model() / "config.json").has_value());
+  std::filesystem::create_directory(fake / "config alone");
+  std::filesystem::copy(fake.model() / "config.json", fake / "config alone");
+  EXPECT_FALSE(WeightsOf(fake / "config alone").has_value());
 }
 
 }  // namespace

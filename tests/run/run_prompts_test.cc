@@ -84,6 +84,8 @@ TEST(RunPrompts, SaysWhichLimitKeptPromptsOut) {
   inputs.prompts.max_tokens = 16384;
   inputs.prompts.max_prompts = 9;
   EXPECT_THAT(said(""), HasSubstr("--max-prompts takes 9 of 16 prompts"));
+  inputs.prompts.max_prompts = 1;
+  EXPECT_THAT(said("none"), HasSubstr("--max-prompts takes 1 of 16 prompts"));
   SetLogLevel(LogLevel::kQuiet);
 }
 

@@ -12,6 +12,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/io/model_directory.h"
 #include "lib/run/item_evaluator.h"
 #include "lib/tokenizer/tokenizer.h"
@@ -161,7 +162,12 @@ TEST(TaskScorer, GoesOnFromTheFileOfSamples) {
   SampleLog log(sums.samples(), "this one");
   EXPECT_EQ(log.found(), 4u);
   TaskScorer scorer(model, task, &log);
+  SetLogLevel(LogLevel::kNormal);
+  ::testing::internal::CaptureStderr();
   const auto results = scorer.Score(plans, {});
+  SetLogLevel(LogLevel::kQuiet);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("4 answers are in the file of samples already"));
   ASSERT_TRUE(results);
   EXPECT_EQ(sums.script.calls[1].rows.size(), 12u);
   std::vector<SampleLine> lines = scorer.LinesOf("exact", kExactPlan, (*results)[0]);
@@ -303,6 +309,34 @@ TEST(TaskScorer, TellsTheModelWhatAllPromptsBeginWith) {
   EXPECT_EQ(script.calls.back().shared_tokens, task.shared_tokens());
 }
 
+// A chat template writes the token that texts begin with, and so may the author of a task.
+TEST(PreparedTask, TheFirstTokenIsNotAddedTwice) {
+  const TemporaryDirectory model;
+  Json tokenizer = ParseJson(ReadFile(kDemoModel / "tokenizer.json"), "tokenizer.json");
+  const Json first = {{"SpecialToken", {{"id", "<|endoftext|>"}, {"type_id", 0}}}};
+  const Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  tokenizer["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single", {first, text}},
+      {"pair", Json::array()},
+      {"special_tokens",
+       {{"<|endoftext|>",
+         {{"id", "<|endoftext|>"}, {"ids", {0}}, {"tokens", {"<|endoftext|>"}}}}}}};
+  WriteFileAtomically(model / "tokenizer.json", tokenizer.dump());
+  WriteFileAtomically(model / "tokenizer_config.json", R"({"bos_token": "<|endoftext|>"})");
+  std::filesystem::copy(kDemoModel / "config.json", model / "config.json");
+  WriteFileAtomically(model / "task.json", R"({"protocol": "custom", "items": [
+      {"prompt": "What is 1 + 1?", "answer": "2"},
+      {"prompt": "<|endoftext|>What is 1 + 1?", "answer": "2"}]})");
+  const PreparedTask task({.file = model / "task.json", .overrides = {}}, model.path(),
+                          ReadConfigOf(kDemoModel));
+  const Tokenizer plain = Tokenizer::FromFile(kDemoModel / "tokenizer.json");
+  TokenIds expected = plain.Encode("What is 1 + 1?", SpecialTokens::kOmit);
+  expected.insert(expected.begin(), 0);
+  EXPECT_EQ(task.ids()[0], expected);
+  EXPECT_EQ(task.ids()[1], expected);
+}
+
 TEST(PreparedTask, KnowsWhereTextsEnd) {
   Sums sums;
   const PreparedTask task = sums.Prepare();
@@ -359,6 +393,19 @@ TEST(PreparedTask, TheHashFollowsWhatIsGenerated) {
   text.replace(text.find("\"max_new_tokens\": 20"), 20, "\"max_new_tokens\": 21");
   WriteFileAtomically(sums.file(), text);
   EXPECT_NE(sums.Prepare().hash(), hash);
+}
+
+TEST(PreparedTask, ChoicesNeedQuantizedPrompts) {
+  const Sums sums;
+  EXPECT_NO_THROW(sums.Prepare().RequireThatPlansAreRead(PrefillMode::kExact));
+  const TemporaryDirectory folder;
+  WriteFileAtomically(folder / "task.json", R"({"protocol": "multiple_choice", "items": [
+      {"prompt": "The sky is", "choices": ["blue", "green"], "answer": 0}]})");
+  const PreparedTask choices({.file = folder / "task.json", .overrides = {}}, kDemoModel,
+                             ReadConfigOf(kDemoModel));
+  EXPECT_NO_THROW(choices.RequireThatPlansAreRead(PrefillMode::kQuantized));
+  EXPECT_THAT([&] { choices.RequireThatPlansAreRead(PrefillMode::kExact); },
+              ThrowsMessage<Error>(HasSubstr("found multiple choice with --prefill exact")));
 }
 
 // The choices of an item share a context; what is scored is the choice alone.

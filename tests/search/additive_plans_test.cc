@@ -56,6 +56,20 @@ TEST(AdditivePlans, AdditiveFrontIsTheEnumeratedOne) {
   EXPECT_EQ(AdditiveFront(genome, kLosses, FakeCost), expected);
 }
 
+TEST(AdditivePlans, OfPlansOfEqualLossAndBytesTheFrontHasOne) {
+  LayerGroups groups;
+  groups.groups = {{{0}, {kKV8, kKV4}}, {{1}, {kKV8, kKV4}}};
+  const LayerLosses losses = {{kKV8, kKV4}, {{1, 3}, {1, 3}}};
+  const std::vector<PrecisionPlan> front = AdditiveFront(Genome(groups), losses, FakeCost);
+  ASSERT_THAT(front, SizeIs(3));
+  EXPECT_EQ(PredictLoss(losses, front[1]), 4);
+  // Nor has it a larger plan that loses as much as a smaller one.
+  const LayerLosses flat = {{kKV8, kKV4}, {{1, 1}, {1, 3}}};
+  const std::vector<PrecisionPlan> of_flat = AdditiveFront(Genome(groups), flat, FakeCost);
+  ASSERT_THAT(of_flat, SizeIs(2));
+  EXPECT_THAT(of_flat[1].layers, ElementsAre(kKV4, kKV8));
+}
+
 std::vector<PrecisionPlan> Enumerated(const Genome& genome, const LayerLosses& losses) {
   std::vector<PrecisionPlan> all;
   std::vector<Objectives> objectives;

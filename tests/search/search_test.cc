@@ -253,6 +253,32 @@ TEST(Search, HalfOfTheGenerationsAreProposalsAndTheOthersDependOnTheSeed) {
   }
 }
 
+// Proposals come before NSGA-II, which is not begun when the search ends among them.
+TEST(Search, MayEndAmongTheProposals) {
+  const auto search = [](const SearchOptions& options, SearchHooks hooks) {
+    const std::vector<double> weights = RandomWeights(8, 3);
+    FakeEvaluator fake(weights, 5), scout(weights, 5);
+    EvaluationCache cache(fake);
+    hooks.scout = [&] { return Scouted(8, scout); };
+    const SearchSummary summary =
+        Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks).summary;
+    EXPECT_THAT(summary.generations, SizeIs(2));  // the uniform plans and one round
+    EXPECT_EQ(fake.batches().size(), 2u);
+    return summary;
+  };
+  SearchOptions options;
+  options.racing.reset();
+  options.refinement_evaluations = 0;
+  SearchHooks hooks;
+  int asked = 0;
+  hooks.should_stop = [&] { return ++asked == 3; };  // uniform plans, scouting, generation 1
+  EXPECT_EQ(search(options, hooks).stop_reason, "stopped after generation 1 of 8");
+  options.max_evaluations = 15;
+  const SearchSummary limited = search(options, {});
+  EXPECT_EQ(limited.stop_reason, "the limit of 15 evaluations is reached");
+  EXPECT_EQ(limited.distinct_plans, 15);
+}
+
 TEST(Search, DefaultBudgetScoresAHundredToAHundredAndEightyPlans) {
   for (const size_t groups : {8, 12, 16}) {
     FakeEvaluator fake(RandomWeights(groups, groups), 2);
@@ -612,6 +638,26 @@ TEST(SearchWithRefinement, SmallLimitLeavesAThirdForTheRefinement) {
   EXPECT_EQ(refined.result.summary.stop_reason, "the limit of 40 evaluations is reached");
 }
 
+// The grouped space of the test before is too small to use them up.
+TEST(SearchWithRefinement, TheGroupedSearchUsesTheOtherTwoThirds) {
+  const std::vector<double> weights = RandomWeights(8, 3);
+  FakeEvaluator fake(weights, 2), scout(weights, 2);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.max_evaluations = 40;  // 10 of them exact and uniform
+  SearchHooks hooks;
+  hooks.scout = [&] { return Scouted(8, scout); };
+  const SearchSummary summary =
+      Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options, hooks).summary;
+  int64_t grouped = 0;
+  for (const GenerationReport& report : summary.generations) {
+    if (report.stage == SearchStage::kGroupedSearch) grouped = report.distinct_plans;
+  }
+  EXPECT_EQ(grouped, 30);
+  EXPECT_EQ(cache.distinct_plans(), 40);
+  EXPECT_EQ(summary.stop_reason, "the limit of 40 evaluations is reached");
+}
+
 TEST(SearchWithRefinement, RoundsAreReportedAfterTheGenerations) {
   const Refined refined = SearchHidden({});
   const std::vector<GenerationReport>& reports = refined.result.summary.generations;
@@ -771,6 +817,27 @@ TEST(PapersLoop, HoldsToOneSoftLimitAfterTheOther) {
   EXPECT_LT(ShareWithin(batches[20], 4), ShareWithin(batches[10], 4));
   EXPECT_EQ(result.summary.stop_reason, "20 generations are done");
   EXPECT_FALSE(result.summary.surrogate_hypervolume);
+}
+
+// Each limit draws first plans of its own, which tell whose turn it is.
+TEST(PapersLoop, ASingleGenerationIsOfTheSecondLimitAndTwoAreOfBoth) {
+  const auto batches = [](int generations) {
+    FakeEvaluator fake(RandomWeights(8, 5), 0, 4);
+    EvaluationCache cache(fake);
+    SearchOptions options;
+    options.algorithm = Algorithm::kPaper;
+    options.generations = generations;
+    options.racing.reset();
+    Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
+    return fake.batches();
+  };
+  const auto one = batches(1), two = batches(2), four = batches(4);
+  ASSERT_THAT(one, SizeIs(2));
+  ASSERT_THAT(two, SizeIs(3));
+  ASSERT_THAT(four, SizeIs(5));
+  EXPECT_EQ(two[1], four[1]);
+  EXPECT_EQ(two[2], four[3]);
+  EXPECT_EQ(one[1], two[2]);
 }
 
 TEST(PapersLoop, GivesEitherLimitHalfOfTheEvaluations) {

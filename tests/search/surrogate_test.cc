@@ -158,6 +158,37 @@ TEST(Surrogate, FitWithoutScoresIsThePrior) {
   }
 }
 
+TEST(Surrogate, APairThatNoPlanHasChangesNothingOfTheOthers) {
+  Random random(8);
+  const LayerLosses prior = RandomLosses(random, 4, {kKV8, kKV4});
+  std::vector<PrecisionPlan> plans;
+  std::vector<double> scores;
+  for (int i = 0; i < 20; ++i) {
+    plans.push_back(RandomPlan(random, prior));
+    scores.push_back(PredictLoss(prior, plans.back()) * std::exp(3 * random.Unit() - 1.5));
+  }
+  LayerLosses with = prior;
+  with.pairs.push_back(kKV2);
+  for (std::vector<double>& layer : with.losses) layer.push_back(0.5);
+  const LayerLosses fitted = FitLayerLosses(with, plans, scores);
+  const LayerLosses expected = FitLayerLosses(prior, plans, scores);
+  for (size_t layer = 0; layer < 4; ++layer) {
+    for (size_t i = 0; i < 2; ++i)
+      EXPECT_EQ(fitted.losses[layer][i], expected.losses[layer][i]) << layer << ", " << i;
+    EXPECT_NEAR(fitted.losses[layer][2], 0.5, 1e-12);
+  }
+}
+
+// A loss of nothing has no logarithm.
+TEST(Surrogate, APlanThatLosesNothingTellsNothing) {
+  const LayerLosses prior = {{kKV8}, {{0.5}}};
+  const PrecisionPlan plan{{kKV8}};
+  const LayerLosses expected = FitLayerLosses(prior, std::vector{plan}, std::vector{2.0});
+  EXPECT_GT(expected.losses[0][0], 1);
+  EXPECT_EQ(FitLayerLosses(prior, std::vector{plan, plan}, std::vector{2.0, 0.0}).losses,
+            expected.losses);
+}
+
 TEST(Surrogate, FitStaysFiniteAndPositiveWhenLossesSaturate) {
   // Any two of the layers at 2 bits lose as much as all of them.
   const LayerLosses prior = {{kKV8, kKV2}, {{1e-6, 0.4}, {1e-6, 0.4}, {1e-9, 0.4}}};
