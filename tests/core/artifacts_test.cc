@@ -41,6 +41,11 @@ TEST(Artifacts, NumbersThatAreNotFiniteAreNamed) {
         RequireFinite({1.0, std::numeric_limits<double>::quiet_NaN()}, "f");
       },
       ThrowsMessage<Error>(StrEq("f[1]: found nan, expected a finite number")));
+  EXPECT_THAT(
+      [&] {
+        RequireFinite({inf, 1.0}, "f");
+      },
+      ThrowsMessage<Error>(StrEq("f[0]: found inf, expected a finite number")));
 }
 
 TEST(Artifacts, MissingFileNamesTheCommandThatWritesIt) {

@@ -54,6 +54,7 @@ TEST(FrontKnees, APlanAboveTheHullIsNoKnee) {
   const std::vector<ScoredPlan> plans = {PlanOf(500, 1e-5), PlanOf(400, 5e-2), PlanOf(200, 1e-4),
                                          PlanOf(100, 1e-1)};
   EXPECT_THAT(KneesOf(plans), ElementsAre("200"));
+  EXPECT_THAT(KneesOf({PlanOf(500, 1e-5), PlanOf(400, 5e-2), PlanOf(100, 1e-1)}), IsEmpty());
 }
 
 TEST(FrontKnees, LossesBelowTheNoiseFloorAreOne) {

@@ -68,6 +68,9 @@ TEST(LatencyTable, RefusesWhatNoTableHas) {
     return MessageOf([&] { LatencyTableFromJson(json, "latency.json"); });
   };
   EXPECT_THAT(with([](Json& setting) { setting["batch"] = 0; }), HasSubstr("found 0, expected 1"));
+  EXPECT_THAT(with([](Json& setting) { setting["context"] = 0; }),
+              HasSubstr("found 0, expected 1"));
+  EXPECT_EQ(with([](Json& setting) { setting["batch"] = setting["context"] = 1; }), "no error");
   EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["layer"] = 3; }),
               HasSubstr("found 3, expected one of the layers 0 to 2"));
   EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["attention_ms"]["median"] = -1; }),

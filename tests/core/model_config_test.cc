@@ -74,6 +74,11 @@ TEST(ModelConfig, ReadsSizesAndDefaults) {
 TEST(ModelConfig, HeadsMayBeWiderThanTheirShareOfTheHiddenSize) {
   EXPECT_EQ(ParseWith({{"head_dim", 64}}).layers[0].key_head_dim, 64);
   EXPECT_EQ(ParseWith({{"head_dim", 8}, {"hidden_size", 100}}).layers[0].key_head_dim, 8);
+  // StableLM's class has no such field, and divides.
+  const Json stable = {"StableLmForCausalLM"};
+  EXPECT_EQ(ParseWith({{"architectures", stable}, {"head_dim", 16}}).layers[0].key_head_dim, 16);
+  EXPECT_THAT(ParsingWith({{"architectures", stable}, {"head_dim", 64}}),
+              ThrowsMessage<Error>(HasSubstr("\"head_dim\": found 64, expected 16, as this ")));
   // Without the field every query head has its own keys.
   EXPECT_EQ(ParseWith({{"num_key_value_heads", nullptr}}).layers[0].kv_heads, 6);
 }
@@ -181,6 +186,9 @@ TEST(ModelConfig, BiasesDependOnTheFamily) {
                                       {"tie_word_embeddings", true}});
   EXPECT_TRUE(qwen.query_key_value_bias && qwen.tied_embeddings);
   EXPECT_FALSE(qwen.output_bias || qwen.mlp_bias);
+  const ModelConfig mistral =
+      ParseWith({{"architectures", {"MistralForCausalLM"}}, {"attention_bias", true}});
+  EXPECT_FALSE(mistral.query_key_value_bias || mistral.output_bias);
 }
 
 // As llama.cpp's converter permutes them (convert_hf_to_gguf.py, the classes derived from
@@ -283,6 +291,15 @@ TEST(ModelConfig, WindowsMayBeInSomeLayers) {
   EXPECT_THAT(WindowsWith(qwen), Each(0));
   qwen["use_sliding_window"] = true;
   EXPECT_THAT(WindowsWith(qwen), ElementsAre(0, 0, 0, 100));
+  EXPECT_THAT(WindowsWith({{"architectures", {"Qwen2MoeForCausalLM"}},
+                           {"num_experts", 8},
+                           {"num_experts_per_tok", 2},
+                           {"moe_intermediate_size", 24},
+                           {"shared_expert_intermediate_size", 24},
+                           {"sliding_window", 100},
+                           {"max_window_layers", 2},
+                           {"use_sliding_window", true}}),
+              ElementsAre(100, 0, 0, 0));
   Json gemma = {{"architectures", {"Gemma2ForCausalLM"}}, {"sliding_window", 100}};
   EXPECT_THAT(WindowsWith(gemma), ElementsAre(100, 0, 100, 0));
   gemma["layer_types"] = {"full_attention", "full_attention", "sliding_attention",

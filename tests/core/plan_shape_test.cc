@@ -125,6 +125,10 @@ TEST(PlanShape, NearestAgreesWithExamplesByHand) {
   // Exact is further from 8 bits than 4 bits are.
   EXPECT_THAT(Nearest({ShapeKind::kOnePairAndExact, {kKV8, kKV4}}, {kExactPair, kKV4, kKV8, kKV4}),
               ElementsAre(kExactPair, kKV4, kKV4, kKV4));
+  // As far from exact as from 8 bits: what needs no exact layer has none.
+  const PrecisionPair exact_keys = {KvFormatId::kExact, KvFormatId::kInt8};
+  EXPECT_THAT(Nearest({ShapeKind::kOnePairAndExact, {kKV8}}, {exact_keys, kKV8}),
+              ElementsAre(kKV8, kKV8));
   EXPECT_THAT(Nearest({ShapeKind::kRuns, NinePairs()}, {kKV8, kKV4, kKV8, kKV4, kKV4}),
               ElementsAre(kKV8, kKV8, kKV8, kKV4, kKV4));
   EXPECT_THAT(Nearest({ShapeKind::kRuns, {kQ8, kQ4, kPlainQ4}}, {kQ8, kPlainQ4, kPlainQ4}),

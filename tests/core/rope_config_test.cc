@@ -131,6 +131,7 @@ TEST(RopeConfig, YarnDerivesWhatIsLeftOut) {
       Read({{"rope_scaling",
              {{"type", "yarn"}, {"original_max_position_embeddings", 32}, {"mscale", 2.0}}}});
   EXPECT_DOUBLE_EQ(half.attention_factor, 0.1 * std::log(2.0) + 1);
+  EXPECT_EQ(Read({{"rope_scaling", {{"type", "yarn"}, {"factor", 1.0}}}}).attention_factor, 1);
 }
 
 TEST(RopeConfig, LongRopeTakesTheModelsOriginalContext) {
@@ -141,6 +142,10 @@ TEST(RopeConfig, LongRopeTakesTheModelsOriginalContext) {
   EXPECT_THAT(rope.long_factor, ElementsAre(5, 6, 7, 8));
   EXPECT_EQ(rope.factor, 4);
   EXPECT_DOUBLE_EQ(rope.attention_factor, std::sqrt(1 + std::log(4.0) / std::log(16.0)));
+  // A context that is not extended is not scaled.
+  EXPECT_EQ(Read({{"rope_scaling", LongRope()}, {"original_max_position_embeddings", 64}})
+                .attention_factor,
+            1);
   Json short_list = LongRope();
   short_list["long_factor"] = {1, 2};
   EXPECT_THAT(Reading({{"rope_scaling", short_list}}),
@@ -242,7 +247,9 @@ TEST(RopeConfig, NumbersThatNoModelHasAreRefusedByName) {
   EXPECT_THAT(scaling(yarn, "mscale", 1e300), names("mscale"));
   EXPECT_THAT(scaling(yarn, "original_max_position_embeddings", 1e18),
               names("original_max_position_embeddings"));
-  EXPECT_NO_THROW(Reading({{"rope_theta", 1e9}})());
+  for (const double theta : {2.0, 1e9, 1e12}) {
+    EXPECT_NO_THROW(Reading({{"rope_theta", theta}})()) << theta;
+  }
 }
 
 }  // namespace

@@ -163,6 +163,25 @@ TEST(PromptContainers, FilesThatGrowBeyondReasonAreRefused) {
     // What little there is in a small file is read, however well it shrank.
     const std::string small(kFreeDecompressedBytes, ' ');
     EXPECT_EQ(Decompress(compress(small), "p.txt.gz"), small);
+    // A larger one may grow with its size.
+    Random random(6);
+    std::string large(2 * kFreeDecompressedBytes, 'a');
+    for (char& letter : large) letter = static_cast<char>('a' + random.Below(26));
+    EXPECT_EQ(Decompress(compress(large), "p.txt.gz"), large);
+  }
+}
+
+// The output goes through blocks of a size that the library chooses.
+TEST(PromptContainers, ZstandardTextsAroundABlockAreReadWhole) {
+  const size_t block = ZSTD_DStreamOutSize();
+  Random random(7);
+  for (const size_t size : {size_t{1}, block - 1, block, block + 1, 2 * block}) {
+    std::string noise(size, 'a');
+    for (char& letter : noise) letter = static_cast<char>('a' + random.Below(26));
+    for (const std::string& text : {std::string(size, 'a'), noise}) {
+      EXPECT_EQ(Decompress(Zstandard(text), "p.txt.zst"), text) << size;
+      EXPECT_EQ(Decompress(Zstandard(text) + Zstandard(text), "p.txt.zst"), text + text) << size;
+    }
   }
 }
 

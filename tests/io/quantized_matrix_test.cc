@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "lib/base/error.h"
 #include "lib/base/random.h"
@@ -118,6 +119,23 @@ TEST_F(QuantizedMatrices, ScalesByOutputMayHaveEveryType) {
     EXPECT_THAT(Dequantized(fp8_, {weight, scale}, 2, 2), ElementsAre(0.5f, 0.5f, 2, 2))
         << scale.dtype;
   }
+}
+
+TEST_F(QuantizedMatrices, HalfScalesMayBeSmallNegativeOrNoNumber) {
+  const NamedTensor weight = {"m.weight", "F8_E4M3", {5, 1}, std::string(5, 0x38)};  // ones
+  const auto values = Dequantized(fp8_,
+                                  {weight,
+                                   {"m.weight_scale",
+                                    "F16",
+                                    {5, 1},
+                                    BytesOf<uint16_t>({0x0001, 0x83FF, 0xBC00, 0xFC00, 0x7E00})}},
+                                  5, 1);
+  ASSERT_EQ(values.size(), 5u);
+  EXPECT_EQ(values[0], 0x1p-24f);
+  EXPECT_EQ(values[1], -1023 * 0x1p-24f);
+  EXPECT_EQ(values[2], -1);
+  EXPECT_EQ(values[3], -std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(values[4]));
 }
 
 TEST_F(QuantizedMatrices, AwqOrdersOutputsWithinAWord) {

@@ -36,6 +36,19 @@ TEST(SafetensorsWriter, ReadsBack) {
   EXPECT_EQ((file.Get("b").bytes.data() - file.bytes().data()) % 8, 0);
 }
 
+// Names of every length, so that headers end at every place beside a multiple of 8.
+TEST(SafetensorsWriter, HeadersOfAnyLengthAreAligned) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path path = directory / "scales.safetensors";
+  for (size_t length = 1; length <= 8; ++length) {
+    WriteSafetensors(path, std::vector<Float32Tensor>{{std::string(length, 'a'), {1}, {0.5f}}});
+    const SafetensorsFile file(path);
+    const TensorView read = file.Get(std::string(length, 'a'));
+    EXPECT_EQ((read.bytes.data() - file.bytes().data()) % 8, 0) << length;
+    EXPECT_EQ(read.bytes.size(), sizeof(float)) << length;
+  }
+}
+
 TEST(SafetensorsWriter, AFolderThatIsNotThereIsAnError) {
   const TemporaryDirectory directory;
   EXPECT_THROW(WriteSafetensors(directory / "no" / "scales.safetensors", {}), Error);

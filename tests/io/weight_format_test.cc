@@ -66,6 +66,11 @@ TEST(WeightFormat, ACacheSchemeAloneLeavesWeightsAsFloats) {
                             {"kv_cache_scheme", scheme}})),
             "float");
   EXPECT_EQ(Describe(Parse({{"quant_method", "modelopt"}, {"kv_cache_scheme", scheme}})), "float");
+  // Beside groups it takes nothing away from them.
+  Json both = CompressedTensors("float-quantized",
+                                {{"num_bits", 8}, {"type", "float"}, {"strategy", "tensor"}});
+  both["kv_cache_scheme"] = scheme;
+  EXPECT_EQ(Describe(Parse(both)), "8-bit");
 }
 
 TEST(WeightFormat, AwqAndGptqAreReadInBothSpellings) {

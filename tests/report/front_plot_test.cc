@@ -42,6 +42,20 @@ TEST(FrontPlot, PointsStandWhereTheyBelong) {
             "upwards: KL.\n");
 }
 
+// Behind its point where the name ends with the line at the latest, else before it.
+TEST(FrontPlot, NamesStandWhereThereIsRoom) {
+  ParetoFront front = Corners();
+  const auto top = [&](const std::string& name) {
+    front.uniform[0].name = name;
+    const std::string plot = FrontPlot(front, {.width = 31, .height = 5, .unicode = false});
+    return plot.substr(0, plot.find('\n'));
+  };
+  EXPECT_EQ(top("nine.char"), " 1.0e-01 |*         onine.char");
+  EXPECT_EQ(top("ten..chars"), " 1.0e-01 |*         o");
+  front.uniform[0].cost.bytes_per_token = 1000;
+  EXPECT_EQ(top("KV4"), " 1.0e-01 |*               KV4o");
+}
+
 TEST(FrontPlot, FitsTheTerminalAndShowsUnicodeWhereAsked) {
   for (const size_t width : {60u, 80u, 100u, 120u}) {
     for (const bool unicode : {false, true}) {

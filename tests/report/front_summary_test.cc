@@ -141,6 +141,15 @@ TEST(FrontSummary, SaysWhenFourBitsAreEnough) {
   ParetoFront front = SmallFront();
   front.uniform[1] = PlanOf("KV4", "KV4", 400, 2e-3);
   EXPECT_THAT(Text(front), HasSubstr("Plain 4 bits (KV4) lose 0.002, which is little."));
+  front.uniform[1].held_out->score.kl_mean = 1e-3;
+  EXPECT_THAT(Text(front), HasSubstr("Plain 4 bits (KV4) lose 0.001, which is little."));
+  // What is little is so up to the limit itself, and then nobody asks why not.
+  front.uniform[1].held_out->score.kl_mean = kSmallestLoss;
+  SummaryOptions options = Wide();
+  options.diagnosis = FragileKeys();
+  const std::string text = Text(front, options);
+  EXPECT_THAT(text, HasSubstr("Plain 4 bits (KV4) lose 0.01, which is little."));
+  EXPECT_THAT(text, Not(HasSubstr("Why not")));
 }
 
 TEST(FrontSummary, SaysWhichFourBitsAreEnough) {
@@ -162,6 +171,8 @@ TEST(FrontSummary, LongNamesTakeTheBarsPlace) {
   front.uniform[0].name = "fp8_e4m3_calibrated";
   const std::string text = FrontSummary(front, ChoiceOf(front), options);
   EXPECT_THAT(text, HasSubstr("\n fp8_e4m3_calibrated   50 %    1.0e-5 [5.0e-6, 2.0e-5]  "));
+  EXPECT_THAT(text, HasSubstr(" of bf16 "));
+  EXPECT_THAT(text, Not(HasSubstr("size vs bf16")));
   EXPECT_THAT(text, HasSubstr("same top"));
 }
 

@@ -178,8 +178,12 @@ TEST(EngineSettings, ValuesOfAssignmentsEndWhereTheWordDoes) {
   EXPECT_THAT(words("f(a_b=[1, *c, 2])"), ElementsAre("1", ""));  // what no list of words has
   EXPECT_THAT(words("f(a_b=$X/y.z+1)"), ElementsAre("$X/y.z+1"));
   EXPECT_THAT(words("f(a_b=)"), ElementsAre(""));
+  EXPECT_THAT(words("g(x)\na_b="), ElementsAre(""));
   EXPECT_THAT(words("g(x)\na_b"), IsEmpty());
   EXPECT_THAT(words("a_b =\t7"), ElementsAre("7"));
+  EXPECT_THAT(words("f(a_b=[1,\t2,\r\n  3])"), ElementsAre("1", "2", "3"));
+  EXPECT_THAT(words("f(a_b=['1','2'])"), ElementsAre("1", "2"));
+  EXPECT_THAT(words("test $a_b = 7"), IsEmpty());  // the value of a variable
 }
 
 TEST(EngineSettings, SwitchesAreWordsOfYesAndNo) {

@@ -67,6 +67,7 @@ TEST(Gpus, AreKnownByNameAndByNumber) {
   EXPECT_EQ(ComputeCapabilityOf("4090"), 89);
   EXPECT_EQ(ComputeCapabilityOf("GeForce RTX 3090"), 86);
   EXPECT_EQ(ComputeCapabilityOf("A100-SXM4-80GB"), 80);
+  EXPECT_EQ(ComputeCapabilityOf("A100-PCIE-40GB"), 80);
   EXPECT_EQ(ComputeCapabilityOf("12.0"), 120);
   EXPECT_EQ(ComputeCapabilityOf("5.0"), 50);  // the oldest and the newest that are known of
   EXPECT_EQ(ComputeCapabilityOf("sm_129"), 129);

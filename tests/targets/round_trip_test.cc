@@ -258,6 +258,10 @@ TEST(RoundTrip, PublishedPresetsReadAsPythonToo) {
                    "'nbits_value': 4}}",
                    "kvtuner", 2),
             "K8V4;1:KV4");
+  EXPECT_EQ(Import("config = dict({0: {'nbits_key': 8, 'nbits_value': 4}, 1: {'nbits_key': 4, "
+                   "'nbits_value': 4}})\nprint(config)\n",
+                   "kvtuner", 2),
+            "K8V4;1:KV4");
 }
 
 }  // namespace
