@@ -280,6 +280,14 @@ TEST(FrontTable, EveryColumnAndMarkIsExactlyThis) {
             "0.01]  KV8\n");
 }
 
+TEST(FrontTable, WithoutANoiseFloorNothingIsATie) {
+  ParetoFront front = SmallFront();
+  front.plans.insert(front.plans.begin(), PlanOf("p9", "KV8", 800, 0.01));  // loses as p00 does
+  front.run.noise_floor.reset();
+  EXPECT_THAT(FrontTable(front, 0), Not(HasSubstr(" = ")));
+  EXPECT_THAT(FrontTable(front, 0), Not(HasSubstr("=: a smaller plan")));
+}
+
 TEST(FrontTable, SentenceHasTheRangeOfSeveralRatios) {
   ParetoFront front = SmallFront();
   front.uniform.push_back(PlanOf("K8V4", "K8V4", 600, 0.03));

@@ -522,6 +522,20 @@ TEST(Search, OptionsOutOfRangeAreRefused) {
     options.racing = RacingOptions{.confidence = confidence};
     EXPECT_THAT(message(options), HasSubstr(" of racing, expected one between 0.5 and 1"));
   }
+  options = {};
+  options.crossover_probability = -0.5;
+  EXPECT_THAT(message(options), HasSubstr("found the crossover probability -0.5"));
+  options = {};
+  options.mutation_probability = 1.5;
+  EXPECT_THAT(message(options), HasSubstr("found the mutation probability 1.5"));
+  options = {};
+  options.stall_generations = -1;
+  EXPECT_THAT(message(options), HasSubstr("found -1 generations without progress"));
+  // The limits themselves are allowed.
+  options = {.population = 1, .generations = 1, .crossover_probability = 0};
+  options.mutation_probability = 1;
+  options.refinement_evaluations = 0;
+  EXPECT_EQ(message(options), "");
 }
 
 TEST(Search, SurrogatePlansAreHalfOfTheFirstGenerationAndRandomOnesTheRest) {
