@@ -64,6 +64,8 @@ TEST(AccuracyScore, WorseIsMoreThanChance) {
   EXPECT_TRUE(IsWorse(score));
   std::swap(score.lost, score.gained);
   EXPECT_FALSE(IsWorse(score));
+  score.lost = score.gained;
+  EXPECT_FALSE(IsWorse(score));
 }
 
 }  // namespace

@@ -355,6 +355,12 @@ TEST(ModelConfig, ExpertsMayBeInSomeLayers) {
   EXPECT_FALSE(model.experts.renormalized);
   EXPECT_TRUE(model.layers[0].has_experts && !model.layers[1].has_experts &&
               model.layers[2].has_experts);
+  Json sparse = qwen;
+  sparse.erase("mlp_only_layers");
+  sparse["decoder_sparse_step"] = 2;
+  const ModelConfig every_other = ParseWith(sparse);
+  EXPECT_TRUE(!every_other.layers[0].has_experts && every_other.layers[1].has_experts &&
+              !every_other.layers[2].has_experts);
   Json greedy = qwen;
   greedy["num_experts_per_tok"] = 9;
   EXPECT_THAT(ParsingWith(greedy),

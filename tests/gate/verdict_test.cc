@@ -241,6 +241,20 @@ TEST(Verdict, SameSeedGivesTheSameInterval) {
   EXPECT_EQ(interval(Metric::kKlMean, 3), interval(Metric::kKlMean, 4));
 }
 
+// Of two prompts, a quarter of the draws has the smaller one alone, and all others end with the
+// larger: the interval begins there when it leaves out more than that quarter on either side.
+TEST(Verdict, ThePercentilesIntervalLeavesOutTheTailsOnBothSides) {
+  const auto change = [](double confidence) {
+    VerdictOptions options;
+    options.confidence = confidence;
+    return Of(Judge(EvenMeasurement({0, 0}), EvenMeasurement({1, 2}), options), Metric::kKlP999)
+        .change;
+  };
+  EXPECT_NEAR(change(0.6).low, 1, 1e-6);
+  EXPECT_NEAR(change(0.4).low, 2, 1e-6);
+  EXPECT_NEAR(change(0.6).high, 2, 1e-6);
+}
+
 // The gate and `pareto pick` judge a factor that all prompts share by one interval.
 TEST(Verdict, ChangeOfTheLossIsThatOfThePairedRatio) {
   std::vector<float> after;

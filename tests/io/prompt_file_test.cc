@@ -139,6 +139,7 @@ TEST_F(PromptFiles, CausesAreNamed) {
 }
 
 TEST_F(PromptFiles, TokenIdsHaveToBeIds) {
+  EXPECT_NO_THROW(Reading("p.jsonl", "{\"input_ids\": [0, 2147483647]}")());
   EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": [1, -2]}"),
               ThrowsMessage<Error>(HasSubstr("\"input_ids\": found -2, expected token ids")));
   EXPECT_THAT(Reading("p.jsonl", "{\"input_ids\": [2147483648]}"),

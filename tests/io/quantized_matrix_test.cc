@@ -121,6 +121,17 @@ TEST_F(QuantizedMatrices, ScalesByOutputMayHaveEveryType) {
   }
 }
 
+TEST_F(QuantizedMatrices, AScaleOfTheWholeMatrixMayHaveEveryShape) {
+  const NamedTensor weight = {"m.weight", "F8_E4M3", {2, 2}, std::string(4, 0x38)};
+  const std::vector<std::vector<int64_t>> shapes = {{}, {1}, {1, 1}};
+  for (const std::vector<int64_t>& shape : shapes) {
+    EXPECT_THAT(
+        Dequantized(fp8_, {weight, {"m.weight_scale", "F32", shape, BytesOf<float>({3})}}, 2, 2),
+        ElementsAre(3, 3, 3, 3))
+        << shape.size();
+  }
+}
+
 TEST_F(QuantizedMatrices, HalfScalesMayBeSmallNegativeOrNoNumber) {
   const NamedTensor weight = {"m.weight", "F8_E4M3", {5, 1}, std::string(5, 0x38)};  // ones
   const auto values = Dequantized(fp8_,

@@ -77,6 +77,18 @@ TEST(StoredScales, AreFoundUnderEveryName) {
   }
 }
 
+TEST(StoredScales, MayHaveEveryShapeOfOneOrOfOneForEachHead) {
+  const std::vector<std::vector<int64_t>> shapes = {{}, {1}, {1, 1}, {2}, {2, 1}, {2, 1, 1}};
+  for (const std::vector<int64_t>& shape : shapes) {
+    const bool is_one = shape.empty() || shape[0] == 1;
+    const std::vector<float> keys = is_one ? std::vector{0.5F} : std::vector{0.5F, 0.75F};
+    const ScaledCheckpoint model(
+        {Floats(Attention(0) + "k_scale", shape, keys), Floats(Attention(0) + "v_scale", {}, {2}),
+         Floats(Attention(1) + "k_scale", {}, {2}), Floats(Attention(1) + "v_scale", {}, {2})});
+    EXPECT_THAT(model.Read()[0].stored_key_scales, ElementsAre(0.5F, is_one ? 0.5F : 0.75F));
+  }
+}
+
 TEST(StoredScales, OneMayServeBothSides) {
   const ScaledCheckpoint model(
       {Floats(Attention(0) + "kv_scale", {}, {0.5F}), Floats(Attention(1) + "kv_scale", {}, {2})});

@@ -54,6 +54,13 @@ TEST(AccuracyTable, ShowsTheSearchsOwnItemsWherePlansWereChosenByThem) {
             "and are tested on the other 180.\n");
 }
 
+TEST(AccuracyTable, SaysHowManyItemsWouldShowAPointWhereTheseDoNot) {
+  std::vector<ScoredPlan> plans = {Plan("KV8", kKV8, 200, 1, 1)};
+  EXPECT_THAT(AccuracySentences(plans, kExact), HasSubstr("seen with about 3923 items"));
+  plans[0].accuracy->items_to_see_a_point = 100;
+  EXPECT_THAT(AccuracySentences(plans, kExact), Not(HasSubstr("could be seen")));
+}
+
 TEST(AccuracyTable, ShowsTheLooserRuleWhereItDiffers) {
   std::vector<ScoredPlan> plans = {Plan("KV8", kKV8, 200, 1, 1)};
   EXPECT_THAT(AccuracyTable(plans, 0), Not(HasSubstr("flexible")));

@@ -20,6 +20,8 @@ TEST(SearchWork, CountsScoresOfAPlanOnAPrompt) {
   EXPECT_DOUBLE_EQ(work.scouting, 8 * 9 * 8);  // on a quarter of the prompts
   EXPECT_DOUBLE_EQ(work.refinement, 50 * 32);
   EXPECT_GT(work.grouped_search, 0);
+  // Every uniform plan, and a quarter of the 76.8 of the generations and the 50 of the refinement.
+  EXPECT_DOUBLE_EQ(work.held_out, (10 + 0.25 * (0.6 * 16 * 8 + 50)) * 32);
   SearchSize twice = SmallSize();
   twice.prompts *= 2;
   EXPECT_DOUBLE_EQ(WorkOf({}, twice).calibration, 2 * work.calibration);

@@ -158,6 +158,10 @@ TEST(Pick, LosslessIsAsGoodAsUniformEightBits) {
             "the cheapest of 4 plans with a held-out loss as good as that of KV8 (at most 1.1 "
             "times it, with 95 % confidence); 1.08 [1.08, 1.08] times the loss of KV8, worse on "
             "10 of 10 prompts");
+  // Without a noise floor no difference is rounding.
+  ParetoFront without_floor = HeldOutFront();
+  without_floor.run.noise_floor.reset();
+  EXPECT_EQ(PickPlan(without_floor, Lossless()).reason, picked.reason);
   PickConstraints strict = Lossless();
   strict.margin = 0.05;
   EXPECT_EQ(PickPlan(HeldOutFront(), strict).plan.name, "p00");

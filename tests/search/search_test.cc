@@ -688,6 +688,20 @@ TEST(SearchWithRefinement, RoundsAreReportedAfterTheGenerations) {
               HasSubstr("the grouped space of 16 plans is scored whole, then "));
 }
 
+TEST(SearchWithRefinement, EndsWithTwoRoundsInARowThatAddNothing) {
+  SearchOptions options;
+  options.refinement_evaluations = 100'000;
+  const Refined refined = SearchHidden(options);
+  EXPECT_THAT(refined.result.summary.stop_reason,
+              HasSubstr(", then 2 refinement rounds in a row added nothing"));
+  const std::vector<GenerationReport>& reports = refined.result.summary.generations;
+  ASSERT_GE(reports.size(), 4u);
+  const auto last = reports.rbegin();
+  EXPECT_EQ(last[0].hypervolume, last[1].hypervolume);
+  EXPECT_EQ(last[1].hypervolume, last[2].hypervolume);
+  EXPECT_GT(last[2].hypervolume, last[3].hypervolume);
+}
+
 TEST(SearchWithRefinement, CanBeStoppedBetweenRounds) {
   SearchHooks hooks;
   int asked = 0;
