@@ -206,8 +206,12 @@ TEST_F(QuantizedMatrices, Mxfp4ExpertsAreDecoded) {
 
   const Checkpoint checkpoint = Write(settings, tensors);
   std::vector<float> values(64);
-  FindQuantizedExperts(checkpoint, "m.up", 2, 1, 32)->Dequantize(0, 2, values.data());
+  const auto experts = FindQuantizedExperts(checkpoint, "m.up", 2, 1, 32);
+  experts->Dequantize(0, 2, values.data());
   EXPECT_THAT(values, ElementsAreArray(expected));
+  std::vector<float> second(32);
+  experts->Dequantize(1, 1, second.data());
+  EXPECT_THAT(second, ElementsAreArray(expected.begin() + 32, expected.end()));
 
   EXPECT_THAT([&] { FindQuantizedExperts(checkpoint, "m.up", 2, 2, 32); },
               ThrowsMessage<Error>(
