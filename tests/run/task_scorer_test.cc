@@ -309,6 +309,88 @@ TEST(TaskScorer, TellsTheModelWhatAllPromptsBeginWith) {
   EXPECT_EQ(script.calls.back().shared_tokens, task.shared_tokens());
 }
 
+// A folder with the demo model's tokenizer and what else the test writes.
+class TokenizerFolder {
+ public:
+  TokenizerFolder() {
+    std::filesystem::copy(kDemoModel / "tokenizer.json", path() / "tokenizer.json");
+  }
+  const fs::path& path() const { return folder_.path(); }
+  void Write(const char* name, std::string_view text) const {
+    WriteFileAtomically(path() / name, text);
+  }
+  PreparedTask Prepare(const ModelConfig& config = ReadConfigOf(kDemoModel)) const {
+    return PreparedTask({.file = path() / "task.json", .overrides = {}}, path(), config);
+  }
+
+ private:
+  TemporaryDirectory folder_;
+};
+
+constexpr std::string_view kOneSum =
+    R"({"protocol": "custom", "items": [{"prompt": "What is 1 + 1?", "answer": "2"}]})";
+
+TEST(PreparedTask, EndsMayBeWrittenInEveryWay) {
+  const TokenizerFolder model;
+  model.Write("task.json", kOneSum);
+  EXPECT_EQ(model.Prepare().more_stops(), std::vector<std::string>{});
+  EXPECT_EQ(model.Prepare().end_tokens(), std::vector<int32_t>{});
+  // The file of the model serves where there is none of its generation.
+  model.Write("config.json", R"({"eos_token_id": [7, 3, 7, "x"]})");
+  EXPECT_EQ(model.Prepare().end_tokens(), (std::vector<int32_t>{3, 7}));
+  model.Write("generation_config.json", R"({"eos_token_id": 5})");
+  EXPECT_EQ(model.Prepare().end_tokens(), std::vector<int32_t>{5});
+  for (const char* token :
+       {R"("<|endoftext|>")", R"({"content": "<|endoftext|>", "lstrip": false})"}) {
+    model.Write("tokenizer_config.json", std::string(R"({"eos_token": )") + token + "}");
+    EXPECT_EQ(model.Prepare().more_stops(), std::vector<std::string>{"<|endoftext|>"}) << token;
+    EXPECT_EQ(model.Prepare().end_tokens(), (std::vector<int32_t>{0, 5})) << token;
+  }
+  for (const char* none : {"null", "3", "[]", R"({"lstrip": false})", R"({"content": 3})"}) {
+    model.Write("tokenizer_config.json", std::string(R"({"eos_token": )") + none + "}");
+    EXPECT_EQ(model.Prepare().more_stops(), std::vector<std::string>{}) << none;
+  }
+}
+
+TEST(PreparedTask, CutPromptsAreCounted) {
+  const TokenizerFolder model;
+  model.Write("task.json", R"({"name": "t", "protocol": "custom", "max_new_tokens": 20, "items": [
+      {"prompt": "What is 1 + 1? And what is 2 + 2?", "answer": "2"},
+      {"prompt": "1", "answer": "1"}]})");
+  ModelConfig config = ReadConfigOf(kDemoModel);
+  const auto said = [&](int64_t context) {
+    config.max_position_embeddings = context;
+    SetLogLevel(LogLevel::kNormal);
+    ::testing::internal::CaptureStderr();
+    model.Prepare(config);
+    SetLogLevel(LogLevel::kQuiet);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(said(24), HasSubstr("task t: 1 of 2 prompts were cut on the left, so that 20 new "
+                                  "tokens fit into the model's context of 24"));
+  EXPECT_EQ(said(1000), "");
+}
+
+TEST(PreparedTask, ChoicesHaveToFit) {
+  const TokenizerFolder model;
+  model.Write("task.json", R"({"name": "t", "protocol": "multiple_choice", "items": [
+      {"prompt": "Why?", "choices": ["a", "b"], "answer": 0},
+      {"prompt": "Why?", "choices": ["a", "because of everything else"], "answer": 0}]})");
+  ModelConfig config = ReadConfigOf(kDemoModel);
+  const PreparedTask whole = model.Prepare(config);
+  const auto longest = static_cast<int64_t>(whole.choices().back().scored_ids);
+  ASSERT_GT(longest, 3);
+  config.max_position_embeddings = longest + 1;  // one token of the context says what follows
+  const PreparedTask cut = model.Prepare(config);
+  EXPECT_EQ(std::ssize(cut.choices().back().ids), longest + 1);
+  config.max_position_embeddings = longest;
+  EXPECT_THAT(
+      [&] { model.Prepare(config); },
+      ThrowsMessage<Error>(HasSubstr(
+          "task \"t\", item 2: found a choice of " + std::to_string(longest) +
+          " tokens, expected fewer than the model's context of " + std::to_string(longest))));
+}
+
 // A chat template writes the token that texts begin with, and so may the author of a task.
 TEST(PreparedTask, TheFirstTokenIsNotAddedTwice) {
   const TemporaryDirectory model;
