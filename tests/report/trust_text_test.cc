@@ -26,6 +26,7 @@ TEST(Optimism, ComparesHeldOutWithCalibration) {
             "that chose it.\n");
   front.plans.push_back(PlanOf("p01", 1, 1));
   front.plans.push_back(PlanOf("p02", 1, 1.25));
+  front.plans.push_back(PlanOf("p03", 0, 0.1));  // which is no multiple of nothing
   EXPECT_EQ(
       OptimismSentence(front),
       "On held-out prompts the 3 plans of the front lose 1.2 times (median; 1 to 2) what they "

@@ -848,24 +848,43 @@ TEST(PapersLoop, HoldsToOneSoftLimitAfterTheOther) {
 }
 
 // Each limit draws first plans of its own, which tell whose turn it is.
+std::vector<std::vector<PrecisionPlan>> BatchesOfPapersLoop(int generations,
+                                                            int64_t max_evaluations = 0) {
+  FakeEvaluator fake(RandomWeights(8, 5), 0, 4);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.algorithm = Algorithm::kPaper;
+  options.generations = generations;
+  options.max_evaluations = max_evaluations;
+  options.racing.reset();
+  Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
+  return fake.batches();
+}
+
 TEST(PapersLoop, ASingleGenerationIsOfTheSecondLimitAndTwoAreOfBoth) {
-  const auto batches = [](int generations) {
-    FakeEvaluator fake(RandomWeights(8, 5), 0, 4);
-    EvaluationCache cache(fake);
-    SearchOptions options;
-    options.algorithm = Algorithm::kPaper;
-    options.generations = generations;
-    options.racing.reset();
-    Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options);
-    return fake.batches();
-  };
-  const auto one = batches(1), two = batches(2), four = batches(4);
+  const auto one = BatchesOfPapersLoop(1), two = BatchesOfPapersLoop(2),
+             four = BatchesOfPapersLoop(4);
   ASSERT_THAT(one, SizeIs(2));
   ASSERT_THAT(two, SizeIs(3));
   ASSERT_THAT(four, SizeIs(5));
   EXPECT_EQ(two[1], four[1]);
   EXPECT_EQ(two[2], four[3]);
   EXPECT_EQ(one[1], two[2]);
+}
+
+TEST(PapersLoop, TheSecondLimitBeginsWhenHalfOfTheEvaluationsAreLeft) {
+  const std::vector<PrecisionPlan> first_of_second = BatchesOfPapersLoop(1)[1];
+  size_t before = 0;
+  for (const std::vector<PrecisionPlan>& batch : BatchesOfPapersLoop(1000, 210)) {
+    const bool begins = std::ranges::all_of(batch, [&](const PrecisionPlan& plan) {
+      return std::ranges::count(first_of_second, plan) > 0;
+    });
+    if (begins) break;
+    before += batch.size();
+  }
+  // The exact and the uniform plans are 10, and of the other 200 the half is left.
+  EXPECT_GE(before, 110u);
+  EXPECT_LT(before, 110u + 16);  // a generation
 }
 
 TEST(PapersLoop, GivesEitherLimitHalfOfTheEvaluations) {
