@@ -887,6 +887,19 @@ TEST(PapersLoop, TheSecondLimitBeginsWhenHalfOfTheEvaluationsAreLeft) {
   EXPECT_LT(before, 110u + 16);  // a generation
 }
 
+TEST(PapersLoop, MayEndWithinItsFirstGeneration) {
+  FakeEvaluator fake(RandomWeights(8, 5), 0, 4);
+  EvaluationCache cache(fake);
+  SearchOptions options;
+  options.algorithm = Algorithm::kPaper;
+  options.max_evaluations = 15;  // 10 of them exact and uniform
+  const SearchSummary summary =
+      Search(Problem(OneLayerGroups(8, kFive), NinePairs()), cache, options).summary;
+  EXPECT_THAT(summary.generations, SizeIs(2));
+  EXPECT_EQ(summary.distinct_plans, 15);
+  EXPECT_EQ(summary.stop_reason, "the limit of 15 evaluations is reached");
+}
+
 TEST(PapersLoop, GivesEitherLimitHalfOfTheEvaluations) {
   FakeEvaluator fake(RandomWeights(8, 5), 0, 4);
   EvaluationCache cache(fake);
