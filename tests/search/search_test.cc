@@ -975,6 +975,8 @@ TEST(StoppedSearch, StallingAndTimeEndTheSearch) {
     ++added_nothing;
   }
   EXPECT_EQ(added_nothing, 3u);
+  options.stall_generations = 1;
+  EXPECT_EQ(search().summary.stop_reason, "1 generations in a row added nothing");
   hooks.out_of_time = [] { return true; };
   const SearchResult result = search();
   EXPECT_TRUE(result.out_of_time);
