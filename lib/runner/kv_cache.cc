@@ -1,6 +1,8 @@
 #include "lib/runner/kv_cache.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -56,6 +58,8 @@ KvCache::KvCache(const Decoder& decoder, CacheSize size)
     if (stage.packed_layers.empty()) continue;
     std::vector<LayerConfig> of_stage;
     for (const size_t layer : stage.packed_layers) of_stage.push_back(shapes[layer]);
+    // A stream takes memory of the device, and the cache may take all that is left.
+    stage.streams.emplace(decoder.stages()[i]);
     stage.memory = std::make_unique<PackedMemory>(of_stage, rows, max_tokens_, size.packed_bytes[i],
                                                   decoder.stages()[i]);
     for (size_t j = 0; j < of_stage.size(); ++j)
@@ -184,10 +188,13 @@ at::Tensor KvCache::Attend(size_t layer, const QueryKeyValue& newest) {
 at::Tensor KvCache::AttendPacked(size_t layer, const QueryKeyValue& newest) {
   const LayerConfig& shape = decoder_.config().layers[layer];
   Stage& stage = stages_[decoder_.StageOf(layer)];
-  at::Tensor out =
-      at::zeros({newest.query.size(2), decoder_.config().query_heads * shape.value_head_dim},
-                newest.query.options());
-  layers_[layer].packed->Attend(newest, stage.tokens, stage.scratch, out);
+  const int64_t width = newest.query.size(2);
+  const std::array<int64_t, 2> sizes{width, decoder_.config().query_heads * shape.value_head_dim};
+  // Only rows with a sequence are written.
+  const bool writes_all = width == rows() && std::ranges::all_of(is_live_, std::identity());
+  at::Tensor out = writes_all ? at::empty(sizes, newest.query.options())
+                              : at::zeros(sizes, newest.query.options());
+  layers_[layer].packed->Attend(newest, stage.tokens, *stage.streams, out);
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include "lib/runner/device_numbers.h"
 #include "lib/runner/packed_sequences.h"
 #include "lib/runner/shared_prefixes.h"
+#include "lib/runner/side_streams.h"
 #include "lib/runner/stored_side.h"
 
 namespace kvtune {
@@ -80,9 +81,9 @@ class KvCache {
   struct Stage {
     std::vector<size_t> packed_layers;
     std::unique_ptr<PackedMemory> memory;  // of these; null where there is none
+    std::optional<SideStreams> streams;    // where there is such memory
     StepPositions positions;
-    at::Tensor tokens;   // of each row in this step, with the newest: [rows] of int32
-    at::Tensor scratch;  // of packed attention
+    at::Tensor tokens;  // of each row in this step, with the newest: [rows] of int32
     DeviceNumbers numbers;
   };
 

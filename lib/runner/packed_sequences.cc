@@ -217,7 +217,7 @@ void PackedSequences::Prepare(std::span<const int64_t> tokens, DeviceNumbers& nu
 }
 
 void PackedSequences::Attend(const QueryKeyValue& newest, const at::Tensor& tokens,
-                             at::Tensor& scratch, at::Tensor& out) {
+                             SideStreams& streams, at::Tensor& out) {
   const at::Device device = out.device();
   const at::Tensor query = newest.query.squeeze(0).contiguous();
   const at::Tensor keys = newest.key.squeeze(0).contiguous();
@@ -237,14 +237,15 @@ void PackedSequences::Attend(const QueryKeyValue& newest, const at::Tensor& toke
                           .soft_cap = static_cast<float>(newest.rule.soft_cap),
                           .sliding_window = newest.rule.window_tokens,
                           .sinks = sinks.defined() ? sinks.const_data_ptr<float>() : nullptr};
-  for (Group& group : groups_) {
+  streams.ForEach(std::ssize(groups_), [&](int64_t i, at::Tensor& scratch) {
+    Group& group = groups_[static_cast<size_t>(i)];
     PackedCache cache =
         ViewOf(group.layout, order_.narrow(0, group.begin, group.count), tokens, group.most_tokens);
     if (newest.rule.window_tokens == 0) cache.units = UnitsOf(group);
     AppendPacked(cache, arriving, device);
     AttendPacked(cache, asked, {&scratch, &group.blocks}, device);
     FlushPacked(cache, device);
-  }
+  });
 }
 
 }  // namespace kvtune

@@ -14,6 +14,7 @@
 #include "lib/runner/decoder.h"
 #include "lib/runner/device_numbers.h"
 #include "lib/runner/extent_pool.h"
+#include "lib/runner/side_streams.h"
 #include "lib/runner/torch.h"
 
 namespace kvtune {
@@ -69,9 +70,9 @@ class PackedSequences {
   void Prepare(std::span<const int64_t> tokens, DeviceNumbers& numbers);
   // Adds the newest token of every row, attends and quantizes the groups that became full.
   // newest: [1, heads, rows or more, head_dim], the queries scaled; tokens: those of Prepare as
-  // int32 on the device; scratch: of the device, grows where it has to; out: [rows or more,
-  // query_heads * head_dim], of which live rows are written
-  void Attend(const QueryKeyValue& newest, const at::Tensor& tokens, at::Tensor& scratch,
+  // int32 on the device; streams: of the device; out: [rows or more, query_heads * head_dim], of
+  // which live rows are written
+  void Attend(const QueryKeyValue& newest, const at::Tensor& tokens, SideStreams& streams,
               at::Tensor& out);
 
  private:

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/runner/device_memory.h"
@@ -129,9 +130,13 @@ TEST(ScoringOnAFullGpu, GoesOnWithFewerRowsAtATime) {
   const at::Device device(at::kCUDA, 0);
   ReturnUnusedMemory(device);
   ASSERT_GT(FreeMemory(device), kLeft);
-  const at::Tensor taken =
-      at::empty({FreeMemory(device) - kLeft}, at::TensorOptions(at::kByte).device(device));
-  const auto found = LossesOf(runner, SixteenPlans(), prompts);
+  std::vector<std::vector<float>> found;
+  {
+    const at::Tensor taken =
+        at::empty({FreeMemory(device) - kLeft}, at::TensorOptions(at::kByte).device(device));
+    found = LossesOf(runner, SixteenPlans(), prompts);
+  }
+  ReturnUnusedMemory(device);  // Later tests need some outside of the allocator, for kernels.
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i) {
     ASSERT_EQ(found[i].size(), expected[i].size());

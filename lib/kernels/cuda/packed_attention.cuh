@@ -211,6 +211,8 @@ class WarpAttention {
     const int step = kStageTokens * warps;
     int token = range.begin + kStageTokens * warp;
     if (token >= range.end) return;
+    // Lanes may still read the parameters of the run before this one.
+    if constexpr (kReaders == RowReaders::kUnit && Key::kRows == PackedRows::kChannel) __syncwarp();
     const uint8_t* page = source.At(token);
     ReadKeys(source, page, token, 0);
     ReadValues(source, page, token);
