@@ -15,6 +15,21 @@
 namespace kvtune {
 namespace {
 
+// The rotation is that of the angles, unless these are undefined.
+void GatherTo(const at::Tensor& out, const at::Tensor& projected, const HeadLayout& layout,
+              const RotaryTables& angles, CudaGather gather) {
+  at::Tensor cos, sin;  // as long as the launch needs them
+  if (angles.cos.defined()) {
+    cos = angles.cos.contiguous();
+    sin = angles.sin.contiguous();
+    gather.rotary_dim = 2 * cos.size(-1);
+    gather.cos = cos.const_data_ptr();
+    gather.sin = sin.const_data_ptr();
+  }
+  GatherHeadsOnCuda(PlaceOf(projected), projected.const_data_ptr(), layout, gather,
+                    out.mutable_data_ptr());
+}
+
 CudaNorm NormOf(const at::Tensor& weight, double eps) {
   return {weight.const_data_ptr(), weight.scalar_type() == at::kFloat, static_cast<float>(eps)};
 }
@@ -89,17 +104,23 @@ at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout
   const int64_t second = by_token ? layout.heads : layout.tokens;
   const at::Tensor out =
       at::empty({layout.sequences, first, second, layout.head_dim}, projected.options());
-  const bool rotates = angles.cos.defined();
-  const at::Tensor cos = rotates ? angles.cos.contiguous() : angles.cos;
-  const at::Tensor sin = rotates ? angles.sin.contiguous() : angles.sin;
-  GatherHeadsOnCuda(PlaceOf(projected), projected.const_data_ptr(), layout,
-                    {.rotary_dim = rotates ? 2 * cos.size(-1) : 0,
-                     .cos = rotates ? cos.const_data_ptr() : nullptr,
-                     .sin = rotates ? sin.const_data_ptr() : nullptr,
-                     .scale = static_cast<float>(scale),
-                     .by_token = by_token},
-                    out.mutable_data_ptr());
+  GatherTo(out, projected, layout, angles,
+           {.scale = static_cast<float>(scale), .by_token = by_token});
   return by_token ? out.transpose(1, 2) : out;
+}
+
+CudaQueryKeyValue CudaGatherQueryKeyValue(const at::Tensor& projected, int64_t query_heads,
+                                          int64_t kv_heads, const RotaryTables& angles,
+                                          double scale) {
+  const int64_t tokens = projected.size(1), width = projected.size(2);
+  const int64_t heads = query_heads + 2 * kv_heads, head_dim = width / heads;
+  const at::Tensor out = at::empty({1, heads, tokens, head_dim}, projected.options());
+  GatherTo(out, projected, {1, tokens, width, 0, heads, head_dim}, angles,
+           {.scale = static_cast<float>(scale),
+            .rotated_heads = query_heads + kv_heads,
+            .scaled_heads = query_heads});
+  return {out.narrow(1, 0, query_heads), out.narrow(1, query_heads, kv_heads),
+          out.narrow(1, query_heads + kv_heads, kv_heads)};
 }
 
 void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window,
@@ -311,6 +332,10 @@ at::Tensor CudaAddAndNorm(const at::Tensor&, const at::Tensor&, double, const at
 at::Tensor CudaGated(const at::Tensor&, Activation) { NotBuilt(); }
 at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTables&, double,
                            bool) {
+  NotBuilt();
+}
+CudaQueryKeyValue CudaGatherQueryKeyValue(const at::Tensor&, int64_t, int64_t, const RotaryTables&,
+                                          double) {
   NotBuilt();
 }
 void CudaCausalSoftmax(at::Tensor&, int64_t, int64_t, const at::Tensor&) { NotBuilt(); }

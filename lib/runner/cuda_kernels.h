@@ -41,6 +41,17 @@ at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation);
 at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout,
                            const RotaryTables& angles, double scale, bool by_token = false);
 
+// The queries, keys and values of one sequence, each [1, heads, tokens, head_dim] and contiguous,
+// by one launch. Queries and keys are rotated unless the angles are undefined, and queries are
+// multiplied by `scale`.
+// projected: [1, tokens, (query_heads + 2 * kv_heads) * head_dim], contiguous
+struct CudaQueryKeyValue {
+  at::Tensor query, key, value;
+};
+CudaQueryKeyValue CudaGatherQueryKeyValue(const at::Tensor& projected, int64_t query_heads,
+                                          int64_t kv_heads, const RotaryTables& angles,
+                                          double scale);
+
 // Applies the softmax over what each query sees, in place; see AttentionWeights in attention.h.
 // scores: [batch, heads, rows, columns], contiguous; sinks: [heads] of the same type, or undefined
 void CudaCausalSoftmax(at::Tensor& scores, int64_t first_visible, int64_t window,

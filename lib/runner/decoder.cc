@@ -178,11 +178,19 @@ QueryKeyValue Decoder::Project(size_t layer, const at::Tensor& hidden, const Rot
     NormHeads(projected, query, weights.query_norm, config_.norm_eps);
     NormHeads(projected, key, weights.key_norm, config_.norm_eps);
   }
+  const ScoreRule rule{shape.window_tokens, config_.attention_soft_cap, weights.sinks};
+  const bool gathers_alone = config_.query_key_norm != QueryKeyNorm::kPerHeadRotated &&
+                             !config_.rotary_neighbours && UsesCudaKernels(projected);
+  if (gathers_alone && !queries_by_token && hidden.size(0) == 1 &&
+      shape.key_head_dim == shape.value_head_dim) {
+    CudaQueryKeyValue heads = CudaGatherQueryKeyValue(
+        projected, config_.query_heads, shape.kv_heads, angles, config_.attention_scale);
+    return {std::move(heads.query), std::move(heads.key), std::move(heads.value), rule};
+  }
   return {RotatedHeads(projected, query, angles, weights.query_norm, config_.attention_scale,
                        queries_by_token),
           RotatedHeads(projected, key, angles, weights.key_norm, 1, /*by_token=*/false),
-          Gather(projected, value, {}, 1, /*by_token=*/false),
-          {shape.window_tokens, config_.attention_soft_cap, weights.sinks}};
+          Gather(projected, value, {}, 1, /*by_token=*/false), rule};
 }
 
 QueryKeyValue Decoder::ProjectQueryKeyValue(size_t layer, const at::Tensor& hidden,

@@ -175,6 +175,30 @@ TEST_P(CudaKernels, HeadsAreGatheredAndRotated) {
   }
 }
 
+TEST_P(CudaKernels, QueriesKeysAndValuesOfASequenceAreGatheredAsEachByItself) {
+  constexpr int64_t kTokens = 5, kQueryHeads = 6, kKvHeads = 2;
+  // Heads of whole packs of 16 bytes, and others.
+  for (const int64_t head_dim : {48, 20}) {
+    const at::Tensor projected = Random({1, kTokens, (kQueryHeads + 2 * kKvHeads) * head_dim});
+    const auto alone = [&](int64_t first_head, int64_t heads, const RotaryTables& angles,
+                           double scale) {
+      const HeadLayout layout{1,     kTokens, projected.size(2), first_head * head_dim,
+                              heads, head_dim};
+      return CudaGatherHeads(projected, layout, angles, scale);
+    };
+    const RotaryTables angles{Random({kTokens, 8}), Random({kTokens, 8})};
+    for (const RotaryTables& turned : {angles, RotaryTables{}}) {
+      PoisonFreeMemory();
+      const CudaQueryKeyValue found =
+          CudaGatherQueryKeyValue(projected, kQueryHeads, kKvHeads, turned, 0.25);
+      EXPECT_TRUE(at::equal(found.query, alone(0, kQueryHeads, turned, 0.25)));
+      EXPECT_TRUE(at::equal(found.key, alone(kQueryHeads, kKvHeads, turned, 1)));
+      EXPECT_TRUE(at::equal(found.value, alone(kQueryHeads + kKvHeads, kKvHeads, {}, 1)));
+      EXPECT_TRUE(found.value.is_contiguous());
+    }
+  }
+}
+
 TEST_P(CudaKernels, SoftmaxIsOverWhatAQuerySees) {
   const int64_t batch = 2, heads = 3, rows = 5, columns = 300, first_visible = 290;
   for (const int64_t window : {0, 4, 299}) {

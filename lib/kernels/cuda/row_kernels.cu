@@ -130,7 +130,7 @@ __global__ void GatherHeadsKernel(const T* projected, HeadLayout layout, CudaGat
   P pack = *reinterpret_cast<const P*>(source + channel);
   float x[P::kSize];
   for (int k = 0; k < P::kSize; ++k) x[k] = Load(pack.elements[k]);
-  if (channel < gather.rotary_dim) {
+  if (channel < gather.rotary_dim && head < gather.rotated_heads) {
     const int64_t half = gather.rotary_dim / 2;
     const bool first = channel < half;
     const int64_t turn = token * half + channel % half;
@@ -143,7 +143,8 @@ __global__ void GatherHeadsKernel(const T* projected, HeadLayout layout, CudaGat
       x[k] = Rounded<T>(first ? straight - across : straight + across);
     }
   }
-  for (int k = 0; k < P::kSize; ++k) Store(x[k] * gather.scale, &pack.elements[k]);
+  const float scale = head < gather.scaled_heads ? gather.scale : 1;
+  for (int k = 0; k < P::kSize; ++k) Store(x[k] * scale, &pack.elements[k]);
   const int64_t place = gather.by_token ? row * layout.heads + head
                                         : (sequence * layout.heads + head) * layout.tokens + token;
   *reinterpret_cast<P*>(out + place * layout.head_dim + channel) = pack;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "lib/core/model_config.h"
 #include "lib/kernels/cuda/cuda_place.h"
@@ -41,13 +42,16 @@ void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count,
 // Gathers the heads of a layout, [sequences, tokens, row_width], into `out`: [sequences, heads,
 // tokens, head_dim], or [sequences, tokens, heads, head_dim] by token. It rotates their first
 // rotary_dim channels by cos and sin ([tokens, rotary_dim / 2], of the rows' type) and multiplies
-// by `scale`. rotary_dim may be 0.
+// by `scale`. rotary_dim may be 0. Heads from rotated_heads on are not rotated, and those from
+// scaled_heads on are not multiplied.
 struct CudaGather {
   int64_t rotary_dim = 0;
   const void* cos = nullptr;
   const void* sin = nullptr;
   float scale = 1;
   bool by_token = false;
+  int64_t rotated_heads = std::numeric_limits<int64_t>::max();
+  int64_t scaled_heads = std::numeric_limits<int64_t>::max();
 };
 void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const HeadLayout& layout,
                        const CudaGather& gather, void* out);
