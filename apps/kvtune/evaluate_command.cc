@@ -64,8 +64,9 @@ std::vector<ScoredPlan> Score(std::span<const NamedPlan> named, EvaluationCache&
   return scored;
 }
 
-void Print(const std::vector<ScoredPlan>& scored, const Target& target, double noise_floor,
+void Print(const std::vector<ScoredPlan>& scored, ModelSession& model, double noise_floor,
            OutputFormat format) {
+  const Target& target = model.target();
   if (format == OutputFormat::kText) {
     return PrintText(PlanTable(scored, TerminalWidth()) + PaddingSentence(scored, target.name) +
                      KernelSentence(scored, target));
@@ -74,6 +75,7 @@ void Print(const std::vector<ScoredPlan>& scored, const Target& target, double n
   document["noise_floor"] = noise_floor;
   document["plans"] = Json::array();
   for (const ScoredPlan& plan : scored) document["plans"].push_back(ToJson(plan));
+  AddPeakMemory(document, model.model().peak_device_bytes());
   PrintJson(document);
 }
 
@@ -147,7 +149,7 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   } else {
     const std::vector<ScoredPlan> scored = Score(plans, evaluator, model.cost());
     model.RequireUnchanged();
-    Print(scored, model.target(), noise_floor, invocation.format);
+    Print(scored, model, noise_floor, invocation.format);
   }
   return ExitCode::kOk;
 }

@@ -102,7 +102,7 @@ Json TaskJson(const PreparedTask& prepared, const Provenance& run) {
   return json;
 }
 
-void Print(const Answered& answered, const PreparedTask& task, const ModelSession& model,
+void Print(const Answered& answered, const PreparedTask& task, ModelSession& model,
            OutputFormat format) {
   if (format == OutputFormat::kText) {
     const size_t width = TerminalWidth();
@@ -114,6 +114,7 @@ void Print(const Answered& answered, const PreparedTask& task, const ModelSessio
   document["plans"] = Json::array();
   for (const ScoredPlan& plan : answered.plans) document["plans"].push_back(ToJson(plan));
   document["reference"] = ToJson(answered.exact);
+  AddPeakMemory(document, model.model().peak_device_bytes());
   PrintJson(document);
 }
 

@@ -48,6 +48,10 @@ void PrintText(std::string_view text) {
   PrintExact(WrappedText(PrintableText(text), TerminalWidth()));
 }
 
+void AddPeakMemory(Json& document, int64_t bytes) {
+  if (bytes > 0) document["peak_device_bytes"] = bytes;
+}
+
 void PrintJson(const Json& json) { PrintExact(WithoutControls(DumpJson(json))); }
 
 Json NewDocument() { return {{"schema_version", kSchemaVersion}}; }

@@ -49,10 +49,14 @@ ItemSplit ItemsOf(const PreparedTask& task, const SearchArguments& arguments) {
   return items;
 }
 
-void PrintFront(const ParetoFront& front, const Diagnosis& diagnosis, const RunSession& session,
+void PrintFront(const SearchOutcome& outcome, const Diagnosis& diagnosis, const RunSession& session,
                 OutputFormat format) {
-  if (format == OutputFormat::kJson) return PrintJson(ToJson(front));
-  LogDetail(SearchSentences(front));
+  if (format == OutputFormat::kJson) {
+    Json document = ToJson(outcome.front);
+    AddPeakMemory(document, outcome.peak_device_bytes);
+    return PrintJson(document);
+  }
+  LogDetail(SearchSentences(outcome.front));
   PrintSummary(session.directory().root(), diagnosis);
 }
 
@@ -157,7 +161,7 @@ ExitCode RunSearch(const SearchArguments& given, const Invocation& invocation) {
     return searched;
   }();
   progress.reset();  // its line makes room for the result
-  PrintFront(outcome.front, diagnosis, session, invocation.format);
+  PrintFront(outcome, diagnosis, session, invocation.format);
   if (budget && invocation.format == OutputFormat::kText) PrintFitting(outcome.front, *budget, out);
   if (!outcome.unfinished) return ExitCode::kOk;
   if (!outcome.interrupted) {

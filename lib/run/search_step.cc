@@ -345,7 +345,7 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
   }
   model.RequireUnchanged();
   WriteJsonFileAtomically(file, ToJson(outcome.front));
-  const int64_t peak = model.model().peak_device_bytes();
+  const int64_t peak = outcome.peak_device_bytes = model.model().peak_device_bytes();
   if (peak > 0) {
     LogInfo(fmt::format("peak memory on {}: {}", session.run().device,
                         SizeText(static_cast<double>(peak))));

@@ -26,8 +26,9 @@ SearchWork EstimatedWork(const RunSession& session, const ModelSession& model,
 
 struct SearchOutcome {
   ParetoFront front;
-  bool interrupted = false;  // should_stop() ended it
-  bool unfinished = false;   // should_stop() or the time limit ended it
+  bool interrupted = false;       // should_stop() ended it
+  bool unfinished = false;        // should_stop() or the time limit ended it
+  int64_t peak_device_bytes = 0;  // 0 on a CPU
 };
 
 // Throws Error (kUsage) for options that do not go with what the search minimizes.

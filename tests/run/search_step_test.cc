@@ -27,6 +27,16 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::ThrowsMessage;
 
+TEST(SearchStep, SaysHowMuchOfADevicesMemoryItTook) {
+  SearchRuns runs;
+  EXPECT_EQ(runs.Search("cpu").peak_device_bytes, 0);
+  runs.fake.script.peak_device_bytes = int64_t{17} << 30;
+  EXPECT_EQ(runs.Search("gpu").peak_device_bytes, int64_t{17} << 30);
+  const Json run = ReadJsonFile(runs.fake / "gpu" / "run.json");
+  EXPECT_EQ(run["stages"]["search"]["peak_device_bytes"], int64_t{17} << 30);
+  EXPECT_EQ(runs.TextOf("gpu", "front.json"), runs.TextOf("cpu", "front.json"));
+}
+
 TEST(SearchStep, LeavesTheFrontOfACompleteRun) {
   SearchRuns runs;
   const SearchOutcome outcome = runs.Search("run");

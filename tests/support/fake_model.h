@@ -48,6 +48,7 @@ struct FakeModelScript {
   std::string device_name = "cpu";
   std::string data_type_name = "float32";
   bool streams_weights = false;
+  int64_t peak_device_bytes = 0;
   std::function<void(const FakeCall&)> on_call = {};  // before a call does anything
   // What it writes; what is behind the first end or the most tokens is cut.
   std::function<TokenIds(const PrecisionPlan&, const TokenIds& prompt)> writes = {};
@@ -93,6 +94,7 @@ class FakeModel : public MeasuredModel {
   std::string device_name() const override { return script_.device_name; }
   std::string data_type_name() const override { return script_.data_type_name; }
   bool streams_weights() const override { return script_.streams_weights; }
+  int64_t peak_device_bytes() const override { return script_.peak_device_bytes; }
 
   std::vector<LayerObservation> ObserveAttention(std::span<const TokenIds> prompts,
                                                  std::span<const PrecisionPair> pairs,
