@@ -180,7 +180,7 @@ class Build:
         self.scratch.mkdir()
         commands = json.loads((folder / "compile_commands.json").read_text())
         self.compile = {pathlib.Path(entry["file"]).relative_to(ROOT).as_posix(): shlex.split(entry["command"])
-                        for entry in commands}
+                        for entry in commands if pathlib.Path(entry["file"]).is_relative_to(ROOT)}
         self.link = {program: self._link_command(program) for program in programs}
 
     def _link_command(self, program: str) -> list[str]:
