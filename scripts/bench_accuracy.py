@@ -243,7 +243,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--prefill", choices=["exact", "quantized"], default="exact")
     parser.add_argument("--plans", type=int, default=32)
     parser.add_argument("--prompts", type=int, default=64)
-    parser.add_argument("--fewer-prompts", type=int, nargs="*", default=[8],
+    parser.add_argument("--fewer-prompts", type=int, nargs="*", default=[4, 6, 8],
                         help="steps of fewer sequences are measured too (default: %(default)s)")
     parser.add_argument("--prompt-tokens", type=int, default=1000)
     parser.add_argument("--new-tokens", type=int, default=256)
