@@ -187,7 +187,7 @@ TEST(FrontSummary, APlanInFewLetters) {
 TEST(FrontSummary, ShowsTimesAndTheFastestPlan) {
   ParetoFront front = SmallFront();
   front.latency = LatencySource{.device = "a device", .setting = {8, 8192}, .table = "xxh3:0"};
-  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = plan->cost.bytes_per_token / 400;
+  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = plan->cost.bytes_per_token / 200;
   SummaryChoice choice;
   choice.scores = ScoreSet::kHeldOut;
   choice.fastest = &front.plans[2];
@@ -195,7 +195,7 @@ TEST(FrontSummary, ShowsTimesAndTheFastestPlan) {
   const std::string text =
       FrontSummary(front, choice, {.run = "run", .diagnosis = {}, .width = 120});
   EXPECT_THAT(text, HasSubstr("ms  loss (KL, held-out)"));
-  EXPECT_THAT(text, HasSubstr("Fastest of these  p02  25 %  1.000 ms of attention, bf16 takes 4 "
+  EXPECT_THAT(text, HasSubstr("Fastest of these  p02  25 %  2.000 ms of attention, bf16 takes 4 "
                               "times as long; 1 token in 50 differs"));
 }
 

@@ -28,7 +28,7 @@ struct ReportedRun {
   // The stages up to `last` in the directory "a run", whose name a shell has to be told.
   void Make(Stage last, const std::string& held_out = "", int stop_at = 0) {
     ModelSession model(fake.inputs(), held_out, fake.loader());
-    RunSession session(run, model.run(), {"kvtune", "search", "--model", "m"});
+    RunSession session(run, model.run(), command);
     CalibrateStep(session, model, {});
     if (last >= Stage::kPrune) PruneStep(session, {});
     if (last >= Stage::kCluster) ClusterStep(session, {});
@@ -48,6 +48,7 @@ struct ReportedRun {
 
   FakeRun fake;
   fs::path run = fake / "a run";
+  std::vector<std::string> command = {"kvtune", "search", "--model", "m"};
   int refinement_evaluations = 4;
 };
 
@@ -130,6 +131,18 @@ TEST(RunReport, ExportsNameTheRunAsAShellReadsIt) {
                                     exported.format);
     EXPECT_EQ(exported.why_not, "");
   }
+}
+
+TEST(RunReport, TheSearchThatIsMissingHasTheInputsOfTheCalibration) {
+  ReportedRun reported;
+  reported.command = {"kvtune", "calibrate", "--model", "m"};
+  reported.Make(Stage::kCalibrate);
+  EXPECT_EQ(ReadRunReport(reported.run).missing[1].command, "kvtune search --model m");
+  ReportedRun of_another;
+  of_another.command = {"kvtune", "bench"};
+  of_another.Make(Stage::kCalibrate);
+  EXPECT_EQ(ReadRunReport(of_another.run).missing[1].command,
+            "kvtune search --model MODEL --out '" + of_another.run.string() + "'");
 }
 
 TEST(RunReport, SaysWhatIsMissing) {

@@ -54,6 +54,17 @@ TEST(SummaryChoice, NamesTheAnswers) {
   EXPECT_EQ(choice.smallest->name, "p03");  // p04 loses more than kSmallestLoss
 }
 
+TEST(SummaryChoice, OnHeldOutPromptsASmallerPlanMayBeAsGoodAsEightBits) {
+  ParetoFront front = BentFront();
+  EXPECT_EQ(ChooseForSummary(front).like_eight_bits, nullptr);
+  for (ScoredPlan* plan : AllPlans(front))
+    plan->held_out = HeldOutScore{.score = plan->calibration, .loss_interval = Interval{0, 1}};
+  const SummaryChoice choice = ChooseForSummary(front);
+  ASSERT_NE(choice.like_eight_bits, nullptr);
+  EXPECT_EQ(choice.like_eight_bits->name, "p01");
+  EXPECT_NEAR(choice.like_comparison->ratio, 1.02, 1e-6);
+}
+
 TEST(SummaryChoice, TheSmallestPlanHasAnIntervalThatIsSmallToo) {
   ParetoFront front = BentFront();
   front.plans[3].calibration_interval = Interval{1e-3, 0.02};

@@ -51,5 +51,18 @@ TEST(Knapsack, LongFrontsAreThinnedToTheBestOfEvenRanges) {
   }
 }
 
+// As many as may be are all kept, however they lie.
+TEST(Knapsack, TheLongestFrontIsWhole) {
+  constexpr size_t kChoices = 128;
+  Items items(2);
+  for (size_t i = 0; i < kChoices; ++i) {
+    const auto number = static_cast<double>(i);
+    const double far = i + 1 == kChoices ? 1e6 : 0;
+    items[0].push_back({kChoices * number + far, -static_cast<double>(kChoices) * number});
+    items[1].push_back({number, -number});
+  }
+  EXPECT_THAT(KnapsackFront(items), SizeIs(kChoices * kChoices));
+}
+
 }  // namespace
 }  // namespace kvtune

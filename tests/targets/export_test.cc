@@ -126,6 +126,8 @@ TEST(Import, YamlErrorsNameLineAndLayer) {
       ImportError("0:\n  nbits_key: 3\n  nbits_value: 4\n"),
       HasSubstr("plan file, line 2: layer 0: nbits_key: found \"3\", expected one of 8, 4"));
   EXPECT_THAT(ImportError("0:\n  nbits_key: 8\n"), HasSubstr("layer 0: found"));
+  EXPECT_THAT(ImportError("0: {nbits_key: 8, nbits_value: 8, axis: 1}\n"),
+              HasSubstr("expected exactly nbits_key and nbits_value"));
   EXPECT_THAT(ImportError("0: {nbits_key: 8, nbits_value: 8}\n"), HasSubstr("found no layer 1"));
   EXPECT_THAT(ImportError("9: {nbits_key: 8, nbits_value: 8}\n"),
               HasSubstr("found the layer \"9\", expected 0 to 2"));
