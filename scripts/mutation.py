@@ -358,9 +358,15 @@ def parsed_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def turn_of(mutant: Mutant, seed: int) -> bytes:
-    """By this a sample is ordered. Equal lines of a source come together."""
-    return hashlib.sha256("\0".join((str(seed), *mutant.key())).encode()).digest()
+def in_turn(mutants: list[Mutant], seed: int) -> list[Mutant]:
+    """The mutants in the order in which they are tried. Equal changes of equal lines are told apart by their number."""
+    seen = collections.Counter()
+    turns = {}
+    for mutant in mutants:
+        seen[mutant.key()] += 1
+        text = "\0".join((str(seed), str(seen[mutant.key()]), *mutant.key()))
+        turns[mutant] = hashlib.sha256(text.encode()).digest()
+    return sorted(mutants, key=turns.get)
 
 
 def main() -> int:
@@ -369,7 +375,7 @@ def main() -> int:
     mutants = [mutant for place in arguments.folders for source in sources_of(place) for mutant in mutants_of(source)]
     possible = len(mutants)
     mutants = [mutant for mutant in mutants if mutant.key() not in excused]
-    mutants.sort(key=lambda mutant: turn_of(mutant, arguments.seed))
+    mutants = in_turn(mutants, arguments.seed)
     if arguments.list:
         for mutant in mutants[:arguments.count]:
             print(f"{mutant.path}:{mutant.line}  {mutant.before}  =>  {mutant.after}")
