@@ -9,8 +9,10 @@
 namespace kvtune {
 namespace {
 
-// Three in n draws, of a kind that pulls twice as hard as any that was seen.
-constexpr double kUnseenDraws = 3 * 2;
+// Three in n draws may be of a kind that was not seen, and that goes so many times as far as any
+// that was.
+constexpr double kUnseenDraws = 3;
+constexpr double kTimesAsFar = 3;
 
 double Sum(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
@@ -33,37 +35,34 @@ LogRatio::LogRatio(std::span<const double> numerators, std::span<const double> d
   const double numerator = Sum(numerators), denominator = Sum(denominators);
   log_ratio_ = std::log(numerator / denominator);
   double squares = 0;
-  double most = 0, least = 0;
   for (size_t i = 0; i < numerators.size(); ++i) {
-    const Pull draw{n * numerators[i] / numerator, n * denominators[i] / denominator};
-    const double residual = draw.numerator - draw.denominator;
+    const double above = n * numerators[i] / numerator, below = n * denominators[i] / denominator;
+    const double excess = above - below;
     // What rounding alone makes of equal shares is no spread.
-    if (std::abs(residual) > 1e-12 * n) squares += residual * residual;
-    const double shift = ShiftAfter(draw, draws_);
-    if (shift > most) {
-      most = shift;
-      up_ = draw;
-    }
-    if (shift < least) {
-      least = shift;
-      down_ = draw;
-    }
+    if (std::abs(excess) > 1e-12 * n) squares += excess * excess;
+    const Pull up{below, excess}, down{above, -excess};
+    if (UnseenAfter(up, draws_) > UnseenAfter(up_, draws_)) up_ = up;
+    if (UnseenAfter(down, draws_) > UnseenAfter(down_, draws_)) down_ = down;
   }
   deviation_ = std::sqrt(squares / (n - 1));
 }
 
 double LogRatio::ratio() const { return std::exp(log_ratio_); }
 
-double LogRatio::ShiftAfter(const Pull& pull, int64_t draws) const {
+double LogRatio::UnseenAfter(const Pull& pull, int64_t draws) {
   const double weight = kUnseenDraws / static_cast<double>(draws);
-  return std::log1p(weight * pull.numerator) - std::log1p(weight * pull.denominator);
+  return weight * kTimesAsFar * pull.excess / (1 + weight * pull.share);
 }
 
 LogRatio::Reach LogRatio::ReachAfter(int64_t draws, double confidence) const {
   if (same_in_all()) return {};
   const double error =
       TwoSidedQuantile(draws, confidence) * deviation_ / std::sqrt(static_cast<double>(draws));
-  return {error - ShiftAfter(down_, draws), error + ShiftAfter(up_, draws)};
+  // The logarithm of exp(error) + unseen, in a form that no large error overflows.
+  const auto with_unseen = [&](const Pull& pull) {
+    return error + std::log1p(UnseenAfter(pull, draws) * std::exp(-error));
+  };
+  return {with_unseen(down_), with_unseen(up_)};
 }
 
 Interval LogRatio::IntervalAt(double confidence) const {
@@ -90,8 +89,8 @@ Interval DifferenceInterval(std::span<const double> differences, std::span<const
   for (size_t i = 0; i < differences.size(); ++i) {
     const double residual = n * (differences[i] - mean * weights[i]) / weight;
     squares += residual * residual;
-    const double moved =
-        (total + kUnseenDraws * differences[i]) / (weight + kUnseenDraws * weights[i]);
+    const double moved = (total + kUnseenDraws * kTimesAsFar * differences[i]) /
+                         (weight + kUnseenDraws * weights[i]);
     low = std::min(low, moved);
     high = std::max(high, moved);
   }

@@ -22,8 +22,9 @@ inline constexpr double kWidestInterval = 100;
 // The logarithm of sum(numerators) / sum(denominators) and how it spreads. An interval has two
 // parts. One is Student's t with the standard error of the logarithm (delta method). The other
 // allows for draws of a kind that is too rare to be among the n seen: such a kind may make up 3/n
-// of all draws (the rule of three), and is taken to pull twice as hard as the draw that pulls
-// hardest. So the estimate moves to where that draw, six times more, would put it.
+// of all draws (the rule of three), and is taken to exceed its share three times as far as the draw
+// seen that exceeds it the most. What three such draws add to the ratio comes on top of the factor
+// that the first part allows. The lower end is the upper end of the inverse ratio.
 class LogRatio {
  public:
   // REQUIRES: as many numerators as denominators, at least two, none negative, and both sums are
@@ -46,15 +47,16 @@ class LogRatio {
   Reach ReachAfter(int64_t draws, double confidence) const;
 
  private:
+  // A draw's share in one sum and by how much its share in the other exceeds it, times the draws.
   struct Pull {
-    double numerator = 0, denominator = 0;  // shares of a draw in both sums, times the draws
+    double share = 0, excess = 0;
   };
-  double ShiftAfter(const Pull& pull, int64_t draws) const;
+  static double UnseenAfter(const Pull& pull, int64_t draws);
 
   int64_t draws_ = 0;
   double log_ratio_ = 0;
   double deviation_ = 0;  // of the logarithm, for one draw
-  Pull up_, down_;        // the draws that pull hardest
+  Pull up_, down_;        // the draws that pull hardest, down_ those of the inverse ratio
 };
 
 // The interval of sum(numerators) / sum(denominators), or nullopt where none is claimed: fewer than
@@ -64,9 +66,11 @@ std::optional<Interval> RatioInterval(std::span<const double> numerators,
                                       std::span<const double> denominators,
                                       double confidence = 0.95);
 
-// The interval of sum(differences) / sum(weights), where differences may have either sign. It is
-// made like that of LogRatio, without the logarithm, and is always claimed. REQUIRES: at least two
-// draws, and the weights are positive.
+// The interval of sum(differences) / sum(weights), where differences may have either sign. It has
+// the two parts of LogRatio's, without the logarithm: three draws of the kind that was not seen
+// differ three times as much as the draw that differs the most in the direction of the end. So the
+// interval reaches beyond 0 by what was seen there and by Student's t alone. It is always claimed.
+// REQUIRES: at least two draws, and the weights are positive.
 Interval DifferenceInterval(std::span<const double> differences, std::span<const double> weights,
                             double confidence);
 

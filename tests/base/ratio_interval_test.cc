@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "lib/base/random.h"
@@ -14,13 +15,41 @@ namespace {
 // Eight draws that lose 1, 1, 1, 1, 1, 1, 1 and 2 on one token each. The mean is 9/8. A residual is
 // 8/9 - 1 = -1/9 seven times and 16/9 - 1 = 7/9 once, so the squares add up to 56/81 and the
 // standard error is sqrt(56/81 / (8 * 7)) = 1/9. Student's t with 7 degrees of freedom is 2.3646.
-// The last draw six times more gives (9 + 12) / (8 + 6) = 1.5, one of the others (9 + 6) / 14.
+// The last draw's share exceeds its part by 2/9 - 1/8 = 7/72: three of three times that are 7/8,
+// and the sum of the tokens grows from 1 to 1 + 3/8. Of the inverse ratio it is 1/8 - 1/9 = 1/72:
+// 1/8, and the sum of the losses grows to 1 + 3/9.
+const std::vector<double> kSmall = {1, 1, 1, 1, 1, 1, 1, 2};
+constexpr double kStudent = 2.364624;
+
 TEST(RatioInterval, SmallestExampleByHand) {
-  const std::vector<double> losses = {1, 1, 1, 1, 1, 1, 1, 2}, tokens(8, 1);
-  const auto interval = RatioInterval(losses, tokens);
+  const auto interval = RatioInterval(kSmall, std::vector<double>(8, 1));
   ASSERT_TRUE(interval);
-  EXPECT_NEAR(interval->high, 1.5 * std::exp(2.364624 / 9), 1e-5);
-  EXPECT_NEAR(interval->low, 15.0 / 14 * std::exp(-2.364624 / 9), 1e-5);
+  EXPECT_NEAR(interval->high, 9.0 / 8 * (std::exp(kStudent / 9) + 7.0 / 8 / (11.0 / 8)), 1e-5);
+  EXPECT_NEAR(interval->low, 9.0 / 8 / (std::exp(kStudent / 9) + 1.0 / 8 / (4.0 / 3)), 1e-5);
+}
+
+// The same in nats per token: the standard error is 1/8. Three draws that differ by 6 make
+// (9 + 18) / (8 + 3), and none of the eight lies below 0.
+TEST(DifferenceInterval, SmallestExampleByHand) {
+  const std::vector<double> tokens(8, 1);
+  const Interval interval = DifferenceInterval(kSmall, tokens, 0.95);
+  EXPECT_NEAR(interval.high, 27.0 / 11 + kStudent / 8, 1e-5);
+  EXPECT_NEAR(interval.low, 9.0 / 8 - kStudent / 8, 1e-5);
+  std::vector<double> turned = kSmall;
+  for (double& difference : turned) difference = -difference;
+  const Interval mirrored = DifferenceInterval(turned, tokens, 0.95);
+  EXPECT_NEAR(mirrored.low, -interval.high, 1e-12);
+  EXPECT_NEAR(mirrored.high, -interval.low, 1e-12);
+}
+
+// Three draws more like the one without a difference make 7 / (8 + 3), three like one that differs
+// by -1 make (6 - 9) / (8 + 3). The standard errors are 1/8 and 1/4.
+TEST(DifferenceInterval, ReachesBeyondZeroByWhatWasSeenThere) {
+  const std::vector<double> tokens(8, 1);
+  EXPECT_NEAR(DifferenceInterval(std::vector<double>{0, 1, 1, 1, 1, 1, 1, 1}, tokens, 0.95).low,
+              7.0 / 11 - kStudent / 8, 1e-5);
+  EXPECT_NEAR(DifferenceInterval(std::vector<double>{-1, 1, 1, 1, 1, 1, 1, 1}, tokens, 0.95).low,
+              -3.0 / 11 - kStudent / 4, 1e-5);
 }
 
 TEST(RatioInterval, EqualRatiosHaveNoWidth) {
@@ -110,6 +139,49 @@ TEST(RatioInterval, HoldsTheMeanOfSkewedDraws) {
   }
   EXPECT_GE(claimed, kRuns * 98 / 100);
   EXPECT_GE(held, claimed * 94 / 100);
+}
+
+// How often the intervals of `draws` of 240 draws hold what all of them have, where one of the 240
+// is 35 times the mean. Most sets are without it.
+struct Coverage {
+  double of_ratio = 0, of_difference = 0;
+};
+Coverage CoverageWithARareKind(size_t draws) {
+  Random random(11);
+  std::vector<double> population;
+  for (int i = 0; i < 239; ++i) population.push_back(std::exp(random.Unit()));
+  double sum = 0;
+  for (const double loss : population) sum += loss;
+  population.push_back(sum * 35 / 205);  // so that it is 35/240 of all
+  const double truth = (sum + population.back()) / 240;
+  constexpr int kRuns = 4000;
+  int claimed = 0, ratios = 0, differences = 0;
+  const auto holds = [&](const Interval& interval) {
+    return interval.low <= truth && truth <= interval.high;
+  };
+  for (int run = 0; run < kRuns; ++run) {
+    std::vector<double> losses;
+    for (size_t i = 0; i < draws; ++i) {
+      std::swap(population[i], population[i + random.Below(population.size() - i)]);
+      losses.push_back(population[i]);
+    }
+    const std::vector<double> tokens(draws, 1);
+    differences += holds(DifferenceInterval(losses, tokens, 0.95));
+    if (const auto interval = RatioInterval(losses, tokens)) {
+      ++claimed;
+      ratios += holds(*interval);
+    }
+  }
+  EXPECT_GE(claimed, kRuns * 95 / 100);
+  return {static_cast<double>(ratios) / claimed, static_cast<double>(differences) / kRuns};
+}
+
+TEST(RatioInterval, HoldsTheMeanWhereMostSetsLackARareKind) {
+  for (const auto& [draws, least] : {std::pair<size_t, double>{8, 0.90}, {16, 0.94}, {32, 0.94}}) {
+    const Coverage coverage = CoverageWithARareKind(draws);
+    EXPECT_GE(coverage.of_ratio, least) << draws;
+    EXPECT_GE(coverage.of_difference, least) << draws;
+  }
 }
 
 TEST(FewestDraws, IsTheFirstThatIsEnough) {
