@@ -6,7 +6,8 @@
 The prompts of a run are the population: its evaluations.jsonl has the loss of every prompt under every plan.
 Sets of 8, 16 and 32 prompts are drawn from them without replacement, the program computes the interval of
 each set, and the table says in how many of the sets with an interval it holds the population's value. There
-is a line for the mean loss of each plan and one for its paired ratio to the first uniform plan.
+is a line for the mean loss of each plan and one for its paired ratio to the first uniform plan. A second table
+has the difference of their means, as the gate judges it; its widths are in multiples of the difference.
 
 Many prompts and few plans make a run fit for this:
 
@@ -22,6 +23,7 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SIZES = (8, 16, 32)
+RATIO, DIFFERENCE = ("numerators", "denominators"), ("differences", "weights")  # what the program is asked for
 
 
 def read_population(run):
@@ -38,12 +40,12 @@ def read_population(run):
     return tokens, losses
 
 
-def coverage(tool, numerators, denominators, draws, rng):
+def coverage(tool, names, numerators, denominators, draws, rng):
     """For each size: in what share of the sets with an interval it holds the ratio, in how many sets there is
-    one, and the median factor between its ends."""
+    one, and the median factor between its ends, or for differences the median width over the true one."""
     truth = sum(numerators) / sum(denominators)
     sets = [rng.sample(range(len(numerators)), size) for size in SIZES for _ in range(draws)]
-    lines = [json.dumps({"numerators": numerators, "denominators": denominators})]
+    lines = [json.dumps(dict(zip(names, (numerators, denominators))))]
     lines += [" ".join(map(str, indices)) for indices in sets]
     done = subprocess.run([tool], input="\n".join(lines) + "\n", capture_output=True, text=True, check=True)
     answers = [None if line == "none" else tuple(map(float, line.split())) for line in done.stdout.splitlines()]
@@ -55,7 +57,7 @@ def coverage(tool, numerators, denominators, draws, rng):
             results.append((None, 0.0, None))
             continue
         held = sum(low <= truth <= high for low, high in claimed) / len(claimed)
-        widths = sorted(high / low for low, high in claimed)
+        widths = sorted((high - low) / abs(truth) if names == DIFFERENCE else high / low for low, high in claimed)
         results.append((held, len(claimed) / draws, widths[len(widths) // 2]))
     return results
 
@@ -87,8 +89,13 @@ def main():
         lines += [(f"{plan} / {reference}", losses[plan], losses[reference]) for plan in plans[1:]]
         for name, numerators, denominators in lines:
             largest = max(numerators) * len(numerators) / sum(numerators)
-            results = coverage(arguments.tool, numerators, denominators, arguments.draws, rng)
+            results = coverage(arguments.tool, RATIO, numerators, denominators, arguments.draws, rng)
             print(f"{name[:34]:34} {largest:9.1f} {text_of(results)}", flush=True)
+        print("differences of means; held, sets with an interval, median width over the difference")
+        for plan in plans[1:]:
+            differences = [one - other for one, other in zip(losses[plan], losses[reference])]
+            results = coverage(arguments.tool, DIFFERENCE, differences, tokens, arguments.draws, rng)
+            print(f"{f'{plan} - {reference}'[:34]:34} {'':9} {text_of(results)}", flush=True)
 
 
 if __name__ == "__main__":
