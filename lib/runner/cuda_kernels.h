@@ -41,13 +41,13 @@ at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation);
 at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout,
                            const RotaryTables& angles, double scale, bool by_token = false);
 
-// The queries, keys and values of one sequence, each [1, heads, tokens, head_dim] and contiguous,
-// by one launch. Queries and keys are rotated unless the angles are undefined, and queries are
-// multiplied by `scale`.
-// projected: [1, tokens, (query_heads + 2 * kv_heads) * head_dim], contiguous
+// Each [1, heads, tokens, head_dim] and contiguous.
 struct CudaQueryKeyValue {
   at::Tensor query, key, value;
 };
+// Gathers the heads of one sequence by one launch. Queries and keys are rotated unless the angles
+// are undefined, and queries are multiplied by `scale`.
+// projected: [1, tokens, (query_heads + 2 * kv_heads) * head_dim], contiguous
 CudaQueryKeyValue CudaGatherQueryKeyValue(const at::Tensor& projected, int64_t query_heads,
                                           int64_t kv_heads, const RotaryTables& angles,
                                           double scale);

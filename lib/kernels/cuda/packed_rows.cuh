@@ -20,8 +20,8 @@ struct AttentionJob {
 };
 
 // Who reads a row: a sequence alone, or a unit of sequences of which some pages are the same. A
-// launch has rows of one kind. Kernels are compiled for each, because what units need would cost
-// the others up to a sixth of their time.
+// launch has rows of one kind. Kernels are compiled for each, so that what units need costs the
+// others nothing.
 enum class RowReaders { kSequence, kUnit };
 inline RowReaders ReadersOf(const PackedCache& cache) {
   return cache.units.numbers == nullptr ? RowReaders::kSequence : RowReaders::kUnit;
