@@ -33,11 +33,17 @@ TEST(AdditivePlans, GreedyTakesTheCheapestStepFirst) {
   EXPECT_THAT(plans[3].layers, ElementsAre(kKV2, kKV4, kKV2));
 }
 
-TEST(AdditivePlans, GreedyTakesTheFirstOfEqualSteps) {
+// Two layers that lose the same.
+LayerGroups AlikeGroups() {
   LayerGroups groups;
   groups.groups = {{{0}, {kKV8, kKV4}}, {{1}, {kKV8, kKV4}}};
-  const LayerLosses losses = {{kKV8, kKV4}, {{1, 3}, {1, 3}}};
-  const std::vector<PrecisionPlan> plans = GreedyPlans(Genome(groups), losses, FakeCost);
+  return groups;
+}
+const LayerLosses kAlikeLosses = {{kKV8, kKV4}, {{1, 3}, {1, 3}}};
+
+TEST(AdditivePlans, GreedyTakesTheFirstOfEqualSteps) {
+  const std::vector<PrecisionPlan> plans =
+      GreedyPlans(Genome(AlikeGroups()), kAlikeLosses, FakeCost);
   ASSERT_THAT(plans, SizeIs(3));
   EXPECT_THAT(plans[1].layers, ElementsAre(kKV4, kKV8));
 }
@@ -57,15 +63,13 @@ TEST(AdditivePlans, AdditiveFrontIsTheEnumeratedOne) {
 }
 
 TEST(AdditivePlans, OfPlansOfEqualLossAndBytesTheFrontHasOne) {
-  LayerGroups groups;
-  groups.groups = {{{0}, {kKV8, kKV4}}, {{1}, {kKV8, kKV4}}};
-  const LayerLosses losses = {{kKV8, kKV4}, {{1, 3}, {1, 3}}};
-  const std::vector<PrecisionPlan> front = AdditiveFront(Genome(groups), losses, FakeCost);
+  const std::vector<PrecisionPlan> front =
+      AdditiveFront(Genome(AlikeGroups()), kAlikeLosses, FakeCost);
   ASSERT_THAT(front, SizeIs(3));
-  EXPECT_EQ(PredictLoss(losses, front[1]), 4);
+  EXPECT_EQ(PredictLoss(kAlikeLosses, front[1]), 4);
   // Nor has it a larger plan that loses as much as a smaller one.
   const LayerLosses flat = {{kKV8, kKV4}, {{1, 1}, {1, 3}}};
-  const std::vector<PrecisionPlan> of_flat = AdditiveFront(Genome(groups), flat, FakeCost);
+  const std::vector<PrecisionPlan> of_flat = AdditiveFront(Genome(AlikeGroups()), flat, FakeCost);
   ASSERT_THAT(of_flat, SizeIs(2));
   EXPECT_THAT(of_flat[1].layers, ElementsAre(kKV4, kKV8));
 }
