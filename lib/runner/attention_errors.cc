@@ -68,6 +68,14 @@ CacheSide StackedSides(const std::vector<const CacheSide*>& sides) {
   return all;
 }
 
+// The attention of all queries, by the quickest kernels that take it.
+AttentionResult Attended(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
+                         const ScoreRule& rule) {
+  if (CanUseCudnn(query, keys, values, rule))
+    return CudnnAttention(query.contiguous(), keys, values);
+  return FlashAttentionWithSums(query, keys, values, rule);
+}
+
 // The attention of all queries for each pair of a batch, in its order.
 AttentionResult AttendTogether(const ComparedAttention& attention,
                                const std::vector<size_t>& batch) {
@@ -77,7 +85,7 @@ AttentionResult AttendTogether(const ComparedAttention& attention,
     values.push_back(&attention.values[attention.pairs[i].value]);
   }
   const at::Tensor queries = attention.query.expand({std::ssize(batch), -1, -1, -1});
-  return FlashAttentionWithSums(queries, StackedSides(keys), StackedSides(values), attention.rule);
+  return Attended(queries, StackedSides(keys), StackedSides(values), attention.rule);
 }
 
 // log_sums: [tokens, query_heads]
@@ -174,7 +182,7 @@ ErrorsWithOutput ErrorsByFlash(const ComparedAttention& attention, int64_t first
         .transpose(0, 1);
   };
   const AttentionResult exact =
-      FlashAttentionWithSums(query, attention.exact_key, attention.exact_value, attention.rule);
+      Attended(query, attention.exact_key, attention.exact_value, attention.rule);
   std::vector<at::Tensor> of_outputs;
   std::vector<CudaAttendedKeys> formats(attention.keys.size());
   for (const std::vector<size_t>& batch : BatchesOf(attention)) {

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <bit>
+#include <exception>
 #include <vector>
 
 #include "lib/runner/cuda_kernels.h"
 
 namespace kvtune {
 namespace {
+
+constexpr int64_t kShortestForCudnn = 1024;
 
 // Computes one batch of equally long sequences. All are [batch, tokens, heads, head_dim].
 AttentionResult FlashForward(const at::Tensor& query, const at::Tensor& key,
@@ -147,35 +150,57 @@ at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const 
 
 bool CanUseCudnn(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                  const ScoreRule& rule) {
-  constexpr int64_t kShortest = 1024, kMultiple = 512, kLargestHead = 128;
+  constexpr int64_t kMultiple = 512, kLargestHead = 128;
   const int64_t tokens = query.size(2);
-  return tokens >= kShortest && tokens % kMultiple == 0 && query.size(3) <= kLargestHead &&
+  return tokens >= kShortestForCudnn && tokens % kMultiple == 0 && query.size(3) <= kLargestHead &&
          keys.window_tokens == 0 && values.window_tokens == 0 && !rule.sinks.defined() &&
          (rule.window_tokens == 0 || rule.window_tokens >= tokens) && IsOnHopper(query) &&
          CanFlash(query, keys, values, rule);
 }
 
-at::Tensor CudnnAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values) {
-  const auto attend = [&](int64_t first, int64_t count) {
+AttentionResult CudnnAttention(const at::Tensor& query, const CacheSide& keys,
+                               const CacheSide& values) {
+  const auto attend = [&](int64_t first, int64_t count) -> AttentionResult {
     const auto some = [&](const at::Tensor& x) { return x.narrow(0, first, count); };
-    return std::get<0>(at::_scaled_dot_product_cudnn_attention(
-                           some(query), some(keys.stored), some(values.stored), std::nullopt,
-                           /*compute_log_sumexp=*/true, /*dropout_p=*/0, /*is_causal=*/true,
-                           /*return_debug_mask=*/false, /*scale=*/1.0))
-        .transpose(1, 2);
+    const auto result = at::_scaled_dot_product_cudnn_attention(
+        some(query), some(keys.stored), some(values.stored), std::nullopt,
+        /*compute_log_sumexp=*/true, /*dropout_p=*/0, /*is_causal=*/true,
+        /*return_debug_mask=*/false, /*scale=*/1.0);
+    // The sums are [batch, query_heads, tokens, 1].
+    return {std::get<0>(result).transpose(1, 2), std::get<1>(result).flatten(2).transpose(1, 2)};
   };
   // Powers of two are few shapes.
   const auto batch = static_cast<uint64_t>(query.size(0));
   if (std::has_single_bit(batch)) return attend(0, query.size(0));
-  const at::Tensor output = at::empty(
-      {query.size(0), query.size(2), query.size(1), values.stored.size(3)}, query.options());
+  const int64_t tokens = query.size(2), heads = query.size(1);
+  const AttentionResult all{
+      at::empty({query.size(0), tokens, heads, values.stored.size(3)}, query.options()),
+      at::empty({query.size(0), heads, tokens}, query.options().dtype(at::kFloat)).transpose(1, 2)};
   for (uint64_t first = 0; first < batch;) {
     const uint64_t count = std::bit_floor(batch - first);
     const auto begin = static_cast<int64_t>(first), size = static_cast<int64_t>(count);
-    output.narrow(0, begin, size).copy_(attend(begin, size));
+    const AttentionResult some = attend(begin, size);
+    all.output.narrow(0, begin, size).copy_(some.output);
+    all.log_sums.narrow(0, begin, size).copy_(some.log_sums);
     first += count;
   }
-  return output;
+  return all;
+}
+
+void CallCudnnFirst(const at::TensorOptions& options, int64_t query_heads,
+                    const LayerConfig& layer) {
+  if (!options.device().is_cuda()) return;
+  try {
+    const c10::InferenceMode no_gradients;
+    const auto zeros = [&](int64_t heads, int64_t head_dim) {
+      return at::zeros({1, heads, kShortestForCudnn, head_dim}, options);
+    };
+    const at::Tensor query = zeros(query_heads, layer.key_head_dim);
+    const CacheSide keys = ExactCacheSide(zeros(layer.kv_heads, layer.key_head_dim));
+    const CacheSide values = ExactCacheSide(zeros(layer.kv_heads, layer.value_head_dim));
+    if (CanUseCudnn(query, keys, values, {})) CudnnAttention(query, keys, values);
+  } catch (const std::exception&) {
+  }
 }
 
 }  // namespace kvtune

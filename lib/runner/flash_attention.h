@@ -3,6 +3,7 @@
 // the rounding of the outputs.
 #pragma once
 
+#include "lib/core/model_config.h"
 #include "lib/runner/attention.h"
 #include "lib/runner/torch.h"
 
@@ -37,7 +38,13 @@ at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const 
 bool CanUseCudnn(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                  const ScoreRule& rule);
 
-// What FlashAttention returns. REQUIRES: CanUseCudnn.
-at::Tensor CudnnAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values);
+// What FlashAttentionWithSums returns. REQUIRES: CanUseCudnn.
+AttentionResult CudnnAttention(const at::Tensor& query, const CacheSide& keys,
+                               const CacheSide& values);
+
+// Makes a first call for a layer of this shape, where cuDNN's kernels take it, so that a later one
+// is not the slow one. A failure is left to the later call.
+void CallCudnnFirst(const at::TensorOptions& options, int64_t query_heads,
+                    const LayerConfig& layer);
 
 }  // namespace kvtune

@@ -8,15 +8,19 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/runner/device_memory.h"
+#include "lib/runner/flash_attention.h"
 #include "lib/runner/torch_device.h"
 #include "lib/runner/torch_errors.h"
 
 namespace kvtune {
 namespace {
+
+constexpr uint64_t kLargeModelBytes = uint64_t{4} << 30;
 
 at::ScalarType ResolveType(DataType type, at::Device device) {
   switch (type) {
@@ -196,8 +200,15 @@ std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const Mode
     const at::Device device = ResolveDevice(options.device);
     if (!type) WarnWithoutKernels(device);
     const at::ScalarType resolved = type.value_or(ResolveType(options.data_type, device));
-    return std::make_unique<RunnerState>(checkpoint, at::TensorOptions(resolved).device(device),
-                                         options, sharing, threads);
+    const at::TensorOptions tensor_options = at::TensorOptions(resolved).device(device);
+    // The first call takes a second, in which the weights of a large model can be read.
+    std::jthread first_call;
+    if (checkpoint.weight_bytes() > kLargeModelBytes) {
+      first_call = std::jthread([&config = checkpoint.config(), tensor_options] {
+        CallCudnnFirst(tensor_options, config.query_heads, config.layers.front());
+      });
+    }
+    return std::make_unique<RunnerState>(checkpoint, tensor_options, options, sharing, threads);
   });
   // Streamed layers come and go as large blocks, and these have to be given back to the system.
   if (!state->decoder.streams()) KeepFreedMemory();

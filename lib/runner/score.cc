@@ -137,7 +137,7 @@ class LayerAttention {
                                   const CacheSide& values) const {
     // Where something is stored, a prompt is run once for an answer, not for many plans.
     return !pass_.stored && CanUseCudnn(query, keys, values, rule_)
-               ? CudnnAttention(query, keys, values)
+               ? CudnnAttention(query, keys, values).output
                : FlashAttention(query, keys, values, rule_);
   }
 

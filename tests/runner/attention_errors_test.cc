@@ -113,13 +113,12 @@ TEST_P(AttentionErrorsByFlash, SidesAreComparedAsOnACpu) {
   EXPECT_TRUE(at::allclose(found.channel_total.cpu(), expected.channel_total, 1e-5));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, AttentionErrorsByFlash,
-                         ::testing::Values(Case{4, 2, 100, 64}, Case{8, 8, 257, 128},
-                                           Case{4, 1, 1, 64}, Case{8, 2, 300, 64, 101},
-                                           Case{8, 2, 300, 64, 0, 0, 50},
-                                           Case{8, 2, 130, 64, 0, 0, 0, true},
-                                           Case{8, 2, 205, 128, 0, 32},
-                                           Case{4, 2, 140, 64, 70, 32, 0, true}));
+INSTANTIATE_TEST_SUITE_P(
+    Cases, AttentionErrorsByFlash,
+    ::testing::Values(Case{4, 2, 100, 64}, Case{8, 8, 257, 128}, Case{4, 1, 1, 64},
+                      Case{8, 2, 300, 64, 101}, Case{4, 2, 1024, 64, 100},  // cuDNN on Hopper
+                      Case{8, 2, 300, 64, 0, 0, 50}, Case{8, 2, 130, 64, 0, 0, 0, true},
+                      Case{8, 2, 205, 128, 0, 32}, Case{4, 2, 140, 64, 70, 32, 0, true}));
 
 // Two tokens, one head, one channel. The query of the second token sees scores 0 and 0 exactly, and
 // 0 and log 3 with quantized keys: weights of 1/2 and 1/2 become 1/4 and 3/4.

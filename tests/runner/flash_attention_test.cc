@@ -92,12 +92,16 @@ TEST(CudnnAttention, EqualsFlashAttention) {
     const CacheSide keys = ExactCacheSide(random({batch, 2, 1024, 64}));
     const CacheSide values = ExactCacheSide(random({batch, 2, 1024, 64}));
     if (!CanUseCudnn(query, keys, values, {})) GTEST_SKIP() << "not a Hopper GPU, or no kernels";
-    const at::Tensor found = CudnnAttention(query, keys, values).to(at::kFloat);
-    const at::Tensor expected = FlashAttention(query, keys, values, {}).to(at::kFloat);
-    ASSERT_EQ(found.sizes(), expected.sizes());
+    const AttentionResult found = CudnnAttention(query, keys, values);
+    const AttentionResult expected = FlashAttentionWithSums(query, keys, values, {});
+    ASSERT_EQ(found.output.sizes(), expected.output.sizes());
+    ASSERT_EQ(found.log_sums.sizes(), expected.log_sums.sizes());
     // Outputs are up to 4 at the first tokens; both sides round them to bfloat16.
-    EXPECT_LT(at::abs(found - expected).max().item<float>(), 0.04);
-    EXPECT_LT(at::abs(found - expected).mean().item<float>(), 0.001);
+    const at::Tensor distance =
+        at::abs(found.output.to(at::kFloat) - expected.output.to(at::kFloat));
+    EXPECT_LT(distance.max().item<float>(), 0.04);
+    EXPECT_LT(distance.mean().item<float>(), 0.001);
+    EXPECT_LT(at::abs(found.log_sums - expected.log_sums).max().item<float>(), 1e-4);
   }
 }
 
