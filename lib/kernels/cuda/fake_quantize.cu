@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <string>
 
 #include "lib/kernels/cuda/device.cuh"
@@ -85,6 +87,35 @@ __global__ void KvtunerRowsKernel(const T* in, T* out, int64_t rows, int64_t gro
     Store(row.ValueOf(row.CodeOf(Load(in[begin + i]))), &out[begin + i]);
 }
 
+// The same for groups of whole packs that fill all heads: `lanes` neighbouring threads take one
+// group, each of them one pack. A group is a power of two of packs, at most a warp.
+template <typename T>
+__global__ void KvtunerPacksKernel(const Pack<T>* in, Pack<T>* out, int64_t packs, int lanes,
+                                   int bits) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  // All threads take part in the reduction.
+  const Pack<T> pack = in[index < packs ? index : packs - 1];
+  float x[Pack<T>::kSize];
+  float low = INFINITY, high = -INFINITY;
+#pragma unroll
+  for (int k = 0; k < Pack<T>::kSize; ++k) {
+    x[k] = Load(pack.elements[k]);
+    low = fminf(low, x[k]);
+    high = fmaxf(high, x[k]);
+  }
+  for (int offset = lanes / 2; offset > 0; offset /= 2) {
+    low = fminf(low, __shfl_xor_sync(0xffffffffu, low, offset));
+    high = fmaxf(high, __shfl_xor_sync(0xffffffffu, high, offset));
+  }
+  if (index >= packs) return;
+  const KvtunerRow<RoundTo<T>> row(low, high, bits);
+  Pack<T> stored;
+#pragma unroll
+  for (int k = 0; k < Pack<T>::kSize; ++k)
+    Store(row.ValueOf(row.CodeOf(x[k])), &stored.elements[k]);
+  out[index] = stored;
+}
+
 // Each thread takes one channel of one group of tokens.
 template <typename T>
 __global__ void KvtunerColumnsKernel(const T* in, T* out, int64_t columns, int64_t head_dim,
@@ -104,6 +135,18 @@ __global__ void KvtunerColumnsKernel(const T* in, T* out, int64_t columns, int64
 }
 
 constexpr char kDoing[] = "quantizing a cache";
+
+// How many packs a group has, where KvtunerPacksKernel can take it, else 0.
+template <typename T>
+int PacksOfGroup(const CudaHeads& x, int64_t head_dim, int64_t group) {
+  const auto packs = static_cast<uint64_t>(group / Pack<T>::kSize);
+  const auto is_aligned = [](const void* p) {
+    return reinterpret_cast<uintptr_t>(p) % sizeof(Pack<T>) == 0;
+  };
+  const bool fits = group % Pack<T>::kSize == 0 && head_dim % group == 0 && packs <= 32 &&
+                    std::has_single_bit(packs) && is_aligned(x.in) && is_aligned(x.out);
+  return fits ? static_cast<int>(packs) : 0;
+}
 
 int ThreadsFor(size_t bytes_per_thread) {
   const size_t fitting = kSharedBytes / bytes_per_thread;
@@ -163,6 +206,12 @@ void KvtunerRowsOnCuda(const CudaHeads& x, const HeadsShape& shape, int64_t grou
   constexpr int kWarps = 8;
   WithElementType(x.place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
+    if (const int lanes = PacksOfGroup<T>(x, shape.head_dim, group); lanes > 0) {
+      const int64_t packs = rows * groups * lanes;
+      KvtunerPacksKernel<T><<<BlocksFor(packs, 32 * kWarps), 32 * kWarps, 0, StreamOf(x.place)>>>(
+          static_cast<const Pack<T>*>(x.in), static_cast<Pack<T>*>(x.out), packs, lanes, bits);
+      return;
+    }
     KvtunerRowsKernel<T><<<BlocksFor(rows * groups, kWarps), 32 * kWarps, 0, StreamOf(x.place)>>>(
         static_cast<const T*>(x.in), static_cast<T*>(x.out), rows, groups, shape.head_dim, group,
         bits);

@@ -1,27 +1,38 @@
+#include <algorithm>
+#include <cfloat>
+
 #include "lib/kernels/cuda/device.cuh"
 #include "lib/kernels/cuda/token_loss.h"
 
 namespace kvtune {
 namespace {
 
-constexpr int kThreads = 512;
-constexpr int kWarps = kThreads / 32;
+// A block of this size is the only one of its multiprocessor, so that the rows in work fit into the
+// L2 cache together, from which they are read the second time.
+constexpr int kMostThreads = 1024;
+constexpr int kMostWarps = kMostThreads / 32;
+constexpr float kLog2E = 1.4426950408889634f;
 constexpr char kDoing[] = "comparing logits";
+
+// e^x, off by at most 3e-7 of itself for x from -1 to 1. Further away the rounding of x counts, as
+// it does for every function of a float.
+__device__ inline float Exponential(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * kLog2E));
+  return power;
+}
 
 // The largest logit so far, where it is first, and the sum of exp(x - max).
 struct Running {
-  float max = -INFINITY;
+  float max = -FLT_MAX;  // finite, so that a logit of -inf counts nothing
   float sum = 0;
   int64_t top = INT64_MAX;
 };
 
-// A sum over no logits has max = -inf and sum = 0; exp(-inf - finite) = 0 leaves the other one as
-// it is.
 __device__ Running Joined(const Running& a, const Running& b) {
   Running joined;
   joined.max = fmaxf(a.max, b.max);
-  if (joined.max == -INFINITY) return joined;
-  joined.sum = a.sum * expf(a.max - joined.max) + b.sum * expf(b.max - joined.max);
+  joined.sum = a.sum * Exponential(a.max - joined.max) + b.sum * Exponential(b.max - joined.max);
   if (a.max == joined.max) joined.top = a.top;
   if (b.max == joined.max && b.top < joined.top) joined.top = b.top;
   return joined;
@@ -32,30 +43,44 @@ __device__ Running OfLane(const Running& x, int offset) {
           __shfl_xor_sync(0xffffffffu, x.top, offset)};
 }
 
+// The logits that a thread reads, in their order.
+template <typename T, typename P>
+__device__ Running SummaryOfThread(const T* logits, int64_t vocab) {
+  Running own;
+  int64_t top_pack = -1;
+  const P* packs = reinterpret_cast<const P*>(logits);
+#pragma unroll 2
+  for (int64_t i = threadIdx.x; i < vocab / P::kSize; i += blockDim.x) {
+    const P pack = packs[i];
+    float largest = Load(pack.elements[0]);
+#pragma unroll
+    for (int k = 1; k < P::kSize; ++k) largest = fmaxf(largest, Load(pack.elements[k]));
+    if (largest > own.max) {
+      own.sum *= Exponential(own.max - largest);
+      own.max = largest;
+      top_pack = i;
+    }
+#pragma unroll
+    for (int k = 0; k < P::kSize; ++k) own.sum += Exponential(Load(pack.elements[k]) - own.max);
+  }
+  if (top_pack < 0) return own;
+  for (int k = P::kSize - 1; k >= 0; --k) {
+    if (Load(packs[top_pack].elements[k]) == own.max) own.top = top_pack * P::kSize + k;
+  }
+  return own;
+}
+
 // Every thread of the block gets the summary of the row.
 template <typename T, typename P>
 __device__ Running SummaryOf(const T* logits, int64_t vocab) {
-  Running own;
-  for (int64_t i = threadIdx.x; i < vocab / P::kSize; i += kThreads) {
-    const P pack = reinterpret_cast<const P*>(logits)[i];
-    Running of_pack;
-    for (int k = 0; k < P::kSize; ++k) {
-      const float x = Load(pack.elements[k]);
-      if (x > of_pack.max) {
-        of_pack.max = x;
-        of_pack.top = i * P::kSize + k;
-      }
-    }
-    for (int k = 0; k < P::kSize; ++k) of_pack.sum += expf(Load(pack.elements[k]) - of_pack.max);
-    own = Joined(own, of_pack);
-  }
+  Running own = SummaryOfThread<T, P>(logits, vocab);
   for (int offset = 16; offset > 0; offset /= 2) own = Joined(own, OfLane(own, offset));
-  __shared__ Running of_warp[kWarps];
+  __shared__ Running of_warp[kMostWarps];
   __syncthreads();
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = own;
   __syncthreads();
   Running row = of_warp[0];
-  for (int i = 1; i < kWarps; ++i) row = Joined(row, of_warp[i]);
+  for (int i = 1; i < blockDim.x / 32; ++i) row = Joined(row, of_warp[i]);
   return row;
 }
 
@@ -64,39 +89,49 @@ __device__ float ShiftOf(const Running& row) {
 }
 
 template <typename T, typename P>
-__global__ void SummarizeKernel(const T* logits, int64_t vocab, CudaLogitSummaries summaries) {
+__global__ void __launch_bounds__(kMostThreads)
+    SummarizeKernel(const T* logits, int64_t vocab, CudaLogitSummaries summaries) {
   const Running row = SummaryOf<T, P>(logits + static_cast<int64_t>(blockIdx.x) * vocab, vocab);
   if (threadIdx.x != 0) return;
   summaries.shift[blockIdx.x] = ShiftOf(row);
   summaries.top[blockIdx.x] = row.top;
 }
 
-// d + exp(-d) - 1 without cancellation, as in token_loss_cpu.cc.
+// d + exp(-d) - 1 without cancellation: a Taylor series up to d^7 near 0, where its remainder is
+// below 1e-6 of it.
 __device__ float SecondOrderTerm(float d) {
-  const float near = d * d * (0.5f - d * (1.0f / 6.0f - d * (1.0f / 24.0f)));
+  const float near =
+      d * d *
+      (1.0f / 2 -
+       d * (1.0f / 6 - d * (1.0f / 24 - d * (1.0f / 120 - d * (1.0f / 720 - d * (1.0f / 5040))))));
   // Where p is far below q, p is about 0, and exp(-d) must not become infinite as its factor.
   const float capped = fmaxf(d, -87.0f);
-  return fabsf(capped) < 0.03f ? near : capped + expm1f(-capped);
+  return fabsf(capped) < 0.5f ? near : capped + (Exponential(-capped) - 1);
 }
 
-// One block takes one row of one plan.
+// One block takes one row of one plan. Blocks that follow each other take the same row of all
+// plans, so that the reference's is read from memory once.
 template <typename T, typename P>
-__global__ void TokenLossesKernel(const T* reference_logits, CudaLogitSummaries reference,
-                                  const T* logits, const int64_t* next_tokens, int64_t rows,
-                                  int64_t vocab, TokenLossArrays losses) {
-  const int64_t index = blockIdx.x, row = index % rows;
+__global__ void __launch_bounds__(kMostThreads)
+    TokenLossesKernel(const T* reference_logits, CudaLogitSummaries reference, const T* logits,
+                      const int64_t* next_tokens, int64_t rows, int64_t vocab,
+                      TokenLossArrays losses) {
+  const int64_t plans = gridDim.x / rows, row = blockIdx.x / plans;
+  const int64_t index = blockIdx.x % plans * rows + row;
   const T* plan = logits + index * vocab;
   const P* exact = reinterpret_cast<const P*>(reference_logits + row * vocab);
   const Running summary = SummaryOf<T, P>(plan, vocab);
   const float plan_shift = ShiftOf(summary), exact_shift = reference.shift[row];
   double sum = 0, variation_sum = 0;
-  for (int64_t i = threadIdx.x; i < vocab / P::kSize; i += kThreads) {
+#pragma unroll 2
+  for (int64_t i = threadIdx.x; i < vocab / P::kSize; i += blockDim.x) {
     const P p = exact[i], q = reinterpret_cast<const P*>(plan)[i];
     float of_pack = 0, variation_of_pack = 0;
+#pragma unroll
     for (int k = 0; k < P::kSize; ++k) {
       const float log_p = Load(p.elements[k]) - exact_shift;
       const float d = log_p - (Load(q.elements[k]) - plan_shift);
-      const float probability = expf(log_p), term = SecondOrderTerm(d);
+      const float probability = Exponential(log_p), term = SecondOrderTerm(d);
       of_pack += probability * term;
       variation_of_pack += probability * fmaxf(d - term, 0.0f);  // p - q, where p is larger
     }
@@ -107,7 +142,7 @@ __global__ void TokenLossesKernel(const T* reference_logits, CudaLogitSummaries 
     sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     variation_sum += __shfl_xor_sync(0xffffffffu, variation_sum, offset);
   }
-  __shared__ double of_warp[kWarps], variation_of_warp[kWarps];
+  __shared__ double of_warp[kMostWarps], variation_of_warp[kMostWarps];
   if (threadIdx.x % 32 == 0) {
     of_warp[threadIdx.x / 32] = sum;
     variation_of_warp[threadIdx.x / 32] = variation_sum;
@@ -115,13 +150,21 @@ __global__ void TokenLossesKernel(const T* reference_logits, CudaLogitSummaries 
   __syncthreads();
   if (threadIdx.x != 0) return;
   double kl = 0, variation = 0;
-  for (const double part : of_warp) kl += part;
-  for (const double part : variation_of_warp) variation += part;
+  for (int i = 0; i < blockDim.x / 32; ++i) {
+    kl += of_warp[i];
+    variation += variation_of_warp[i];
+  }
   losses.kl[index] = static_cast<float>(kl);
   losses.variation[index] = static_cast<float>(variation);
   losses.nll[index] =
       static_cast<double>(plan_shift) - static_cast<double>(Load(plan[next_tokens[row]]));
   losses.same_top1[index] = summary.top == reference.top[row];
+}
+
+// Enough threads for each to have some packs of a row.
+int ThreadsFor(int64_t packs) {
+  const int64_t warps = std::clamp<int64_t>(packs / 128, 1, kMostWarps);
+  return static_cast<int>(32 * warps);
 }
 
 // Calls launch(null T*, null P*), where P is what can be read at a time.
@@ -147,7 +190,8 @@ void SummarizeOnCuda(const CudaPlace& place, const void* logits, int64_t rows, i
   WithPacks(place.type, vocab, [&](auto* element, auto* pack) {
     using T = std::remove_pointer_t<decltype(element)>;
     using P = std::remove_pointer_t<decltype(pack)>;
-    SummarizeKernel<T, P><<<static_cast<unsigned>(rows), kThreads, 0, StreamOf(place)>>>(
+    const int threads = ThreadsFor(vocab / P::kSize);
+    SummarizeKernel<T, P><<<static_cast<unsigned>(rows), threads, 0, StreamOf(place)>>>(
         static_cast<const T*>(logits), vocab, summaries);
   });
   RequireLaunched(kDoing);
@@ -162,7 +206,8 @@ void TokenLossesOnCuda(const CudaPlace& place, const void* reference_logits,
   WithPacks(place.type, vocab, [&](auto* element, auto* pack) {
     using T = std::remove_pointer_t<decltype(element)>;
     using P = std::remove_pointer_t<decltype(pack)>;
-    TokenLossesKernel<T, P><<<static_cast<unsigned>(plans * rows), kThreads, 0, StreamOf(place)>>>(
+    const int threads = ThreadsFor(vocab / P::kSize);
+    TokenLossesKernel<T, P><<<static_cast<unsigned>(plans * rows), threads, 0, StreamOf(place)>>>(
         static_cast<const T*>(reference_logits), reference, static_cast<const T*>(logits),
         next_tokens, rows, vocab, losses);
   });
