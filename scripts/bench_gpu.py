@@ -2,11 +2,12 @@
 """Times kvtune on a GPU against the card's limits and against a plain loop in transformers, in one run.
 
 It makes a checkpoint of a real model's shape with random weights and prompts of random tokens, measures the rate of
-matrix products and of copies, then times
+copies and of matrix products, of these for milliseconds and for seconds, in which the card comes to its power limit,
+then times
 
 - the joint score of random plans (`kvtune evaluate --stdin`, model loaded once),
 - the sensitivity of all pairs in all layers, without loading the model,
-- calibration and a whole search as commands, from start to end,
+- calibration and a whole search as commands, from start to end, and the plans of one of its batches,
 - of a shape whose weights are quantized, calibration and a search with streamed layers instead of all these,
 - in transformers: the forward pass, the forward pass with quantized keys and values, and the KL of its logits, which
   is what a loop that scores one plan after another costs.
@@ -15,6 +16,7 @@ Times are medians of --repeats, with the device synchronized. The result is prin
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -41,6 +43,7 @@ SHAPES = {
 PROMPTS = {"2k": (8, 2048), "8k": (2, 8192), "short": (32, 225)}
 STREAMED_PROMPTS = {"1k": (4, 1024), "one": (1, 225)}
 STREAMED_GIB = 20
+LASTING = 1000  # matrix products, each of 1.5 ms on an H200
 PAIRS = ["KV8", "K8V4", "KV4", "K4V2", "K8V2", "KV2"]
 
 
@@ -124,6 +127,19 @@ def median_seconds(work, repeats: int) -> float:
     return statistics.median(times)
 
 
+def lasting_seconds(work, repeats: int) -> float:
+    """The mean time of `repeats` calls without a pause, after as many that are not counted."""
+    import torch
+
+    for _ in range(2):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            work()
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / repeats
+
+
 def measure_limits(repeats: int) -> dict:
     import torch
 
@@ -134,7 +150,8 @@ def measure_limits(repeats: int) -> dict:
     return {"device": torch.cuda.get_device_name(),
             "matrix_tflops": 2 * 8192**3 / median_seconds(lambda: a @ a, repeats) / 1e12,
             "copy_tb_per_s": 2 * 2**31 / median_seconds(lambda: target.copy_(source), repeats) / 1e12,
-            "upload_gb_per_s": 2**31 / median_seconds(lambda: target.copy_(pinned, non_blocking=True), repeats) / 1e9}
+            "upload_gb_per_s": 2**31 / median_seconds(lambda: target.copy_(pinned, non_blocking=True), repeats) / 1e9,
+            "lasting_matrix_tflops": 2 * 8192**3 / lasting_seconds(lambda: a @ a, LASTING) / 1e12}
 
 
 def flops_of_forward(config: dict, prompts: str) -> float:
@@ -248,6 +265,20 @@ def measure_commands(arguments, model: pathlib.Path) -> dict:
     return result
 
 
+def measure_generation(arguments, model: pathlib.Path) -> dict:
+    """The largest batch that the search of measure_commands has scored, scored again."""
+    batches = collections.defaultdict(list)
+    for line in (model / "run" / "search" / "evaluations.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        batches[record.get("batch")].append({"name": "x", "spec": record["spec"]})
+    plans = max((batch for number, batch in batches.items() if number is not None), key=len)
+    evaluator = Evaluator(arguments.program, model, "2k", ["--target", "kvtuner"])
+    evaluator.seconds({"name": "a", "spec": "KV8"})
+    seconds = evaluator.seconds(plans)
+    evaluator.close()
+    return {"plans": len(plans), "plan_s": seconds / len(plans)}
+
+
 def measure_transformers(arguments, model: pathlib.Path) -> dict:
     import torch
     import torch.nn.functional as functional
@@ -305,22 +336,30 @@ def print_streaming(streaming: dict, limits: dict) -> None:
 
 def print_table(result: dict, config: dict) -> None:
     limits = result["limits"]
-    print(f"{limits['device']}: matrix products {limits['matrix_tflops']:.0f} TFLOP/s, copies (read and write) "
+    print(f"{limits['device']}: matrix products {limits['matrix_tflops']:.0f} TFLOP/s for some milliseconds and "
+          f"{limits['lasting_matrix_tflops']:.0f} for seconds, copies (read and write) "
           f"{limits['copy_tb_per_s']:.2f} TB/s, uploads {limits['upload_gb_per_s']:.1f} GB/s")
     if "streaming" in result:
         print_streaming(result["streaming"], limits)
     for target, scoring in result["scoring"].items():
         for prompts, times in scoring.items():
             count, length = PROMPTS[prompts]
-            share = flops_of_forward(config, prompts) / times["random_plan_s"] / 1e12 / limits["matrix_tflops"]
+            rate = flops_of_forward(config, prompts) / times["random_plan_s"] / 1e12
+            share, lasting = (100 * rate / limits[name] for name in ("matrix_tflops", "lasting_matrix_tflops"))
             line = (f"{target}, {count} x {length}: first answer {times['load_exact_and_first_plan_s']:.1f} s, one plan "
                     f"{times['one_plan_s']:.2f} s, of many random plans {times['random_plan_s']:.3f} s each "
-                    f"({100 * share:.0f} % of the matrix rate)")
+                    f"({share:.0f} % of the matrix rate, {lasting:.0f} % of the one that lasts)")
             peer = result.get("transformers", {}).get(prompts)
             if peer:
                 loop = peer["quantized_forward_s"] + peer["kl_s"]
                 line += f"; transformers loop {loop:.3f} s: {loop / times['random_plan_s']:.2f} times"
             print(line)
+    if generation := result.get("generation"):
+        line = f"a batch of {generation['plans']} plans of the search, 8 x 2048: {generation['plan_s']:.3f} s each"
+        if peer := result.get("transformers", {}).get("2k"):
+            loop = peer["quantized_forward_s"] + peer["kl_s"]
+            line += f"; transformers loop {loop:.3f} s: {loop / generation['plan_s']:.2f} times"
+        print(line)
     for prompts, seconds in result.get("sensitivity", {}).items():
         count, length = PROMPTS[prompts]
         print(f"sensitivity of all pairs, {count} x {length}: {seconds:.1f} s")
@@ -358,6 +397,7 @@ def main() -> None:
         result["sensitivity"] = measure_sensitivity(arguments, arguments.model)
     if "commands" not in arguments.skip:
         result["commands"] = measure_commands(arguments, arguments.model)
+        result["generation"] = measure_generation(arguments, arguments.model)
     if "transformers" not in arguments.skip:
         result["transformers"] = measure_transformers(arguments, arguments.model)
     if arguments.out:
