@@ -194,6 +194,21 @@ def rows(rng: np.random.Generator, tokens: int, head_dim: int) -> np.ndarray:
         normal * F(1e-40)])                      # subnormal
 
 
+def fake_quantized(tool: str, inputs: list[tuple[str, str, np.ndarray]]) -> list[np.ndarray]:
+    """What kvtune makes of each (format, side, numbers), by one process for all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = []
+        for at, (name, side, x) in enumerate(inputs):
+            source, target = pathlib.Path(folder, f"{at}.in"), pathlib.Path(folder, f"{at}.out")
+            x.tofile(source)
+            jobs.append(" ".join(map(str, [name, side, *x.shape, source, target])) + "\n")
+        jobs_file = pathlib.Path(folder, "jobs")
+        jobs_file.write_text("".join(jobs))
+        subprocess.run([tool, "fake-quantize", jobs_file], check=True)
+        return [np.fromfile(pathlib.Path(folder, f"{at}.out"), dtype=F).reshape(x.shape)
+                for at, (_, _, x) in enumerate(inputs)]
+
+
 class Comparison:
     def __init__(self, tool: str, seed: int) -> None:
         self.tool = tool
@@ -202,41 +217,40 @@ class Comparison:
         self.other_rows = 0
         self.failures = 0
 
-    def found(self, name: str, side: str, x: np.ndarray) -> np.ndarray:
-        with tempfile.TemporaryDirectory() as folder:
-            source, target = pathlib.Path(folder, "in"), pathlib.Path(folder, "out")
-            x.tofile(source)
-            subprocess.run([self.tool, "fake-quantize", name, side, *map(str, x.shape), str(source), str(target)],
-                           check=True)
-            return np.fromfile(target, dtype=F).reshape(x.shape)
-
-    def run(self, name: str, oracle: Oracle) -> float:
-        """The largest difference by the largest magnitude of its head, but for the rows that may differ by more."""
-        worst = 0.0
+    def inputs_of(self, name: str, oracle: Oracle) -> list[tuple[str, str, np.ndarray]]:
+        """What the format is compared on, for each size of a head and each side."""
         rng = np.random.default_rng(self.seed)  # of this format: others do not change its rows
-        for head_dim in oracle.head_dims:
-            x = rows(rng, TOKENS, head_dim)
-            for side in oracle.sides:
-                found, expected = self.found(name, side, x), oracle.quantize(x, side)
-                size = np.abs(x).max(axis=-1, keepdims=True).astype(np.float64)
-                with np.errstate(invalid="ignore"):
-                    difference = np.abs(found.astype(np.float64) - expected) / np.maximum(size, 1e-30)
-                # Infinite or undefined is fine where both are (half precision overflows).
-                same = (found == expected) | (np.isnan(found) & np.isnan(expected))
-                difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
-                self.compared += x.size
-                wrong = difference > oracle.tolerance
-                others = wrong.any(axis=-1)
-                self.other_rows += int(others.sum())
-                if others.mean() <= oracle.other_rows:
-                    difference[others] = 0
-                else:
-                    self.failures += 1
-                    at = tuple(int(i) for i in np.argwhere(wrong)[0])
-                    print(f"{name} {side}, head_dim {head_dim}: {int(wrong.sum())} of {x.size} differ, first at {at}: "
-                          f"{x[at]!r} gives {found[at]!r}, expected {expected[at]!r}")
-                worst = max(worst, float(difference.max()))
-        return worst
+        return [(name, side, x) for x in (rows(rng, TOKENS, head_dim) for head_dim in oracle.head_dims)
+                for side in oracle.sides]
+
+    def run(self, formats: dict[str, Oracle]) -> dict[str, float]:
+        """The largest difference of each format, as compare() says."""
+        inputs = {name: self.inputs_of(name, oracle) for name, oracle in formats.items()}
+        found = iter(fake_quantized(self.tool, [of_one for of_format in inputs.values() for of_one in of_format]))
+        return {name: max(self.compare(name, oracle, side, x, next(found)) for _, side, x in inputs[name])
+                for name, oracle in formats.items()}
+
+    def compare(self, name: str, oracle: Oracle, side: str, x: np.ndarray, found: np.ndarray) -> float:
+        """The largest difference by the largest magnitude of its head, but for the rows that may differ by more."""
+        expected = oracle.quantize(x, side)
+        size = np.abs(x).max(axis=-1, keepdims=True).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(found.astype(np.float64) - expected) / np.maximum(size, 1e-30)
+        # Infinite or undefined is fine where both are (half precision overflows).
+        same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+        difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
+        self.compared += x.size
+        wrong = difference > oracle.tolerance
+        others = wrong.any(axis=-1)
+        self.other_rows += int(others.sum())
+        if others.mean() <= oracle.other_rows:
+            difference[others] = 0
+        else:
+            self.failures += 1
+            at = tuple(int(i) for i in np.argwhere(wrong)[0])
+            print(f"{name} {side}, head_dim {x.shape[-1]}: {int(wrong.sum())} of {x.size} differ, first at {at}: "
+                  f"{x[at]!r} gives {found[at]!r}, expected {expected[at]!r}")
+        return float(difference.max())
 
 
 def format_table(formats: list[dict], worst: dict[str, float]) -> str:
@@ -280,8 +294,7 @@ def main() -> int:
         print(f"formats without an oracle, or the reverse: {sorted(set(names) ^ set(table))}")
         return 1
     comparison = Comparison(arguments.tool, arguments.seed)
-    worst = {name: comparison.run(name, table[name]) for name in names
-             if arguments.only is None or arguments.only in name}
+    worst = comparison.run({name: table[name] for name in names if arguments.only is None or arguments.only in name})
     print(f"{len(worst)} formats, {comparison.compared} values compared, {comparison.failures} comparisons failed; "
           f"{comparison.other_rows} rows beyond a tolerance")
     for name, difference in worst.items():

@@ -4,16 +4,17 @@
 //   oracle_tool logits MODEL_DIR IDS_FILE OUT_FILE
 //   oracle_tool states MODEL_DIR IDS_FILE OUT_FILE
 //   oracle_tool generate MODEL_DIR PROMPTS_FILE "KV8 K4V2 exact ..." NEW_TOKENS OUT_FILE
-//   oracle_tool fake-quantize FORMAT key|value COUNT TOKENS HEAD_DIM IN_FILE OUT_FILE
+//   oracle_tool fake-quantize JOBS_FILE
 //   oracle_tool formats
 //   oracle_tool architectures
 //
 // IDS_FILE is text with token ids separated by blanks; IN_FILE and OUT_FILE hold float32 numbers.
 // PROMPTS_FILE has one prompt in each line. `generate` writes the generated tokens as text, a line
 // for each prompt under the first plan, then under the second, and so on, in KVTuner's integers.
-// `states` writes the logits, then the keys, values and attention outputs of every layer
-// (LayerStates). `formats` prints the format table as JSON, `architectures` the
-// table of docs/models.md.
+// JOBS_FILE has a line "FORMAT key|value HEADS TOKENS HEAD_DIM IN_FILE OUT_FILE" for each tensor,
+// so that libtorch, which takes half a second to load, is loaded once for all of them. `states`
+// writes the logits, then the keys, values and attention outputs of every layer (LayerStates).
+// `formats` prints the format table as JSON, `architectures` the table of docs/models.md.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -127,14 +128,18 @@ void DumpGenerated(char** arguments) {
 }
 
 // Quantizes every token, as where there is no residual window. Scales are calibrated on the input.
-void DumpFakeQuantized(char** arguments) {
-  const auto id = FindFormat(arguments[0]);
-  if (!id) throw Error(std::string("oracle_tool: unknown format ") + arguments[0]);
+void DumpFakeQuantized(const std::string& job) {
+  std::istringstream words(job);
+  std::string name, side_name, in_file, out_file;
+  HeadsShape shape{};
+  if (!(words >> name >> side_name >> shape.heads >> shape.tokens >> shape.head_dim >> in_file >>
+        out_file))
+    throw Error("oracle_tool: no job: " + job);
+  const auto id = FindFormat(name);
+  if (!id) throw Error("oracle_tool: unknown format " + name);
   const KvFormat& format = FormatOf(*id);
-  const KvSide side = std::strcmp(arguments[1], "key") == 0 ? KvSide::kKey : KvSide::kValue;
-  const HeadsShape shape{std::atoll(arguments[2]), std::atoll(arguments[3]),
-                         std::atoll(arguments[4])};
-  std::vector<float> values = ReadFloats(arguments[5]);
+  const KvSide side = side_name == "key" ? KvSide::kKey : KvSide::kValue;
+  std::vector<float> values = ReadFloats(in_file);
   const auto head_elements = static_cast<size_t>(shape.tokens * shape.head_dim);
   if (values.size() != static_cast<size_t>(shape.heads) * head_elements)
     throw Error("oracle_tool: wrong input size");
@@ -152,7 +157,12 @@ void DumpFakeQuantized(char** arguments) {
     RoundTripHeads(values.data(), shape, arithmetic,
                    format.scale == ScaleKind::kCalibrated ? maxima.data() : nullptr);
   }
-  WriteFloats(arguments[6], values);
+  WriteFloats(out_file, values);
+}
+
+void DumpAllFakeQuantized(const std::string& jobs_file) {
+  std::istringstream jobs(ReadFile(jobs_file));
+  for (std::string job; std::getline(jobs, job);) DumpFakeQuantized(job);
 }
 
 // The format table as JSON, with one element for each format.
@@ -180,8 +190,8 @@ int main(int argc, char** argv) {
       kvtune::DumpModel(kvtune::Dump::kStates, argv[2], argv[3], argv[4]);
     } else if (argc == 7 && std::strcmp(argv[1], "generate") == 0) {
       kvtune::DumpGenerated(argv + 2);
-    } else if (argc == 9 && std::strcmp(argv[1], "fake-quantize") == 0) {
-      kvtune::DumpFakeQuantized(argv + 2);
+    } else if (argc == 3 && std::strcmp(argv[1], "fake-quantize") == 0) {
+      kvtune::DumpAllFakeQuantized(argv[2]);
     } else if (argc == 2 && std::strcmp(argv[1], "formats") == 0) {
       kvtune::DumpFormats();
     } else if (argc == 2 && std::strcmp(argv[1], "architectures") == 0) {
