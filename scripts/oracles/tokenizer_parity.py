@@ -244,11 +244,13 @@ def kvtune_ids(binary, folder, texts, special):
     return [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
 
 
-def reference_ids(reference, texts, special):
-    ids = []
+def reference_ids(reference, texts):
+    """By whether special tokens are added, the ids of each text. The library encodes it once and then adds them itself."""
+    ids = {True: [], False: []}
     for begin in range(0, len(texts), 2000):
-        batch = reference.encode_batch_fast(texts[begin : begin + 2000], add_special_tokens=special)
-        ids.extend(encoding.ids for encoding in batch)
+        for encoding in reference.encode_batch_fast(texts[begin : begin + 2000], add_special_tokens=False):
+            ids[False].append(encoding.ids)
+            ids[True].append(reference.post_process(encoding, add_special_tokens=True).ids)
     return ids
 
 
@@ -257,10 +259,11 @@ def compare(binary, folder, texts):
     reference = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     reference.no_truncation()
     reference.no_padding()
+    expected = reference_ids(reference, texts)
     lines, differing, first, examples = 0, 0, "", []
     for special in (True, False):
         ours = kvtune_ids(binary, folder, texts, special)
-        theirs = reference_ids(reference, texts, special)
+        theirs = expected[special]
         if len(ours) != len(theirs):
             raise RuntimeError(f"{folder.name}: {len(ours)} lines of ids for {len(theirs)} texts")
         for text, our, their in zip(texts, ours, theirs):
