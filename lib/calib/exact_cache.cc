@@ -55,15 +55,20 @@ void Write(const fs::path& file, const ExactCacheKey& key, std::span<const Exact
   WriteFileAtomically(file, header.dump() + "\n" + hidden);
 }
 
+// The prompt whose pass tells whether this machine rounds as the one that wrote the entry.
+size_t ShortestOf(std::span<const TokenIds> prompts) {
+  return static_cast<size_t>(std::ranges::min_element(prompts, {}, &TokenIds::size) -
+                             prompts.begin());
+}
+
 // Restores the passes into the model. Returns whether the model has them now.
 bool Restore(const fs::path& file, const ExactCacheKey& key, MeasuredModel& model,
              std::span<const TokenIds> prompts) {
   try {
     const std::vector<ExactPass> passes =
         ParseExactPasses(ReadFile(file), file.string(), key, prompts.size());
-    const auto shortest = std::ranges::min_element(prompts, {}, &TokenIds::size) - prompts.begin();
-    const std::span<const TokenIds> sample = prompts.subspan(static_cast<size_t>(shortest), 1);
-    if (model.ExactPasses(sample).front() != passes[static_cast<size_t>(shortest)]) {
+    const size_t shortest = ShortestOf(prompts);
+    if (model.ExactPasses(prompts.subspan(shortest, 1)).front() != passes[shortest]) {
       throw Error("this machine rounds otherwise");
     }
     model.RestoreExactPasses(prompts, passes);
@@ -121,6 +126,9 @@ CacheUse UseExactCache(const fs::path& folder, const ExactCacheKey& key, Measure
                         file.string()));
     return CacheUse::kUsed;
   }
+  // The shortest prompt runs by itself, as it will when the entry is read: on a GPU prompts that
+  // run together round otherwise than alone.
+  if (!prompts.empty()) model.ExactPasses(prompts.subspan(ShortestOf(prompts), 1));
   Write(file, key, model.ExactPasses(prompts));
   return known ? CacheUse::kReplaced : CacheUse::kStored;
 }

@@ -65,7 +65,7 @@ class MeasuredModel {
 
   // Scores every plan on every prompt against the exact model: the result is [plan][prompt], with
   // token_kl. The exact plan is compared with itself and loses exactly 0. The score of a plan does
-  // not depend on the plans that are scored with it, up to floating-point rounding. REQUIRES: every
+  // not depend on what else is scored with it, up to floating-point rounding. REQUIRES: every
   // prompt has at least two tokens, and every plan has as many layers as the model. Throws Error.
   virtual std::vector<std::vector<PromptScore>> ScorePlans(std::span<const PrecisionPlan> plans,
                                                            std::span<const TokenIds> prompts,

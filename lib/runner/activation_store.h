@@ -1,4 +1,4 @@
-// A store for the hidden states of many prompts while they wait for their next layer.
+// A store for the hidden states of many batches of prompts while they wait for their next layer.
 #pragma once
 
 #include <cstddef>
@@ -12,18 +12,18 @@
 
 namespace kvtune {
 
-// Keeps one tensor for each prompt: in memory up to a limit, and beyond it in a memory-mapped
-// temporary file. Different threads may put and take the tensors of different prompts.
+// Keeps one tensor for each batch: in memory up to a limit, and beyond it in a memory-mapped
+// temporary file. Different threads may put and take the tensors of different batches.
 class ActivationStore {
  public:
-  // `bytes_of_prompt[i]` is the most that prompt i ever puts. The first prompts that together fit
+  // `bytes_of_batch[i]` is the most that batch i ever puts. The first batches that together fit
   // into `max_bytes` stay in memory. Throws Error when there is no room for the file.
-  ActivationStore(std::span<const int64_t> bytes_of_prompt, int64_t max_bytes);
+  ActivationStore(std::span<const int64_t> bytes_of_batch, int64_t max_bytes);
 
-  // REQUIRES: nothing is stored for this prompt.
-  void Put(size_t prompt, at::Tensor hidden);
-  // Returns what was put for this prompt, on its device, and removes it from the store.
-  at::Tensor Take(size_t prompt);
+  // REQUIRES: nothing is stored for this batch.
+  void Put(size_t batch, at::Tensor hidden);
+  // Returns what was put for this batch, on its device, and removes it from the store.
+  at::Tensor Take(size_t batch);
   int64_t spilled_bytes() const { return static_cast<int64_t>(file_ ? file_->bytes().size() : 0); }
 
  private:

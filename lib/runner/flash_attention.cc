@@ -148,12 +148,17 @@ at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const 
   return FlashAttentionWithSums(query, keys, values, rule).output;
 }
 
+bool HasCudnnLength(int64_t tokens) {
+  constexpr int64_t kMultiple = 512;
+  return tokens >= kShortestForCudnn && tokens % kMultiple == 0;
+}
+
 bool CanUseCudnn(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                  const ScoreRule& rule) {
-  constexpr int64_t kMultiple = 512, kLargestHead = 128;
+  constexpr int64_t kLargestHead = 128;
   const int64_t tokens = query.size(2);
-  return tokens >= kShortestForCudnn && tokens % kMultiple == 0 && query.size(3) <= kLargestHead &&
-         keys.window_tokens == 0 && values.window_tokens == 0 && !rule.sinks.defined() &&
+  return HasCudnnLength(tokens) && query.size(3) <= kLargestHead && keys.window_tokens == 0 &&
+         values.window_tokens == 0 && !rule.sinks.defined() &&
          (rule.window_tokens == 0 || rule.window_tokens >= tokens) && IsOnHopper(query) &&
          CanFlash(query, keys, values, rule);
 }

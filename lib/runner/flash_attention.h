@@ -30,10 +30,14 @@ AttentionResult FlashAttentionWithSums(const at::Tensor& query, const CacheSide&
 at::Tensor FlashAttention(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                           const ScoreRule& rule);
 
+// Whether prompts of so many tokens are of a round length, for which cuDNN's kernels are prepared.
+bool HasCudnnLength(int64_t tokens);
+
 // Whether cuDNN's kernels are worth their cost: on a Hopper GPU they take half the time of the
 // flash kernels, but 1 s for the first call of a process and 0.07 s for each further shape. So only
 // lengths from 1024 on qualify, and of these only multiples of 512: a length to which prompts are
 // cut, not one of many. The choice depends on nothing else, because the kernels round differently.
+// Therefore a prompt of such a length is padded to no other and no other to it (RunnerState).
 // query, keys, values: as for FlashAttention
 bool CanUseCudnn(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                  const ScoreRule& rule);

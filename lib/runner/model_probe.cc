@@ -25,41 +25,42 @@ std::optional<at::ScalarType> TypeOf(const ProbeOptions& probe) {
 
 ModelProbe::ModelProbe(const Checkpoint& checkpoint, const ModelOptions& options,
                        const ProbeOptions& probe)
-    : ModelRunner(LoadRunner(checkpoint, options, TypeOf(probe), probe.sharing)) {}
+    : ModelRunner(LoadRunner(checkpoint, options, TypeOf(probe), probe.sharing)) {
+  if (!probe.batch_rows) return;
+  state().batch_rows = *probe.batch_rows;
+  state().piece_rows = *probe.batch_rows;
+}
 
 std::vector<float> ModelProbe::Logits(const TokenIds& prompt, const PrecisionPlan& plan) {
   const c10::InferenceMode no_gradients;
   std::vector<float> logits;
   const PlanTree tree = BuildPlanTree(std::span(&plan, 1));
   const Decoder& decoder = state().decoder;
-  const PromptSteps steps{
-      .begin = [&](size_t) { return state().Begin(prompt); },
-      .advance =
-          [&](size_t, size_t layer, const at::Tensor& hidden) {
-            return AdvancePlans(decoder, layer, tree.layers[layer], hidden, state().PassOf(prompt));
-          },
-      .end =
-          [&](size_t, const at::Tensor& hidden) {
-            logits = ToVector(decoder.Logits(decoder.FinalNorm(hidden.squeeze(0))));
-          }};
+  const auto advance = [&](const PromptBatch&, size_t layer, const at::Tensor& hidden) {
+    return AdvancePlans(decoder, layer, tree.layers[layer], hidden, state().PassOf(prompt));
+  };
+  const auto end = [&](const PromptBatch&, const at::Tensor& hidden) {
+    logits = ToVector(decoder.Logits(decoder.FinalNorm(hidden.squeeze(0))));
+  };
   WithTorchErrors("computing logits",
-                  [&] { state().walk.Run(std::span(&prompt, 1), 1, steps, nullptr); });
+                  [&] { state().RunTogether(std::span(&prompt, 1), 1, advance, end, nullptr); });
   return logits;
 }
 
 std::vector<LayerStates> ModelProbe::ExactStates(const TokenIds& prompt) {
   const c10::InferenceMode no_gradients;
   std::vector<LayerStates> states(config().layers.size());
-  const PromptSteps steps{
-      .begin = [&](size_t) { return state().decoder.Embed(state().decoder.IdsOf(prompt)); },
+  const BatchSteps steps{
+      .begin =
+          [&](const PromptBatch&) { return state().decoder.Embed(state().decoder.IdsOf(prompt)); },
       .advance =
-          [&](size_t, size_t layer, at::Tensor hidden) {
+          [&](const PromptBatch&, size_t layer, at::Tensor hidden) {
             states[layer] = ObserveStates(state().decoder, layer, hidden);
             return hidden;
           },
-      .end = [](size_t, const at::Tensor&) {}};
+      .end = [](const PromptBatch&, const at::Tensor&) {}};
   WithTorchErrors("computing the exact model's states",
-                  [&] { state().walk.Run(std::span(&prompt, 1), 1, steps, nullptr); });
+                  [&] { state().walk.Run(EachAlone(std::span(&prompt, 1)), 1, steps, nullptr); });
   return states;
 }
 

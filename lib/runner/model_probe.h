@@ -18,6 +18,9 @@ enum class ProbeArithmetic { kOfOptions, kFloat64 };
 struct ProbeOptions {
   ProbeArithmetic arithmetic = ProbeArithmetic::kOfOptions;
   Sharing sharing = Sharing::kAttention;
+  // How many rows prompts share in a batch and a piece of a layer at most; 0: they are run one by
+  // one. nullopt: as many as the device likes, which on a CPU is one by one.
+  std::optional<int64_t> batch_rows = std::nullopt;
 };
 
 // What the exact model computes in one layer. All arrays are row-major.

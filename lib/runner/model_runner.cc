@@ -96,16 +96,20 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
   }
   std::vector<std::vector<LayerObservation>> by_prompt(prompts.size(), nothing);
   WithTorchErrors("measuring sensitivity", [&] {
-    const auto begin = [&](size_t i) {
-      return state_->decoder.Embed(state_->decoder.IdsOf(prompts[i]));
+    // One prompt at a time, because sums are kept for every prompt.
+    const std::vector<PromptBatch> batches = EachAlone(prompts);
+    const auto begin = [&](const PromptBatch& batch) {
+      return state_->decoder.Embed(state_->decoder.IdsOf(prompts[batch.prompts.front()]));
     };
-    const auto advance = [&](size_t i, size_t layer, at::Tensor hidden) {
+    const auto advance = [&](const PromptBatch& batch, size_t layer, at::Tensor hidden) {
+      const size_t i = batch.prompts.front();
       const OperatorsOnOneThread same_sums;
       ObserveLayer(state_->decoder, layer, hidden, pairs, state_->PassOf(prompts[i]).exact_queries,
                    by_prompt[i][layer]);
       return hidden;
     };
-    state_->walk.Run(prompts, 1, {begin, advance, [](size_t, const at::Tensor&) {}}, progress);
+    state_->walk.Run(batches, 1, {begin, advance, [](const PromptBatch&, const at::Tensor&) {}},
+                     progress);
   });
   // The prompts are added in their own order, not in the order in which threads finish, so that the
   // sums always round the same way.
@@ -174,16 +178,17 @@ std::vector<std::vector<PromptScore>> ModelRunner::ScoreTogether(
     if (progress) progress(static_cast<int64_t>(prompts.size()));
     return scores;
   }
-  const PromptSteps steps{
-      .begin = [&](size_t p) { return state_->Begin(prompts[p]); },
-      .advance =
-          [&](size_t p, size_t layer, const at::Tensor& hidden) {
-            return AdvancePlans(state_->decoder, layer, tree.layers[layer], hidden,
-                                state_->PassOf(prompts[p]));
-          },
-      .end = [&](size_t p,
-                 const at::Tensor& hidden) { add(p, state_->Score(prompts[p], hidden)); }};
-  state_->walk.Run(prompts, tree.layers.back().size(), steps, progress);
+  const auto advance = [&](const PromptBatch& batch, size_t layer, const at::Tensor& hidden) {
+    const size_t parents = layer == 0 ? 1 : tree.layers[layer - 1].size();
+    return AdvancePlans(state_->decoder, layer,
+                        RepeatedLayer(tree.layers[layer], parents, batch.prompts.size()), hidden,
+                        state_->PassOf(prompts[batch.prompts.front()]));
+  };
+  const auto end = [&](const PromptBatch& batch, const at::Tensor& hidden) {
+    const std::vector<std::vector<PromptScore>> of_batch = state_->Score(prompts, batch, hidden);
+    for (size_t i = 0; i < of_batch.size(); ++i) add(batch.prompts[i], of_batch[i]);
+  };
+  state_->RunTogether(prompts, tree.layers.back().size(), advance, end, progress);
   return scores;
 }
 
@@ -225,9 +230,10 @@ double ModelRunner::NoiseFloor(std::span<const TokenIds> prompts) {
   std::vector<PromptScore> scores(prompts.size());
   WithTorchErrors("measuring the noise floor", [&] {
     state_->LearnReferences(prompts);
-    const PlanPass pass{.rounding_noise = true, .threads = state_->threads};
-    state_->RunExact(prompts, pass, [&](size_t i, const at::Tensor& hidden) {
-      scores[i] = state_->Score(prompts[i], hidden).front();
+    const PlanPass pass{.rounding_noise = true};
+    state_->RunExact(prompts, pass, [&](const PromptBatch& batch, const at::Tensor& hidden) {
+      const std::vector<std::vector<PromptScore>> of_batch = state_->Score(prompts, batch, hidden);
+      for (size_t i = 0; i < of_batch.size(); ++i) scores[batch.prompts[i]] = of_batch[i].front();
     });
   });
   double sum = 0, tokens = 0;

@@ -34,6 +34,16 @@ PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans) {
   return tree;
 }
 
+PlanTreeLayer RepeatedLayer(const PlanTreeLayer& nodes, size_t parents, size_t prompts) {
+  PlanTreeLayer repeated;
+  repeated.reserve(nodes.size() * prompts);
+  for (size_t prompt = 0; prompt < prompts; ++prompt) {
+    for (const PlanTreeNode& node : nodes)
+      repeated.push_back({prompt * parents + node.parent, node.pair});
+  }
+  return repeated;
+}
+
 PlanTree BuildPlanChains(std::span<const PrecisionPlan> plans) {
   PlanTree tree;
   for (size_t i = 0; i < plans.size(); ++i) tree.leaf_of_plan.push_back(i);

@@ -70,6 +70,12 @@ void Divide(std::vector<float>& frequencies, const std::vector<double>& factors)
   }
 }
 
+// The longest prompt that turns by the frequencies of short ones.
+int64_t LongestShortPrompt(const RopeConfig& rope) {
+  return rope.type == RopeType::kLongRope ? rope.original_max_position_embeddings
+                                          : std::numeric_limits<int64_t>::max();
+}
+
 RotaryTables TablesOf(const RopeConfig& rope, std::vector<float>& frequencies, int64_t positions,
                       const at::TensorOptions& options) {
   const at::Tensor frequency_row =
@@ -83,12 +89,16 @@ RotaryTables TablesOf(const RopeConfig& rope, std::vector<float>& frequencies, i
 
 }  // namespace
 
+bool TurnsAsLongPrompt(const RopeConfig& rope, int64_t prompt_tokens) {
+  return prompt_tokens > LongestShortPrompt(rope);
+}
+
 RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t max_positions,
                                  const at::TensorOptions& options)
     : rope_(rope),
       max_positions_(max_positions),
       options_(options),
-      longest_short_prompt_(std::numeric_limits<int64_t>::max()) {
+      longest_short_prompt_(LongestShortPrompt(rope)) {
   std::vector<float>& frequencies = turns_.frequencies = DefaultFrequencies(rope);
   switch (rope.type) {
     case RopeType::kDefault:
@@ -103,7 +113,6 @@ RotaryEmbedding::RotaryEmbedding(const RopeConfig& rope, int64_t max_positions,
       ScaleYarn(rope, frequencies);
       break;
     case RopeType::kLongRope:
-      longest_short_prompt_ = rope.original_max_position_embeddings;
       long_turns_.frequencies = frequencies;
       Divide(long_turns_.frequencies, rope.long_factor);
       Divide(frequencies, rope.short_factor);

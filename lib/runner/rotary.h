@@ -22,6 +22,9 @@ struct Positions {
   int64_t prompt_tokens = 0;  // number of tokens of the whole prompt
 };
 
+// Whether LongRoPE turns a prompt of so many tokens by the frequencies of long prompts.
+bool TurnsAsLongPrompt(const RopeConfig& rope, int64_t prompt_tokens);
+
 // The tables of one RopeConfig. Angles are computed in float32 as transformers does, then rounded
 // to the type of `options`. The tables grow with the longest prompt so far, because a model may
 // allow millions of positions that no prompt ever has. Thread-safe.
@@ -53,7 +56,7 @@ class RotaryEmbedding {
   const RopeConfig rope_;
   const int64_t max_positions_;
   const at::TensorOptions options_;
-  int64_t longest_short_prompt_;
+  const int64_t longest_short_prompt_;
   std::mutex growing_;
   Turns turns_;
   Turns long_turns_;  // set for kLongRope only

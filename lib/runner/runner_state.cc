@@ -9,11 +9,13 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
 #include "lib/runner/device_memory.h"
 #include "lib/runner/flash_attention.h"
+#include "lib/runner/rotary.h"
 #include "lib/runner/torch_device.h"
 #include "lib/runner/torch_errors.h"
 
@@ -102,7 +104,8 @@ RunnerState::RunnerState(const Checkpoint& checkpoint, const at::TensorOptions& 
       threads(tensor_options.device().is_cpu() ? cpu_threads : 1),
       decoder(checkpoint, tensor_options, model_options.weights,
               SplitChoiceOf(model_options, tensor_options.device())),
-      walk(decoder, threads, MaxActivationBytes()) {}
+      walk(decoder, threads, MaxActivationBytes()),
+      batch_rows(RowsInOnePiece(tensor_options.device())) {}
 
 int64_t RunnerState::MaxActivationBytes() const {
   if (options.max_activation_bytes > 0) return static_cast<int64_t>(options.max_activation_bytes);
@@ -112,7 +115,7 @@ int64_t RunnerState::MaxActivationBytes() const {
 }
 
 PlanPass RunnerState::PassOf(const TokenIds& prompt) const {
-  PlanPass pass{.sharing = sharing, .threads = threads};
+  PlanPass pass{.sharing = sharing, .threads = threads, .piece_rows = piece_rows};
   // The last of the exact positions still predicts from the exact cache, so scoring begins at the
   // first decoded position.
   if (options.prefill == PrefillMode::kExact)
@@ -120,17 +123,82 @@ PlanPass RunnerState::PassOf(const TokenIds& prompt) const {
   return pass;
 }
 
-at::Tensor RunnerState::Begin(const TokenIds& prompt) const {
-  return decoder.Embed(decoder.IdsOf(prompt)).unsqueeze(0);
+at::Tensor RunnerState::Begin(std::span<const TokenIds> prompts, const PromptBatch& batch) const {
+  TokenIds ids;
+  for (const size_t i : batch.prompts) {
+    const TokenIds& prompt = prompts[i];
+    ids.insert(ids.end(), prompt.begin(), prompt.end());
+    // Nobody reads what becomes of the padding, but it has to be tokens that the model knows.
+    ids.insert(ids.end(), static_cast<size_t>(batch.tokens) - prompt.size(), prompt.back());
+  }
+  return decoder.Embed(decoder.IdsOf(ids)).unflatten(0, {std::ssize(batch.prompts), batch.tokens});
 }
 
-void RunnerState::RunExact(std::span<const TokenIds> prompts, const PlanPass& pass,
-                           const std::function<void(size_t, at::Tensor)>& end) {
-  const PlanTreeLayer exact = {{0, kExactPair}};
-  const auto advance = [&](size_t, size_t layer, const at::Tensor& hidden) {
-    return AdvancePlans(decoder, layer, exact, hidden, pass);
+// All prompts of a batch take the way of the longest: they have one pass, and the rotary tables and
+// attention kernels of its length.
+std::vector<PromptBatch> RunnerState::BatchesOf(std::span<const TokenIds> prompts,
+                                                size_t variants) const {
+  const std::vector<RopeConfig>& ropes = decoder.config().ropes;
+  std::vector<BatchedPrompt> batched;
+  int64_t rows = 0;
+  for (const TokenIds& prompt : prompts) {
+    const int64_t tokens = std::ssize(prompt);
+    const int64_t long_ropes = std::ranges::count_if(
+        ropes, [&](const RopeConfig& rope) { return TurnsAsLongPrompt(rope, tokens); });
+    batched.push_back(
+        {.tokens = tokens,
+         .kind = {PassOf(prompt).exact_queries, long_ropes, HasCudnnLength(tokens) ? tokens : 0}});
+    rows += tokens * static_cast<int64_t>(variants);
+  }
+  int64_t most_rows = std::min(batch_rows, walk.MostRowsOfABatch());
+  // Split layers are a pipeline, which only several batches fill. With four to a stage, the first
+  // and the last of them leave a stage idle for a fifth of the time at most.
+  if (const int64_t stages = std::ssize(decoder.stages()); stages > 1)
+    most_rows = std::min(most_rows, rows / (4 * stages));
+  return FormBatches(batched, variants, most_rows);
+}
+
+void RunnerState::RunTogether(std::span<const TokenIds> prompts, size_t variants,
+                              const BatchAdvance& advance, const BatchEnd& end,
+                              const MeasuredModel::OnProgress& progress) {
+  const BatchSteps steps{.begin = [&](const PromptBatch& batch) { return Begin(prompts, batch); },
+                         .advance = advance,
+                         .end = end};
+  // An attempt that fails has reported prompts, which the next one must not report again.
+  int64_t finished = 0, reported = 0;
+  const auto report = [&](int64_t count) {
+    finished += count;
+    if (finished > reported && progress) progress(finished - std::exchange(reported, finished));
   };
-  walk.Run(prompts, 1, {[&](size_t i) { return Begin(prompts[i]); }, advance, end}, nullptr);
+  for (;;) {
+    const std::vector<PromptBatch> batches = BatchesOf(prompts, variants);
+    finished = 0;
+    const auto tokens_of_several = [](const PromptBatch& batch) {
+      return batch.prompts.size() > 1 ? std::ssize(batch.prompts) * batch.tokens : 0;
+    };
+    try {
+      return walk.Run(batches, variants, steps, report);
+    } catch (const c10::OutOfMemoryError&) {
+      if (std::ranges::all_of(batches, [&](const auto& b) { return tokens_of_several(b) == 0; }))
+        throw;
+    }
+    const PromptBatch& largest = *std::ranges::max_element(batches, {}, tokens_of_several);
+    batch_rows = tokens_of_several(largest) * static_cast<int64_t>(variants) / 2;
+    for (const at::Device& device : decoder.stages()) ReturnUnusedMemory(device);
+    LogInfo("the device has no room for " + std::to_string(largest.prompts.size()) +
+            " prompts at a time; taking " + std::to_string(largest.prompts.size() / 2));
+  }
+}
+
+void RunnerState::RunExact(std::span<const TokenIds> prompts, PlanPass pass, const BatchEnd& end) {
+  pass.threads = threads;
+  pass.piece_rows = piece_rows;
+  const PlanTreeLayer exact = {{0, kExactPair}};
+  const auto advance = [&](const PromptBatch& batch, size_t layer, const at::Tensor& hidden) {
+    return AdvancePlans(decoder, layer, RepeatedLayer(exact, 1, batch.prompts.size()), hidden,
+                        pass);
+  };
+  RunTogether(prompts, 1, advance, end, nullptr);
 }
 
 void RunnerState::LearnReferences(std::span<const TokenIds> prompts) {
@@ -139,12 +207,18 @@ void RunnerState::LearnReferences(std::span<const TokenIds> prompts) {
     if (references.try_emplace(prompt).second) unknown.push_back(prompt);
   }
   try {
-    RunExact(unknown, {.threads = threads}, [&](size_t i, const at::Tensor& hidden) {
-      Reference& reference = references.at(unknown[i]);
-      reference.hidden = decoder.FinalNorm(hidden.squeeze(0));
-      reference.score =
-          ScoreHidden(decoder, hidden, reference.hidden, unknown[i], PassOf(unknown[i])).front();
-      reference.score.exact_nll_sum = reference.score.nll_sum;
+    RunExact(unknown, {}, [&](const PromptBatch& batch, const at::Tensor& hidden) {
+      for (size_t i = 0; i < batch.prompts.size(); ++i) {
+        const TokenIds& prompt = unknown[batch.prompts[i]];
+        const at::Tensor own = hidden.select(0, static_cast<int64_t>(i));
+        references.at(prompt).hidden = decoder.FinalNorm(own.narrow(0, 0, std::ssize(prompt)));
+      }
+      const std::vector<std::vector<PromptScore>> scores = Score(unknown, batch, hidden);
+      for (size_t i = 0; i < batch.prompts.size(); ++i) {
+        PromptScore& score = references.at(unknown[batch.prompts[i]]).score;
+        score = scores[i].front();
+        score.exact_nll_sum = score.nll_sum;
+      }
     });
     for (const TokenIds& prompt : unknown) RequireFinite(prompt);
   } catch (...) {
@@ -161,14 +235,13 @@ void RunnerState::RequireFinite(const TokenIds& prompt) {
   // those that are sound.
   std::optional<size_t> broken;
   const PlanTreeLayer exact = {{0, kExactPair}};
-  const auto advance = [&](size_t, size_t layer, const at::Tensor& hidden) {
+  const auto advance = [&](const PromptBatch&, size_t layer, const at::Tensor& hidden) {
     at::Tensor advanced = AdvancePlans(decoder, layer, exact, hidden, {.threads = threads});
     if (!broken && !at::isfinite(advanced).all().item<bool>()) broken = layer;
     return advanced;
   };
-  walk.Run(std::span(&prompt, 1), 1,
-           {[&](size_t) { return Begin(prompt); }, advance, [](size_t, const at::Tensor&) {}},
-           nullptr);
+  RunTogether(
+      std::span(&prompt, 1), 1, advance, [](const PromptBatch&, const at::Tensor&) {}, nullptr);
   const std::string found =
       broken ? "layer " + std::to_string(*broken) + ": found NaN or infinity behind it"
              : "found logits that are NaN or infinite";
@@ -177,12 +250,24 @@ void RunnerState::RequireFinite(const TokenIds& prompt) {
               "trained");
 }
 
-std::vector<PromptScore> RunnerState::Score(const TokenIds& prompt,
-                                            const at::Tensor& hidden) const {
-  const Reference& reference = ReferenceOf(prompt);
-  std::vector<PromptScore> scores =
-      ScoreHidden(decoder, hidden, reference.hidden, prompt, PassOf(prompt));
-  for (PromptScore& score : scores) score.exact_nll_sum = reference.score.nll_sum;
+std::vector<std::vector<PromptScore>> RunnerState::Score(std::span<const TokenIds> prompts,
+                                                         const PromptBatch& batch,
+                                                         const at::Tensor& hidden) const {
+  const int64_t variants = hidden.size(0) / std::ssize(batch.prompts);
+  std::vector<ScoredPrompt> scored;
+  for (const size_t i : batch.prompts) {
+    const TokenIds& prompt = prompts[i];
+    scored.push_back({.hidden = hidden.narrow(0, std::ssize(scored) * variants, variants)
+                                    .narrow(1, 0, std::ssize(prompt)),
+                      .reference = ReferenceOf(prompt).hidden,
+                      .ids = prompt,
+                      .first_position = PassOf(prompt).exact_queries});
+  }
+  std::vector<std::vector<PromptScore>> scores = ScoreHidden(decoder, scored, sharing, threads);
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const double exact = ReferenceOf(prompts[batch.prompts[i]]).score.nll_sum;
+    for (PromptScore& score : scores[i]) score.exact_nll_sum = exact;
+  }
   return scores;
 }
 

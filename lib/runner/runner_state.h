@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,22 +30,28 @@ struct RunnerState {
   RunnerState(const Checkpoint& checkpoint, const at::TensorOptions& tensor_options,
               const ModelOptions& model_options, Sharing shared, int cpu_threads);
 
-  // Returns the settings with which a plan is run on this prompt.
+  // Returns the settings with which a plan is run on this prompt. They are the same for all prompts
+  // of a batch.
   PlanPass PassOf(const TokenIds& prompt) const;
-  // Returns the hidden states before the first layer: [1, tokens, hidden].
-  at::Tensor Begin(const TokenIds& prompt) const;
+  // Returns the hidden states before the first layer: [prompts, tokens, hidden].
+  at::Tensor Begin(std::span<const TokenIds> prompts, const PromptBatch& batch) const;
 
-  // Takes the exact model through all layers once. Calls end(prompt, hidden [1, tokens, hidden])
-  // for every prompt.
-  void RunExact(std::span<const TokenIds> prompts, const PlanPass& pass,
-                const std::function<void(size_t, at::Tensor)>& end);
+  // Takes the prompts through all layers, as many at a time as a batch may have, from Begin on.
+  // `variants` is the most variants of hidden states that a prompt has at a time. A device without
+  // room for several prompts at a time takes half as many from then on; then all begin anew.
+  void RunTogether(std::span<const TokenIds> prompts, size_t variants, const BatchAdvance& advance,
+                   const BatchEnd& end, const MeasuredModel::OnProgress& progress);
+  // The same for the exact model: `end` receives [prompts, tokens, hidden].
+  void RunExact(std::span<const TokenIds> prompts, PlanPass pass, const BatchEnd& end);
   // Runs the exact model on the prompts that ReferenceOf does not know yet.
   void LearnReferences(std::span<const TokenIds> prompts);
   // REQUIRES: LearnReferences was called with the prompt.
   const Reference& ReferenceOf(const TokenIds& prompt) const { return references.at(prompt); }
-  // Returns the score of each variant of one prompt's final hidden states [variants, tokens,
-  // hidden].
-  std::vector<PromptScore> Score(const TokenIds& prompt, const at::Tensor& hidden) const;
+  // Returns the score of each variant of the final hidden states of a batch, in its order:
+  // [prompts * variants, tokens, hidden] -> [prompt][variant].
+  std::vector<std::vector<PromptScore>> Score(std::span<const TokenIds> prompts,
+                                              const PromptBatch& batch,
+                                              const at::Tensor& hidden) const;
 
   ModelOptions options;
   Sharing sharing;
@@ -55,9 +62,15 @@ struct RunnerState {
   // How many plans are scored together at most. It falls when a GPU has no room for their hidden
   // states.
   size_t most_plans = std::numeric_limits<size_t>::max();
+  // How many rows of hidden states a batch of several prompts has at most; 0: every prompt is run
+  // alone. It falls as most_plans does.
+  int64_t batch_rows;
+  // PlanPass::piece_rows of all passes.
+  std::optional<int64_t> piece_rows = std::nullopt;
 
  private:
   int64_t MaxActivationBytes() const;
+  std::vector<PromptBatch> BatchesOf(std::span<const TokenIds> prompts, size_t variants) const;
   // Throws Error, which names the layer, when the exact model's loss on a prompt is not a finite
   // number. REQUIRES: the prompt's pass is done.
   void RequireFinite(const TokenIds& prompt);

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <map>
 #include <numeric>
+#include <tuple>
 
 #include "lib/base/random.h"
 #include "lib/kernels/parallel_loop.h"
@@ -27,18 +28,29 @@ int64_t LogitRows(const at::Device& device, int64_t variants, int64_t vocab) {
                          : std::max<int64_t>(1, kCudaElements / (variants * vocab));
 }
 
-// The keys or values of a layer's parents as the cache returns them. Each (parent, format) is
+// Neighbouring nodes of a layer that attend together: children of one parent with one key format,
+// or the only children of neighbouring parents with one pair.
+struct TogetherNodes {
+  size_t begin = 0, end = 0;
+  size_t first_parent = 0, parents = 1;
+
+  // How many children a parent has.
+  size_t children() const { return (end - begin) / parents; }
+};
+
+// The keys or values of a layer's parents as the cache returns them. Each (parents, format) is
 // computed once.
 class CacheSides {
  public:
   // exact: [parents, kv_heads, tokens, head_dim]
   CacheSides(at::Tensor exact, const LayerSide& side) : exact_(std::move(exact)), side_(side) {}
 
-  const CacheSide& Of(size_t parent, KvFormatId format) {
-    auto [entry, added] = sides_.try_emplace({parent, format});
+  const CacheSide& Of(const TogetherNodes& nodes, KvFormatId format) {
+    auto [entry, added] = sides_.try_emplace({nodes.first_parent, nodes.parents, format});
     if (added) {
-      entry->second =
-          MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(parent), 1), FormatOf(format), side_);
+      entry->second = MakeCacheSide(exact_.narrow(0, static_cast<int64_t>(nodes.first_parent),
+                                                  static_cast<int64_t>(nodes.parents)),
+                                    FormatOf(format), side_);
     }
     return entry->second;
   }
@@ -49,7 +61,7 @@ class CacheSides {
  private:
   at::Tensor exact_;
   LayerSide side_;
-  std::map<std::pair<size_t, KvFormatId>, CacheSide> sides_;
+  std::map<std::tuple<size_t, size_t, KvFormatId>, CacheSide> sides_;
 };
 
 // Whether node i is the only child of parent i, for all of them.
@@ -98,15 +110,15 @@ class LayerAttention {
         {static_cast<int64_t>(nodes_.size()), tokens, config.query_heads, shape_.value_head_dim},
         query_.options());
     for (size_t child = 0; child < nodes_.size();) {
-      size_t last = child + 1;
-      while (last < nodes_.size() && ShareWeights(nodes_[child], nodes_[last])) ++last;
-      Attend(child, last, keys, values, tokens);
-      if (last == nodes_.size() || nodes_[last].parent != nodes_[child].parent ||
+      const TogetherNodes together = TogetherFrom(child);
+      Attend(together, keys, values, tokens);
+      const size_t next = together.end;
+      if (next == nodes_.size() || nodes_[next].parent != nodes_[child].parent ||
           pass_.sharing < Sharing::kAttention) {
         keys.Forget();
         values.Forget();
       }
-      child = last;
+      child = next;
     }
     return output_.narrow(1, earlier, tokens - earlier).flatten(2, 3);
   }
@@ -146,13 +158,44 @@ class LayerAttention {
     const LayerSide described = decoder_.SideOfLayer(layer_, side);
     const at::Tensor stored = at::empty(
         {std::ssize(nodes_), exact.size(1), exact.size(2), exact.size(3)}, exact.options());
-    for (size_t child = 0; child < nodes_.size(); ++child) {
-      const auto [parent, pair] = nodes_[child];
-      FakeQuantizeInto(exact.narrow(0, static_cast<int64_t>(parent), 1),
-                       FormatOf(side == KvSide::kKey ? pair.key : pair.value), described,
-                       stored.narrow(0, static_cast<int64_t>(child), 1));
+    const auto format_of = [&](size_t child) {
+      const PrecisionPair pair = nodes_[child].pair;
+      return side == KvSide::kKey ? pair.key : pair.value;
+    };
+    for (size_t begin = 0, end = 0; begin < nodes_.size(); begin = end) {
+      // Neighbours are quantized by one launch, as those of several prompts under one plan are.
+      for (end = begin + 1; end < nodes_.size() && format_of(end) == format_of(begin) &&
+                            nodes_[end].parent == nodes_[end - 1].parent + 1;) {
+        ++end;
+      }
+      const auto count = static_cast<int64_t>(end - begin);
+      FakeQuantizeInto(exact.narrow(0, static_cast<int64_t>(nodes_[begin].parent), count),
+                       FormatOf(format_of(begin)), described,
+                       stored.narrow(0, static_cast<int64_t>(begin), count));
     }
     return stored;
+  }
+
+  // Whether the parent of a node has no other child here.
+  bool IsOnlyChild(size_t child) const {
+    const size_t parent = nodes_[child].parent;
+    return (child == 0 || nodes_[child - 1].parent != parent) &&
+           (child + 1 == nodes_.size() || nodes_[child + 1].parent != parent);
+  }
+
+  // Returns the nodes from `child` on that attend together.
+  TogetherNodes TogetherFrom(size_t child) const {
+    TogetherNodes nodes{
+        .begin = child, .end = child + 1, .first_parent = nodes_[child].parent, .parents = 1};
+    while (nodes.end < nodes_.size() && ShareWeights(nodes_[child], nodes_[nodes.end])) ++nodes.end;
+    if (pass_.sharing < Sharing::kAttention || !IsOnlyChild(child)) return nodes;
+    while (nodes.end < nodes_.size() && IsOnlyChild(nodes.end) &&
+           nodes_[nodes.end].pair == nodes_[child].pair &&
+           nodes_[nodes.end].parent == nodes.first_parent + nodes.parents) {
+      ++nodes.end;
+      ++nodes.parents;
+    }
+    return nodes;
   }
 
   // Children of one parent that have the same key format share its attention weights, provided that
@@ -167,47 +210,53 @@ class LayerAttention {
                      FormatOf(pair.value).residual_window_tokens});
   }
 
-  // Computes the attention of the children [begin, end), which have the same parent, key format and
-  // alignment.
-  void Attend(size_t begin, size_t end, CacheSides& keys, CacheSides& values, int64_t tokens) {
-    const size_t parent = nodes_[begin].parent;
-    const at::Tensor query = query_.narrow(0, static_cast<int64_t>(parent), 1);
-    const CacheSide& key_side = keys.Of(parent, nodes_[begin].pair.key);
-    const int64_t alignment = AlignmentOf(nodes_[begin].pair);
+  // The nodes have the same key format and alignment.
+  void Attend(const TogetherNodes& nodes, CacheSides& keys, CacheSides& values, int64_t tokens) {
+    const auto parents = static_cast<int64_t>(nodes.parents);
+    const at::Tensor query = query_.narrow(0, static_cast<int64_t>(nodes.first_parent), parents);
+    const CacheSide& key_side = keys.Of(nodes, nodes_[nodes.begin].pair.key);
+    const int64_t alignment = AlignmentOf(nodes_[nodes.begin].pair);
     // The queries of an exact prefill read the exact cache. The first aligned block may begin among
     // these queries; their part of it is overwritten below.
     const int64_t first =
         std::max(pass_.exact_queries, pass_.earlier.tokens()) / alignment * alignment;
-    struct BlockwiseChild {
-      size_t child;
+    // A child of every parent, the first of them at `begin`.
+    struct Child {
+      size_t begin;
       const CacheSide* values;
     };
-    std::vector<BlockwiseChild> blockwise;
-    for (size_t child = begin; child < end; ++child) {
-      const CacheSide& value_side = values.Of(parent, nodes_[child].pair.value);
-      if (pass_.stored) pass_.stored(first_node_ + child, key_side.stored, value_side.stored);
+    std::vector<Child> children, blockwise;
+    for (size_t i = 0; i < nodes.children(); ++i) {
+      const size_t begin = nodes.begin + i;
+      children.push_back({begin, &values.Of(nodes, nodes_[begin].pair.value)});
+    }
+    for (const Child& child : children) {
+      const CacheSide& value_side = *child.values;
+      for (int64_t parent = 0; pass_.stored && parent < parents; ++parent) {
+        pass_.stored(first_node_ + child.begin + static_cast<size_t>(parent),
+                     key_side.stored.narrow(0, parent, 1), value_side.stored.narrow(0, parent, 1));
+      }
       if (CanFlash(query, key_side, value_side, rule_)) {
-        output_.select(0, static_cast<int64_t>(child))
-            .copy_(AttendWithoutWeights(query, key_side, value_side).squeeze(0));
+        output_.narrow(0, static_cast<int64_t>(child.begin), parents)
+            .copy_(AttendWithoutWeights(query, key_side, value_side));
       } else {
-        blockwise.push_back({child, &value_side});
+        blockwise.push_back(child);
       }
     }
     if (!blockwise.empty()) {
-      ForEachBlock(Blocks(first, tokens, alignment), [&](const QueryBlock& block) {
+      ForEachBlock(Blocks(first, tokens, alignment, parents), [&](const QueryBlock& block) {
         const at::Tensor weights = AttentionWeights(query, key_side, block, rule_);
-        for (const auto& [child, value_side] : blockwise) {
-          Store(child, block, AttentionOutput(weights, *value_side, block));
-        }
+        for (const Child& child : blockwise)
+          Store(child.begin, block, AttentionOutput(weights, *child.values, block));
       });
     }
     if (pass_.exact_queries == 0) return;
-    const CacheSide& exact_keys = keys.Of(parent, KvFormatId::kExact);
-    const CacheSide& exact_values = values.Of(parent, KvFormatId::kExact);
-    ForEachBlock(Blocks(0, pass_.exact_queries, 1), [&](const QueryBlock& block) {
+    const CacheSide& exact_keys = keys.Of(nodes, KvFormatId::kExact);
+    const CacheSide& exact_values = values.Of(nodes, KvFormatId::kExact);
+    ForEachBlock(Blocks(0, pass_.exact_queries, 1, parents), [&](const QueryBlock& block) {
       const at::Tensor exact =
           AttentionOutput(AttentionWeights(query, exact_keys, block, rule_), exact_values, block);
-      for (size_t child = begin; child < end; ++child) Store(child, block, exact);
+      for (const Child& child : children) Store(child.begin, block, exact);
     });
   }
 
@@ -219,16 +268,18 @@ class LayerAttention {
     });
   }
 
-  std::vector<QueryBlock> Blocks(int64_t first, int64_t tokens, int64_t alignment) const {
-    return QueryBlocks(first, tokens, alignment, rule_.window_tokens, decoder_.config().query_heads,
+  std::vector<QueryBlock> Blocks(int64_t first, int64_t tokens, int64_t alignment,
+                                 int64_t parents) const {
+    return QueryBlocks(first, tokens, alignment, rule_.window_tokens,
+                       parents * decoder_.config().query_heads,
                        MaxWeightElements(decoder_.options().device()));
   }
 
-  // attended: [1, query_heads, block, head_dim]
-  void Store(size_t child, const QueryBlock& block, const at::Tensor& attended) {
-    output_.select(0, static_cast<int64_t>(child))
-        .narrow(0, block.begin, block.end - block.begin)
-        .copy_(attended.squeeze(0).transpose(0, 1));
+  // attended: [parents, query_heads, block, head_dim], of neighbouring nodes from `first` on
+  void Store(size_t first, const QueryBlock& block, const at::Tensor& attended) {
+    output_.narrow(0, static_cast<int64_t>(first), attended.size(0))
+        .narrow(1, block.begin, block.end - block.begin)
+        .copy_(attended.transpose(1, 2));
   }
 
   const Decoder& decoder_;
@@ -249,13 +300,9 @@ struct ParentBlock {
   PlanTreeLayer nodes;  // their parent indices count from first_parent
 };
 
-// On a CPU one parent fills the matrix products by itself, and more would crowd it out of the
-// caches. A GPU needs more rows to be busy.
-std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens,
-                                  const at::Device& device) {
-  constexpr int64_t kCudaRows = 1 << 15;
-  const auto most_nodes =
-      static_cast<size_t>(device.is_cpu() ? 1 : std::max<int64_t>(1, kCudaRows / tokens));
+// A block has at most `most_rows` rows of `tokens` each, or one parent.
+std::vector<ParentBlock> BlocksOf(const PlanTreeLayer& nodes, int64_t tokens, int64_t most_rows) {
+  const auto most_nodes = static_cast<size_t>(std::max<int64_t>(1, most_rows / tokens));
   std::vector<ParentBlock> blocks;
   for (size_t begin = 0, end = 0; begin < nodes.size(); begin = end) {
     while (end < nodes.size() && nodes[end].parent == nodes[begin].parent) ++end;
@@ -409,11 +456,17 @@ void AdvanceBlockInRoom(const Decoder& decoder, size_t layer, const ParentBlock&
 
 }  // namespace
 
+int64_t RowsInOnePiece(const at::Device& device) {
+  constexpr int64_t kCuda = 1 << 15;
+  return device.is_cpu() ? 0 : kCuda;
+}
+
 at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
                         const at::Tensor& hidden, const PlanPass& pass) {
   at::Tensor advanced = at::empty(
       {static_cast<int64_t>(nodes.size()), hidden.size(1), hidden.size(2)}, hidden.options());
-  const std::vector<ParentBlock> blocks = BlocksOf(nodes, hidden.size(1), hidden.device());
+  const std::vector<ParentBlock> blocks =
+      BlocksOf(nodes, hidden.size(1), pass.piece_rows.value_or(RowsInOnePiece(hidden.device())));
   ParallelLoop(pass.threads, blocks.size(), [&](size_t i) {
     const c10::InferenceMode no_gradients;  // thread-local, so each thread needs its own
     const OperatorsOnOneThread same_sums;
@@ -424,64 +477,101 @@ at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLaye
 
 namespace {
 
-void AddLosses(const TokenLosses& chunk, std::span<PromptScore> totals) {
-  const int64_t rows = chunk.kl.size(1);
-  for (size_t i = 0; i < totals.size(); ++i) {
-    PromptScore& total = totals[i];
-    const float* kl = chunk.kl.const_data_ptr<float>() + static_cast<int64_t>(i) * rows;
-    const double* nll = chunk.nll.const_data_ptr<double>() + static_cast<int64_t>(i) * rows;
-    const bool* same_top1 = chunk.same_top1.const_data_ptr<bool>() + static_cast<int64_t>(i) * rows;
-    total.token_kl.insert(total.token_kl.end(), kl, kl + rows);
-    total.nll_sum = std::accumulate(nll, nll + rows, total.nll_sum);
-    std::transform(nll, nll + rows, std::back_inserter(total.token_nll),
-                   [](double nats) { return static_cast<float>(nats); });
-    const float* variation =
-        chunk.variation.const_data_ptr<float>() + static_cast<int64_t>(i) * rows;
-    total.total_variation_sum =
-        std::accumulate(variation, variation + rows, total.total_variation_sum.value_or(0.0));
-    total.top1_matches += std::count(same_top1, same_top1 + rows, true);
+// Adds the losses of the rows [begin, end) of a chunk under variant `i` of it.
+void AddLosses(const TokenLosses& chunk, int64_t i, int64_t begin, int64_t end,
+               PromptScore& total) {
+  const int64_t row = i * chunk.kl.size(1) + begin, rows = end - begin;
+  const float* kl = chunk.kl.const_data_ptr<float>() + row;
+  const double* nll = chunk.nll.const_data_ptr<double>() + row;
+  const bool* same_top1 = chunk.same_top1.const_data_ptr<bool>() + row;
+  total.token_kl.insert(total.token_kl.end(), kl, kl + rows);
+  total.nll_sum = std::accumulate(nll, nll + rows, total.nll_sum);
+  std::transform(nll, nll + rows, std::back_inserter(total.token_nll),
+                 [](double nats) { return static_cast<float>(nats); });
+  const float* variation = chunk.variation.const_data_ptr<float>() + row;
+  total.total_variation_sum =
+      std::accumulate(variation, variation + rows, total.total_variation_sum.value_or(0.0));
+  total.top1_matches += std::count(same_top1, same_top1 + rows, true);
+}
+
+// The scored rows of several prompts, one prompt behind another.
+struct ScoredRows {
+  at::Tensor hidden;          // [variants, rows, hidden]
+  at::Tensor reference;       // [rows, hidden]
+  at::Tensor next_tokens;     // [rows]
+  std::vector<int64_t> ends;  // by prompt: how many rows there are up to its last one
+};
+
+ScoredRows RowsOf(const Decoder& decoder, std::span<const ScoredPrompt> prompts) {
+  std::vector<at::Tensor> hidden, reference;
+  std::vector<int32_t> next_tokens;
+  ScoredRows rows;
+  for (const ScoredPrompt& prompt : prompts) {
+    const int64_t first = prompt.first_position;
+    const int64_t count = std::max<int64_t>(0, std::ssize(prompt.ids) - 1 - first);
+    hidden.push_back(prompt.hidden.narrow(1, first, count));
+    reference.push_back(prompt.reference.narrow(0, first, count));
+    const auto next = prompt.ids.last(static_cast<size_t>(count));
+    next_tokens.insert(next_tokens.end(), next.begin(), next.end());
+    rows.ends.push_back(std::ssize(next_tokens));
   }
+  const bool is_one = prompts.size() == 1;
+  rows.hidden = is_one ? hidden.front() : at::cat(hidden, 1);
+  rows.reference = is_one ? reference.front() : at::cat(reference, 0);
+  rows.next_tokens = decoder.IdsOf(next_tokens);
+  return rows;
 }
 
 }  // namespace
 
-std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
-                                     const at::Tensor& reference, const TokenIds& prompt,
-                                     const PlanPass& pass) {
-  const auto tokens = static_cast<int64_t>(prompt.size());
+std::vector<std::vector<PromptScore>> ScoreHidden(const Decoder& decoder,
+                                                  std::span<const ScoredPrompt> prompts,
+                                                  Sharing sharing, int threads) {
   const at::Device device = decoder.options().device();
-  const auto variants = static_cast<size_t>(hidden.size(0));
+  const ScoredRows all = RowsOf(decoder, prompts);
+  const auto variants = static_cast<size_t>(all.hidden.size(0));
   // On a CPU one variant is scored at a time, so that its numbers do not depend on the others; on a
   // GPU all variants are scored together to keep it busy.
   const size_t variants_at_a_time = device.is_cpu() ? 1 : variants;
-  const at::Tensor ids = decoder.IdsOf(prompt);
-  std::vector<PromptScore> scores(variants);
+  std::vector<std::vector<PromptScore>> scores(prompts.size(), std::vector<PromptScore>(variants));
+  // Gives the losses of the rows from `begin` on to the prompts whose rows they are.
+  const auto add_losses = [&](const TokenLosses& chunk, size_t first_variant, int64_t begin) {
+    const int64_t end = begin + chunk.kl.size(1);
+    for (size_t p = 0; p < prompts.size(); ++p) {
+      const int64_t from = std::max(begin, p == 0 ? 0 : all.ends[p - 1]);
+      const int64_t to = std::min(end, all.ends[p]);
+      for (int64_t i = 0; from < to && i < chunk.kl.size(0); ++i) {
+        AddLosses(chunk, i, from - begin, to - begin,
+                  scores[p][first_variant + static_cast<size_t>(i)]);
+      }
+    }
+  };
   const auto add_rows = [&](int64_t begin, int64_t rows) {
-    const at::Tensor next_tokens = ids.narrow(0, begin + 1, rows);
+    const at::Tensor next_tokens = all.next_tokens.narrow(0, begin, rows);
     const auto reference_logits = [&] {
       const OperatorsOnOneThread same_sums;
-      return ReferenceLogits(decoder.Logits(reference.narrow(0, begin, rows)));
+      return ReferenceLogits(decoder.Logits(all.reference.narrow(0, begin, rows)));
     };
     const ReferenceLogits shared = reference_logits();
-    ParallelLoop(
-        pass.threads, (variants + variants_at_a_time - 1) / variants_at_a_time, [&](size_t i) {
-          const c10::InferenceMode no_gradients;
-          const OperatorsOnOneThread same_sums;
-          const size_t first = i * variants_at_a_time;
-          const size_t count = std::min(variants_at_a_time, variants - first);
-          const at::Tensor some =
-              hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(count))
-                  .narrow(1, begin, rows);
-          const at::Tensor logits = decoder.Logits(decoder.FinalNorm(some));
-          const bool own = pass.sharing == Sharing::kNothing && first > 0;
-          AddLosses(ComputeTokenLosses(own ? reference_logits() : shared, logits, next_tokens),
-                    std::span(scores).subspan(first, count));
-        });
+    ParallelLoop(threads, (variants + variants_at_a_time - 1) / variants_at_a_time, [&](size_t i) {
+      const c10::InferenceMode no_gradients;
+      const OperatorsOnOneThread same_sums;
+      const size_t first = i * variants_at_a_time;
+      const size_t count = std::min(variants_at_a_time, variants - first);
+      const at::Tensor some =
+          all.hidden.narrow(0, static_cast<int64_t>(first), static_cast<int64_t>(count))
+              .narrow(1, begin, rows);
+      const at::Tensor logits = decoder.Logits(decoder.FinalNorm(some));
+      const bool own = sharing == Sharing::kNothing && first > 0;
+      add_losses(ComputeTokenLosses(own ? reference_logits() : shared, logits, next_tokens), first,
+                 begin);
+    });
   };
+  const int64_t row_count = all.reference.size(0);
   int64_t rows_at_a_time =
       LogitRows(device, static_cast<int64_t>(variants_at_a_time), decoder.config().vocab_size);
-  for (int64_t begin = pass.exact_queries; begin < tokens - 1;) {
-    const int64_t rows = std::min(rows_at_a_time, tokens - 1 - begin);
+  for (int64_t begin = 0; begin < row_count;) {
+    const int64_t rows = std::min(rows_at_a_time, row_count - begin);
     try {
       add_rows(begin, rows);
       begin += rows;
@@ -493,10 +583,12 @@ std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& h
     ReturnUnusedMemory(device);
     rows_at_a_time = rows / 2;
   }
-  for (PromptScore& score : scores) {
-    score.first_position = pass.exact_queries;
-    score.tokens = static_cast<int64_t>(score.token_kl.size());
-    for (const float kl : score.token_kl) score.kl_sum += static_cast<double>(kl);
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    for (PromptScore& score : scores[p]) {
+      score.first_position = prompts[p].first_position;
+      score.tokens = static_cast<int64_t>(score.token_kl.size());
+      for (const float kl : score.token_kl) score.kl_sum += static_cast<double>(kl);
+    }
   }
   return scores;
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "lib/core/measured_model.h"
@@ -33,9 +35,11 @@ struct PlanPass {
   int64_t exact_queries = 0;
   Sharing sharing = Sharing::kAttention;
   bool rounding_noise = false;  // moves every attention output by one rounding step
-  // Threads for the work on one prompt; more than one only when not every thread has its own
-  // prompt.
+  // Threads for the work on one batch; more than one only when not every thread has its own batch.
   int threads = 1;
+  // How many rows go through a layer in one piece, or the children of one parent where these are
+  // more. nullopt: RowsInOnePiece of the device.
+  std::optional<int64_t> piece_rows = std::nullopt;
   // May be empty. Threads call it for different nodes at once. keys, values: [1, kv_heads, tokens,
   // head_dim], with the tokens of an unfinished group as they are
   OnStored stored = {};
@@ -46,17 +50,31 @@ struct PlanPass {
   EarlierTokens earlier = {};
 };
 
-// Takes the hidden states of one prompt, for all nodes of the previous layer, through `layer`:
-// [parents, tokens, hidden] -> [nodes, tokens, hidden]. On a CPU the numbers of a node depend on
-// nothing but its plan and the prompt, whatever other nodes there are.
+// Returns how many rows of hidden states keep a device busy. 0 on a CPU, where one sequence fills
+// the matrix products by itself, and more would crowd it out of the caches.
+int64_t RowsInOnePiece(const at::Device& device);
+
+// Takes the hidden states of a prompt, for all nodes of the previous layer, through `layer`:
+// [parents, tokens, hidden] -> [nodes, tokens, hidden]. The parents may be those of several prompts
+// of equal length, one behind another (RepeatedLayer). On a CPU the numbers of a node depend on
+// nothing but its plan and the prompt, whatever other nodes there are, unless pass.piece_rows asks
+// for larger pieces.
 at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
                         const at::Tensor& hidden, const PlanPass& pass);
 
-// Returns the score of each variant of one prompt's final hidden states against the exact model's.
-// The caller has to fill in exact_nll_sum. The first pass.exact_queries positions are not scored.
-// hidden: [variants, tokens, hidden], before the final norm; reference: [tokens, hidden], after it.
-std::vector<PromptScore> ScoreHidden(const Decoder& decoder, const at::Tensor& hidden,
-                                     const at::Tensor& reference, const TokenIds& prompt,
-                                     const PlanPass& pass);
+// The final hidden states of a prompt and what they are compared with.
+struct ScoredPrompt {
+  at::Tensor hidden;     // [variants, tokens, hidden], before the final norm
+  at::Tensor reference;  // [tokens, hidden], the exact model's, after it
+  std::span<const int32_t> ids;
+  int64_t first_position = 0;  // those before it are not scored
+};
+
+// Returns the score of each variant of each prompt against the exact model's: [prompt][variant].
+// The caller has to fill in exact_nll_sum. All rows of the prompts go through the model's head
+// together. REQUIRES: all prompts have as many variants.
+std::vector<std::vector<PromptScore>> ScoreHidden(const Decoder& decoder,
+                                                  std::span<const ScoredPrompt> prompts,
+                                                  Sharing sharing, int threads);
 
 }  // namespace kvtune

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "tests/calib/tiny_runner.h"
+#include "tests/support/fake_model.h"
 #include "tests/support/test_data.h"
 
 namespace kvtune {
@@ -45,6 +48,35 @@ TEST(ExactCache, ARestoredPassScoresToTheSameBits) {
   EXPECT_EQ(second.model().ExactPasses(prompts), first.model().ExactPasses(prompts));
   TinyRunner plain;
   EXPECT_EQ(LossesOf(second.model(), prompts), LossesOf(plain.model(), prompts));
+}
+
+// As on a GPU, where the last bits of a prompt depend on how many run with it.
+class RoundsByCompany : public FakeModel {
+ public:
+  using FakeModel::FakeModel;
+
+  std::vector<ExactPass> ExactPasses(std::span<const TokenIds> prompts) override {
+    std::vector<TokenIds> unknown;
+    for (const TokenIds& prompt : prompts) {
+      if (known_.insert(prompt).second) unknown.push_back(prompt);
+    }
+    std::vector<ExactPass> passes = FakeModel::ExactPasses(unknown);
+    for (ExactPass& pass : passes) pass.nll_sum += 1e-9 * static_cast<double>(unknown.size());
+    RestoreExactPasses(unknown, passes);
+    return FakeModel::ExactPasses(prompts);
+  }
+
+ private:
+  std::set<TokenIds> known_;
+};
+
+TEST(ExactCache, AnEntryServesWherePromptsThatRunTogetherRoundOtherwise) {
+  const TemporaryDirectory folder;
+  const std::vector<TokenIds> prompts = RandomPrompts(3);
+  FakeModelScript script{.losses = {.layer_weights = {1, 1, 1}}};
+  RoundsByCompany first(FakeConfig(3), script), second(FakeConfig(3), script);
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, first, prompts), CacheUse::kStored);
+  EXPECT_EQ(UseExactCache(folder.path(), kKey, second, prompts), CacheUse::kUsed);
 }
 
 TEST(ExactCache, EveryPartOfTheKeyHasItsOwnFile) {

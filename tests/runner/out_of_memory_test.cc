@@ -115,6 +115,90 @@ TEST_F(ScoringInLittleRoom, SaysWhatNeedsLessWhereASinglePlanHasNoRoom) {
               ThrowsMessage<Error>(HasSubstr("scoring plans: the device ran out of memory")));
 }
 
+// There is room for the attention weights of one prompt, which a block of a layer is halved to, and
+// for the logits of four prompts or the hidden states of eight.
+class ScoringPromptsInLittleRoom : public ::testing::Test {
+ protected:
+  static constexpr ProbeOptions kTogether{.arithmetic = ProbeArithmetic::kFloat64,
+                                          .batch_rows = 1 << 20};
+  static constexpr ProbeOptions kAlone{.arithmetic = ProbeArithmetic::kFloat64, .batch_rows = 0};
+
+  static std::vector<TokenIds> EightPrompts() {
+    std::vector<TokenIds> prompts;
+    for (uint64_t i = 0; i < 8; ++i) prompts.push_back(RandomPrompt(kTokens, 64, i));
+    return prompts;
+  }
+
+  // Scores with little room, which ends with the call.
+  std::vector<std::vector<float>> LossesInLittleRoom(ModelRunner& runner,
+                                                     const std::vector<PrecisionPlan>& plans) {
+    const SmallMemory memory(4 * kTokens * kTokens * sizeof(double));
+    return LossesOf(runner, plans, prompts_);
+  }
+
+  void ExpectNearlyEqual(const std::vector<std::vector<float>>& found,
+                         const std::vector<PrecisionPlan>& plans) const {
+    const auto expected = LossesOf(*tiny_.Runner(ModelOptions{}, kAlone), plans, prompts_);
+    ASSERT_EQ(found.size(), expected.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      ASSERT_EQ(found[i].size(), expected[i].size());
+      for (size_t t = 0; t < found[i].size(); ++t)
+        EXPECT_NEAR(found[i][t], expected[i][t], 1e-9 + 1e-4 * expected[i][t]) << i << " " << t;
+    }
+  }
+
+  const Tiny tiny_{TinyModel{.hidden = 32, .query_heads = 4, .head_dim = 16}};
+  const std::vector<TokenIds> prompts_ = EightPrompts();
+};
+
+TEST_F(ScoringPromptsInLittleRoom, HalvesABatchOfPromptsAndRemembersIt) {
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kInt4Pair, 3)};
+  const auto runner = tiny_.Runner(ModelOptions{}, kTogether);
+  ::testing::internal::CaptureStderr();
+  ExpectNearlyEqual(LossesInLittleRoom(*runner, plans), plans);
+  ExpectNearlyEqual(LossesInLittleRoom(*runner, plans), plans);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const std::string halved = "the device has no room for 8 prompts at a time; taking 4";
+  EXPECT_THAT(log, HasSubstr(halved));
+  EXPECT_EQ(log.find("no room"), log.rfind("no room")) << log;
+}
+
+TEST_F(ScoringPromptsInLittleRoom, HalvesPromptsBeforePlans) {
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kInt4Pair, 3),
+                                            PrecisionPlan::Uniform(kInt2Pair, 3)};
+  const auto runner = tiny_.Runner(ModelOptions{}, kTogether);
+  runner->ExactPasses(prompts_);
+  ::testing::internal::CaptureStderr();
+  ExpectNearlyEqual(LossesInLittleRoom(*runner, plans), plans);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("the device has no room for 8 prompts at a time; taking 4"));
+  EXPECT_EQ(log.find("no room"), log.rfind("no room")) << log;
+}
+
+TEST_F(ScoringPromptsInLittleRoom, HalvesPlansWherePromptsAreAlone) {
+  const std::vector<PrecisionPlan> plans = SixteenPlans();
+  const auto runner = tiny_.Runner(ModelOptions{}, kTogether);
+  ::testing::internal::CaptureStderr();
+  ExpectNearlyEqual(LossesInLittleRoom(*runner, plans), plans);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("the device has no room for 16 plans at a time; scoring 8"));
+}
+
+TEST_F(ScoringPromptsInLittleRoom, CountsAPromptOnce) {
+  const std::vector<PrecisionPlan> plans = {PrecisionPlan::Uniform(kInt4Pair, 3),
+                                            PrecisionPlan::Uniform(kInt2Pair, 3)};
+  const auto runner = tiny_.Runner(ModelOptions{}, kTogether);
+  runner->ExactPasses(prompts_);
+  int64_t finished = 0;
+  ::testing::internal::CaptureStderr();
+  {
+    const SmallMemory memory(4 * kTokens * kTokens * sizeof(double));
+    runner->ScorePlans(plans, prompts_, [&](int64_t count) { finished += count; });
+  }
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("no room"));
+  EXPECT_EQ(finished, 8);
+}
+
 // The logits of 16 plans need more than what is left, half of them need less.
 TEST(ScoringOnAFullGpu, GoesOnWithFewerRowsAtATime) {
   if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";

@@ -41,5 +41,22 @@ TEST(PlanTree, SiblingsOfOneKeyFormatAreNeighbours) {
   EXPECT_EQ(tree.layers[0][0].pair.key, tree.layers[0][1].pair.key);
 }
 
+TEST(PlanTree, IsRepeatedPromptByPrompt) {
+  const std::vector<PrecisionPlan> plans = {{{k8, k4}}, {{k4, k4}}, {{k8, k8}}};
+  const PlanTree tree = BuildPlanTree(plans);
+  constexpr size_t kPrompts = 3;
+  size_t parents = 1;
+  for (const PlanTreeLayer& nodes : tree.layers) {
+    const PlanTreeLayer repeated = RepeatedLayer(nodes, parents, kPrompts);
+    ASSERT_EQ(repeated.size(), kPrompts * nodes.size());
+    for (size_t i = 0; i < repeated.size(); ++i) {
+      const size_t prompt = i / nodes.size(), node = i % nodes.size();
+      EXPECT_EQ(repeated[i].parent, prompt * parents + nodes[node].parent);
+      EXPECT_EQ(repeated[i].pair, nodes[node].pair);
+    }
+    parents = nodes.size();
+  }
+}
+
 }  // namespace
 }  // namespace kvtune
