@@ -75,8 +75,8 @@ std::vector<PrecisionPlan> SomePlans() {
   return {{{kInt4Pair, kInt8Pair, kInt4Pair}},
           {{kInt4Pair, kInt8Pair, kInt2Pair}},
           {{kInt4Pair, {kInt8, kInt2}, kInt4Pair}},
-          {{{kKiviInt4, kInt4}, kInt8Pair, {kInt4, kInt2}}},
-          {{{kKiviInt8, kInt4}, kInt8Pair, kExactPair}},
+          {{{kKiviInt8, kInt4}, kInt8Pair, {kInt4, kInt2}}},
+          {{{kKiviInt4, kInt4}, kInt8Pair, kExactPair}},
           {{{kKiviInt4, kInt4}, {kQuantoInt4, kQuantoInt2}, {kKiviInt4, kKiviInt2}}},
           PrecisionPlan::Uniform(kExactPair, 3),
           {{kInt4Pair, kInt8Pair, kInt4Pair}}};
