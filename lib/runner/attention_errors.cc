@@ -68,10 +68,13 @@ CacheSide StackedSides(const std::vector<const CacheSide*>& sides) {
   return all;
 }
 
-// The attention of all queries, by the quickest kernels that take it.
+// The attention of all queries. cuDNN's kernels need 0.07 s for each shape when they are first
+// used, and a batch of pairs and the exact attention are two shapes, so prompts have to be long for
+// it.
 AttentionResult Attended(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                          const ScoreRule& rule) {
-  if (CanUseCudnn(query, keys, values, rule))
+  constexpr int64_t kShortestForErrors = 4096;
+  if (query.size(2) >= kShortestForErrors && CanUseCudnn(query, keys, values, rule))
     return CudnnAttention(query.contiguous(), keys, values);
   return FlashAttentionWithSums(query, keys, values, rule);
 }
