@@ -1,3 +1,9 @@
+# kvtune_set_unity(TARGET [SOURCE...]): eight sources at a time, with KVTUNE_UNITY, and these ones alone.
+function(kvtune_set_unity target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${KVTUNE_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
 # kvtune_compile_together(TARGET [ALONE SOURCE...])
 #
 # With KVTUNE_UNITY the compiler gets the target's sources eight at a time, so that it reads every header once for all of
@@ -6,8 +12,7 @@
 # folder as one source, so that no order of sources can break it.
 function(kvtune_compile_together target)
   cmake_parse_arguments(ARG "" "" "ALONE" ${ARGN})
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${KVTUNE_UNITY} UNITY_BUILD_BATCH_SIZE 8)
-  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  kvtune_set_unity(${target} ${ARG_ALONE})
   if(NOT KVTUNE_BUILD_TESTS)
     return()
   endif()
@@ -107,15 +112,17 @@ function(kvtune_quick_to_compile target)
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
 endfunction()
 
-# kvtune_test(NAME SOURCES ... LINK ... [LABELS ...] [THREADS n] [GPU] [TOGETHER])
+# kvtune_test(NAME SOURCES ... [ALONE SOURCE...] LINK ... [LABELS ...] [THREADS n] [GPU] [TOGETHER])
 #
+# With KVTUNE_UNITY the compiler gets the sources eight at a time but for those under ALONE, as it gets those of a library.
 # One GoogleTest program per mirrored folder; ctest runs its cases one by one, or with TOGETHER as the one test NAME.all:
 # a program that loads libtorch takes over a second to start. Tests read small
 # goldens through KVTUNE_TEST_DATA_DIR and the optional real models through KVTUNE_SHARED_DATA_DIR.
 # A case may use THREADS threads (default 1), and sees a GPU only with GPU.
 function(kvtune_test name)
-  cmake_parse_arguments(ARG "GPU;TOGETHER" "THREADS" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "GPU;TOGETHER" "THREADS" "SOURCES;ALONE;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  kvtune_set_unity(${name} ${ARG_ALONE})
   kvtune_quick_to_compile(${name})
   target_precompile_headers(${name} REUSE_FROM kvtune_test_headers)
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")

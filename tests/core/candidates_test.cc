@@ -25,7 +25,9 @@ CandidateSet SmallSet() {
   return candidates;
 }
 
-CandidateSet ReadBack(const Json& json) { return CandidateSetFromJson(json, "candidates.json"); }
+CandidateSet ReadCandidates(const Json& json) {
+  return CandidateSetFromJson(json, "candidates.json");
+}
 
 TEST(Candidates, RoundTripKeepsEverything) {
   const Json json = ToJson(SmallSet());
@@ -33,7 +35,7 @@ TEST(Candidates, RoundTripKeepsEverything) {
   EXPECT_EQ(json["layers"].dump(),
             R"([{"index":0,"kept":["KV8","KV4"],"dropped":[{"pair":"K4V8","dominated_by":"KV4"}]},)"
             R"({"index":1,"kept":["KV4"],"dropped":[]}])");
-  const CandidateSet read = ReadBack(ParseJson(DumpJson(json), "text"));
+  const CandidateSet read = ReadCandidates(ParseJson(DumpJson(json), "text"));
   EXPECT_EQ(ToJson(read), json);
   EXPECT_THAT(read.layers[0].kept, ElementsAre(kKV8, kKV4));
   EXPECT_EQ(read.layers[0].dropped[0].pair, kK4V8);
@@ -45,7 +47,7 @@ TEST(Candidates, MistakesNameFieldAndLayer) {
   const auto reading = [](auto edit) {
     Json json = ToJson(SmallSet());
     edit(json);
-    return [json] { ReadBack(json); };
+    return [json] { ReadCandidates(json); };
   };
   EXPECT_THAT(
       reading([](Json& json) { json["metric"] = "e_x"; }),

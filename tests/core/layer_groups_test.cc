@@ -23,14 +23,14 @@ LayerGroups SmallGroups() {
   return groups;
 }
 
-LayerGroups ReadBack(const Json& json) { return LayerGroupsFromJson(json, "groups.json"); }
+LayerGroups ReadGroups(const Json& json) { return LayerGroupsFromJson(json, "groups.json"); }
 
 TEST(LayerGroups, RoundTripKeepsEverything) {
   const Json json = ToJson(SmallGroups());
   EXPECT_EQ(
       json["groups"].dump(),
       R"([{"layers":[0,3],"candidates":["KV8","KV4"]},{"layers":[1,2],"candidates":["K8V4"]}])");
-  const LayerGroups read = ReadBack(ParseJson(DumpJson(json), "text"));
+  const LayerGroups read = ReadGroups(ParseJson(DumpJson(json), "text"));
   EXPECT_EQ(ToJson(read), json);
   EXPECT_THAT(read.groups[0].layers, ElementsAre(0, 3));
   EXPECT_THAT(read.groups[1].candidates, ElementsAre(kK8V4));
@@ -39,14 +39,14 @@ TEST(LayerGroups, RoundTripKeepsEverything) {
 TEST(LayerGroups, FormatsOfTheTargetSurvive) {
   LayerGroups groups = SmallGroups();
   groups.groups[0].candidates = {kKiviKV4};
-  EXPECT_THAT(ReadBack(ToJson(groups)).groups[0].candidates, ElementsAre(kKiviKV4));
+  EXPECT_THAT(ReadGroups(ToJson(groups)).groups[0].candidates, ElementsAre(kKiviKV4));
 }
 
 TEST(LayerGroups, EveryLayerIsInExactlyOneGroup) {
   const auto reading = [](auto edit) {
     Json json = ToJson(SmallGroups());
     edit(json["groups"]);
-    return [json] { ReadBack(json); };
+    return [json] { ReadGroups(json); };
   };
   EXPECT_THAT(reading([](Json& groups) {
                 groups[1]["layers"] = {1, 2, 3};

@@ -33,13 +33,13 @@ ParetoFront SmallFront() {
   return front;
 }
 
-ParetoFront ReadBack(const Json& json) { return ParetoFrontFromJson(json, "front.json"); }
+ParetoFront ReadFront(const Json& json) { return ParetoFrontFromJson(json, "front.json"); }
 
 TEST(ParetoFront, RoundTripIsBitForBit) {
   ParetoFront front = SmallFront();
   front.plans[1].cost.padded_bytes_per_token = 1.0 / 3;
   const std::string text = DumpJson(ToJson(front));
-  const ParetoFront read = ReadBack(ParseJson(text, "text"));
+  const ParetoFront read = ReadFront(ParseJson(text, "text"));
   EXPECT_EQ(DumpJson(ToJson(read)), text);
   EXPECT_EQ(read.plans[0].plan, front.plans[0].plan);
   EXPECT_EQ(read.plans[0].calibration.kl_mean, front.plans[0].calibration.kl_mean);
@@ -60,7 +60,7 @@ TEST(ParetoFront, DoublesOfAllMagnitudesReadBackEqual) {
     PlanScore& score = front.plans[0].calibration;
     score.kl_mean = random.Unit() * std::pow(10, 40 * random.Unit() - 20);
     score.delta_nll = -random.Unit() * std::pow(10, 600 * random.Unit() - 320);
-    const ParetoFront read = ReadBack(ParseJson(DumpJson(ToJson(front)), "text"));
+    const ParetoFront read = ReadFront(ParseJson(DumpJson(ToJson(front)), "text"));
     EXPECT_EQ(read.plans[0].calibration.kl_mean, score.kl_mean);
     EXPECT_EQ(read.plans[0].calibration.delta_nll, score.delta_nll);
   }
@@ -96,7 +96,7 @@ TEST(ParetoFront, MistakesNameThePlan) {
   const auto reading = [](auto edit) {
     Json json = ToJson(SmallFront());
     edit(json);
-    return [json] { ReadBack(json); };
+    return [json] { ReadFront(json); };
   };
   EXPECT_THAT(reading([](Json& json) { json["plans"][1]["spec"] = "KV8"; }),
               ThrowsMessage<Error>(
@@ -176,7 +176,7 @@ TEST(ParetoFront, WhatIsNotKnownReadsBackAsThat) {
   held_out.score.effective_tokens = 12.5;
   held_out.score.by_position = {{0, 64, 640, 0.001}, {64, 256, 900, 1.0 / 3}};
   const std::string text = DumpJson(ToJson(front));
-  const ParetoFront read = ReadBack(ParseJson(text, "text"));
+  const ParetoFront read = ReadFront(ParseJson(text, "text"));
   EXPECT_EQ(DumpJson(ToJson(read)), text);
   ASSERT_EQ(read.near.size(), 1u);
   EXPECT_EQ(read.plans[1].held_out->loss_interval, std::nullopt);
@@ -203,7 +203,7 @@ TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
   front.plans[0].accuracy = AccuracyScore{.task = "sums", .items = 180, .strict = 0.5};
   front.plans[0].search_accuracy = AccuracyScore{.task = "sums", .items = 20, .strict = 0.75};
   const std::string text = DumpJson(ToJson(front));
-  const ParetoFront read = ReadBack(ParseJson(text, "text"));
+  const ParetoFront read = ReadFront(ParseJson(text, "text"));
   EXPECT_EQ(DumpJson(ToJson(read)), text);
   EXPECT_EQ(read.plans[0].calibration_interval, front.plans[0].calibration_interval);
   ASSERT_TRUE(read.search);
@@ -216,7 +216,7 @@ TEST(ParetoFront, SearchSummaryAndIntervalsReadBack) {
   Json json = ToJson(front);
   json["search"]["generations"][1]["stage"] = "other";
   EXPECT_THAT(
-      [&] { ReadBack(json); },
+      [&] { ReadFront(json); },
       ThrowsMessage<Error>(HasSubstr("found \"other\", expected uniform, grouped or refinement")));
 }
 

@@ -17,12 +17,14 @@ using ::testing::IsEmpty;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
 
-Provenance ReadBack(const Json& json) { return ProvenanceFromJson(JsonFields(json, "run")); }
+Provenance ReadProvenanceBack(const Json& json) {
+  return ProvenanceFromJson(JsonFields(json, "run"));
+}
 
 TEST(Provenance, RoundTripKeepsEveryField) {
   const Provenance run = TestRun(28);
   const Json json = ToJson(run);
-  const Provenance read = ReadBack(ParseJson(DumpJson(json), "text"));
+  const Provenance read = ReadProvenanceBack(ParseJson(DumpJson(json), "text"));
   EXPECT_EQ(ToJson(read), json);
   EXPECT_EQ(read.seed, UINT64_MAX);
   EXPECT_EQ(read.layer_count(), 28);
@@ -38,7 +40,7 @@ TEST(Provenance, WhatIsUsualIsLeftOut) {
   run.scales = CacheScales::kCheckpoint;
   run.kernels = KernelChoice::kDefault;
   run.module_prefix = "language_model.model.";
-  const Provenance read = ReadBack(ToJson(run));
+  const Provenance read = ReadProvenanceBack(ToJson(run));
   EXPECT_EQ(read.prompt_template, run.prompt_template);
   EXPECT_EQ(read.scales, run.scales);
   EXPECT_EQ(read.kernels, run.kernels);
@@ -61,7 +63,7 @@ TEST(Provenance, LayersOfOneShapeShareAnEntry) {
   EXPECT_EQ(json["layer_shapes"][0]["layers"], "0,4,6");
   EXPECT_EQ(json["layer_shapes"][1]["layers"], "1-3,5");
   EXPECT_EQ(json["layer_shapes"][2]["layers"], "7");
-  EXPECT_EQ(ReadBack(json).layers, run.layers);
+  EXPECT_EQ(ReadProvenanceBack(json).layers, run.layers);
 }
 
 TEST(Provenance, EveryLayerNeedsOneShape) {
@@ -71,7 +73,7 @@ TEST(Provenance, EveryLayerNeedsOneShape) {
     json["layer_shapes"][0]["layers"] = first;
     json["layer_shapes"][1]["layers"] = second;
     try {
-      ReadBack(json);
+      ReadProvenanceBack(json);
       return "no error";
     } catch (const Error& found) {
       return found.what();
@@ -89,12 +91,12 @@ TEST(Provenance, ShapesAreSizes) {
   for (const char* key : {"kv_heads", "key_head_dim", "value_head_dim"}) {
     Json json = ToJson(TestRun(2));
     json["layer_shapes"][0][key] = 0;
-    EXPECT_THAT([&] { ReadBack(json); },
+    EXPECT_THAT([&] { ReadProvenanceBack(json); },
                 ThrowsMessage<Error>(HasSubstr("found 0, expected 1 or more")));
   }
   Json json = ToJson(TestRun(2));
   json["layer_shapes"][0]["window_tokens"] = -1;
-  EXPECT_THAT([&] { ReadBack(json); },
+  EXPECT_THAT([&] { ReadProvenanceBack(json); },
               ThrowsMessage<Error>(HasSubstr("found -1, expected 0 or more")));
 }
 
@@ -102,11 +104,11 @@ TEST(Provenance, ShapesAreSizes) {
 TEST(Provenance, RunsOfEarlierVersionsAreOfOneShape) {
   Json json = ToJson(TestRun(3));
   json.erase("layer_shapes");
-  EXPECT_THAT([&] { ReadBack(json); },
+  EXPECT_THAT([&] { ReadProvenanceBack(json); },
               ThrowsMessage<Error>(HasSubstr("\"kv_heads\": found nothing")));
   json["kv_heads"] = 2;
   json["head_dim"] = 64;
-  EXPECT_EQ(ReadBack(json).layers, TestRun(3).layers);
+  EXPECT_EQ(ReadProvenanceBack(json).layers, TestRun(3).layers);
 }
 
 // A number alone must not make the reader allocate as much as it says.
@@ -114,7 +116,7 @@ TEST(Provenance, LayersAreAsManyAsAModelMayHave) {
   Json json = ToJson(TestRun(1));
   for (const int64_t count : {int64_t{0}, int64_t{10'001}, INT64_MAX}) {
     json["layer_count"] = count;
-    EXPECT_THAT([&] { ReadBack(json); },
+    EXPECT_THAT([&] { ReadProvenanceBack(json); },
                 ThrowsMessage<Error>(StrEq("run: \"layer_count\": found " + std::to_string(count) +
                                            ", expected 1 to 10000")));
   }
@@ -123,13 +125,14 @@ TEST(Provenance, LayersAreAsManyAsAModelMayHave) {
 TEST(Provenance, UnknownAndMissingKeysAreRefused) {
   Json json = ToJson(TestRun(1));
   json["sed"] = 1;
-  EXPECT_THAT([&] { ReadBack(json); },
+  EXPECT_THAT([&] { ReadProvenanceBack(json); },
               ThrowsMessage<Error>(HasSubstr("found the unknown key \"sed\"")));
   json.erase("sed");
   json.erase("seed");
-  EXPECT_THAT([&] { ReadBack(json); }, ThrowsMessage<Error>(HasSubstr("\"seed\": found nothing")));
+  EXPECT_THAT([&] { ReadProvenanceBack(json); },
+              ThrowsMessage<Error>(HasSubstr("\"seed\": found nothing")));
   json["seed"] = -1;
-  EXPECT_THAT([&] { ReadBack(json); },
+  EXPECT_THAT([&] { ReadProvenanceBack(json); },
               ThrowsMessage<Error>(
                   StrEq("run: \"seed\": found -1, expected an integer from 0 to 2^64 - 1")));
 }

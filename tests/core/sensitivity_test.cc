@@ -24,7 +24,7 @@ Json RandomJson(uint64_t seed) {
   return ToJson(RandomTable(random, 3));
 }
 
-SensitivityTable ReadBack(const Json& json) {
+SensitivityTable ReadSensitivity(const Json& json) {
   return SensitivityTableFromJson(json, "sensitivity.json");
 }
 
@@ -36,9 +36,9 @@ TEST(Sensitivity, LayersMayHaveHeadsOfTheirOwn) {
   layer.maxima = {.key = {1.0f}, .value = {2.0f}};
   for (PairErrors& errors : layer.errors)
     errors.head_e_k = errors.head_e_k_median = errors.head_e_v = errors.head_e_o = {0.5};
-  EXPECT_EQ(ToJson(ReadBack(ToJson(table))), ToJson(table));
+  EXPECT_EQ(ToJson(ReadSensitivity(ToJson(table))), ToJson(table));
   table.run.layers[1].kv_heads = 2;
-  EXPECT_THAT([&] { ReadBack(ToJson(table)); },
+  EXPECT_THAT([&] { ReadSensitivity(ToJson(table)); },
               ThrowsMessage<Error>(HasSubstr("found 1 numbers, expected 2, one per KV head")));
 }
 
@@ -47,7 +47,7 @@ TEST(Sensitivity, RoundTripIsBitForBit) {
     Random random(seed);
     const SensitivityTable table = RandomTable(random, 3);
     const std::string text = DumpJson(ToJson(table));
-    const SensitivityTable read = ReadBack(ParseJson(text, "text"));
+    const SensitivityTable read = ReadSensitivity(ParseJson(text, "text"));
     EXPECT_EQ(DumpJson(ToJson(read)), text);
     ASSERT_EQ(read.pairs, table.pairs);
     ASSERT_EQ(read.layers.size(), table.layers.size());
@@ -85,7 +85,7 @@ TEST(Sensitivity, FieldsAreTheOnesThatScriptsRead) {
 TEST(Sensitivity, IsolatedKlIsOptional) {
   SensitivityTable table = TableOf({kKV8, kKV4}, {{.1, .2}});
   table.layers[0].errors[1].kl = 0.5;
-  const SensitivityTable read = ReadBack(ToJson(table));
+  const SensitivityTable read = ReadSensitivity(ToJson(table));
   EXPECT_EQ(read.layers[0].errors[0].kl, std::nullopt);
   EXPECT_EQ(read.layers[0].errors[1].kl, 0.5);
 }
@@ -95,7 +95,7 @@ TEST(Sensitivity, TablesOfEarlierVersionsHaveNoMedianErrors) {
   for (Json& layer : json["layers"]) {
     for (Json& heads : layer["per_head"]) heads.erase("e_k_median");
   }
-  const SensitivityTable read = ReadBack(json);
+  const SensitivityTable read = ReadSensitivity(json);
   EXPECT_THAT(read.layers[0].errors[0].head_e_k_median, IsEmpty());
   EXPECT_THAT(read.layers[0].errors[0].head_e_k, SizeIs(2));
 }
@@ -104,7 +104,7 @@ TEST(Sensitivity, MistakesNameFieldAndLayer) {
   const auto reading = [](auto edit) {
     Json json = RandomJson(1);
     edit(json);
-    return [json] { ReadBack(json); };
+    return [json] { ReadSensitivity(json); };
   };
   EXPECT_THAT(
       reading([](Json& json) { json["layers"][1]["errors"].erase("KV4"); }),

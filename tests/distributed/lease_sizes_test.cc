@@ -12,14 +12,14 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::SizeIs;
 
-constexpr PrecisionPair kFour{KvFormatId::kInt4, KvFormatId::kInt4};
-constexpr PrecisionPair kEight{KvFormatId::kInt8, KvFormatId::kInt8};
+constexpr PrecisionPair kFourBits{KvFormatId::kInt4, KvFormatId::kInt4};
+constexpr PrecisionPair kEightBits{KvFormatId::kInt8, KvFormatId::kInt8};
 
 // Of four layers, by the bits of `number`.
 PrecisionPlan PlanOf(unsigned number) {
   PrecisionPlan plan;
   for (unsigned layer = 0; layer < 4; ++layer) {
-    plan.layers.push_back((number >> (3 - layer)) % 2 == 0 ? kFour : kEight);
+    plan.layers.push_back((number >> (3 - layer)) % 2 == 0 ? kFourBits : kEightBits);
   }
   return plan;
 }

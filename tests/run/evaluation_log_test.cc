@@ -30,7 +30,7 @@ LayerGroups Groups() {
   return groups;
 }
 
-SearchOptions SmallSearch() {
+SearchOptions SmallSearchOptions() {
   SearchOptions options;
   options.population = 8;
   options.generations = 5;
@@ -144,14 +144,14 @@ TEST(EvaluationLog, InterruptedSearchGivesTheSameFrontAndTheSameLog) {
   const TemporaryDirectory directory;
   const auto path = directory / "evaluations.jsonl";
   LoggedSearch whole(path);
-  const std::string expected = FrontText(whole.Run(SmallSearch()));
+  const std::string expected = FrontText(whole.Run(SmallSearchOptions()));
   const std::string text = ReadFile(path);
 
   const auto cut_path = directory / "cut.jsonl";
   for (size_t cut = 0; cut <= text.size(); cut += 997) {  // a prime: all places of a line
     WriteFileAtomically(cut_path, text.substr(0, cut));
     LoggedSearch resumed(cut_path);
-    ASSERT_EQ(FrontText(resumed.Run(SmallSearch())), expected) << "cut at " << cut;
+    ASSERT_EQ(FrontText(resumed.Run(SmallSearchOptions())), expected) << "cut at " << cut;
     ASSERT_EQ(ReadFile(cut_path), text) << "cut at " << cut;
     // The model is asked for the very batches that were lost.
     const size_t lost = resumed.fake.batches().size();
@@ -166,14 +166,15 @@ TEST(EvaluationLog, InterruptedSearchGivesTheSameFrontAndTheSameLog) {
 TEST(EvaluationLog, StoppedSearchIsContinued) {
   const TemporaryDirectory directory;
   const std::string expected =
-      FrontText(LoggedSearch(directory / "whole.jsonl").Run(SmallSearch()));
+      FrontText(LoggedSearch(directory / "whole.jsonl").Run(SmallSearchOptions()));
   SearchHooks stopping;
   int asked = 0;
   stopping.should_stop = [&] { return ++asked == 3; };
-  const SearchResult first = LoggedSearch(directory / "parts.jsonl").Run(SmallSearch(), stopping);
+  const SearchResult first =
+      LoggedSearch(directory / "parts.jsonl").Run(SmallSearchOptions(), stopping);
   EXPECT_TRUE(first.interrupted);
   EXPECT_EQ(first.summary.stop_reason, "stopped after generation 2 of 5");
-  const SearchResult second = LoggedSearch(directory / "parts.jsonl").Run(SmallSearch());
+  const SearchResult second = LoggedSearch(directory / "parts.jsonl").Run(SmallSearchOptions());
   EXPECT_FALSE(second.interrupted);
   EXPECT_EQ(FrontText(second), expected);
   EXPECT_EQ(ReadFile(directory / "parts.jsonl"), ReadFile(directory / "whole.jsonl"));

@@ -15,9 +15,9 @@ namespace {
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-const std::vector<double> kWeights = {3.1, 0.7};
+const std::vector<double> kHeldOutWeights = {3.1, 0.7};
 
-bool Never() { return false; }
+bool NeverStops() { return false; }
 
 // Nine uniform plans, nine mixed ones and the exact plan: more than one batch.
 ParetoFront FrontOf(const FakeEvaluator& calibration) {
@@ -39,7 +39,7 @@ ParetoFront FrontOf(const FakeEvaluator& calibration) {
 }
 
 TEST(CalibrationIntervals, HoldTheMeanAndDependOnNoSeed) {
-  const FakeEvaluator calibration(kWeights, 0, 12);
+  const FakeEvaluator calibration(kHeldOutWeights, 0, 12);
   ParetoFront front = FrontOf(calibration);
   ParetoFront again = front;
   AddCalibrationIntervals(front);
@@ -58,7 +58,7 @@ TEST(CalibrationIntervals, HoldTheMeanAndDependOnNoSeed) {
 }
 
 TEST(CalibrationIntervals, NeedScoresByPrompt) {
-  ParetoFront front = FrontOf(FakeEvaluator(kWeights, 0, 12));
+  ParetoFront front = FrontOf(FakeEvaluator(kHeldOutWeights, 0, 12));
   front.uniform[3].calibration.per_prompt.clear();
   AddCalibrationIntervals(front);
   EXPECT_FALSE(front.uniform[3].calibration_interval);
@@ -66,12 +66,12 @@ TEST(CalibrationIntervals, NeedScoresByPrompt) {
 }
 
 TEST(HeldOutScores, AreOfAllPlans) {
-  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
+  ParetoFront front = FrontOf(FakeEvaluator(kHeldOutWeights));
   front.near = {front.plans.front()};
   front.near.front().plan = {{kKV8, kK2V4}};
-  FakeEvaluator fake(kWeights, 0, 9);
+  FakeEvaluator fake(kHeldOutWeights, 0, 9);
   EvaluationCache held_out(fake);
-  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, NeverStops));
   const auto expect_score = [&](const ScoredPlan& plan) {
     ASSERT_TRUE(plan.held_out);
     const PlanScore expected = fake.ScoreOf(plan.plan);
@@ -92,43 +92,43 @@ TEST(HeldOutScores, AreOfAllPlans) {
 }
 
 TEST(HeldOutScores, OfFewPromptsHaveNoInterval) {
-  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
-  FakeEvaluator fake(kWeights, 0, 6);
+  ParetoFront front = FrontOf(FakeEvaluator(kHeldOutWeights));
+  FakeEvaluator fake(kHeldOutWeights, 0, 6);
   EvaluationCache held_out(fake);
-  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, NeverStops));
   EXPECT_EQ(front.plans[0].held_out->loss_interval, std::nullopt);
   EXPECT_EQ(front.plans[0].held_out->prompts_for_interval, 8);
   EXPECT_EQ(front.reference.held_out->loss_interval, (Interval{0, 0}));
 }
 
 TEST(HeldOutScores, AreNotAddedWithoutPrompts) {
-  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
-  FakeEvaluator fake(kWeights, 0, 0);
+  ParetoFront front = FrontOf(FakeEvaluator(kHeldOutWeights));
+  FakeEvaluator fake(kHeldOutWeights, 0, 0);
   EvaluationCache held_out(fake);
-  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, NeverStops));
   EXPECT_FALSE(front.reference.held_out);
   EXPECT_THAT(fake.batches(), IsEmpty());
 }
 
 TEST(HeldOutScores, AStopFillsNothingAndKeepsWhatWasScored) {
-  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
-  FakeEvaluator fake(kWeights, 0, 6);
+  ParetoFront front = FrontOf(FakeEvaluator(kHeldOutWeights));
+  FakeEvaluator fake(kHeldOutWeights, 0, 6);
   EvaluationCache held_out(fake);
   int asked = 0;
   EXPECT_FALSE(AddHeldOutScores(front, held_out, [&] { return ++asked == 2; }));
   EXPECT_THAT(fake.batches(), SizeIs(1));
   EXPECT_EQ(held_out.distinct_plans(), 16);
   for (const ScoredPlan& plan : front.plans) EXPECT_FALSE(plan.held_out);
-  EXPECT_TRUE(AddHeldOutScores(front, held_out, Never));
+  EXPECT_TRUE(AddHeldOutScores(front, held_out, NeverStops));
   ASSERT_THAT(fake.batches(), SizeIs(2));
   EXPECT_THAT(fake.batches()[1], SizeIs(3));
   EXPECT_TRUE(front.plans.back().held_out);
 }
 
 TEST(HeldOutScores, WholeBatchesAreFollowedByNoEmptyOne) {
-  ParetoFront front = FrontOf(FakeEvaluator(kWeights));
+  ParetoFront front = FrontOf(FakeEvaluator(kHeldOutWeights));
   front.plans.resize(6);  // with the others 16, one batch
-  FakeEvaluator fake(kWeights, 0, 6);
+  FakeEvaluator fake(kHeldOutWeights, 0, 6);
   EvaluationCache held_out(fake);
   int asked = 0;
   EXPECT_TRUE(AddHeldOutScores(front, held_out, [&] { return ++asked > 1; }));

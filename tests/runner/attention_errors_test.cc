@@ -13,7 +13,7 @@
 namespace kvtune {
 namespace {
 
-struct Case {
+struct AttentionCase {
   int64_t query_heads, kv_heads, tokens, head_dim;
   int64_t first_counted = 0;
   int64_t residual_window = 0;
@@ -22,12 +22,12 @@ struct Case {
 };
 
 // The values are those of half precision, so that a CPU and a GPU compute from the same numbers.
-at::Tensor Random(at::IntArrayRef shape, double scale) {
+at::Tensor RandomTensor(at::IntArrayRef shape, double scale) {
   return (at::randn(shape, at::kFloat) * scale).to(at::kBFloat16).to(at::kFloat);
 }
 
 CacheSide Stored(const at::Tensor& exact, double error, int64_t window) {
-  at::Tensor stored = (exact + Random(exact.sizes(), error)).to(at::kBFloat16).to(at::kFloat);
+  at::Tensor stored = (exact + RandomTensor(exact.sizes(), error)).to(at::kBFloat16).to(at::kFloat);
   // An unfinished group is stored exactly.
   const int64_t rest = window > 0 ? exact.size(2) % window : 0;
   stored.narrow(2, exact.size(2) - rest, rest).copy_(exact.narrow(2, exact.size(2) - rest, rest));
@@ -35,11 +35,11 @@ CacheSide Stored(const at::Tensor& exact, double error, int64_t window) {
 }
 
 // Two formats of keys and two of values in three pairs.
-ComparedAttention RandomAttention(const Case& c) {
-  const at::Tensor key = Random({1, c.kv_heads, c.tokens, c.head_dim}, 1);
-  const at::Tensor value = Random({1, c.kv_heads, c.tokens, c.head_dim}, 1);
-  const at::Tensor sinks = c.sinks ? Random({c.query_heads}, 1) : at::Tensor();
-  return {.query = Random({1, c.query_heads, c.tokens, c.head_dim}, 0.2),
+ComparedAttention RandomAttention(const AttentionCase& c) {
+  const at::Tensor key = RandomTensor({1, c.kv_heads, c.tokens, c.head_dim}, 1);
+  const at::Tensor value = RandomTensor({1, c.kv_heads, c.tokens, c.head_dim}, 1);
+  const at::Tensor sinks = c.sinks ? RandomTensor({c.query_heads}, 1) : at::Tensor();
+  return {.query = RandomTensor({1, c.query_heads, c.tokens, c.head_dim}, 0.2),
           .rule = {.window_tokens = c.sliding_window, .sinks = sinks},
           .exact_key = ExactCacheSide(key),
           .exact_value = ExactCacheSide(value),
@@ -70,12 +70,12 @@ ComparedAttention OnDevice(const ComparedAttention& attention) {
   return there;
 }
 
-class AttentionErrorsByFlash : public ::testing::TestWithParam<Case> {};
+class AttentionErrorsByFlash : public ::testing::TestWithParam<AttentionCase> {};
 
 TEST_P(AttentionErrorsByFlash, AreThoseWithWeightsInMemory) {
   if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
   at::manual_seed(7);
-  const Case& c = GetParam();
+  const AttentionCase& c = GetParam();
   const ComparedAttention attention = RandomAttention(c);
   const AttentionErrors expected = ErrorsOfAll(attention, c.first_counted);
   const ComparedAttention there = OnDevice(attention);
@@ -113,12 +113,16 @@ TEST_P(AttentionErrorsByFlash, SidesAreComparedAsOnACpu) {
   EXPECT_TRUE(at::allclose(found.channel_total.cpu(), expected.channel_total, 1e-5));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Cases, AttentionErrorsByFlash,
-    ::testing::Values(Case{4, 2, 100, 64}, Case{8, 8, 257, 128}, Case{4, 1, 1, 64},
-                      Case{8, 2, 300, 64, 101}, Case{2, 1, 4096, 64, 100},  // cuDNN on Hopper
-                      Case{8, 2, 300, 64, 0, 0, 50}, Case{8, 2, 130, 64, 0, 0, 0, true},
-                      Case{8, 2, 205, 128, 0, 32}, Case{4, 2, 140, 64, 70, 32, 0, true}));
+INSTANTIATE_TEST_SUITE_P(Cases, AttentionErrorsByFlash,
+                         ::testing::Values(AttentionCase{4, 2, 100, 64},
+                                           AttentionCase{8, 8, 257, 128},
+                                           AttentionCase{4, 1, 1, 64},
+                                           AttentionCase{8, 2, 300, 64, 101},
+                                           AttentionCase{2, 1, 4096, 64, 100},  // cuDNN on Hopper
+                                           AttentionCase{8, 2, 300, 64, 0, 0, 50},
+                                           AttentionCase{8, 2, 130, 64, 0, 0, 0, true},
+                                           AttentionCase{8, 2, 205, 128, 0, 32},
+                                           AttentionCase{4, 2, 140, 64, 70, 32, 0, true}));
 
 // Two tokens, one head, one channel. The query of the second token sees scores 0 and 0 exactly, and
 // 0 and log 3 with quantized keys: weights of 1/2 and 1/2 become 1/4 and 3/4.

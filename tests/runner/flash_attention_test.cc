@@ -7,14 +7,14 @@
 namespace kvtune {
 namespace {
 
-struct Case {
+struct AttentionShape {
   int64_t batch, query_heads, kv_heads, tokens, head_dim;
   int64_t key_window = 0, value_window = 0;  // residual windows
   int64_t sliding_window = 0;
   bool sinks = false;
 };
 
-class FlashAttentionOnCuda : public ::testing::TestWithParam<Case> {};
+class FlashAttentionOnCuda : public ::testing::TestWithParam<AttentionShape> {};
 
 at::Tensor Expected(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                     const ScoreRule& rule) {
@@ -32,7 +32,7 @@ at::Tensor Expected(const at::Tensor& query, const CacheSide& keys, const CacheS
 
 TEST_P(FlashAttentionOnCuda, EqualsAttentionWithStoredWeights) {
   if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
-  const Case& c = GetParam();
+  const AttentionShape& c = GetParam();
   at::manual_seed(5);
   // The values are those of half precision, so that both sides compute from the same numbers.
   const auto random = [](at::IntArrayRef shape, double scale) {
@@ -72,12 +72,14 @@ TEST_P(FlashAttentionOnCuda, EqualsAttentionWithStoredWeights) {
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, FlashAttentionOnCuda,
-    ::testing::Values(Case{1, 4, 2, 100, 64}, Case{2, 8, 8, 257, 128}, Case{1, 4, 1, 1, 64},
-                      Case{1, 8, 2, 300, 64, 0, 0, 50}, Case{1, 8, 2, 130, 64, 0, 0, 0, true},
-                      Case{1, 8, 2, 128, 64, 32, 32}, Case{2, 8, 2, 205, 128, 32, 32},
-                      Case{1, 6, 2, 31, 64, 32, 32}, Case{1, 6, 2, 33, 64, 32, 32},
-                      Case{1, 7, 1, 300, 64, 128, 128}, Case{1, 4, 4, 100, 64, 32, 0},
-                      Case{1, 4, 4, 100, 64, 0, 32}, Case{1, 4, 2, 140, 64, 32, 32, 0, true}));
+    ::testing::Values(
+        AttentionShape{1, 4, 2, 100, 64}, AttentionShape{2, 8, 8, 257, 128},
+        AttentionShape{1, 4, 1, 1, 64}, AttentionShape{1, 8, 2, 300, 64, 0, 0, 50},
+        AttentionShape{1, 8, 2, 130, 64, 0, 0, 0, true}, AttentionShape{1, 8, 2, 128, 64, 32, 32},
+        AttentionShape{2, 8, 2, 205, 128, 32, 32}, AttentionShape{1, 6, 2, 31, 64, 32, 32},
+        AttentionShape{1, 6, 2, 33, 64, 32, 32}, AttentionShape{1, 7, 1, 300, 64, 128, 128},
+        AttentionShape{1, 4, 4, 100, 64, 32, 0}, AttentionShape{1, 4, 4, 100, 64, 0, 32},
+        AttentionShape{1, 4, 2, 140, 64, 32, 32, 0, true}));
 
 // Batches that are one power of two and others, of lengths for which cuDNN is worth its cost.
 TEST(CudnnAttention, EqualsFlashAttention) {

@@ -18,15 +18,15 @@ namespace {
 
 constexpr int64_t kMaxTokens = 130;
 
-struct Case {
+struct CacheCase {
   std::string name;
   std::string device;
   TinyModel model;
 
-  friend void PrintTo(const Case& test_case, std::ostream* out) { *out << test_case.name; }
+  friend void PrintTo(const CacheCase& test_case, std::ostream* out) { *out << test_case.name; }
 };
 
-std::vector<Case> Cases() {
+std::vector<CacheCase> Cases() {
   TinyModel plain;
   plain.head_dim = 64;
   TinyModel window = plain;
@@ -44,7 +44,7 @@ std::vector<Case> Cases() {
   uneven.query_heads = 6;
   TinyModel narrow = plain;  // no kernel of ours attends
   narrow.head_dim = 16;
-  std::vector<Case> cases;
+  std::vector<CacheCase> cases;
   for (const std::string device : {"cpu", "cuda"}) {
     cases.push_back({device + "Plain", device, plain});
     cases.push_back({device + "Window", device, window});
@@ -57,7 +57,7 @@ std::vector<Case> Cases() {
   return cases;
 }
 
-class KvCacheOfManyRows : public ::testing::TestWithParam<Case> {
+class KvCacheOfManyRows : public ::testing::TestWithParam<CacheCase> {
  protected:
   void SetUp() override {
     if (GetParam().device == "cuda" && !at::hasCUDA()) GTEST_SKIP() << "no CUDA device";

@@ -16,13 +16,13 @@
 namespace kvtune {
 namespace {
 
-constexpr int64_t kHeads = 2, kTokens = 97, kHeadDim = 64;
+constexpr int64_t kHeads = 2, kLayerTokens = 97, kHeadDim = 64;
 
 // A cache of one sequence in plain memory.
 struct OneSequence {
   PackedLayout layout;
   std::vector<uint8_t> pages, windows;
-  std::vector<int32_t> table, tokens = {kTokens};
+  std::vector<int32_t> table, tokens = {kLayerTokens};
 
   explicit OneSequence(PrecisionPair pair)
       : layout(PackedLayoutOf(pair, kHeadDim)),
@@ -39,7 +39,7 @@ struct OneSequence {
             .table_stride = 2,
             .windows = windows.data(),
             .tokens = tokens.data(),
-            .most_tokens = kTokens};
+            .most_tokens = kLayerTokens};
   }
 };
 
@@ -49,23 +49,24 @@ const uint16_t* BitsOf(const at::Tensor& x) {
 
 TEST(PackedLayer, CodesAreThoseOfTheOperators) {
   at::manual_seed(3);
-  const at::Tensor keys = at::randn({1, kHeads, kTokens, kHeadDim}, at::kBFloat16) + 0.5;
-  const at::Tensor values = at::randn({1, kHeads, kTokens, kHeadDim}, at::kBFloat16) * 3;
+  const at::Tensor keys = at::randn({1, kHeads, kLayerTokens, kHeadDim}, at::kBFloat16) + 0.5;
+  const at::Tensor values = at::randn({1, kHeads, kLayerTokens, kHeadDim}, at::kBFloat16) * 3;
   for (const KvFormat& format : Formats()) {
     const PrecisionPair pair{format.id, format.id};
     if (!WhyNotPacked(pair, kHeadDim).empty()) continue;
     SCOPED_TRACE(format.name);
     OneSequence cache(pair);
-    FillOnCpu(cache.View(), {BitsOf(keys), BitsOf(values), kTokens});
+    FillOnCpu(cache.View(), {BitsOf(keys), BitsOf(values), kLayerTokens});
     for (const KvSide side : {KvSide::kKey, KvSide::kValue}) {
       const at::Tensor& x = side == KvSide::kKey ? keys : values;
       const at::Tensor expected =
           FakeQuantize(x, format, {.side = side}).to(at::kFloat).contiguous();
       for (int64_t head = 0; head < kHeads; ++head) {
-        for (int64_t token = 0; token < kTokens; ++token) {
+        for (int64_t token = 0; token < kLayerTokens; ++token) {
           std::vector<float> found(kHeadDim);
           ReadToken(cache.View(), side, 0, head, token, found.data());
-          const float* row = expected.const_data_ptr<float>() + (head * kTokens + token) * kHeadDim;
+          const float* row =
+              expected.const_data_ptr<float>() + (head * kLayerTokens + token) * kHeadDim;
           ASSERT_EQ(found, std::vector<float>(row, row + kHeadDim))
               << "head " << head << ", token " << token;
         }
@@ -108,7 +109,7 @@ TEST(PackedLayer, TheAllocatorGivesTheCountedBytesAndTheStatedPadding) {
 TEST(PackedLayer, TakesTheBytesOfItsLayout) {
   for (const KvFormatId id : {KvFormatId::kInt4, KvFormatId::kKiviInt2, KvFormatId::kExact}) {
     const PackedLayout layout = PackedLayoutOf({id, id}, kHeadDim);
-    PackedLayer layer(layout, 3, kHeads, kTokens, at::kCPU);
+    PackedLayer layer(layout, 3, kHeads, kLayerTokens, at::kCPU);
     EXPECT_EQ(layer.bytes(), 3 * kHeads * (2 * layout.page.bytes + layout.window.bytes));
     layer.FillRandomly();
     const at::Tensor newest = at::randn({3, kHeads, kHeadDim}, at::kBFloat16);

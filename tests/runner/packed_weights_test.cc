@@ -13,7 +13,7 @@
 namespace kvtune {
 namespace {
 
-struct Case {
+struct WeightsCase {
   std::string method;
   int bits;
   int64_t rows, columns, group;
@@ -34,7 +34,7 @@ std::string RandomScales(Random& random, int64_t count) {
 }
 
 // A checkpoint with one matrix "m".
-Checkpoint Written(const Case& c, const TemporaryDirectory& directory) {
+Checkpoint Written(const WeightsCase& c, const TemporaryDirectory& directory) {
   WriteTinyCheckpoint({.layers = 1}, directory.path());
   Random random(static_cast<uint64_t>(c.rows + c.columns + c.bits));
   const int64_t n = 32 / c.bits, groups = (c.columns + c.group - 1) / c.group;
@@ -76,10 +76,11 @@ Checkpoint Written(const Case& c, const TemporaryDirectory& directory) {
 }
 
 TEST(PackedWeights, AreUnpackedOnCudaAsOnACpu) {
-  for (const Case& c :
-       {Case{"awq", 4, 8, 16, 16}, Case{"awq", 4, 200, 136, 32}, Case{"gptq", 4, 136, 200, 64},
-        Case{"gptq", 8, 132, 68, 32}, Case{"compressed-tensors", 4, 70, 200, 64},
-        Case{"compressed-tensors", 4, 67, 136, 34, true}}) {
+  for (const WeightsCase& c :
+       {WeightsCase{"awq", 4, 8, 16, 16}, WeightsCase{"awq", 4, 200, 136, 32},
+        WeightsCase{"gptq", 4, 136, 200, 64}, WeightsCase{"gptq", 8, 132, 68, 32},
+        WeightsCase{"compressed-tensors", 4, 70, 200, 64},
+        WeightsCase{"compressed-tensors", 4, 67, 136, 34, true}}) {
     const TemporaryDirectory directory;
     const Checkpoint checkpoint = Written(c, directory);
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {

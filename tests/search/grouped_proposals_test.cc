@@ -16,12 +16,6 @@ using ::testing::IsEmpty;
 using ::testing::IsSupersetOf;
 using ::testing::Not;
 
-LayerGroups OneLayerGroups(size_t count, const std::vector<PrecisionPair>& candidates) {
-  LayerGroups groups;
-  for (size_t i = 0; i < count; ++i) groups.groups.push_back({{i}, candidates});
-  return groups;
-}
-
 std::vector<PrecisionPlan> Propose(const std::vector<double>& weights,
                                    const std::vector<PrecisionPair>& candidates, size_t count) {
   ScoredByFake scored(weights);

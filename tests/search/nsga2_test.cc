@@ -30,14 +30,14 @@ std::vector<Objectives> Score(std::span<const Genes> generation) {
   return objectives;
 }
 
-const std::vector<int> kChoices = {3, 2, 5};
-const std::vector<Genes> kFirst = {{0, 0, 0}, {1, 1, 1}, {2, 1, 2}, {0, 1, 3},
-                                   {1, 0, 4}, {2, 0, 1}, {1, 1, 0}, {0, 0, 2}};
+const std::vector<int> kGeneChoices = {3, 2, 5};
+const std::vector<Genes> kFirstGenes = {{0, 0, 0}, {1, 1, 1}, {2, 1, 2}, {0, 1, 3},
+                                        {1, 0, 4}, {2, 0, 1}, {1, 1, 0}, {0, 0, 2}};
 
 std::vector<std::vector<Genes>> Generations(const Nsga2Options& options, int count) {
   std::vector<std::vector<Genes>> asked;
   Nsga2 nsga2(
-      kChoices, kFirst, Score(kFirst),
+      kGeneChoices, kFirstGenes, Score(kFirstGenes),
       [&](std::span<const Genes> generation) {
         asked.emplace_back(generation.begin(), generation.end());
         return Score(generation);
@@ -52,13 +52,13 @@ TEST(Nsga2, GenerationIsOneCallOfGenesInRange) {
   options.mutation_probability = 0.5;
   const auto generations = Generations(options, 6);
   ASSERT_THAT(generations, SizeIs(6));
-  EXPECT_THAT(generations, Each(SizeIs(kFirst.size())));
+  EXPECT_THAT(generations, Each(SizeIs(kFirstGenes.size())));
   for (const auto& generation : generations) {
     for (const Genes& genes : generation) {
-      ASSERT_EQ(genes.size(), kChoices.size());
+      ASSERT_EQ(genes.size(), kGeneChoices.size());
       for (size_t i = 0; i < genes.size(); ++i) {
         EXPECT_GE(genes[i], 0);
-        EXPECT_LT(genes[i], kChoices[i]);
+        EXPECT_LT(genes[i], kGeneChoices[i]);
       }
     }
   }
@@ -75,7 +75,7 @@ TEST(Nsga2, SameSeedBreedsTheSameGenerations) {
 
 TEST(Nsga2, ScorerThatStopsEndsTheEvolution) {
   int calls = 0;
-  Nsga2 nsga2(kChoices, kFirst, Score(kFirst),
+  Nsga2 nsga2(kGeneChoices, kFirstGenes, Score(kFirstGenes),
               [&](std::span<const Genes> generation) {
                 return Score(++calls == 2 ? generation.first(3) : generation);
               },
@@ -85,7 +85,7 @@ TEST(Nsga2, ScorerThatStopsEndsTheEvolution) {
 }
 
 TEST(Nsga2, ErrorsOfTheScorerPassThrough) {
-  Nsga2 nsga2(kChoices, kFirst, Score(kFirst),
+  Nsga2 nsga2(kGeneChoices, kFirstGenes, Score(kFirstGenes),
               [](std::span<const Genes>) -> std::vector<Objectives> {
                 throw std::runtime_error("device lost");
               },

@@ -25,12 +25,6 @@ using ::testing::ThrowsMessage;
 
 const std::vector<PrecisionPair> kFive = {kKV8, kK8V4, kKV4, kK4V2, kKV2};
 
-LayerGroups OneLayerGroups(size_t count, const std::vector<PrecisionPair>& candidates) {
-  LayerGroups groups;
-  for (size_t i = 0; i < count; ++i) groups.groups.push_back({{i}, candidates});
-  return groups;
-}
-
 SearchProblem Problem(LayerGroups groups, std::vector<PrecisionPair> uniform_pairs) {
   return {.groups = std::move(groups), .uniform_pairs = std::move(uniform_pairs), .cost = FakeCost};
 }

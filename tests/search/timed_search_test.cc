@@ -73,7 +73,7 @@ std::vector<PrecisionPlan> PlansOf(const std::vector<ScoredPlan>& scored) {
   return plans;
 }
 
-const std::vector<double> kWeights = {8.5, 1.0, 0.11};
+const std::vector<double> kTimedWeights = {8.5, 1.0, 0.11};
 
 TEST(TimedSearch, PlansOfEqualBytesStayWhereTheFasterOneLosesMore) {
   FakeEvaluator fake({1});
@@ -88,7 +88,7 @@ TEST(TimedSearch, PlansOfEqualBytesStayWhereTheFasterOneLosesMore) {
 }
 
 TEST(TimedSearch, ASmallSpaceIsEnumerated) {
-  FakeEvaluator fake(kWeights);
+  FakeEvaluator fake(kTimedWeights);
   EvaluationCache cache(fake);
   SearchOptions options;
   options.exact = true;
@@ -105,7 +105,7 @@ TEST(TimedSearch, ASmallSpaceIsEnumerated) {
 TEST(TimedSearch, TheSearchFindsTheFrontOfTheEnumeration) {
   const std::vector<PrecisionPair> five = {kKV8, kK8V2, kK2V8, kKV4, kKV2};
   for (const double interaction : {0.0, 2.0}) {
-    FakeEvaluator fake(kWeights, interaction);
+    FakeEvaluator fake(kTimedWeights, interaction);
     EvaluationCache cache(fake);
     SearchOptions options;
     options.enumerate_up_to = 0;
@@ -155,7 +155,7 @@ TEST(TimedSearch, EveryAlgorithmThatTakesThreeObjectivesLeavesAFront) {
 }
 
 TEST(TimedSearch, NearPlansAreThoseThatNoFasterPlanExplains) {
-  FakeEvaluator fake(kWeights);
+  FakeEvaluator fake(kTimedWeights);
   EvaluationCache cache(fake);
   SearchOptions options;
   options.exact = true;
@@ -182,8 +182,8 @@ TEST(TimedSearch, RacingEndsNoPlanThatIsFasterThanItsRivals) {
 }
 
 TEST(TimedSearch, TheSurrogatesFrontIsAPartOfTheRealOneAndHoldsThatOfBytes) {
-  const LayerLosses losses = TrueLosses(kWeights);
-  FakeEvaluator fake(kWeights);
+  const LayerLosses losses = TrueLosses(kTimedWeights);
+  FakeEvaluator fake(kTimedWeights);
   const std::vector<PrecisionPlan> real = FrontByHand(fake, EveryPlan(3, NinePairs()));
   const std::vector<PrecisionPlan> timed = SurrogateFront(losses, TimedCost);
   for (const PrecisionPlan& plan : timed) EXPECT_EQ(std::ranges::count(real, plan), 1);

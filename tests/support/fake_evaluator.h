@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/core/layer_groups.h"
 #include "lib/core/pareto_front.h"
 #include "lib/core/plan_evaluator.h"
 
@@ -108,6 +109,13 @@ class FakeEvaluator : public PlanEvaluator {
   size_t prompt_scores_ = 0;
   std::vector<std::vector<PrecisionPlan>> batches_;
 };
+
+// A group for each layer.
+inline LayerGroups OneLayerGroups(size_t count, const std::vector<PrecisionPair>& candidates) {
+  LayerGroups groups;
+  for (size_t i = 0; i < count; ++i) groups.groups.push_back({{i}, candidates});
+  return groups;
+}
 
 // The cost where every layer has one KV head of 64 channels and scales take no bytes.
 inline PlanCost FakeCost(const PrecisionPlan& plan) {

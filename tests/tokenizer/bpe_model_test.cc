@@ -11,35 +11,35 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-std::vector<int32_t> Ids(const TokenizerText& text, const std::string& input) {
+std::vector<int32_t> IdsOfMerges(const TokenizerText& text, const std::string& input) {
   return text.Make().Encode(input, SpecialTokens::kAdd);
 }
 
 TEST(BpeModel, MergesByRankThenFromTheLeft) {
   TokenizerText text;
-  EXPECT_THAT(Ids(text, "abcabab"), ElementsAre(6, 5, 5));
-  EXPECT_THAT(Ids(text, ""), IsEmpty());
+  EXPECT_THAT(IdsOfMerges(text, "abcabab"), ElementsAre(6, 5, 5));
+  EXPECT_THAT(IdsOfMerges(text, ""), IsEmpty());
   text.vocab = R"({"a": 0, "aa": 1, "b": 2, "ab": 3})";
   text.merges = R"([["a", "a"], ["a", "b"]])";
-  EXPECT_THAT(Ids(text, "aaab"), ElementsAre(1, 3));
-  EXPECT_THAT(Ids(text, "aaaab"), ElementsAre(1, 1, 2));
+  EXPECT_THAT(IdsOfMerges(text, "aaab"), ElementsAre(1, 3));
+  EXPECT_THAT(IdsOfMerges(text, "aaaab"), ElementsAre(1, 1, 2));
 }
 
 TEST(BpeModel, MergesAreReadAsStringsAndAsPairs) {
   TokenizerText text;
   text.merges = R"(["#version: 0.2", "a b", "ab c"])";
-  EXPECT_THAT(Ids(text, "abc"), ElementsAre(6));
+  EXPECT_THAT(IdsOfMerges(text, "abc"), ElementsAre(6));
   text.merges = R"([["a", "b"], ["ab", "c"]])";
-  EXPECT_THAT(Ids(text, "abc"), ElementsAre(6));
+  EXPECT_THAT(IdsOfMerges(text, "abc"), ElementsAre(6));
 }
 
 TEST(BpeModel, LaterOfEqualMergesCounts) {
   TokenizerText text;
   text.vocab = R"({"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4})";
   text.merges = R"(["a b", "b c"])";
-  EXPECT_THAT(Ids(text, "abc"), ElementsAre(3, 2));
+  EXPECT_THAT(IdsOfMerges(text, "abc"), ElementsAre(3, 2));
   text.merges = R"(["a b", "b c", "a b"])";
-  EXPECT_THAT(Ids(text, "abc"), ElementsAre(0, 4));
+  EXPECT_THAT(IdsOfMerges(text, "abc"), ElementsAre(0, 4));
 }
 
 TEST(BpeModel, UnknownCharactersMayBeFused) {
@@ -47,9 +47,9 @@ TEST(BpeModel, UnknownCharactersMayBeFused) {
   text.vocab = R"({"<unk>": 0, "a": 1})";
   text.merges = "[]";
   text.options = R"(, "unk_token": "<unk>")";
-  EXPECT_THAT(Ids(text, "axyax"), ElementsAre(1, 0, 0, 1, 0));
+  EXPECT_THAT(IdsOfMerges(text, "axyax"), ElementsAre(1, 0, 0, 1, 0));
   text.options = R"(, "unk_token": "<unk>", "fuse_unk": true)";
-  EXPECT_THAT(Ids(text, "axyax"), ElementsAre(1, 0, 1, 0));
+  EXPECT_THAT(IdsOfMerges(text, "axyax"), ElementsAre(1, 0, 1, 0));
 }
 
 TEST(BpeModel, ByteFallbackTakesAllBytesOrNone) {
@@ -57,20 +57,20 @@ TEST(BpeModel, ByteFallbackTakesAllBytesOrNone) {
   text.vocab = R"({"<unk>": 0, "a": 1, "<0xC3>": 2, "<0xA9>": 3})";
   text.merges = "[]";
   text.options = R"(, "unk_token": "<unk>", "byte_fallback": true, "fuse_unk": true)";
-  EXPECT_THAT(Ids(text, "aé"), ElementsAre(1, 2, 3));
+  EXPECT_THAT(IdsOfMerges(text, "aé"), ElementsAre(1, 2, 3));
   // All bytes or none: U+00E8 needs <0xA8>. Bytes overtake an unknown token that waits (model.rs).
-  EXPECT_THAT(Ids(text, "aè"), ElementsAre(1, 0));
-  EXPECT_THAT(Ids(text, "aèéa"), ElementsAre(1, 2, 3, 0, 1));
+  EXPECT_THAT(IdsOfMerges(text, "aè"), ElementsAre(1, 0));
+  EXPECT_THAT(IdsOfMerges(text, "aèéa"), ElementsAre(1, 2, 3, 0, 1));
 }
 
 TEST(BpeModel, IgnoreMergesTakesWholeWords) {
   TokenizerText text;
   text.vocab = R"({"a": 0, "b": 1, "ba": 2})";
   text.merges = "[]";
-  EXPECT_THAT(Ids(text, "ba"), ElementsAre(1, 0));
+  EXPECT_THAT(IdsOfMerges(text, "ba"), ElementsAre(1, 0));
   text.options = R"(, "ignore_merges": true)";
-  EXPECT_THAT(Ids(text, "ba"), ElementsAre(2));
-  EXPECT_THAT(Ids(text, "bab"), ElementsAre(1, 0, 1));
+  EXPECT_THAT(IdsOfMerges(text, "ba"), ElementsAre(2));
+  EXPECT_THAT(IdsOfMerges(text, "bab"), ElementsAre(1, 0, 1));
 }
 
 TEST(BpeModel, EmptyAndNullOptionsAreUnset) {
@@ -78,7 +78,7 @@ TEST(BpeModel, EmptyAndNullOptionsAreUnset) {
   text.options =
       R"(, "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
            "end_of_word_suffix": null)";
-  EXPECT_THAT(Ids(text, "abc"), ElementsAre(6));
+  EXPECT_THAT(IdsOfMerges(text, "abc"), ElementsAre(6));
 }
 
 // The definition, slow: merge the best pair, the leftmost of the best, until none is left.
