@@ -81,7 +81,8 @@ endfunction()
 
 # kvtune_command_tests(TEST... [THREADS n] [ENVIRONMENT VARIABLE=VALUE...])
 #
-# Gives tests made by add_test, which see no GPU, their environment and their number of processors.
+# Gives tests made by add_test, which see no GPU, their environment and their number of processors. They take up to
+# minutes, so they start before the cases of GoogleTest, which fill the processors to the end.
 function(kvtune_command_tests)
   cmake_parse_arguments(ARG "" "THREADS" "ENVIRONMENT" ${ARGN})
   if(NOT ARG_THREADS)
@@ -90,6 +91,7 @@ function(kvtune_command_tests)
   kvtune_test_environment(environment ${ARG_THREADS})
   list(APPEND environment ${ARG_ENVIRONMENT})
   set_tests_properties(${ARG_UNPARSED_ARGUMENTS} PROPERTIES
+    COST 60
     PROCESSORS ${ARG_THREADS}
     ENVIRONMENT "${environment}")
 endfunction()
