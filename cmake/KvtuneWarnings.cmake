@@ -26,3 +26,8 @@ endif()
 if(KVTUNE_WERROR)
   target_compile_options(kvtune_warnings INTERFACE -Werror)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_FLAGS MATCHES "-fsanitize=[a-z,]*undefined")
+  # The path is relative to the folder in which Ninja runs the compiler, so that clones share ccache's results.
+  file(RELATIVE_PATH ignores "${PROJECT_BINARY_DIR}" "${PROJECT_SOURCE_DIR}/tests/sanitizer_ignores.txt")
+  add_compile_options("-fsanitize-ignorelist=${ignores}")
+endif()
