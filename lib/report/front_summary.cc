@@ -95,25 +95,14 @@ class Summary {
     return ShortPlanText(plan.plan);
   }
 
-  // With the longest bars that leave room for the rest.
+  // With the longest bars that leave room for the rest: the column that goes first is there.
   std::string Table() const {
     std::string table;
     for (const size_t bar_columns : {kBarColumns, kBarColumns / 2, size_t{0}}) {
       table = TableWithBars(bar_columns);
-      if (Fits(table) && table.find(kTop1) != std::string::npos) break;
+      if (table.find(kTop1) != std::string::npos) break;
     }
     return table;
-  }
-
-  bool Fits(const std::string& table) const {
-    if (table.find("\n\n") != std::string::npos) return false;  // cut into several
-    for (size_t begin = 0; begin < table.size();) {
-      const size_t end = table.find('\n', begin);
-      if (DisplayWidth(std::string_view(table).substr(begin, end - begin)) > options_.width)
-        return false;
-      begin = end + 1;
-    }
-    return true;
   }
 
   std::string TableWithBars(size_t bar_columns) const {

@@ -128,12 +128,10 @@ std::string MarkSentences(const std::string& table, bool has_times) {
   return text;
 }
 
-// The intervals are what goes last.
+// The intervals are what goes last: a table that is too wide with them would be cut into several.
 std::string Render(const std::vector<Line>& lines, size_t width) {
   std::string table = MakeTable(lines, Intervals::kShown).Render(width);
-  const size_t first_line = DisplayWidth(table.substr(0, table.find('\n')));
-  const bool is_cut = table.find("\n\n") != std::string::npos;
-  if (width > 0 && (first_line > width || is_cut))
+  if (table.find("\n\n") != std::string::npos)
     table = MakeTable(lines, Intervals::kLeftOut).Render(width);
   return table + WrappedText(MarkSentences(table, std::ranges::any_of(lines, HasTime)), width);
 }

@@ -100,6 +100,31 @@ TEST(AgreementSentence, ComparesTheOrderOfLossesWithThatOfAnswers) {
   EXPECT_EQ(AgreementSentence(plans), "");
 }
 
+// Two plans of three lose as much: ranks 0.5, 0.5 and 2 against 0, 1 and 2 have a correlation of
+// 1.5 / sqrt(1.5 * 2).
+TEST(AgreementSentence, EqualLossesShareTheirRank) {
+  std::vector<ScoredPlan> plans = {Plan("KV8", kKV8, 200, 1, 1), Plan("KV4", kKV4, 100, 2, 0.5),
+                                   Plan("KV2", kKV2, 50, 3, 0.5)};
+  for (size_t i = 0; i < plans.size(); ++i) plans[i].calibration.kl_mean = i < 2 ? 0.125 : 0.25;
+  EXPECT_THAT(AgreementSentence(plans), HasSubstr("a rank correlation of 0.87 over 3 plans"));
+}
+
+// Either plan has a standard error of 3 points, so that twice that of their difference is 8.5.
+TEST(AgreementSentence, PlansDisagreeBeyondTwiceTheirStandardErrors) {
+  const auto said_of = [](int64_t lost) {
+    std::vector<ScoredPlan> plans = {Plan("KV8", kKV8, 200, 1, 1),
+                                     Plan("KV4", kKV4, 100, 1 + lost, 0.5),
+                                     Plan("KV2", kKV2, 50, 80, 1e-9)};
+    plans[0].calibration.kl_mean = 0.2;
+    plans[1].calibration.kl_mean = 0.1;
+    plans[2].calibration.kl_mean = 0.3;
+    return AgreementSentence(plans);
+  };
+  EXPECT_THAT(said_of(8), Not(HasSubstr("disagree")));
+  EXPECT_THAT(said_of(9), HasSubstr("They disagree most about KV4 and KV8: KV4 has the lower "
+                                    "loss, KV8 has 89.0 % right and not 80.0 %.\n"));
+}
+
 TEST(AccuracySentences, SayThatEveryPlanIsWorse) {
   const std::vector<ScoredPlan> plans = {Plan("KV2", kKV2, 50, 80, 1e-9)};
   EXPECT_EQ(SmallestNotWorse(plans), nullptr);

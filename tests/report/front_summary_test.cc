@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "lib/report/text_table.h"
 #include "tests/support/test_data.h"
 
 namespace kvtune {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -108,6 +112,81 @@ TEST(FrontSummary, AnswersInEightyColumns) {
   }
 }
 
+TEST(FrontSummary, TheWholeTextIsExactlyThis) {
+  SummaryOptions options{.run = "my-run", .diagnosis = FragileKeys(), .width = 200};
+  EXPECT_EQ(Text(SmallFront(), options),
+            "small, target kvtuner: 4 plans, 8 held-out prompts\n"
+            "plan  size vs bf16  loss (KL, held-out)      same top  layers\n"
+            " KV8  ######  50 %  1.0e-5 [5.0e-6, 2.0e-5]   98.00 %  all layers\n"
+            " p01  #####   44 %  1.0e-5 [5.0e-6, 2.0e-5]   98.00 %  KV8; 0 K8V4\n"
+            "*p02  ###     25 %  1.0e-4 [5.0e-5, 2.0e-4]   98.00 %  K8V4; 1,3 KV4\n"
+            " KV4  ###     25 %  0.1 [0.05, 0.2]           98.00 %  1e+03 times the loss of p02\n"
+            "Why not plain 4 bits: keys of layers 0, 2 lose 61 % of the attention output at int4 "
+            "(others up to 7 %): key outlier channels.\n"
+            "Like 8 bits    p01  44 %  as good: 0.90 [0.80, 1.05] times the loss of KV8\n"
+            "Recommended    p02  25 %  4.0 times the context of bf16; 1 token in 50 differs\n"
+            "KL under 0.01  p02  25 %  4.0 times the context of bf16; 1 token in 50 differs\n"
+            "Next: kvtune pareto export my-run --plan p02\n"
+            "All plans: kvtune pareto list my-run --all\n");
+}
+
+TEST(FrontSummary, BarsGetShorterBeforeTheyGo) {
+  ParetoFront front = SmallFront();
+  front.uniform[0].cost.bytes_per_token = 1440;  // nine tenths of bf16
+  std::vector<ptrdiff_t> lengths;
+  for (size_t width = 120; width >= 60; --width) {
+    SummaryOptions options;
+    options.width = width;
+    const std::string text = Text(front, options);
+    const std::string row = text.substr(text.find("\n KV8 ") + 1);
+    const ptrdiff_t length = std::ranges::count(row.substr(0, row.find('\n')), '#');
+    if (lengths.empty() || lengths.back() != length) lengths.push_back(length);
+  }
+  EXPECT_THAT(lengths, ElementsAre(11, 5, 0));  // of 12 columns, of 6 and of none
+}
+
+TEST(FrontSummary, ALayerAloneAndNoLayerAtAllAreSaidToBeFragile) {
+  SummaryOptions options = Wide();
+  options.diagnosis = FragileKeys();
+  options.diagnosis->fragile.resize(1);
+  options.diagnosis->fragile[0].causes = {FragilityCause::kKeyError, FragilityCause::kOutputError};
+  EXPECT_THAT(Text(SmallFront(), options),
+              HasSubstr("plain 4 bits: keys of layer 0 lose 61 % of the attention output at int4 "
+                        "(others up to 7 %).\n"));
+  const std::string none = "plain 4 bits: KV4 loses 0.1, and no single layer stands out.\n";
+  options.diagnosis->safe_key = std::nullopt;
+  EXPECT_THAT(Text(SmallFront(), options), HasSubstr(none));
+  options.diagnosis = FragileKeys();
+  options.diagnosis->fragile.clear();
+  EXPECT_THAT(Text(SmallFront(), options), HasSubstr(none));
+  EXPECT_THAT(Text(SmallFront(), Wide()), HasSubstr(none));  // not diagnosed
+}
+
+TEST(FrontSummary, WhatLosesNothingIsNoMeasureOfAnother) {
+  ParetoFront front = SmallFront();
+  front.plans[2] = PlanOf("p02", "KV4;0:K8V4;2:K8V4", 400, 0);
+  front.plans[2].held_out->score.top1_agreement = 1;
+  const std::string text = Text(front, Wide());
+  EXPECT_THAT(text, HasSubstr("*p02  ###     25 %  0 [0, 0] "));
+  EXPECT_THAT(text, HasSubstr("98.00 %  all layers\nWhy"));  // KV4, which p02 beats
+  EXPECT_THAT(text, HasSubstr("4.0 times the context of bf16; no token differs\n"));
+}
+
+TEST(FrontSummary, IntervalsThatAreNotThereSayWhy) {
+  ParetoFront front = SmallFront();
+  SummaryChoice choice = ChoiceOf(front);
+  const auto said = [&] { return FrontSummary(front, choice, Wide()); };
+  front.uniform[0].held_out->loss_interval = std::nullopt;
+  EXPECT_THAT(said(), HasSubstr(" 1.0e-5 [too few prompts] "));
+  front.uniform[0].held_out->prompts_for_interval = 1;
+  EXPECT_THAT(said(), HasSubstr(" 1.0e-5 [needs 1 prompts] "));
+  choice.scores = ScoreSet::kCalibration;
+  front.uniform[0].calibration_interval = Interval{2e-6, 3e-5};
+  EXPECT_THAT(said(), HasSubstr(" 1.0e-5 [2.0e-6, 3.0e-5] "));
+  front.uniform[0].calibration_interval = std::nullopt;
+  EXPECT_THAT(said(), HasSubstr(" 1.0e-5 [too few prompts] "));
+}
+
 TEST(FrontSummary, WordsForExpertsAreNotThere) {
   const std::string text = Text(SmallFront());
   for (const char* word : {"nats", "ypervolume", "noise floor", "urrogate", "█", "#"})
@@ -194,9 +273,14 @@ TEST(FrontSummary, ShowsTimesAndTheFastestPlan) {
   choice.rows = {&front.uniform[0], &front.plans[2]};
   const std::string text =
       FrontSummary(front, choice, {.run = "run", .diagnosis = {}, .width = 120});
-  EXPECT_THAT(text, HasSubstr("ms  loss (KL, held-out)"));
+  EXPECT_THAT(text, HasSubstr("\nplan  size vs bf16     ms  loss (KL, held-out) "));
+  EXPECT_THAT(text, HasSubstr("\n p02  ###     25 %  2.000  1.0e-4 [5.0e-5, 2.0e-4] "));
   EXPECT_THAT(text, HasSubstr("Fastest of these  p02  25 %  2.000 ms of attention, bf16 takes 4 "
                               "times as long; 1 token in 50 differs"));
+  // A time of nothing is the measure of none.
+  front.plans[2].cost.latency_ms = 0;
+  EXPECT_THAT(FrontSummary(front, choice, {.run = "run", .diagnosis = {}, .width = 120}),
+              HasSubstr("  p02  25 %  0.0000 ms of attention; 1 token in 50 differs"));
 }
 
 }  // namespace

@@ -69,6 +69,18 @@ TEST(FrontTable, PagePaddingIsSaidWhereThereIsSome) {
             "500 bytes per token, not 400.\n");
 }
 
+TEST(FrontTable, RoundingOfBytesIsNoPadding) {
+  const auto is_said = [](double bytes, double padded) {
+    ScoredPlan plan = PlanOf("p00", "KV4", bytes, 0.01);
+    plan.cost.padded_bytes_per_token = padded;
+    const std::string text = PaddingSentence(std::span(&plan, 1), "vllm");
+    return text.find("no plan here does") == std::string::npos;
+  };
+  EXPECT_FALSE(is_said(1, 1 + 1e-9));
+  EXPECT_TRUE(is_said(1, 1 + 2e-9));
+  EXPECT_TRUE(is_said(400, 401));
+}
+
 TEST(FrontTable, MorePlansWithMoreBytesDoNotBeat) {
   ParetoFront front = SmallFront();
   front.plans[0].cost.bytes_per_token = 421;
@@ -92,6 +104,27 @@ TEST(FrontTable, PlansCloserThanTheNoiseFloorAreTies) {
   front.run.noise_floor = 0.006 - 1e-9;
   EXPECT_EQ(SmallestTie(front, front.plans[0]), nullptr);
   EXPECT_EQ(TieSentence(front), "");
+}
+
+TEST(FrontTable, ADifferenceOfTheNoiseFloorItselfIsNoTie) {
+  ParetoFront front = SmallFront();
+  front.plans = {PlanOf("p00", "KV8", 800, 0.25), PlanOf("p01", "KV4;0:K8V2", 400, 0.5)};
+  front.run.noise_floor = 0.25;
+  EXPECT_EQ(SmallestTie(front, front.plans[0]), nullptr);
+  front.run.noise_floor = 0.26;
+  ASSERT_NE(SmallestTie(front, front.plans[0]), nullptr);
+}
+
+TEST(FrontTable, TheSmallestOfSeveralTiesIsNamed) {
+  ParetoFront front = SmallFront();
+  front.plans = {PlanOf("p00", "KV8", 800, 0.25), PlanOf("p01", "KV4;0:K8V2", 400, 0.25),
+                 PlanOf("p02", "KV4;1:K8V2", 300, 0.25), PlanOf("p03", "KV4", 300, 0.25),
+                 PlanOf("p04", "K8V4", 500, 0.25)};
+  front.run.noise_floor = 0.01;
+  for (const size_t larger : {0u, 1u, 4u})
+    EXPECT_EQ(SmallestTie(front, front.plans[larger])->name, "p02") << larger;
+  for (const size_t smallest : {2u, 3u})
+    EXPECT_EQ(SmallestTie(front, front.plans[smallest]), nullptr) << smallest;
 }
 
 TEST(FrontTable, AUniformPlanIsNotBeatenByLessThanTheNoiseFloor) {
@@ -147,6 +180,14 @@ TEST(FrontTable, TableListsEveryPlanOnce) {
   EXPECT_LT(table.find("\nKV4 "), table.find("\np00 "));
 }
 
+TEST(FrontTable, OfPlansOfEqualBytesThoseOfTheFrontComeFirst) {
+  ParetoFront front = SmallFront();
+  front.uniform[0].cost.bytes_per_token = 400;
+  const std::string table = FrontTable(front, 0);
+  EXPECT_LT(table.find("\np00 "), table.find("\nKV4 "));
+  EXPECT_LT(table.find("\nKV4 "), table.find("\np01 "));
+}
+
 TEST(FrontTable, UniformPlansOfTheFrontDoNotCountAsFound) {
   ParetoFront front = SmallFront();
   front.plans[0].plan = front.plans[1].plan;
@@ -155,16 +196,23 @@ TEST(FrontTable, UniformPlansOfTheFrontDoNotCountAsFound) {
 
 TEST(FrontTable, NarrowTerminalsGetFewerColumns) {
   ParetoFront front = SmallFront();
-  for (ScoredPlan& plan : front.plans) AddHeldOut(plan, 0.02);
-  for (ScoredPlan& plan : front.uniform) AddHeldOut(plan, 0.02);
+  for (std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
+    for (ScoredPlan& plan : *plans) {
+      plan.calibration.total_variation = 0.125;
+      plan.calibration.effective_tokens = 30;
+      AddHeldOut(plan, 0.02);
+    }
+  }
   const auto header = [&](size_t width) {
     const std::string table = FrontTable(front, width);
     return table.substr(0, table.find('\n'));
   };
-  // The order in which columns go: nominal bits, calibration loss, tail, bytes, top-1, marks.
-  const std::vector<std::string> columns = {"  bits", "  KL ", "KL 99.9 %", "bytes/token", "top-1"};
+  // The order in which columns go: expected acceptance, effective tokens, nominal bits, calibration
+  // loss, tail, bytes, top-1, marks.
+  const std::vector<std::string> columns = {"accept",    "eff. tokens", "  bits", "  KL ",
+                                            "KL 99.9 %", "bytes/token", "top-1"};
   size_t gone = 0;
-  for (size_t width = 140; width >= 60; --width) {
+  for (size_t width = 160; width >= 60; --width) {
     const std::string shown = header(width);
     EXPECT_LE(shown.size(), width);
     EXPECT_THAT(shown, HasSubstr("held-out KL [95 %]")) << width;
@@ -175,12 +223,22 @@ TEST(FrontTable, NarrowTerminalsGetFewerColumns) {
   EXPECT_THAT(header(35), Not(HasSubstr("[95 %]")));  // the interval goes last
 }
 
+TEST(FrontTable, WithoutHeldOutScoresTheCalibrationLossStaysHoweverNarrow) {
+  const std::string table = PlanTable(SmallFront().plans, 40);
+  const std::string header = table.substr(0, table.find('\n'));
+  EXPECT_THAT(header, HasSubstr("  KL"));
+  EXPECT_THAT(header, Not(HasSubstr("top-1")));
+}
+
 TEST(FrontTable, LossesAreShort) {
   EXPECT_EQ(LossText(0), "0");
   EXPECT_EQ(LossText(7.5e-5), "7.50e-5");
   EXPECT_EQ(LossText(0.0126), "0.0126");
   EXPECT_EQ(LossText(1.32e-13), "1.32e-13");
   EXPECT_EQ(LossText(17.83), "17.8");
+  EXPECT_EQ(LossText(0.001), "0.001");
+  EXPECT_EQ(LossText(0.000999), "9.99e-4");
+  EXPECT_EQ(LossText(10000), "1.00e4");
 }
 
 TEST(FrontTable, MarksAreExplainedWhereTheyOccur) {
@@ -211,10 +269,14 @@ TEST(FrontTable, AnIntervalThatIsNotClaimedSaysWhatWouldAllowIt) {
 TEST(FrontTable, HeldOutLossThatLeavesTheCalibrationIntervalIsMarked) {
   ParetoFront front = SmallFront();
   AddHeldOut(front.plans[0], 0.02);
-  front.plans[0].calibration_interval = Interval{0.01, 0.02};
-  EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("!")));
-  front.plans[0].calibration_interval = Interval{0.005, 0.015};
-  EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04] !"));
+  for (const Interval& promised : {Interval{0.01, 0.02}, Interval{0.02, 0.03}}) {
+    front.plans[0].calibration_interval = promised;
+    EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("!")));
+  }
+  for (const Interval& promised : {Interval{0.005, 0.0199}, Interval{0.0201, 0.03}}) {
+    front.plans[0].calibration_interval = promised;
+    EXPECT_THAT(PlanTable(front.plans, 0), HasSubstr("0.02 [0.01, 0.04] !"));
+  }
 }
 
 TEST(FrontTable, SearchSentencesSayWhatWasDone) {
@@ -232,6 +294,11 @@ TEST(FrontTable, SearchSentencesSayWhatWasDone) {
             "generations are done.\n"
             "Hypervolume by generation: 30, 45; the last is 90.0 % of the surrogate's exact "
             "front.\n");
+  front.search->surrogate_hypervolume = 0.5;
+  front.search->generations = {{.hypervolume = 0.25}};
+  EXPECT_THAT(SearchSentences(front), HasSubstr("by generation: 0.25; the last is 50.0 % of"));
+  front.search->generations.clear();
+  EXPECT_THAT(SearchSentences(front), HasSubstr("by generation: .\n"));
 }
 
 // A draft of tokens is accepted as often as the two distributions overlap.
@@ -239,9 +306,14 @@ TEST(FrontTable, AcceptanceIsOneMinusTheTotalVariation) {
   ParetoFront front = SmallFront();
   EXPECT_THAT(PlanTable(front.plans, 0), Not(HasSubstr("accept")));
   front.plans[0].calibration.total_variation = 0.125;
-  const std::string table = PlanTable(front.plans, 0);
-  EXPECT_THAT(table, HasSubstr("accept"));
-  EXPECT_THAT(table, HasSubstr(" 0.8750 "));
+  front.plans[1].calibration.effective_tokens = 12.25;
+  EXPECT_EQ(PlanTable(front.plans, 0),
+            "plan  eff. bits  bits  bytes/token    KL  KL 99.9 %   top-1  accept  eff. tokens  "
+            "layers\n"
+            "p00        4.50  4.00          400  0.01        0.1  1.0000  0.8750            -  "
+            "K8V2;1:KV4\n"
+            "p01        4.50  4.00          200   0.5          5  1.0000       -           12  "
+            "KV2\n");
 }
 
 // A front with everything that a table can show.

@@ -71,6 +71,12 @@ TEST(PlanDiff, NoFactorIsNamedOverALossOfNothing) {
   EXPECT_THAT(PlanDiffText(a, b, 0, 0), HasSubstr("p00 loses 0, p01 loses 0.015.\n"));
 }
 
+TEST(PlanDiff, NoFactorIsNamedOverALossThatRoundingMakes) {
+  const ScoredPlan a = PlanOf("p00", "KV8", 800, {25, 25}), b = PlanOf("p01", "KV4", 600, {50, 50});
+  EXPECT_THAT(PlanDiffText(a, b, 0.25, 0), HasSubstr("p00 loses 0.25, p01 loses 0.5.\n"));
+  EXPECT_THAT(PlanDiffText(a, b, 0.24, 0), HasSubstr("p01 loses 0.5, 2 times as much.\n"));
+}
+
 TEST(PlanDiff, SaysTheTimesWhereBothAreKnown) {
   ScoredPlan a = PlanOf("p00", "KV8", 800, {1, 2}), b = PlanOf("p01", "KV4", 400, {2, 4});
   a.cost.latency_ms = 2;
@@ -79,6 +85,8 @@ TEST(PlanDiff, SaysTheTimesWhereBothAreKnown) {
   EXPECT_THAT(PlanDiffText(a, b, 0, 0),
               HasSubstr("Attention of a decode step: p00 takes 2.000 ms, p01 takes 1.500 ms, "
                         "0.75 times as long.\n"));
+  a.cost.latency_ms = 0;
+  EXPECT_THAT(PlanDiffText(a, b, 0, 0), HasSubstr("p00 takes 0.0000 ms, p01 takes 1.500 ms.\n"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "lib/report/text_table.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pty.h>
 #include <sys/ioctl.h>
@@ -9,10 +10,14 @@
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <vector>
 
 namespace kvtune {
 namespace {
+
+using ::testing::ElementsAre;
 
 TEST(TextTable, AlignsColumns) {
   TextTable table({{"plan", Align::kLeft}, {"bytes", Align::kRight}, {"layers", Align::kLeft}});
@@ -48,6 +53,43 @@ TEST(TextTable, BreaksWordsThatAreTooLong) {
             "p00   0:turboquant\n"
             "      _k3v4_nc;\n"
             "      1:KV8\n");
+}
+
+// Twelve columns are left for the words.
+TEST(TextTable, WordsFillALineToItsEnd) {
+  const auto lines_of = [](const std::string& cell) {
+    TextTable table({{"n", Align::kRight}, {"words", Align::kLeft}});
+    table.AddRow({"1", cell});
+    std::vector<std::string> lines;
+    std::istringstream text(table.Render(15));
+    for (std::string line; std::getline(text, line);) lines.push_back(line.substr(3));
+    lines.erase(lines.begin());
+    return lines;
+  };
+  EXPECT_THAT(lines_of("abcdefghijkl"), ElementsAre("abcdefghijkl"));
+  EXPECT_THAT(lines_of("abcdefghijklm"), ElementsAre("abcdefghijkl", "m"));
+  EXPECT_THAT(lines_of("ab;defghijkl"), ElementsAre("ab;defghijkl"));
+  EXPECT_THAT(lines_of("ab;defghijklm"), ElementsAre("ab;", "defghijklm"));
+  EXPECT_THAT(lines_of("a;abcdefghijkl"), ElementsAre("a;", "abcdefghijkl"));
+  // The space behind the last word of a line takes no room.
+  EXPECT_THAT(lines_of("ab;defghi;xy zzz"), ElementsAre("ab;defghi;xy", "zzz"));
+  EXPECT_THAT(lines_of("ab;defghi;xyz zzz"), ElementsAre("ab;defghi;", "xyz zzz"));
+}
+
+TEST(TextTable, TheWidestTextGivesWayFirst) {
+  TextTable table({{"a", Align::kLeft}, {"b", Align::kLeft}, {"n", Align::kRight}});
+  table.AddRow({"aaaaaaaa aaaaaaaaaaa", "bbbbbbbb bbbbbbbbbbb", "1"});
+  EXPECT_EQ(table.Render(45),
+            "a                     b                     n\n"
+            "aaaaaaaa aaaaaaaaaaa  bbbbbbbb bbbbbbbbbbb  1\n");
+  EXPECT_EQ(table.Render(44),
+            "a                    b                     n\n"
+            "aaaaaaaa             bbbbbbbb bbbbbbbbbbb  1\n"
+            "aaaaaaaaaaa\n");
+  EXPECT_EQ(table.Render(43),
+            "a                    b                    n\n"
+            "aaaaaaaa             bbbbbbbb             1\n"
+            "aaaaaaaaaaa          bbbbbbbbbbb\n");
 }
 
 TEST(TextTable, LeavesOutColumnsByRank) {
@@ -92,6 +134,8 @@ TEST(TextTable, NeverOverflows) {
 
 TEST(TextTable, SentencesAreWrappedAtSpaces) {
   EXPECT_EQ(WrappedText("one two three\n", 0), "one two three\n");
+  EXPECT_EQ(WrappedText("one two three four\n", 13), "one two three\nfour\n");
+  EXPECT_EQ(WrappedText("one two three four\n", 12), "one two\nthree four\n");
   EXPECT_EQ(WrappedText("one two three\n\n  four five six seven eight\n", 20),
             "one two three\n\n  four five six\n  seven eight\n");
 }
@@ -117,6 +161,7 @@ TEST(TextTable, CountsCodePoints) {
   EXPECT_EQ(DisplayWidth("KL"), 2u);
   EXPECT_EQ(DisplayWidth("Übergröße"), 9u);
   EXPECT_EQ(DisplayWidth("e\u0301"), 1u);
+  EXPECT_EQ(DisplayWidth("e\u0345"), 1u);
   TextTable table({{"name", Align::kLeft}, {"n", Align::kRight}});
   table.AddRow({"größe", "1"});
   table.AddRow({"grosse", "2"});
