@@ -47,14 +47,20 @@ TEST(AccuracyScore, ImpossibleNumbersAreRefused) {
     json[key] = value;
     return AccuracyScoreFromJson(JsonFields(json, "f"));
   };
-  EXPECT_THAT([&] { read("strict", 1.5); }, ThrowsMessage<Error>(HasSubstr("\"strict\"")));
-  EXPECT_THAT([&] { read("mcnemar_p", -1); }, ThrowsMessage<Error>(HasSubstr("\"mcnemar_p\"")));
-  EXPECT_THAT(
-      [&] {
-        read("difference_interval", Json({1, 0}));
-      },
-      ThrowsMessage<Error>(
-          HasSubstr("\"difference_interval\": found no interval, expected [low, high]")));
+  for (const char* share : {"strict", "flexible", "mcnemar_p"}) {
+    for (const double possible : {0.0, 1.0}) EXPECT_NO_THROW(read(share, possible)) << share;
+    for (const double impossible : {-0.001, 1.001}) {
+      EXPECT_THAT([&] { read(share, impossible); },
+                  ThrowsMessage<Error>(HasSubstr("\"" + std::string(share) + "\"")));
+    }
+  }
+  for (const Json& impossible : {Json({1, 0}), Json({0}), Json({0, 1, 2})}) {
+    EXPECT_THAT([&] { read("difference_interval", impossible); },
+                ThrowsMessage<Error>(
+                    HasSubstr("\"difference_interval\": found no interval, expected [low, high]")));
+  }
+  const Interval point = read("difference_interval", Json({0.5, 0.5})).difference;
+  EXPECT_EQ(point, (Interval{0.5, 0.5}));
 }
 
 TEST(AccuracyScore, WorseIsMoreThanChance) {
@@ -62,6 +68,9 @@ TEST(AccuracyScore, WorseIsMoreThanChance) {
   EXPECT_FALSE(IsWorse(score));
   score.mcnemar_p = 0.049;
   EXPECT_TRUE(IsWorse(score));
+  score.mcnemar_p = 0.05;
+  EXPECT_FALSE(IsWorse(score));
+  score.mcnemar_p = 0.049;
   std::swap(score.lost, score.gained);
   EXPECT_FALSE(IsWorse(score));
   score.lost = score.gained;

@@ -65,5 +65,34 @@ TEST(FrontKnees, LossesBelowTheNoiseFloorAreOne) {
   EXPECT_EQ(Knee(PointersTo(plans), ScoreSet::kCalibration, 1e-4)->name, "200");
 }
 
+TEST(FrontKnees, NothingBendsWhereBytesOrLossesAreAlike) {
+  const std::vector<ScoredPlan> alike_in_bytes = {PlanOf(300, 1e-1), PlanOf(300, 1e-3),
+                                                  PlanOf(300, 1e-2)};
+  const std::vector<ScoredPlan> alike_in_loss = {PlanOf(100, 1e-2), PlanOf(200, 1e-2),
+                                                 PlanOf(500, 1e-2)};
+  for (const std::vector<ScoredPlan>& plans : {alike_in_bytes, alike_in_loss}) {
+    EXPECT_EQ(Knee(PointersTo(plans), ScoreSet::kCalibration, 0), nullptr);
+    EXPECT_THAT(KneesOf(plans), IsEmpty());
+  }
+}
+
+TEST(FrontKnees, ThePlansThatOnlyTimeKeepsOnTheFrontAreLeftOutOfItsBytes) {
+  ParetoFront front;
+  front.plans = {PlanOf(100, 0.5),  PlanOf(100, 0.5),  // neither is better than its twin
+                 PlanOf(101, 0.5),                     // more bytes, the same loss
+                 PlanOf(200, 0.25),                    //
+                 PlanOf(200, 0.3),                     // the same bytes, more loss
+                 PlanOf(150, 0.4),                     // between two others in both
+                 PlanOf(400, 0.45)};                   // more of either
+  const auto names = [&] {
+    std::vector<std::string> found;
+    for (const ScoredPlan* plan : FrontInBytes(front)) found.push_back(plan->name);
+    return found;
+  };
+  EXPECT_EQ(names().size(), 7u);  // in a search by bytes alone all are on the front
+  front.latency = LatencySource{.device = "a device", .setting = {1, 1024}, .table = "xxh3:0"};
+  EXPECT_THAT(names(), ElementsAre("100", "100", "200", "150"));
+}
+
 }  // namespace
 }  // namespace kvtune

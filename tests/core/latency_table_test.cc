@@ -42,6 +42,7 @@ std::string MessageOf(const std::function<void()>& call) {
 
 TEST(LatencyTable, TimingIsTheMedianWithItsRange) {
   EXPECT_EQ(TimingOf({3, 1, 2}), (Timing{2, 1, 3}));
+  EXPECT_EQ(TimingOf({5, 1, 4, 2, 3}), (Timing{3, 1, 5}));
   EXPECT_EQ(TimingOf({4}), (Timing{4, 4, 4}));
 }
 
@@ -59,6 +60,30 @@ TEST(LatencyTable, IsReadAsItWasWritten) {
   EXPECT_EQ(read.settings[0].steps[0].counted_bytes, 900);
   table.query_heads = 1;
   EXPECT_EQ(LatencyTableFromJson(ToJson(table), "latency.json").query_heads, 1);
+}
+
+TEST(LatencyTable, NumbersOfNothingAreReadAndThoseBelowAreNot) {
+  Json nothing = ToJson(Sample());
+  const std::vector<std::string> places = {"/copy_bytes_per_second",
+                                           "/settings/0/pairs/0/bytes",
+                                           "/settings/0/pairs/0/attention_ms/median",
+                                           "/settings/0/pairs/0/attention_ms/lowest",
+                                           "/settings/0/pairs/0/attention_ms/highest",
+                                           "/settings/0/steps/0/step_ms/median",
+                                           "/settings/0/steps/0/attention_ms",
+                                           "/settings/0/steps/0/cache_bytes",
+                                           "/settings/0/steps/0/largest_batch",
+                                           "/settings/0/steps/0/counted_bytes"};
+  for (const std::string& place : places) nothing[Json::json_pointer(place)] = 0;
+  nothing["settings"][0]["steps"][0]["tokens_per_second"] = 0;  // of a step that takes no time
+  EXPECT_EQ(ToJson(LatencyTableFromJson(nothing, "latency.json")), nothing);
+  for (const std::string& place : places) {
+    Json less = nothing;
+    less[Json::json_pointer(place)] = -1;
+    EXPECT_THAT(MessageOf([&] { LatencyTableFromJson(less, "latency.json"); }),
+                HasSubstr("found -1"))
+        << place;
+  }
 }
 
 TEST(LatencyTable, RefusesWhatNoTableHas) {

@@ -203,9 +203,11 @@ TEST(ModelFamilies, AreAsTheirClassesInTransformers) {
 TEST(ModelFamilies, InnerModelsHaveSectionsInTheirRotation) {
   for (const char* name : {"Qwen2VLTextModel", "Qwen2_5_VLTextModel", "Qwen3VLTextModel"}) {
     ASSERT_NE(FindFamily(name), nullptr) << name;
-    Json config = ConfigOf(name);
-    config["rope_scaling"] = {{"rope_type", "default"}, {"mrope_section", {2, 3, 3}}};
-    EXPECT_EQ(ParseModelConfig(config, "config.json").ropes[0].type, RopeType::kDefault) << name;
+    for (const char* type : {"default", "mrope"}) {
+      Json config = ConfigOf(name);
+      config["rope_scaling"] = {{"rope_type", type}, {"mrope_section", {2, 3, 3}}};
+      EXPECT_EQ(ParseModelConfig(config, "config.json").ropes[0].type, RopeType::kDefault) << name;
+    }
     EXPECT_EQ(FamilyNames().find(name), std::string::npos) << name;
     EXPECT_EQ(ArchitectureTable().find(name), std::string::npos) << name;
   }

@@ -93,12 +93,25 @@ TEST(PlanComparison, FewPromptsDecideNothing) {
   EXPECT_FALSE(few.interval);
   ASSERT_TRUE(few.prompts_to_decide);
   EXPECT_GE(*few.prompts_to_decide, kFewestDraws);
+  // Two prompts tell how much they differ; one does not.
+  EXPECT_TRUE(ComparePlans(ScoreOf({1, 2}), ScoreOf({1, 3})).prompts_to_decide);
+  const PlanComparison single = ComparePlans(ScoreOf({3}), ScoreOf({2}));
+  EXPECT_EQ(single.standing, Standing::kUndecided);
+  EXPECT_EQ(single.ratio, 1.5);
+  EXPECT_FALSE(single.interval);
+  EXPECT_FALSE(single.prompts_to_decide);
 }
 
 TEST(PlanComparison, LosingNothingHasNoLogarithm) {
   const PlanScore nothing = ScoreOf(std::vector<double>(10, 0));
-  EXPECT_EQ(ComparePlans(nothing, nothing).standing, Standing::kAsGood);
-  EXPECT_EQ(ComparePlans(nothing, ScoreOf(kLosses)).standing, Standing::kAsGood);
+  const PlanComparison equal = ComparePlans(nothing, nothing);
+  EXPECT_EQ(equal.standing, Standing::kAsGood);
+  EXPECT_EQ(equal.ratio, 1);
+  EXPECT_EQ(equal.interval, (Interval{1, 1}));
+  const PlanComparison better = ComparePlans(nothing, ScoreOf(kLosses));
+  EXPECT_EQ(better.standing, Standing::kAsGood);
+  EXPECT_EQ(better.ratio, 0);
+  EXPECT_EQ(better.interval, (Interval{0, 0}));
   const PlanComparison worse = ComparePlans(ScoreOf(kLosses), nothing);
   EXPECT_EQ(worse.standing, Standing::kWorse);
   EXPECT_TRUE(ToJson(worse)["ratio"].is_null());

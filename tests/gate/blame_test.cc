@@ -53,9 +53,21 @@ TEST(Blame, AnUnchangedPlanIsExplainedByTheLayerThatLosesMost) {
 
 TEST(Blame, NothingIsNamedWhereNothingHelps) {
   const PrecisionPlan plan{{kKv2}};
-  const std::vector<Measurement> measured = {EvenMeasurement({1.1F})};
-  EXPECT_FALSE(BestExplanation(plan, EvenMeasurement({1.0F}), ReplacementsOf(plan, plan), measured,
-                               Metric::kKlMean));
+  for (const float no_better : {1.0F, 1.1F}) {
+    const std::vector<Measurement> measured = {EvenMeasurement({no_better})};
+    EXPECT_FALSE(BestExplanation(plan, EvenMeasurement({1.0F}), ReplacementsOf(plan, plan),
+                                 measured, Metric::kKlMean));
+  }
+}
+
+TEST(Blame, OfLayersThatExplainAsMuchTheFirstIsNamed) {
+  const PrecisionPlan plan{{kKv2, kKv2, kKv2}};
+  const std::vector<Measurement> measured = {EvenMeasurement({0.75F}), EvenMeasurement({0.5F}),
+                                             EvenMeasurement({0.5F})};
+  const std::optional<Blame> blame = BestExplanation(
+      plan, EvenMeasurement({1.0F}), ReplacementsOf(plan, plan), measured, Metric::kKlMean);
+  ASSERT_TRUE(blame);
+  EXPECT_EQ(blame->layer, 1u);
 }
 
 }  // namespace

@@ -495,6 +495,8 @@ TEST(Gate, DoesNotJudgeALossThatRoundingOfAnotherTypeHides) {
       ReadBaselines(check.folder / "baselines" / "small.json").at(0).measured;
   check.models.script.noise_floor = ValueOf(measured, Metric::kKlMean) / 4;
   EXPECT_EQ(check.Run(config).status, GateStatus::kPassed);
+  check.models.script.noise_floor *= 1.01;
+  EXPECT_EQ(check.Run(config).status, GateStatus::kNotJudged);
 }
 
 TEST(Gate, DoesNotJudgeALimitThatOnlyAnotherTypeBreaks) {

@@ -158,6 +158,11 @@ TEST(Measurement, RefusesNumbersOutOfRange) {
   EXPECT_THAT(with("tokens", INT64_MAX),
               ThrowsMessage<Error>(HasSubstr("\"tokens\": found 9223372036854775807, expected at "
                                              "most 1099511627776")));
+  // The most tokens that there may be are refused for their short tail alone.
+  EXPECT_THAT(with("tokens", int64_t{1} << 40),
+              ThrowsMessage<Error>(HasSubstr("found 3 values in kl_tail of prompt 0")));
+  EXPECT_THAT(with("tokens", (int64_t{1} << 40) + 1),
+              ThrowsMessage<Error>(HasSubstr("expected at most 1099511627776")));
   EXPECT_THAT(with("kl_sum", -1), ThrowsMessage<Error>(HasSubstr("\"kl_sum\": found -1")));
   EXPECT_THAT(with("kl_sum", 1e308), ThrowsMessage<Error>(HasSubstr("\"kl_sum\": found 1e+308")));
   EXPECT_THAT(with("delta_nll_sum", -1e308),

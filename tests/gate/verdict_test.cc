@@ -87,6 +87,39 @@ TEST(Verdict, OneByteMoreIsWorse) {
   EXPECT_EQ(Of(verdicts, Metric::kKlMean).outcome, Outcome::kSame);
 }
 
+// A change of what is allowed is within it, and one more is not: in either direction, and whether
+// more or less is worse.
+TEST(Verdict, TheToleranceItselfIsAllowed) {
+  const auto outcome = [](Metric metric, const Measurement& before, const Measurement& after) {
+    VerdictOptions options;
+    options.limits.tolerance = {{Metric::kBytesPerToken, 8}, {Metric::kTop1Agreement, 0.25}};
+    return Of(Judge(before, after, options), metric).outcome;
+  };
+  const auto of_bytes = [&](double before, double after) {
+    return outcome(Metric::kBytesPerToken, EvenMeasurement(kBefore, before),
+                   EvenMeasurement(kBefore, after));
+  };
+  EXPECT_EQ(of_bytes(100, 108), Outcome::kWithinTolerance);
+  EXPECT_EQ(of_bytes(108, 100), Outcome::kWithinTolerance);
+  EXPECT_EQ(of_bytes(100, 109), Outcome::kWorse);
+  EXPECT_EQ(of_bytes(109, 100), Outcome::kBetter);
+  const auto of_top1 = [&](int64_t before, int64_t after) {  // of 8 tokens
+    std::vector<Measurement> measured;
+    for (const int64_t matches : {before, after}) {
+      measured.push_back(EvenMeasurement(kBefore));
+      for (PromptScore& prompt : measured.back().prompts) {
+        prompt.tokens = 8;
+        prompt.top1_matches = matches;
+      }
+    }
+    return outcome(Metric::kTop1Agreement, measured[0], measured[1]);
+  };
+  EXPECT_EQ(of_top1(8, 6), Outcome::kWithinTolerance);
+  EXPECT_EQ(of_top1(6, 8), Outcome::kWithinTolerance);
+  EXPECT_EQ(of_top1(8, 5), Outcome::kWorse);
+  EXPECT_EQ(of_top1(5, 8), Outcome::kBetter);
+}
+
 TEST(Verdict, LimitsHoldWhateverTheBaselineWas) {
   VerdictOptions options;
   options.limits.absolute[Metric::kKlMean] = 0.1;
