@@ -33,6 +33,17 @@ TEST(AdditivePlans, GreedyTakesTheCheapestStepFirst) {
   EXPECT_THAT(plans[3].layers, ElementsAre(kKV2, kKV4, kKV2));
 }
 
+// The group of two layers loses more, 3 against 2, and yet less a byte: it saves 128, the other 64.
+TEST(AdditivePlans, GreedyDividesTheLossByTheBytesThatItSaves) {
+  LayerGroups groups;
+  groups.groups = {{{0, 2}, {kKV8, kKV4}}, {{1}, {kKV8, kKV4}}};
+  const LayerLosses losses = {{kKV8, kKV4}, {{1, 3}, {2, 4}, {1, 2}}};
+  const std::vector<PrecisionPlan> plans = GreedyPlans(Genome(groups), losses, FakeCost);
+  ASSERT_THAT(plans, SizeIs(3));
+  EXPECT_THAT(plans[1].layers, ElementsAre(kKV4, kKV8, kKV4));
+  EXPECT_THAT(plans[2].layers, ElementsAre(kKV4, kKV4, kKV4));
+}
+
 // Two layers that lose the same.
 LayerGroups AlikeGroups() {
   LayerGroups groups;

@@ -118,6 +118,18 @@ TEST(Diagnose, TheSafeFormatIsTheCheapestThatTheTypicalLayerBears) {
   EXPECT_FALSE(diagnosis.is_safe);
 }
 
+TEST(Diagnose, WhatIsBorneIsSoUpToTheBoundItself) {
+  // The typical layer bears 0.25, and the bound that a fragile layer has to keep is what the worst
+  // ordinary one loses.
+  std::vector<LayerKeys> layers(5, {{0.25, 0.06, 0.006}, {0.6, 0.1, 0.006}});
+  layers[1] = {{0.9, 0.25, 0.03}, {1, 0.9, 0.05}};
+  const Diagnosis diagnosis = Diagnose(TableOfKeys(layers));
+  EXPECT_EQ(diagnosis.safe_key, KvFormatId::kInt2);
+  EXPECT_TRUE(diagnosis.is_safe);
+  ASSERT_THAT(Named(diagnosis), ElementsAre(1));
+  EXPECT_EQ(diagnosis.fragile[0].needed_key, KvFormatId::kInt4);
+}
+
 TEST(Diagnose, MeasuresKeysWithTheBestValues) {
   SensitivityTable table = TableOf({kKV4, kK4V8}, {{0.3, 0.1}});
   table.layers[0].errors[0].e_v = 0.1;

@@ -14,6 +14,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
 
@@ -99,6 +100,9 @@ TEST(Pick, LimitsThemselvesAreAllowed) {
   constraints = {};
   constraints.max_bits = 6;
   EXPECT_EQ(PickPlan(SmallFront(), constraints).plan.name, "p01");
+  constraints = {};
+  constraints.max_bytes = 400;
+  EXPECT_EQ(PickPlan(SmallFront(), constraints).plan.name, "p02");
 }
 
 TEST(Pick, TakesTheBestPlanWithinTheBytes) {
@@ -263,6 +267,19 @@ TEST(Pick, PlansThatCannotBeToldApartAreNamed) {
             "from p01");
 }
 
+TEST(Pick, WithoutPromptsTheNoiseFloorTellsPlansApart) {
+  ParetoFront front = SmallFront();
+  front.plans = {PlanOf("p00", kKV8, 8, 0.25), PlanOf("p01", kK8V4, 6, 0.5)};
+  front.uniform.clear();
+  PickConstraints constraints;
+  constraints.max_bits = 8;
+  EXPECT_THAT(PickPlan(front, constraints).ties, ::testing::IsEmpty());
+  front.run.noise_floor = 0.25;
+  EXPECT_THAT(PickPlan(front, constraints).ties, ::testing::ElementsAre("p01"));
+  front.run.noise_floor = 0.24;
+  EXPECT_THAT(PickPlan(front, constraints).ties, ::testing::IsEmpty());
+}
+
 TEST(Pick, NoConstraintIsAMistake) {
   try {
     PickPlan(SmallFront(), {});
@@ -273,11 +290,32 @@ TEST(Pick, NoConstraintIsAMistake) {
   }
 }
 
-TEST(Pick, LimitMustBeANumber) {
-  PickConstraints constraints;
-  constraints.max_loss = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_THAT([&] { PickPlan(SmallFront(), constraints); },
-              ThrowsMessage<Error>(HasSubstr("found the limit nan")));
+TEST(Pick, LimitsAndTheMarginAreNumbersOfZeroOrMore) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto error_of = [](const PickConstraints& constraints) -> std::string {
+    try {
+      PickPlan(SmallFront(), constraints);
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  for (const double no_limit : {-0.001, infinity, std::numeric_limits<double>::quiet_NaN()}) {
+    for (const auto limit : {&PickConstraints::max_loss, &PickConstraints::max_bits,
+                             &PickConstraints::max_bytes, &PickConstraints::max_milliseconds}) {
+      PickConstraints constraints;
+      constraints.*limit = no_limit;
+      EXPECT_THAT(error_of(constraints), HasSubstr("found the limit "));
+      constraints.*limit = 0;
+      EXPECT_THAT(error_of(constraints), Not(HasSubstr("found the limit ")));
+    }
+    PickConstraints constraints;
+    constraints.max_loss = 1;
+    constraints.margin = no_limit;
+    EXPECT_THAT(error_of(constraints), HasSubstr("found the margin "));
+    constraints.margin = 0;
+    EXPECT_EQ(error_of(constraints), "");
+  }
 }
 
 TEST(Pick, EmptyFrontHasNoPlans) {
@@ -314,6 +352,22 @@ TEST(PickPlan, TheBestThatIsFastEnough) {
   EXPECT_THAT([&] { PickPlan(front, constraints); },
               ThrowsMessage<Error>(
                   AllOf(HasSubstr("the nearest is p03"), HasSubstr(", 0.5 ms of attention"))));
+}
+
+// A plan that is small and fast enough comes first, then one that is only too slow, then the rest:
+// whatever the numbers are by which those of one kind are ordered.
+TEST(PickPlan, TheNearestMissKeepsAsManyLimitsAsItCan) {
+  ParetoFront front = TimedFront();
+  for (size_t i = 0; i < 4; ++i) front.plans[i].calibration.kl_mean = 5 + static_cast<double>(i);
+  PickConstraints constraints;
+  constraints.max_loss = 1;
+  constraints.max_milliseconds = 1.5;  // p02 and p03; p00 takes 2 ms, which is less than 7 nats
+  EXPECT_THAT([&] { PickPlan(front, constraints); },
+              ThrowsMessage<Error>(HasSubstr("the nearest is p02")));
+  for (ScoredPlan& plan : front.plans) plan.cost.latency_ms = 1e6 * plan.cost.nominal_bits;
+  constraints.max_bits = 6;  // all but p00, of which the bytes are fewer than the ms of the others
+  EXPECT_THAT([&] { PickPlan(front, constraints); },
+              ThrowsMessage<Error>(HasSubstr("the nearest is p03")));
 }
 
 TEST(PickPlan, ARunWithoutTimesHasNoneToLimit) {

@@ -113,6 +113,25 @@ TEST(Surrogate, MeasuresWhatTheTableLacks) {
   EXPECT_THAT(scout.batches()[0][1].layers, ElementsAre(kKV4, kExactPair, kExactPair));
 }
 
+TEST(Surrogate, MeasuresThirtyTwoPlansAtATimeAndMayBeStoppedBetween) {
+  const SensitivityTable table = TableOf(NinePairs(), std::vector(5, std::vector<double>(9, 0)));
+  FakeEvaluator scout({1, 2, 3, 4, 5});
+  EvaluationCache cache(scout);
+  int asked = 0;
+  EXPECT_TRUE(MeasureLayerLosses(table, cache, [&] { return ++asked == 2; }).empty());
+  ASSERT_THAT(scout.batches(), SizeIs(1));
+  EXPECT_THAT(scout.batches()[0], SizeIs(32));
+  const LayerLosses losses = MeasureLayerLosses(table, cache, [] { return false; });
+  ASSERT_THAT(scout.batches(), SizeIs(2));
+  EXPECT_THAT(scout.batches()[1], SizeIs(5 * 9 - 32));
+  for (size_t layer = 0; layer < 5; ++layer) {
+    for (size_t i = 0; i < 9; ++i) {
+      EXPECT_DOUBLE_EQ(losses.losses[layer][i],
+                       static_cast<double>(layer + 1) * FakePairError(NinePairs()[i]));
+    }
+  }
+}
+
 TEST(Surrogate, ExactLayersLoseNothing) {
   const LayerLosses losses = {{kKV8, kKV4}, {{1, 2}, {10, 20}}};
   EXPECT_EQ(PredictLoss(losses, {{kKV4, kExactPair}}), 2);
@@ -145,6 +164,24 @@ TEST(Surrogate, FitRecoversAdditiveLossesFromJointScores) {
   };
   EXPECT_GT(worst_error(prior), 0.5);
   EXPECT_LT(worst_error(fitted), 0.1);
+}
+
+// One plan that loses e^0.5 times what was expected: the fit weighs the misfit of its loss, (0.5 -
+// x)^2, against a tenth of x^2, and ends at x = 0.5 / 1.1. What two layers share they share alike,
+// at x = 0.5 / 1.2, since the prior counts for both.
+TEST(Surrogate, FitWeighsAScoreTenTimesThePrior) {
+  const LayerLosses one = {{kKV8, kKV4}, {{0.25, 0.5}}};
+  for (const double ratio : {std::exp(0.5), std::exp(-0.5)}) {
+    const LayerLosses fitted =
+        FitLayerLosses(one, std::vector<PrecisionPlan>{{{kKV4}}}, std::vector{0.5 * ratio});
+    EXPECT_NEAR(fitted.losses[0][1], 0.5 * std::pow(ratio, 1 / 1.1), 1e-12);
+    EXPECT_NEAR(fitted.losses[0][0], 0.25, 1e-12);
+    const LayerLosses two =
+        FitLayerLosses({{kKV4}, {{0.5}, {0.5}}}, std::vector<PrecisionPlan>{{{kKV4, kKV4}}},
+                       std::vector{1.0 * ratio});
+    for (const std::vector<double>& layer : two.losses)
+      EXPECT_NEAR(std::log(layer[0] / 0.5), std::log(ratio) / 1.2, 2e-3);
+  }
 }
 
 TEST(Surrogate, FitWithoutScoresIsThePrior) {
@@ -254,6 +291,15 @@ TEST(Surrogate, ThinningKeepsTheEndsAndSpreadsOverBytes) {
   EXPECT_THAT(ThinOverBytes(plans, FakeCost, 2), ElementsAre(plans[0], plans[5]));
   EXPECT_THAT(ThinOverBytes(plans, FakeCost, 1), ElementsAre(plans[0]));
   EXPECT_THAT(ThinOverBytes(plans, FakeCost, 0), SizeIs(0));
+}
+
+TEST(Surrogate, ThinningTakesTheLargerOfTwoThatAreAsNearAndLeavesEnoughForTheRest) {
+  const std::vector<PrecisionPlan> even = {{{kKV2}}, {{kKV4}}, {{kK8V4}}, {{kKV8}}};  // 2 to 8 bits
+  EXPECT_THAT(ThinOverBytes(even, FakeCost, 3), ElementsAre(even[0], even[2], even[3]));
+  // Of three plans of 5 bits the last would be taken first, which would leave one for two more.
+  const std::vector<PrecisionPlan> alike = {
+      {{kKV8, kKV2}}, {{kKV2, kKV8}}, {{kK8V2, kK8V2}}, {{kKV8, kKV8}}};
+  EXPECT_THAT(ThinOverBytes(alike, FakeCost, 3), ElementsAre(alike[1], alike[2], alike[3]));
 }
 
 TEST(Surrogate, TheExactPairIsAddedOnce) {
