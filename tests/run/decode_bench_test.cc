@@ -83,6 +83,31 @@ TEST(DecodeBench, LeavesOutWhatDoesNotFitAndSaysSo) {
   EXPECT_THAT(said, HasSubstr("batch 1000, context 512: bf16 is left out"));
 }
 
+TEST(DecodeBench, ACacheThatFillsTheMemoryFitsAndIsCountedWithTheStepsToken) {
+  FakeTimer timer;
+  // 40 bytes a sequence: 250 of them fill the memory of 10,000.
+  const PrecisionPair eight{KvFormatId::kInt8, KvFormatId::kInt8};
+  const PrecisionPair four{KvFormatId::kInt4, KvFormatId::kInt4};
+  DecodeBench bench{.plans = {{"mixed", {{eight, eight, four}}}},
+                    .pairs = {},
+                    .settings = {{250, 512}, {251, 512}}};
+  bench.counted_bytes = [](const PrecisionPlan&, int64_t tokens) {
+    return 1.5 * static_cast<double>(tokens);
+  };
+  const auto measure = [&] {
+    return MeasureDecoding(
+        bench, TwoKinds(), "m", timer, [](std::string_view) {}, [](std::string_view) {});
+  };
+  const LatencyTable table = measure();
+  ASSERT_EQ(table.settings.at(0).steps.size(), 1u);
+  EXPECT_EQ(table.settings[0].steps[0].cache_bytes, 10'000);
+  EXPECT_EQ(table.settings[0].steps[0].largest_batch, 250);
+  EXPECT_EQ(table.settings[0].steps[0].counted_bytes, 192'375);  // 250 x 513 tokens x 1.5
+  EXPECT_TRUE(table.settings.at(1).steps.empty());
+  bench.whole_steps = false;
+  EXPECT_TRUE(measure().settings.at(0).steps.empty());
+}
+
 TEST(DecodeBench, RefusesAPlanThatCannotBePacked) {
   FakeTimer timer;
   const PrecisionPair other{KvFormatId::kQ8_0, KvFormatId::kQ8_0};

@@ -36,6 +36,22 @@ TEST(Inspection, TheBudgetIsOfTheMemoryThatWasAskedForFirst) {
   EXPECT_EQ(budget.context, 100);
 }
 
+TEST(Inspection, WeightsThatAreNotThereTakeTwoBytesAParameter) {
+  const FakeRun fake;
+  std::filesystem::create_directory(fake / "config alone");
+  std::filesystem::copy(fake.model() / "config.json", fake / "config alone");
+  InspectOptions options;
+  options.model = fake / "config alone";
+  DeviceDescription device;
+  device.name = "gpu";
+  device.free_bytes = -5;  // a driver may say that less than nothing is left
+  const Inspection inspection = InspectModel(options, device);
+  EXPECT_FALSE(inspection.weights.has_value());
+  EXPECT_EQ(inspection.served_bytes(), 2.0 * static_cast<double>(inspection.size.parameters()));
+  EXPECT_EQ(inspection.budget->weight_bytes, inspection.served_bytes());
+  EXPECT_EQ(inspection.budget->memory_bytes, 0);
+}
+
 TEST(Inspection, NoWeightsWithoutAFolderOfThem) {
   const FakeRun fake;
   EXPECT_FALSE(WeightsOf(fake / "nowhere").has_value());

@@ -16,6 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::ThrowsMessage;
 using ::testing::UnorderedElementsAreArray;
@@ -82,10 +83,28 @@ TEST(RunPrompts, SaysWhichLimitKeptPromptsOut) {
                         "8 are not split: hence no held-out prompts"));
   EXPECT_EQ(said("none").find("hence"), std::string::npos);
   inputs.prompts.max_tokens = 16384;
-  inputs.prompts.max_prompts = 9;
-  EXPECT_THAT(said(""), HasSubstr("--max-prompts takes 9 of 16 prompts"));
+  inputs.prompts.max_prompts = 8;
+  EXPECT_THAT(said(""), HasSubstr("--max-prompts takes 8 of 16 prompts\n"));
   inputs.prompts.max_prompts = 1;
   EXPECT_THAT(said("none"), HasSubstr("--max-prompts takes 1 of 16 prompts"));
+  SetLogLevel(LogLevel::kQuiet);
+}
+
+TEST(RunPrompts, ALimitThatPreventsTheSplitIsSaidFromEightPromptsOn) {
+  PromptFiles files;
+  SetLogLevel(LogLevel::kNormal);
+  RunInputs inputs = files.fake.inputs();
+  inputs.prompts.max_prompts = 6;
+  const auto said_of = [&](size_t available) {
+    WritePrompts(files.fake.prompts(), FakePrompts(0, available));
+    ::testing::internal::CaptureStderr();
+    files.Load(inputs);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(said_of(6), Not(HasSubstr("--max-prompts")));
+  EXPECT_THAT(said_of(7), HasSubstr("--max-prompts takes 6 of 7 prompts\n"));
+  EXPECT_THAT(said_of(8), HasSubstr("--max-prompts takes 6 of 8 prompts, and fewer than 8 are not "
+                                    "split: hence no held-out prompts"));
   SetLogLevel(LogLevel::kQuiet);
 }
 
@@ -150,6 +169,7 @@ TEST(RunPrompts, AContextFarBeyondThePromptsIsSaid) {
   prompts.calibration.prompts = {TokenIds(100), TokenIds(512)};
   EXPECT_EQ(ShortPromptsWarning(prompts, 512), "");
   EXPECT_EQ(ShortPromptsWarning(prompts, 2047), "");
+  EXPECT_NE(ShortPromptsWarning(prompts, 2048), "");
   EXPECT_EQ(ShortPromptsWarning(prompts, 8192),
             "the longest prompt has 512 tokens and bytes are counted at 8192 (--context): what "
             "plans lose so far on is not measured; only longer --prompts show it");

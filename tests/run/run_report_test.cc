@@ -138,11 +138,18 @@ TEST(RunReport, TheSearchThatIsMissingHasTheInputsOfTheCalibration) {
   reported.command = {"kvtune", "calibrate", "--model", "m"};
   reported.Make(Stage::kCalibrate);
   EXPECT_EQ(ReadRunReport(reported.run).missing[1].command, "kvtune search --model m");
-  ReportedRun of_another;
-  of_another.command = {"kvtune", "bench"};
-  of_another.Make(Stage::kCalibrate);
-  EXPECT_EQ(ReadRunReport(of_another.run).missing[1].command,
-            "kvtune search --model MODEL --out '" + of_another.run.string() + "'");
+  ReportedRun without_options;
+  without_options.command = {"kvtune", "calibrate"};
+  without_options.Make(Stage::kCalibrate);
+  EXPECT_EQ(ReadRunReport(without_options.run).missing[1].command, "kvtune search");
+  for (const std::vector<std::string>& other :
+       {std::vector<std::string>{"kvtune", "bench"}, std::vector<std::string>{"search"}}) {
+    ReportedRun of_another;
+    of_another.command = other;
+    of_another.Make(Stage::kCalibrate);
+    EXPECT_EQ(ReadRunReport(of_another.run).missing[1].command,
+              "kvtune search --model MODEL --out '" + of_another.run.string() + "'");
+  }
 }
 
 TEST(RunReport, SaysWhatIsMissing) {

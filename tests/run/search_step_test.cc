@@ -4,15 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <string>
+#include <thread>
 #include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/run/evaluation_log.h"
 #include "lib/run/plan_source.h"
+#include "lib/run/scouting_prompts.h"
 #include "lib/run/stages.h"
 #include "tests/support/search_runs.h"
 #include "tests/support/test_data.h"
@@ -357,6 +361,81 @@ TEST(SearchStep, AModelThatChangesMeanwhileGivesNoFront) {
               ThrowsMessage<Error>(HasSubstr("model.safetensors: found 64 bytes, ")));
   EXPECT_FALSE(fs::exists(runs.fake / "run" / "front.json"));
   EXPECT_FALSE(runs.Finished("run"));
+}
+
+// 6 layers, 9 pairs and 16 prompts, of which 4 are held out.
+TEST(SearchStep, TheWorkOfARunIsCountedBeforeItBegins) {
+  SearchRuns runs;
+  ModelSession model(runs.fake.inputs(), "", runs.fake.loader());
+  RunSession session(runs.fake / "run", model.run(), {"kvtune", "search"});
+  const SearchWork work = EstimatedWork(session, model, SmallSearch());
+  EXPECT_GT(work.calibration, 0);
+  EXPECT_DOUBLE_EQ(work.uniform_plans, 10 * 12);
+  // Six of ten plans of 4 generations of 8 are new, and then there are 12 of the refinement.
+  EXPECT_DOUBLE_EQ(work.grouped_search, 0.6 * 32 * 12);
+  EXPECT_DOUBLE_EQ(work.refinement, 12 * 12);
+  EXPECT_DOUBLE_EQ(work.held_out, (10 + 0.25 * (0.6 * 32 + 12)) * 4);
+  // Single layers are scored on as large a share of the prompts as the tokens of theirs are.
+  const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
+  size_t scouted = 0, all = 0;
+  for (const TokenIds& prompt : ScoutingPrompts(prompts)) scouted += prompt.size();
+  for (const TokenIds& prompt : prompts) all += prompt.size();
+  EXPECT_DOUBLE_EQ(work.scouting,
+                   6 * 9 * 12 * static_cast<double>(scouted) / static_cast<double>(all));
+  CalibrateStep(session, model, {});
+  EXPECT_EQ(EstimatedWork(session, model, SmallSearch()).calibration, 0);
+}
+
+// Of one group the space has as many plans as the group has candidates.
+TEST(SearchStep, ASpaceIsScoredWholeWhereTheGenerationsWouldTakeAsManyPlans) {
+  SearchRuns runs;
+  ModelSession model(runs.fake.inputs(), "", runs.fake.loader());
+  const auto search = [&](const std::string& name, const auto& generations_for) {
+    RunSession session(runs.fake / name, model.run(), {"kvtune", "search"});
+    CalibrateStep(session, model, {});
+    PruneStep(session, {});
+    ClusterOptions one_group;
+    one_group.max_groups = 1;
+    const LayerGroups groups = ClusterStep(session, one_group);
+    const auto space = static_cast<int>(groups.groups.at(0).candidates.size());
+    SearchStepOptions options = SmallSearch();
+    options.search.population = 1;
+    options.search.generations = generations_for(space);
+    return SearchStep(session, model, options, Never).front.search->exhaustive;
+  };
+  EXPECT_TRUE(search("as many", [](int space) { return space; }));
+  EXPECT_FALSE(search("fewer", [](int space) { return space - 1; }));
+}
+
+// So many generations would take months. A space of few plans is known to take less.
+TEST(SearchStep, TheTimeIsThatOfTheGenerationsWhereTheSpaceIsNotCounted) {
+  const auto said_for = [](const std::string& target) {
+    SearchRuns runs;
+    runs.fake.script.on_call = [](const FakeCall& call) {
+      if (call.kind == FakeCallKind::kNoiseFloor)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    };
+    RunInputs inputs = runs.fake.inputs();
+    inputs.target = target;
+    ModelSession model(inputs, "", runs.fake.loader());
+    RunSession session(runs.fake / "run", model.run(), {"kvtune", "search"});
+    CalibrateStep(session, model, {});
+    PruneStep(session, {});
+    ClusterStep(session, {});
+    SearchStepOptions options = SmallSearch();
+    options.search.generations = 2'000'000'000;
+    SetLogLevel(LogLevel::kNormal);
+    ::testing::internal::CaptureStderr();
+    SearchStep(session, model, options, [] { return true; });
+    SetLogLevel(LogLevel::kQuiet);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(said_for("vllm"), HasSubstr("--generations 500000000 --no-refine"));
+  for (const char* counted : {"kvtuner", "sglang"}) {
+    EXPECT_THAT(said_for(counted),
+                AllOf(HasSubstr("the search takes about "), Not(HasSubstr("--generations"))))
+        << counted;
+  }
 }
 
 }  // namespace

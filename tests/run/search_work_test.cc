@@ -6,6 +6,7 @@
 namespace kvtune {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -33,9 +34,30 @@ TEST(SearchWork, ASmallSpaceIsScoredWholeAndNoMore) {
   SearchSize size = SmallSize();
   size.space = 20;
   EXPECT_DOUBLE_EQ(WorkOf({}, size).grouped_search, 20 * 32);
-  SearchStepOptions options;
-  options.search.max_evaluations = 5;
-  EXPECT_LE(WorkOf(options, SmallSize()).grouped_search, 5 * 32);
+}
+
+// Eight generations of 16 plans have 76.8 new ones.
+TEST(SearchWork, TheGroupedSearchIsAsLongAsItsSpaceAndItsLimitsLetIt) {
+  const auto plans_of = [](int64_t space, int64_t enumerate_up_to, bool exact = false,
+                           int64_t max_evaluations = 0) {
+    SearchSize size = SmallSize();
+    size.space = space;
+    SearchStepOptions options;
+    options.search.enumerate_up_to = enumerate_up_to;
+    options.search.exact = exact;
+    options.search.max_evaluations = max_evaluations;
+    return WorkOf(options, size).grouped_search / 32;
+  };
+  EXPECT_DOUBLE_EQ(plans_of(128, 128), 128);
+  EXPECT_DOUBLE_EQ(plans_of(129, 128), 76.8);
+  EXPECT_DOUBLE_EQ(plans_of(1, 0), 1);
+  EXPECT_DOUBLE_EQ(plans_of(50, 0), 50);
+  EXPECT_DOUBLE_EQ(plans_of(0, 128), 76.8);
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, true), 1000);
+  EXPECT_DOUBLE_EQ(plans_of(0, 128, true), 76.8);
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 5), 5);
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 1), 1);
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 100), 76.8);
 }
 
 TEST(SearchWork, WhereNothingIsScoutedNothingIsRefined) {
@@ -76,15 +98,25 @@ TEST(SearchWork, ShortSearchesNeedNoAdvice) {
   EXPECT_THAT(text, Not(HasSubstr("--generations")));
 }
 
+// 320 scores of uniform plans, 576 of single layers, 2457.6 of the generations, 1600 of the
+// refinement and 1334.4 on held-out prompts: 6288 of three seconds. Of two generations and no
+// refinement, 320 + 576 + 614.4 + 473.6 = 1984.
 TEST(SearchWork, LongSearchesNameWhatShortensThem) {
-  const std::string text = DurationText({}, SmallSize(), 3, 8000);
-  EXPECT_THAT(text, HasSubstr("--generations 2 --no-refine takes about "));
-  EXPECT_THAT(text, HasSubstr("--max-tokens 2000 takes about "));
-  EXPECT_THAT(text, HasSubstr("--max-seconds 1800"));
+  EXPECT_EQ(DurationText({}, SmallSize(), 3, 8000),
+            "the search takes about 5 h 10 min on this machine; --generations 2 --no-refine takes "
+            "about 99 min; --max-tokens 2000 takes about 79 min; --max-seconds 1800 stops the "
+            "search after 30 min, and the same command goes on");
   SearchStepOptions limited;
   limited.max_seconds = 600;
-  EXPECT_THAT(DurationText(limited, SmallSize(), 3, 8000),
-              HasSubstr("--max-seconds ends it after 10 min"));
+  EXPECT_EQ(DurationText(limited, SmallSize(), 3, 3),
+            "the search takes about 5 h 10 min on this machine; --max-seconds ends it after 10 "
+            "min; --generations 2 --no-refine takes about 99 min");
+  limited.max_seconds = 20'000;  // more than it takes
+  EXPECT_THAT(DurationText(limited, SmallSize(), 3, 4),
+              AllOf(HasSubstr("; --max-tokens 1 takes about 79 min"), Not(HasSubstr("ends it"))));
+  SearchStepOptions longer;
+  longer.search.generations = 40;
+  EXPECT_THAT(DurationText(longer, SmallSize(), 3, 0), HasSubstr("; --generations 10 --no-refine"));
 }
 
 // Six of ten plans of 8 generations of 16 are new.

@@ -73,6 +73,26 @@ TEST(SummaryChoice, TheSmallestPlanHasAnIntervalThatIsSmallToo) {
   EXPECT_EQ(ChooseForSummary(front).smallest->name, "p01");
 }
 
+TEST(SummaryChoice, ALossIsLittleUpToTheLimitItself) {
+  ParetoFront front = BentFront();
+  front.latency = LatencySource{.device = "a device", .setting = {8, 8192}, .table = "xxh3:0"};
+  for (ScoredPlan* plan : AllPlans(front)) plan->cost.latency_ms = plan->cost.bytes_per_token;
+  front.plans[3].calibration_interval = Interval{1e-3, kSmallestLoss};
+  EXPECT_EQ(ChooseForSummary(front).smallest->name, "p03");
+  EXPECT_EQ(ChooseForSummary(front).fastest->name, "p03");
+  front.plans[3].calibration_interval = Interval{1e-3, kSmallestLoss + 1e-6};
+  EXPECT_EQ(ChooseForSummary(front).smallest->name, "p02");
+  EXPECT_EQ(ChooseForSummary(front).fastest->name, "p02");
+}
+
+TEST(SummaryChoice, FourBitsAreThoseOfKeysAndOfValues) {
+  ParetoFront front = BentFront();
+  for (const char* mixed : {"K8V4", "K4V8", "K4V2"})
+    front.uniform.push_back(PlanOf(mixed, mixed, 600, 0.9));
+  EXPECT_EQ(ChooseForSummary(front).four_bits->name, "KV4");
+  EXPECT_EQ(ChooseForSummary(front).best_four_bits->name, "KV4");
+}
+
 TEST(SummaryChoice, RowsAreFewOrderedAndDistinct) {
   ParetoFront front = BentFront();
   front.plans.clear();

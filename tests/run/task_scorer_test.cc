@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -505,6 +507,105 @@ TEST(TaskScorer, ChoicesAreScoredByTheirOwnTokens) {
   // The space at the end of the context belongs to the choice.
   EXPECT_EQ(tail(task.choices()[0]), "  blue");
   EXPECT_EQ(tail(task.choices()[1]), "  a green cat");
+}
+
+// Under the exact plan every token is as likely as any other, so that the shortest choice is. Under
+// any other plan the context alone is unlikely, and of a choice the last token, less so the longer
+// the whole text is. The first token's loss, which is the context's, would turn both around.
+class ModelOfChoices : public FakeModel {
+ public:
+  using FakeModel::FakeModel;
+  std::vector<std::vector<PromptScore>> ScorePlans(std::span<const PrecisionPlan> plans,
+                                                   std::span<const TokenIds> prompts,
+                                                   const OnProgress& progress) override {
+    auto scores = FakeModel::ScorePlans(plans, prompts, progress);
+    for (size_t plan = 0; plan < plans.size(); ++plan) {
+      for (size_t i = 0; i < prompts.size(); ++i) {
+        const auto length = static_cast<float>(prompts[i].size());
+        std::vector<float>& nll = scores[plan][i].token_nll;
+        nll.assign(prompts[i].size() - 1, plans[plan].is_exact() ? 1.0F : 0.0F);
+        nll.front() = plans[plan].is_exact() ? 1000 / length : 1000 * length;
+        if (!plans[plan].is_exact()) nll.back() = 10 / length;
+      }
+    }
+    return scores;
+  }
+};
+
+TEST(TaskScorer, ChoicesOfTheItemsThatAreAskedForAreScored) {
+  const TemporaryDirectory folder;
+  WriteFileAtomically(folder / "task.json", R"({"protocol": "multiple_choice", "items": [
+      {"prompt": "The sky is", "choices": ["blue", "a green cat"], "answer": 0},
+      {"prompt": "A cat is", "choices": ["a", "not a dog"], "answer": 1},
+      {"prompt": "Is it so?", "choices": ["perhaps it is not", "no"], "answer": 1}]})");
+  const PreparedTask task({.file = folder / "task.json", .overrides = {}}, kDemoModel,
+                          ReadConfigOf(kDemoModel));
+  FakeModelScript script;
+  script.losses = {{1, 1}, 1};
+  ModelOfChoices model(FakeConfig(2), script);
+  TaskScorer scorer(model, task, nullptr);
+  const std::vector<PrecisionPlan> plans = {kExactPlan, kPlan2};
+  const std::vector<size_t> some = {2, 0};
+  const auto results = scorer.ScoreItems(plans, some, {});
+  ASSERT_TRUE(results);
+  const auto chosen = [](const std::vector<ItemResult>& of_plan) {
+    std::vector<std::string> texts;
+    for (const ItemResult& result : of_plan) texts.push_back(result.generated.text);
+    return texts;
+  };
+  EXPECT_THAT(chosen(results->at(0)), ElementsAre("no", "blue"));
+  EXPECT_THAT(chosen(results->at(1)), ElementsAre("perhaps it is not", "a green cat"));
+  std::vector<TokenIds> expected;
+  for (const size_t choice : {0u, 1u, 4u, 5u}) expected.push_back(task.choices()[choice].ids);
+  EXPECT_EQ(script.calls.back().prompts, expected);
+
+  const auto all = scorer.Score(plans, {});
+  EXPECT_THAT(chosen(all->at(0)), ElementsAre("blue", "a", "no"));
+  EXPECT_THAT(chosen(all->at(1)), ElementsAre("a green cat", "not a dog", "perhaps it is not"));
+  const AccuracyScore score = SummarizeAccuracy(task.task(), all->at(1), all->at(0));
+  EXPECT_DOUBLE_EQ(score.strict, 1.0 / 3);
+  EXPECT_EQ(score.lost, 2);
+  EXPECT_EQ(score.gained, 1);
+  EXPECT_EQ(score.tokens, 0);
+  const std::vector<SampleLine> lines = scorer.LinesOf("two bits", kPlan2, all->at(1));
+  EXPECT_EQ(lines.at(1).answer, "not a dog");
+  EXPECT_EQ(lines.at(1).correct, 1);
+  EXPECT_EQ(lines.at(2).answer, "no");
+  EXPECT_EQ(lines.at(2).correct, 0);
+}
+
+// Six items; the plan loses the last three and gains the first. It disagrees on two of three items,
+// a point shows on n items where sqrt(n) * 0.01 = 1.96 sqrt(2/3) + 0.8416 sqrt(2/3 - 0.01^2).
+TEST(TaskScorer, AnAccuracyIsSummedUpOverItsItems) {
+  Task task;
+  task.name = "six";
+  const auto results_of = [](const std::vector<double>& strict, const std::string& extracted) {
+    std::vector<ItemResult> results;
+    for (const double score : strict) {
+      ItemResult& result = results.emplace_back();
+      result.generated.tokens = 3;
+      result.grade.strict = score;
+      result.grade.flexible = score / 2;
+      result.grade.extracted = score == 1 ? "7" : extracted;
+    }
+    return results;
+  };
+  const std::vector<ItemResult> plan = results_of({1, 1, 1, 0, 0, 0}, std::string(kInvalidAnswer));
+  const std::vector<ItemResult> exact = results_of({0, 1, 1, 1, 1, 1}, "8");
+  const AccuracyScore score = SummarizeAccuracy(task, plan, exact);
+  EXPECT_EQ(score.task, "six");
+  EXPECT_EQ(score.items, 6);
+  EXPECT_EQ(score.strict, 0.5);
+  EXPECT_EQ(score.flexible, 0.25);
+  EXPECT_DOUBLE_EQ(score.standard_error, std::sqrt(6 * 0.25 / 5 / 6));
+  EXPECT_EQ(score.invalid, 3);
+  EXPECT_EQ(score.tokens, 18);
+  EXPECT_EQ(score.lost, 3);
+  EXPECT_EQ(score.gained, 1);
+  EXPECT_EQ(score.mcnemar_p, 0.625);  // 2 (1 + 4) / 2^4
+  const double root =
+      1.959963984540054 * std::sqrt(2.0 / 3) + 0.8416212335729143 * std::sqrt(2.0 / 3 - 0.0001);
+  EXPECT_EQ(score.items_to_see_a_point, static_cast<int64_t>(std::ceil(1e4 * root * root)));
 }
 
 }  // namespace
