@@ -98,6 +98,16 @@ TEST(SearchWork, ShortSearchesNeedNoAdvice) {
   EXPECT_THAT(text, Not(HasSubstr("--generations")));
 }
 
+// Ten prompts under 10 uniform plans and 20 of the space are 300 scores.
+TEST(SearchWork, HalfAnHourItselfIsShortAndNoLimitEndsItself) {
+  const SearchSize size{.layers = 8, .pairs = 9, .prompts = 10, .space = 20, .scouts = false};
+  SearchStepOptions options;
+  EXPECT_EQ(DurationText(options, size, 6, 8000), "the search takes about 30 min on this machine");
+  EXPECT_THAT(DurationText(options, size, 6.01, 8000), HasSubstr("--generations 2"));
+  options.max_seconds = 1800;
+  EXPECT_EQ(DurationText(options, size, 6, 8000), "the search takes about 30 min on this machine");
+}
+
 // 320 scores of uniform plans, 576 of single layers, 2457.6 of the generations, 1600 of the
 // refinement and 1334.4 on held-out prompts: 6288 of three seconds. Of two generations and no
 // refinement, 320 + 576 + 614.4 + 473.6 = 1984.

@@ -429,6 +429,8 @@ TEST(PreparedTask, KnowsWhereTextsEnd) {
   const auto holds = [&](const std::string& text) {
     return task.stops().AreIn(sums.tokenizer.Encode(text, SpecialTokens::kOmit));
   };
+  // As many tokens as the longest stop has bytes, and eight more.
+  EXPECT_EQ(task.stops().newest_tokens, std::string("<|endoftext|>").size() + 8);
   EXPECT_FALSE(holds("It is 5."));
   EXPECT_TRUE(holds("It is 5.\n"));
   EXPECT_TRUE(holds("It is 5.\nQ"));

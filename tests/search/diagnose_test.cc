@@ -116,6 +116,7 @@ TEST(Diagnose, TheSafeFormatIsTheCheapestThatTheTypicalLayerBears) {
   const Diagnosis diagnosis = Diagnose(TableOfKeys(hopeless));
   EXPECT_EQ(diagnosis.safe_key, KvFormatId::kInt8);
   EXPECT_FALSE(diagnosis.is_safe);
+  EXPECT_EQ(Diagnose(TableOf({kKV4}, {{0.5}, {0.5}})).safe_key, KvFormatId::kInt4);  // the only one
 }
 
 TEST(Diagnose, WhatIsBorneIsSoUpToTheBoundItself) {
