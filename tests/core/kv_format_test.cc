@@ -152,5 +152,16 @@ TEST(KvFormat, RowsThatDoNotFillAGroupStillHaveAScale) {
 
 TEST(KvFormat, NamesAreListedWithCommas) { EXPECT_EQ(FormatNames().substr(0, 12), "exact, int8,"); }
 
+// The largest number of E5M2 is 57344 and that of E4M3 448. A side that is nothing has no scale of
+// its own.
+TEST(KvFormat, CalibratedScalesBringTheLargestNumberToTheFormatsOwn) {
+  EXPECT_EQ(CalibratedScale(FormatOf(KvFormatId::kFp8E5m2), 2 * 57344.0F), 2);
+  EXPECT_EQ(CalibratedScale(FormatOf(KvFormatId::kFp8E4m3), 2 * 448.0F), 2);
+  for (const KvFormatId id : {KvFormatId::kFp8E5m2, KvFormatId::kFp8E4m3}) {
+    EXPECT_EQ(CalibratedScale(FormatOf(id), 0), 1);
+    EXPECT_EQ(CalibratedScale(FormatOf(id), -1), 1);
+  }
+}
+
 }  // namespace
 }  // namespace kvtune
