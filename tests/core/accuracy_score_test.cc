@@ -54,7 +54,7 @@ TEST(AccuracyScore, ImpossibleNumbersAreRefused) {
                   ThrowsMessage<Error>(HasSubstr("\"" + std::string(share) + "\"")));
     }
   }
-  for (const Json& impossible : {Json({1, 0}), Json({0}), Json({0, 1, 2})}) {
+  for (const Json& impossible : {Json::array({1, 0}), Json::array({0}), Json::array({0, 1, 2})}) {
     EXPECT_THAT([&] { read("difference_interval", impossible); },
                 ThrowsMessage<Error>(
                     HasSubstr("\"difference_interval\": found no interval, expected [low, high]")));
