@@ -6,6 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <system_error>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -168,7 +169,12 @@ TensorContents Checkpoint::Contents(const std::string& tensor) const {
 
 uint64_t Checkpoint::weight_bytes() const {
   uint64_t bytes = 0;
-  for (const auto& [name, shard] : shards_) bytes += fs::file_size(shard->path);
+  for (const auto& [name, shard] : shards_) {
+    // What has no size, as a pipe has none, is refused where it is opened.
+    std::error_code no_size;
+    const uintmax_t size = fs::file_size(shard->path, no_size);
+    if (!no_size) bytes += size;
+  }
   return bytes;
 }
 
