@@ -6,7 +6,7 @@
 #   --no-oracles  leaves out the comparisons with transformers, tokenizers and others (5 GB of packages)
 #   --asan        also runs the torch-free tests under the address, leak and undefined-behaviour sanitizers
 #   --fuzz        runs the torch-free tests under these sanitizers alone, compiled by clang in build/fuzz, and each fuzzer
-#                 for 10 seconds (scripts/fuzz.sh)
+#                 for 20 seconds (scripts/fuzz.sh)
 #   --tsan        also runs those of them that use threads under the thread sanitizer
 #   --unity       compiles the sources of a folder together: quicker from nothing, slower after a change
 #   --install     also installs what was built, by prefix, Debian package and wheel (scripts/check_install.sh, as root)
@@ -24,7 +24,7 @@ install=no
 tsan=no
 fuzz=no
 options=()
-FUZZ_SECONDS=10
+FUZZ_SECONDS=20
 while [ $# -gt 0 ]; do
   case "$1" in
     --cpu) flavour=cpu ;;
