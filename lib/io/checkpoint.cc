@@ -170,10 +170,10 @@ TensorContents Checkpoint::Contents(const std::string& tensor) const {
 uint64_t Checkpoint::weight_bytes() const {
   uint64_t bytes = 0;
   for (const auto& [name, shard] : shards_) {
-    // What has no size, as a pipe has none, is refused where it is opened.
-    std::error_code no_size;
-    const uintmax_t size = fs::file_size(shard->path, no_size);
-    if (!no_size) bytes += size;
+    // Opening says what stands in the place of a file.
+    std::error_code unknown;
+    if (!fs::is_regular_file(shard->path, unknown)) OpenForReading(shard->path, "opening");
+    bytes += fs::file_size(shard->path);
   }
   return bytes;
 }

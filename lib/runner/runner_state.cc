@@ -288,7 +288,7 @@ std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const Mode
     const at::TensorOptions tensor_options = at::TensorOptions(resolved).device(device);
     // The first call takes a second, in which the weights of a large model can be read.
     std::jthread first_call;
-    if (checkpoint.weight_bytes() > kLargeModelBytes) {
+    if (device.is_cuda() && checkpoint.weight_bytes() > kLargeModelBytes) {
       first_call = std::jthread([&config = checkpoint.config(), tensor_options] {
         CallCudnnFirst(tensor_options, config.query_heads, config.layers.front());
       });

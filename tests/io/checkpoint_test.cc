@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
@@ -209,6 +210,16 @@ TEST_F(CheckpointFolder, ShardsAreOpenedWhenATensorIsAskedFor) {
       EXPECT_FALSE(checkpoint.Contents(tensor).bytes.empty());
     }
   }
+}
+
+TEST_F(CheckpointFolder, TheWeightsHaveASizeWhereAllShardsAreFiles) {
+  const fs::path shard = sharded() / ShardName(1);
+  fs::remove(shard);
+  ASSERT_EQ(::mkfifo(shard.c_str(), 0600), 0);
+  const Checkpoint checkpoint(sharded());
+  EXPECT_THAT([&] { checkpoint.weight_bytes(); },
+              ThrowsMessage<Error>("opening " + shard.string() +
+                                   ": found a pipe, expected a regular file"));
 }
 
 TEST_F(CheckpointFolder, ATensorOfTwoShardsIsRefused) {
