@@ -334,6 +334,15 @@ def print_streaming(streaming: dict, limits: dict) -> None:
           f"{100 * rate / limits['upload_gb_per_s']:.0f} % of {limits['upload_gb_per_s']:.1f} GB/s")
 
 
+def beside_transformers(result: dict, prompts: str, seconds: float) -> str:
+    """What a line about a plan's seconds ends with, where the loop in transformers was measured."""
+    peer = result.get("transformers", {}).get(prompts)
+    if not peer:
+        return ""
+    loop = peer["quantized_forward_s"] + peer["kl_s"]
+    return f"; transformers loop {loop:.3f} s: {loop / seconds:.2f} times"
+
+
 def print_table(result: dict, config: dict) -> None:
     limits = result["limits"]
     print(f"{limits['device']}: matrix products {limits['matrix_tflops']:.0f} TFLOP/s for some milliseconds and "
@@ -349,17 +358,10 @@ def print_table(result: dict, config: dict) -> None:
             line = (f"{target}, {count} x {length}: first answer {times['load_exact_and_first_plan_s']:.1f} s, one plan "
                     f"{times['one_plan_s']:.2f} s, of many random plans {times['random_plan_s']:.3f} s each "
                     f"({share:.0f} % of the matrix rate, {lasting:.0f} % of the one that lasts)")
-            peer = result.get("transformers", {}).get(prompts)
-            if peer:
-                loop = peer["quantized_forward_s"] + peer["kl_s"]
-                line += f"; transformers loop {loop:.3f} s: {loop / times['random_plan_s']:.2f} times"
-            print(line)
+            print(line + beside_transformers(result, prompts, times["random_plan_s"]))
     if generation := result.get("generation"):
-        line = f"a batch of {generation['plans']} plans of the search, 8 x 2048: {generation['plan_s']:.3f} s each"
-        if peer := result.get("transformers", {}).get("2k"):
-            loop = peer["quantized_forward_s"] + peer["kl_s"]
-            line += f"; transformers loop {loop:.3f} s: {loop / generation['plan_s']:.2f} times"
-        print(line)
+        print(f"a batch of {generation['plans']} plans of the search, 8 x 2048: {generation['plan_s']:.3f} s each"
+              + beside_transformers(result, "2k", generation["plan_s"]))
     for prompts, seconds in result.get("sensitivity", {}).items():
         count, length = PROMPTS[prompts]
         print(f"sensitivity of all pairs, {count} x {length}: {seconds:.1f} s")
