@@ -53,6 +53,7 @@ struct LeaseBoard::Job {
   std::vector<int64_t> slot_of_lease = {};  // the newest
   // Since when nobody says to hold the slot of a lease that was taken.
   std::map<size_t, Clock::time_point> orphaned = {};
+  std::optional<size_t> own = {};  // the lease that this process works on, which holds no slot
   std::vector<bool> is_done = {};
   size_t done = 0;
   bool goes_on = true;
@@ -167,7 +168,7 @@ void LeaseBoard::ReissueExpired(Job& job) {
   Look();
   const int64_t taken = store_.Add(std::string(kSlotCounter), 0);
   for (size_t lease = 0; lease < job.is_done.size(); ++lease) {
-    if (job.is_done[lease] || !IsExpired(job, lease, taken)) continue;
+    if (job.is_done[lease] || lease == job.own || !IsExpired(job, lease, taken)) continue;
     job.orphaned.erase(lease);
     Issue(job, lease);
   }
@@ -206,8 +207,10 @@ void LeaseBoard::Run(std::span<const std::string> requests, const Work& work,
   job_ = &job;  // nothing looks at it after this call
   try {
     while (job.goes_on && job.done < requests.size()) {
-      if (const std::optional<size_t> own = TakeOwn(job)) {
-        Keep(job, *own, work(*own));
+      job.own = TakeOwn(job);
+      if (job.own) {
+        Keep(job, *job.own, work(*job.own));
+        job.own.reset();
       } else if (const size_t next = job.first_undone();
                  store_.Wait(job.result_key(next), times_.poll)) {
         CollectLease(job, next);

@@ -241,7 +241,10 @@ TEST_F(LeaseBoardTest, ResultsOfOthersComeWhileRankZeroIsBusy) {
   board.Run(
       Requests(2),
       [&](size_t) {
-        while (results.empty()) board.LookAround();
+        while (results.empty()) {
+          board.LookAround();
+          std::this_thread::sleep_for(milliseconds(1));  // so that the others reach the store
+        }
         return std::string("own");
       },
       [&](size_t, const std::string& result) {
@@ -251,6 +254,28 @@ TEST_F(LeaseBoardTest, ResultsOfOthersComeWhileRankZeroIsBusy) {
   EXPECT_THAT(results, ElementsAre("00", "own"));
   board.End(kEndedWell);
   one.join();
+}
+
+TEST_F(LeaseBoardTest, TheLeaseOfRankZeroDoesNotExpireWhileItLooksAround) {
+  LeaseTimes times = kQuickTimes;
+  times.expiry = milliseconds(40);
+  LeaseBoard board(*first, 2, times);
+  board.Run(
+      Requests(1),
+      [&](size_t) {
+        const auto until = std::chrono::steady_clock::now() + 5 * times.expiry;
+        while (std::chrono::steady_clock::now() < until) {
+          board.LookAround();
+          std::this_thread::sleep_for(milliseconds(1));
+        }
+        EXPECT_FALSE(state->ValueOf(SlotKey(1))) << "the lease was given away";
+        return std::string("own");
+      },
+      [&](size_t, const std::string& result) {
+        EXPECT_EQ(result, "own");
+        return true;
+      });
+  board.End(kEndedWell);
 }
 
 TEST_F(LeaseBoardTest, LateResultsAreIgnored) {
