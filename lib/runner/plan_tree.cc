@@ -44,6 +44,14 @@ PlanTreeLayer RepeatedLayer(const PlanTreeLayer& nodes, size_t parents, size_t p
   return repeated;
 }
 
+bool AreOnlyChildren(const PlanTreeLayer& nodes, size_t parents) {
+  if (nodes.size() != parents) return false;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i].parent != i) return false;
+  }
+  return true;
+}
+
 PlanTree BuildPlanChains(std::span<const PrecisionPlan> plans) {
   PlanTree tree;
   for (size_t i = 0; i < plans.size(); ++i) tree.leaf_of_plan.push_back(i);

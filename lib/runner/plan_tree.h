@@ -33,6 +33,8 @@ PlanTree BuildPlanTree(std::span<const PrecisionPlan> plans);
 // Returns the layer of a tree that holds the same plans for several prompts, one prompt's nodes
 // behind another's. `parents` is the number of nodes of the previous layer, for one prompt.
 PlanTreeLayer RepeatedLayer(const PlanTreeLayer& nodes, size_t parents, size_t prompts);
+// Whether node i is the only child of parent i, for all of them.
+bool AreOnlyChildren(const PlanTreeLayer& nodes, size_t parents);
 
 // Builds the tree without any sharing: every plan has a chain of its own.
 PlanTree BuildPlanChains(std::span<const PrecisionPlan> plans);

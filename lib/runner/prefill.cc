@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "lib/runner/fake_quantize.h"
+#include "lib/runner/plan_pass.h"
 #include "lib/runner/plan_tree.h"
-#include "lib/runner/score.h"
 
 namespace kvtune {
 namespace {

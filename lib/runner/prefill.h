@@ -11,8 +11,8 @@
 #include "lib/runner/decoder.h"
 #include "lib/runner/kv_cache.h"
 #include "lib/runner/layer_stream.h"
+#include "lib/runner/plan_pass.h"
 #include "lib/runner/plan_tree.h"
-#include "lib/runner/score.h"
 
 namespace kvtune {
 

@@ -13,7 +13,8 @@
 #include "lib/core/model_options.h"
 #include "lib/runner/decoder.h"
 #include "lib/runner/layer_walk.h"
-#include "lib/runner/score.h"
+#include "lib/runner/plan_pass.h"
+#include "lib/runner/prompt_losses.h"
 #include "lib/runner/sharing.h"
 
 namespace kvtune {

@@ -1,12 +1,12 @@
-// Scores a population of plans in one walk through the layers.
+// Takes a population of plans through a layer of the model.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
-#include <span>
 #include <vector>
 
-#include "lib/core/measured_model.h"
 #include "lib/runner/decoder.h"
 #include "lib/runner/plan_tree.h"
 #include "lib/runner/sharing.h"
@@ -61,20 +61,5 @@ int64_t RowsInOnePiece(const at::Device& device);
 // for larger pieces.
 at::Tensor AdvancePlans(const Decoder& decoder, size_t layer, const PlanTreeLayer& nodes,
                         const at::Tensor& hidden, const PlanPass& pass);
-
-// The final hidden states of a prompt and what they are compared with.
-struct ScoredPrompt {
-  at::Tensor hidden;     // [variants, tokens, hidden], before the final norm
-  at::Tensor reference;  // [tokens, hidden], the exact model's, after it
-  std::span<const int32_t> ids;
-  int64_t first_position = 0;  // those before it are not scored
-};
-
-// Returns the score of each variant of each prompt against the exact model's: [prompt][variant].
-// The caller has to fill in exact_nll_sum. All rows of the prompts go through the model's head
-// together. REQUIRES: all prompts have as many variants.
-std::vector<std::vector<PromptScore>> ScoreHidden(const Decoder& decoder,
-                                                  std::span<const ScoredPrompt> prompts,
-                                                  Sharing sharing, int threads);
 
 }  // namespace kvtune
