@@ -125,16 +125,21 @@ class SharedRunTest : public ::testing::Test {
   void Serve(Process& process, int rank, int world) {
     process.thread = std::thread([this, &process, rank, world] {
       try {
-        process.error = ServeRun(Connect(), {.rank = rank, .world = world}, kQuickTimes,
-                                 process.source(), nullptr)
-                            .value_or("");
+        process.error =
+            ServeRun(Connect(), {.rank = rank, .world = world}, times, process.source(), nullptr)
+                .value_or("");
       } catch (const Error& error) {
         process.error = error.what();
       }
     });
   }
   std::unique_ptr<MeasuredModel> Lead(Process& process, int world) {
-    return LeadRun(Connect(), {.rank = 0, .world = world}, kQuickTimes, process.source());
+    return LeadRun(Connect(), {.rank = 0, .world = world}, times, process.source());
+  }
+  // Waits until rank 0 finds this process when it looks around for its next work.
+  void WaitUntilSeen(int rank) {
+    while (!state->ValueOf(BeatKey(rank))) std::this_thread::sleep_for(milliseconds(1));
+    std::this_thread::sleep_for(2 * times.beat);
   }
   // Everything that is shared, as bytes.
   static std::string Measure(MeasuredModel& model) {
@@ -151,6 +156,7 @@ class SharedRunTest : public ::testing::Test {
   }
 
   std::shared_ptr<MemoryStoreState> state = std::make_shared<MemoryStoreState>();
+  LeaseTimes times = kPatientTimes;
 };
 
 TEST_F(SharedRunTest, ResultsDoNotDependOnTheNumberOfProcesses) {
@@ -196,8 +202,7 @@ TEST_F(SharedRunTest, ProcessesShareGenerationUntilItIsStopped) {
   Serve(second, 1, 2);
   {
     const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
-    while (!state->ValueOf(BeatKey(1))) std::this_thread::sleep_for(milliseconds(1));
-    std::this_thread::sleep_for(2 * kQuickTimes.beat);  // rank 0 looks around again
+    WaitUntilSeen(1);
     GenerateFew(*model);
     const auto first_calls = first.script.CallsOf(FakeCallKind::kGenerate);
     const auto second_calls = second.script.CallsOf(FakeCallKind::kGenerate);
@@ -217,10 +222,18 @@ TEST_F(SharedRunTest, ProcessesShareGenerationUntilItIsStopped) {
 
 TEST_F(SharedRunTest, ProcessesShareScoringAndObservation) {
   Process first, second;
-  const auto wait = [](const FakeCall&) { std::this_thread::sleep_for(milliseconds(3)); };
-  first.script.on_call = second.script.on_call = wait;
+  std::atomic<int> busy = 0;  // none has scored before both have something to score
+  first.script.on_call = second.script.on_call = [&](const FakeCall& call) {
+    if (call.kind != FakeCallKind::kScore) return;
+    ++busy;
+    while (busy < 2) std::this_thread::sleep_for(milliseconds(1));
+  };
   Serve(second, 1, 2);
-  Measure(*Lead(first, 2));
+  {
+    const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
+    WaitUntilSeen(1);
+    Measure(*model);
+  }
   second.thread.join();
   EXPECT_GT(second.script.CountOf(FakeCallKind::kScore), 0u);
   EXPECT_GT(first.script.CountOf(FakeCallKind::kScore), 0u);
@@ -240,10 +253,13 @@ TEST_F(SharedRunTest, ProgressCountsThePromptsOfAllProcesses) {
 
 TEST_F(SharedRunTest, MaximaReachEveryProcess) {
   Process first, second;
-  second.script.on_call = [](const FakeCall& call) {
+  first.script.on_call = [](const FakeCall& call) {
     if (call.kind == FakeCallKind::kScore) std::this_thread::sleep_for(milliseconds(3));
   };
-  first.script.on_call = second.script.on_call;
+  std::atomic<bool> has_maxima = false;
+  second.script.on_call = [&](const FakeCall& call) {
+    if (call.kind == FakeCallKind::kSetMaxima) has_maxima = true;
+  };
   Serve(second, 1, 2);
   {
     const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
@@ -251,6 +267,7 @@ TEST_F(SharedRunTest, MaximaReachEveryProcess) {
     EXPECT_THAT([&] { model->ScorePlans(plans, FewPrompts(), nullptr); },
                 ThrowsMessage<Error>(HasSubstr("found no cache maxima")));
     model->SetCacheMaxima(std::vector<LayerMaxima>(kLayers, {.key = {1, 1}, .value = {1, 1}}));
+    while (!has_maxima) model->ScorePlans(plans, FewPrompts(), nullptr);
     for (int round = 0; round < 5; ++round) model->ScorePlans(plans, FewPrompts(), nullptr);
   }
   second.thread.join();
@@ -320,17 +337,19 @@ TEST_F(SharedRunTest, TwoRunsOnOneStoreAreRefused) {
 }
 
 TEST_F(SharedRunTest, ANewProcessTakesThePlaceOfADeadOne) {
+  times = kQuickTimes;
   Process first, second;
   MemoryStore store(state);
   const std::unique_ptr<MeasuredModel> model = Lead(first, 2);
   store.Add("joined/1", 1);
   store.Set(BeatKey(1), BeatText({.count = 3, .slot = 0}));
-  first.script.on_call =
-      second.script.on_call = [](const FakeCall&) { std::this_thread::sleep_for(milliseconds(5)); };
+  first.script.on_call = [](const FakeCall&) { std::this_thread::sleep_for(milliseconds(5)); };
+  std::atomic<bool> scores = false;
+  second.script.on_call = [&](const FakeCall& call) {
+    if (call.kind == FakeCallKind::kScore) scores = true;
+  };
   Serve(second, 1, 2);
-  while (second.script.CountOf(FakeCallKind::kScore) == 0) {
-    model->ScorePlans(FewPlans(), FewPrompts(), nullptr);
-  }
+  while (!scores) model->ScorePlans(FewPlans(), FewPrompts(), nullptr);
 }
 
 TEST_F(SharedRunTest, AModelThatRankZeroCannotLoadEndsTheOthers) {
@@ -341,13 +360,14 @@ TEST_F(SharedRunTest, AModelThatRankZeroCannotLoadEndsTheOthers) {
     while (!state->ValueOf(BeatKey(1))) std::this_thread::sleep_for(milliseconds(1));
     throw Error("loading: found nothing");
   };
-  EXPECT_THAT([&] { LeadRun(Connect(), {.rank = 0, .world = 2}, kQuickTimes, source); },
+  EXPECT_THAT([&] { LeadRun(Connect(), {.rank = 0, .world = 2}, times, source); },
               ThrowsMessage<Error>(HasSubstr("loading: found nothing")));
   second.thread.join();
   EXPECT_THAT(second.error, HasSubstr("found that it ended with an error"));
 }
 
 TEST_F(SharedRunTest, WithoutRankZeroAProcessDoesNotWaitForEver) {
+  times = kQuickTimes;
   Process second;
   Serve(second, 1, 2);
   second.thread.join();

@@ -17,14 +17,24 @@
 
 namespace kvtune {
 
-// Times at which processes that are threads of a test find each other dead soon.
+// Times at which processes that are threads of a test find each other dead soon. A machine that has
+// other work may let a thread wait for a second.
 inline constexpr LeaseTimes kQuickTimes{.beat = std::chrono::milliseconds(20),
-                                        .expiry = std::chrono::milliseconds(1000),
-                                        .silence = std::chrono::milliseconds(2000),
+                                        .expiry = std::chrono::milliseconds(2000),
+                                        .silence = std::chrono::milliseconds(3000),
                                         .slice = std::chrono::milliseconds(50),
                                         .poll = std::chrono::milliseconds(5),
                                         .greeting = std::chrono::milliseconds(1000),
                                         .farewell = std::chrono::milliseconds(100)};
+
+// The same for tests in which nobody dies.
+inline constexpr LeaseTimes kPatientTimes{.beat = kQuickTimes.beat,
+                                          .expiry = std::chrono::minutes(2),
+                                          .silence = std::chrono::minutes(2),
+                                          .slice = kQuickTimes.slice,
+                                          .poll = kQuickTimes.poll,
+                                          .greeting = std::chrono::minutes(2),
+                                          .farewell = kQuickTimes.farewell};
 
 // What all connections share. A test can take it away, as a host that dies does.
 struct MemoryStoreState {
