@@ -18,7 +18,6 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kTileTokens = 16;
 constexpr int kQueries = static_cast<int>(kGroupQueries);
-constexpr float kLog2E = 1.44269504088896341f;
 // Below every score, but a number: weights of hidden tokens become 0 without a question.
 constexpr float kHidden = -1e30f;
 

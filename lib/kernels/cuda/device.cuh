@@ -42,6 +42,15 @@ struct Single {
   T elements[1];
 };
 
+inline constexpr float kLog2E = 1.44269504088896341f;
+
+// 2^x by the card's own unit (ex2.approx of PTX), 0 for -inf.
+__device__ inline float Exp2(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
 template <typename Combine>
 __device__ inline float WarpReduce(float x, Combine combine) {
   for (int offset = 16; offset > 0; offset /= 2)

@@ -9,7 +9,6 @@
 namespace kvtune {
 
 inline constexpr int kAttentionWarps = 4;
-inline constexpr float kLog2E = 1.44269504088896341f;
 // The weight of the largest score, as a power of two: weights times scales of values then stay
 // normal numbers of half precision.
 inline constexpr float kWeightBits = 5;
@@ -23,12 +22,6 @@ inline constexpr float kLowest = -1e30f;
 struct TokenRange {
   int begin = 0, end = 0;
 };
-
-__device__ inline float Exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 // Over the eight lanes that share lane % 4.
 template <typename Combine>

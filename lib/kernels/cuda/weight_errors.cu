@@ -17,7 +17,6 @@ namespace {
 constexpr int kWarps = 4;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kMostFormats = 3;  // of a launch
-constexpr float kLog2E = 1.4426950408889634f;
 constexpr int kNever = 1 << 30;  // later than every token
 constexpr char kDoing[] = "comparing attention weights";
 
@@ -37,13 +36,6 @@ struct Comparison {
   double* errors;                // of the first format of the launch
   float* largest;
 };
-
-// 2^x, 0 for -inf.
-__device__ inline float Power(float x) {
-  float power;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
-  return power;
-}
 
 __device__ inline void CopyAsync(uint32_t to, const void* from, bool present) {
   const int bytes = present ? 16 : 0;  // the rest becomes 0
@@ -125,7 +117,7 @@ class WeightComparison {
       float largest = fmaxf(largest_[i], __shfl_xor_sync(0xffffffffu, largest_[i], 1));
       largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
       if (lane_ % 4 == 0 && query_[i] >= 0)
-        comparison_.largest[PlaceOf(own_row_ + 8 * i)] = Power(largest * kLog2E - shift_[0][i]);
+        comparison_.largest[PlaceOf(own_row_ + 8 * i)] = Exp2(largest * kLog2E - shift_[0][i]);
     }
 #pragma unroll
     for (int format = 0; format < kFormats; ++format) {
@@ -258,12 +250,12 @@ class WeightComparison {
         const float exact_score = scores[0][i / 2][element];
         if (!kPlain && (key > query_[i] || (window > 0 && key <= query_[i] - window))) continue;
         largest_[i] = fmaxf(largest_[i], exact_score);
-        const float exact = Power(exact_score * kLog2E - shift_[0][i]);
+        const float exact = Exp2(exact_score * kLog2E - shift_[0][i]);
 #pragma unroll
         for (int format = 0; format < kFormats; ++format) {
           const bool own = !kPlain && key >= OwnGroup(query_[i], format);
           const float score = own ? exact_score : scores[1 + format][i / 2][element];
-          const float weight = Power(score * kLog2E - shift_[1 + format][i]);
+          const float weight = Exp2(score * kLog2E - shift_[1 + format][i]);
           error_[format] += fabsf(exact - weight);
         }
       }
