@@ -44,6 +44,21 @@ TEST(AdditivePlans, GreedyDividesTheLossByTheBytesThatItSaves) {
   EXPECT_THAT(plans[2].layers, ElementsAre(kKV4, kKV4, kKV4));
 }
 
+// The engine keeps two layers exact at either end of KV4, so that four exact layers make KV4 larger
+// than KV8 is in all six layers. The descent takes KV4 while layer 2 alone is quantized and goes
+// back to KV8 once all layers are.
+TEST(AdditivePlans, GreedyGoesBackToAnEarlierChoiceThatSavesBytes) {
+  LayerGroups groups;
+  groups.groups = {{{2}, {kKV8, kKV4}}, {{0, 1, 3, 4, 5}, {kKV8, kKV4}}};
+  LayerLosses losses = {{kKV8, kKV4}, std::vector(6, std::vector{10.0, 20.0})};
+  losses.losses[2] = {1, 1.5};
+  const Genome genome(groups, {ShapeKind::kOnePairAndExact, {kKV8, kKV4}, {kKV4}, 2});
+  std::vector<std::string> specs;
+  for (const PrecisionPlan& plan : GreedyPlans(genome, WithExactPair(losses), FakeCost))
+    specs.push_back(PlanSpec(plan));
+  EXPECT_THAT(specs, ElementsAre("exact", "exact;2:KV8", "exact;2:KV4", "exact;2-3:KV4", "KV8"));
+}
+
 // Two layers that lose the same.
 LayerGroups AlikeGroups() {
   LayerGroups groups;
@@ -106,9 +121,12 @@ TEST(AdditivePlans, FrontOfEveryShapeIsTheEnumeratedOne) {
   }
   LayerGroups layers;
   for (size_t i = 0; i < 3; ++i) layers.groups.push_back({{i}, losses.pairs});
-  for (const ShapeKind kind :
-       {ShapeKind::kOnePair, ShapeKind::kOnePairAndExact, ShapeKind::kRuns}) {
-    const Genome genome(layers, {kind, losses.pairs});
+  const std::vector<PrecisionPair> two = {kKV8, kKV4};
+  for (const PlanShape& shape :
+       {PlanShape{ShapeKind::kOnePair, losses.pairs}, PlanShape{ShapeKind::kOnePair, two},
+        PlanShape{ShapeKind::kOnePairAndExact, losses.pairs},
+        PlanShape{ShapeKind::kOnePairAndExact, two}, PlanShape{ShapeKind::kRuns, losses.pairs}}) {
+    const Genome genome(layers, shape);
     const LayerLosses known = genome.shape().mixes_exact_layers() ? WithExactPair(losses) : losses;
     const std::vector<PrecisionPlan> expected = Enumerated(genome, known);
     const std::vector<PrecisionPlan> found = AdditiveFront(genome, known, FakeCost);

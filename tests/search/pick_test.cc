@@ -181,6 +181,15 @@ TEST(Pick, WhatPromptsDisagreeAboutIsNotLossless) {
   EXPECT_THAT(picked.reason, HasSubstr("prompts like these would decide"));
 }
 
+// Both lose the same on every prompt.
+TEST(Pick, OfTwoUndecidedPlansAsNearTheLargerIsNamed) {
+  ParetoFront front = HeldOutFront();
+  for (const size_t i : {1, 2}) AddHeldOut(front.plans[i], 0.0108, 0.3);
+  EXPECT_EQ(PickPlan(front, Lossless()).undecided, "p01");
+  AddHeldOut(front.plans[2], 0.0107, 0.3);
+  EXPECT_EQ(PickPlan(front, Lossless()).undecided, "p02");
+}
+
 TEST(Pick, LikeNamesAnyMeasuredPlan) {
   ParetoFront front = HeldOutFront();
   PickConstraints constraints;

@@ -5,13 +5,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iterator>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/base/random.h"
 #include "lib/core/objective.h"
 #include "search/pareto.h"
 #include "tests/support/fake_evaluator.h"
+#include "tests/support/scored_space.h"
 #include "tests/support/test_data.h"
 
 namespace kvtune {
@@ -19,6 +22,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::StrEq;
 using ::testing::ThrowsMessage;
@@ -149,6 +153,88 @@ TEST(Search, PlansNearTheFrontAreAllThatAreWithinTheFactor) {
   }
 }
 
+// Loses what a function of the plan says, the same on each of four prompts.
+class EvaluatorOfFunction : public PlanEvaluator {
+ public:
+  using Loss = std::function<double(const PrecisionPlan&)>;
+  EvaluatorOfFunction(size_t layer_count, Loss loss)
+      : layer_count_(layer_count), loss_(std::move(loss)) {}
+
+  size_t layer_count() const override { return layer_count_; }
+  size_t prompt_count() const override { return 4; }
+  std::vector<std::vector<PromptScore>> ScorePrompts(std::span<const PrecisionPlan> plans,
+                                                     PromptRange range) override {
+    batches.emplace_back(plans.begin(), plans.end());
+    std::vector<std::vector<PromptScore>> scores;
+    for (const PrecisionPlan& plan : plans)
+      scores.emplace_back(range.end - range.begin, FakePromptScore(loss_(plan), 256));
+    return scores;
+  }
+
+  std::vector<std::vector<PrecisionPlan>> batches;
+
+ private:
+  size_t layer_count_;
+  Loss loss_;
+};
+
+// Of two plans of the same bytes the worse one loses twice as much as the better one, or more.
+TEST(Search, APlanAtTheFactorItselfIsNearTheFront) {
+  const auto near = [](double factor) {
+    EvaluatorOfFunction evaluator(2, [&](const PrecisionPlan& plan) {
+      if (plan.is_exact()) return 0.0;
+      if (plan.layers[0] == plan.layers[1]) return plan.layers[0] == kKV8 ? 0.25 : 2.0;
+      return plan.layers[0] == kKV8 ? 0.5 : 0.5 * factor;
+    });
+    EvaluationCache cache(evaluator);
+    return Search(Problem(OneLayerGroups(2, {kKV8, kKV4}), {kKV8, kKV4}), cache, {}).near;
+  };
+  ASSERT_THAT(near(kNearFactor), SizeIs(1));
+  EXPECT_THAT(near(kNearFactor)[0].plan.layers, ElementsAre(kKV4, kKV8));
+  EXPECT_THAT(near(kNearFactor + 1.0 / 1024), IsEmpty());
+}
+
+// What every layer's pairs lose, the same in all layers, and the batches of a search by NSGA-II
+// whose surrogate knows it. Every gene of a child is drawn anew.
+std::vector<std::vector<PrecisionPlan>> BatchesOfGenerations(
+    const std::vector<PrecisionPair>& pairs, const std::vector<double>& losses,
+    const std::vector<PrecisionPair>& candidates, const std::vector<PrecisionPair>& uniform) {
+  constexpr size_t kLayers = 12;
+  const LayerLosses known = {pairs, std::vector(kLayers, losses)};
+  EvaluatorOfFunction evaluator(
+      kLayers, [&](const PrecisionPlan& plan) { return PredictLoss(known, plan); });
+  EvaluationCache cache(evaluator);
+  SearchOptions options;
+  options.population = 8;
+  options.generations = 3;
+  options.mutation_probability = 1;
+  options.refinement_evaluations = 0;
+  options.racing.reset();
+  SearchHooks hooks;
+  hooks.scout = [&] { return known; };
+  Search(Problem(OneLayerGroups(kLayers, candidates), uniform), cache, options, hooks);
+  return evaluator.batches;
+}
+
+// The plan of KV2 alone is the smallest, and loses least by far: nothing else is worth a proposal.
+TEST(Search, OfTheChildrenThatAreClearlyDominatedOneInFourIsScored) {
+  const std::vector<PrecisionPair> pairs = {kKV8, kKV4, kKV2};
+  const auto batches = BatchesOfGenerations(pairs, {1, 1, 1e-3}, pairs, pairs);
+  ASSERT_THAT(batches, SizeIs(4));  // the uniform plans and three generations
+  EXPECT_THAT(batches[2], SizeIs(2));
+  EXPECT_THAT(batches[3], SizeIs(2));
+}
+
+// Smaller plans lose more, if little more. All lose more than the only uniform plan, so that none
+// is worth a proposal.
+TEST(Search, ChildrenThatNoPlanBeatsInBytesAndInLossAreAllScored) {
+  const auto batches =
+      BatchesOfGenerations({kKV8, kKV4, kKV2}, {1e-3, 1, 1.1}, {kKV4, kKV2}, {kKV8});
+  ASSERT_THAT(batches, SizeIs(4));
+  EXPECT_THAT(batches[2], SizeIs(8));
+  EXPECT_THAT(batches[3], SizeIs(8));
+}
+
 TEST(Search, SameSeedGivesTheSameResult) {
   const auto search = [](uint64_t seed) {
     FakeEvaluator fake(RandomWeights(8, 3), 5);
@@ -245,6 +331,31 @@ TEST(Search, HalfOfTheGenerationsAreProposalsAndTheOthersDependOnTheSeed) {
     for (size_t i = 0; i <= proposals; ++i) EXPECT_EQ(of_one[i], of_two[i]);
     EXPECT_NE(of_one[1 + proposals], of_two[1 + proposals]);
   }
+}
+
+// Layers lose far more together than alone, so that no proposal is better than the uniform plans.
+TEST(Search, ProposalsEndAfterTheFirstRoundThatAddsNothing) {
+  const auto batches = [](uint64_t seed) {
+    constexpr size_t kLayers = 8;
+    EvaluatorOfFunction evaluator(kLayers, [](const PrecisionPlan& plan) {
+      const bool is_uniform = plan == PrecisionPlan::Uniform(plan.layers[0], kLayers);
+      return is_uniform ? kLayers * FakePairError(plan.layers[0]) : 100.0;
+    });
+    EvaluationCache cache(evaluator);
+    SearchOptions options;
+    options.seed = seed;
+    options.refinement_evaluations = 0;
+    options.racing.reset();
+    SearchHooks hooks;
+    hooks.scout = [] { return TrueLosses(std::vector(kLayers, 1.0)); };
+    const SearchSummary summary =
+        Search(Problem(OneLayerGroups(kLayers, kFive), NinePairs()), cache, options, hooks).summary;
+    EXPECT_EQ(summary.generations[1].hypervolume, summary.generations[0].hypervolume);
+    return evaluator.batches;
+  };
+  const auto of_one = batches(1), of_two = batches(2);
+  EXPECT_EQ(of_one[1], of_two[1]);
+  EXPECT_NE(of_one[2], of_two[2]);  // a first generation, whose plans are drawn
 }
 
 // Proposals come before NSGA-II, which is not begun when the search ends among them.
