@@ -285,6 +285,18 @@ TEST(ModelConfig, WindowsMayBeInEveryLayer) {
               ThrowsMessage<Error>(HasSubstr("\"sliding_window\": found 0, expected a positive")));
 }
 
+// The layers without a window do not turn, the first one as any other.
+TEST(ModelConfig, WhereFullLayersDoNotTurnTheirPlacesAreThoseOfLayerTypes) {
+  Json config = SmallConfig();
+  config["architectures"] = {"Cohere2ForCausalLM"};
+  config["sliding_window"] = 100;
+  config["layer_types"] = {"full_attention", "sliding_attention", "full_attention"};
+  std::vector<bool> turns;
+  for (const LayerConfig& layer : ParseModelConfig(config, "config.json").layers)
+    turns.push_back(layer.rope.has_value());
+  EXPECT_THAT(turns, ElementsAre(false, true, false));
+}
+
 TEST(ModelConfig, WindowsMayBeInSomeLayers) {
   Json qwen = {
       {"architectures", {"Qwen2ForCausalLM"}}, {"sliding_window", 100}, {"max_window_layers", 3}};

@@ -28,6 +28,16 @@ TEST(PrecisionPlan, LabelsJoinEqualBits) {
           HasSubstr("found \"KV3\" (did you mean \"KV8\"?), expected one of KV8, KV4, exact")));
 }
 
+// The pairs of several formats, and each format once.
+TEST(PrecisionPlan, AMistypedPairIsToldThePairsAndTheFormats) {
+  EXPECT_THAT(
+      [] {
+        ParsePlanSpec("KV3", 2, std::vector{kKV8, kK8V4, kKV4});
+      },
+      ThrowsMessage<Error>(HasSubstr("expected one of KV8, K8V4, KV4, exact, or format names "
+                                     "(key/value) of int8, int4")));
+}
+
 TEST(PrecisionPlan, FormatsWithoutANumberAreLabelledByName) {
   using enum KvFormatId;
   EXPECT_EQ(PairLabel({kQ8_0, kQ4_0}), "q8_0/q4_0");

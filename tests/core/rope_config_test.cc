@@ -250,6 +250,12 @@ TEST(RopeConfig, NumbersThatNoModelHasAreRefusedByName) {
   for (const double theta : {2.0, 1e9, 1e12}) {
     EXPECT_NO_THROW(Reading({{"rope_theta", theta}})()) << theta;
   }
+  // Both of the two are at least a millionth.
+  Json slow = Llama3Rope();
+  slow["low_freq_factor"] = 1e-6;
+  slow["high_freq_factor"] = 1.5e-6;
+  EXPECT_EQ(Read({{"rope_scaling", slow}}).high_freq_factor, 1.5e-6);
+  EXPECT_THAT(scaling(slow, "high_freq_factor", 0.5e-6), names("high_freq_factor"));
 }
 
 }  // namespace

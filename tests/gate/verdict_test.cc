@@ -54,6 +54,12 @@ TEST(Verdict, TheSameMeanChangeOfFewPromptsIsExplained) {
   EXPECT_GT(kl.after - kl.before, kl.allowed);
   EXPECT_LT(kl.change.low, 0);
   EXPECT_EQ(kl.outcome, Outcome::kExplained);
+  // Nor is the way back an improvement: perhaps nothing became better.
+  const MetricVerdict back =
+      Of(Judge(EvenMeasurement(after), EvenMeasurement(kBefore), {}), Metric::kKlMean);
+  EXPECT_LT(back.change.low, -back.allowed);
+  EXPECT_GT(back.change.high, 0);
+  EXPECT_EQ(back.outcome, Outcome::kExplained);
 }
 
 // Every prompt by the same amount: the interval has no width, and decides nonetheless.

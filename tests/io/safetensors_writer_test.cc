@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "lib/base/error.h"
 #include "lib/io/safetensors.h"
@@ -46,6 +48,11 @@ TEST(SafetensorsWriter, HeadersOfAnyLengthAreAligned) {
     const TensorView read = file.Get(std::string(length, 'a'));
     EXPECT_EQ((read.bytes.data() - file.bytes().data()) % 8, 0) << length;
     EXPECT_EQ(read.bytes.size(), sizeof(float)) << length;
+    // With no more spaces than that takes.
+    const size_t data = static_cast<size_t>(read.bytes.data() - file.bytes().data());
+    const std::span<const std::byte> header = file.bytes().first(data);
+    const auto is_space = [](std::byte byte) { return byte == std::byte{' '}; };
+    EXPECT_FALSE(std::ranges::all_of(header.last(8), is_space)) << length;
   }
 }
 

@@ -48,5 +48,15 @@ TEST(ModelsTable, ShowsWhatEachSearchCameTo) {
   EXPECT_THAT(table, Not(HasSubstr("third\n")));
 }
 
+// However narrow the terminal is, no loss is torn from the word about its prompts.
+TEST(ModelsTable, ALossStaysInOneLine) {
+  const std::vector<ModelRow> rows = {{.name = "first",
+                                       .recommended = PlanOfLoss(0.5),
+                                       .exact_bytes_per_token = 1024,
+                                       .problem = ""}};
+  for (size_t width = 20; width <= 120; ++width)
+    EXPECT_THAT(ModelsTable(rows, width), HasSubstr("0.5 (calibration)")) << width;
+}
+
 }  // namespace
 }  // namespace kvtune

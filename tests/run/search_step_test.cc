@@ -324,6 +324,22 @@ TEST(SearchStep, KnownScoresOfAnotherRunAreNotMadeAgain) {
   EXPECT_FALSE(outcome.unfinished);
 }
 
+// Without racing all scores of the other run are complete, those of single layers too.
+TEST(SearchStep, WhereAllScoresAreKnownOnlyTheHeldOutPromptsAreAskedFor) {
+  SearchRuns runs;
+  SearchStepOptions options = SmallSearch();
+  options.search.racing.reset();
+  runs.Search("first", options);
+  runs.fake.script.calls.clear();
+  options.known_scores = runs.fake / "first" / "evaluations.jsonl";
+  runs.Search("second", options);
+  const PromptSet all = LoadPrompts(runs.fake.inputs(), Checkpoint(runs.fake.model()).config());
+  const std::set<TokenIds> held_out(all.prompts.begin() + 12, all.prompts.end());
+  EXPECT_FALSE(runs.AllAsked().empty());
+  for (const auto& [plan, prompt] : runs.AllAsked())
+    EXPECT_TRUE(held_out.contains(prompt)) << PlanSpec(plan);
+}
+
 TEST(SearchStep, OptionsAreNamedByTheirFlags) {
   SearchRuns runs;
   const RunPrompts prompts{

@@ -65,6 +65,24 @@ TEST(SummaryChoice, OnHeldOutPromptsASmallerPlanMayBeAsGoodAsEightBits) {
   EXPECT_NEAR(choice.like_comparison->ratio, 1.02, 1e-6);
 }
 
+// Prompts disagree about p02, which is smaller than p01 and on average as good.
+TEST(SummaryChoice, NamesTheSmallerPlanThatMorePromptsMightAllow) {
+  ParetoFront front = BentFront();
+  const auto score_held_out = [&] {
+    for (ScoredPlan* plan : AllPlans(front))
+      plan->held_out = HeldOutScore{.score = plan->calibration, .loss_interval = Interval{0, 1}};
+  };
+  score_held_out();
+  EXPECT_EQ(ChooseForSummary(front).undecided, nullptr);
+  front.plans[2] = PlanOf("p02", "K8V4", 500, 1.05e-5, 0.5);
+  score_held_out();
+  const SummaryChoice choice = ChooseForSummary(front);
+  ASSERT_NE(choice.undecided, nullptr);
+  EXPECT_EQ(choice.undecided->name, "p02");
+  EXPECT_NEAR(choice.undecided_comparison->ratio, 1.05, 1e-6);
+  EXPECT_EQ(choice.like_eight_bits->name, "p01");
+}
+
 TEST(SummaryChoice, TheSmallestPlanHasAnIntervalThatIsSmallToo) {
   ParetoFront front = BentFront();
   front.plans[3].calibration_interval = Interval{1e-3, 0.02};

@@ -53,8 +53,13 @@ TEST(ExportUse, NeedsAreThoseOfThePlan) {
               HasSubstr("turboquant_*: vLLM 0.20.0 or later"));
   EXPECT_THAT(Needs(Use("llama.cpp", "q8_0/q4_0", "llama.cpp", "-fa on -ctk q8_0 -ctv q4_0\n")),
               HasSubstr("GGML_CUDA_FA_ALL_QUANTS"));
-  EXPECT_THAT(Needs(Use("llama.cpp", "q8_0", "llama.cpp", "-fa on -ctk q8_0 -ctv q8_0\n")),
-              ::testing::Not(HasSubstr("GGML_CUDA_FA_ALL_QUANTS")));
+  EXPECT_THAT(Needs(Use("llama.cpp", "q5_1", "llama.cpp", "-fa on -ctk q5_1 -ctv q5_1\n")),
+              HasSubstr("GGML_CUDA_FA_ALL_QUANTS"));
+  for (const char* fused : {"q8_0", "q4_0"}) {
+    EXPECT_THAT(Needs(Use("llama.cpp", fused, "llama.cpp", "-fa on\n")),
+                ::testing::Not(HasSubstr("GGML_CUDA_FA_ALL_QUANTS")))
+        << fused;
+  }
 }
 
 TEST(ExportUse, AFaultOfLastValuesIsNamed) {

@@ -140,6 +140,9 @@ TEST(PlanFiles, LlamaCpp) {
     EXPECT_THAT(ImportError(content, "llama.cpp"), HasSubstr("expected flash attention"))
         << content;
   }
+  // Ollama reads the whole word in lower case, and so it is shown.
+  EXPECT_THAT(ImportError("OLLAMA_KV_CACHE_TYPE=AZ_0 ollama serve", "llama.cpp"),
+              HasSubstr("found az_0, expected one of "));
   EXPECT_THAT(ImportError("-no-fa -ctk q8_0 -ctv q8_0 -khad -vhad", "ik_llama.cpp"),
               HasSubstr("-no-fa: found it, expected flash attention"));
   EXPECT_EQ(Import("llama-server --cache-type-k q8_0 -khad", "ik_llama.cpp"), "q8_0_had/exact");
