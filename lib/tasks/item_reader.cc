@@ -117,7 +117,6 @@ std::vector<Row> RowsOfArray(const Json& array, const std::string& where) {
 }
 
 std::vector<Row> ParseRows(std::string_view content, const std::string& source) {
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
   const size_t first = content.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && content[first] == '[')

@@ -23,11 +23,18 @@ void AddItems(Task& task, const std::vector<Row>& rows, const std::string& promp
   for (const Row& row : rows) task.items.push_back(ReadItem(row, task.protocol, prompt_template));
 }
 
-// The shots of gsm8k_cot are eight texts that come as one: used as it stands, but for its end.
-void ReadShotText(Task& task, std::string text, const std::string& source) {
-  text.erase(text.find_last_not_of(" \t\r\n") + 1);
+// How many lines of a text of shots begin a question.
+int64_t QuestionsOf(std::string_view text) {
   int64_t questions = text.starts_with("Q: ") ? 1 : 0;
-  for (size_t at = 0; (at = text.find("\nQ: ", at)) != std::string::npos; ++at) ++questions;
+  for (size_t at = 0; (at = text.find("\nQ: ", at)) != std::string_view::npos; ++at) ++questions;
+  return questions;
+}
+
+// The shots of gsm8k_cot are eight texts that come as one: used as it stands, but for its ends.
+void ReadShotText(Task& task, std::string text, const std::string& source) {
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+  text.erase(text.find_last_not_of(" \t\r\n") + 1);
+  const int64_t questions = QuestionsOf(text);
   if (questions == 0) {
     throw Error(fmt::format("{}: found no line that begins with \"Q: \", expected solved questions",
                             source));
@@ -137,8 +144,7 @@ bool IsTask(const Json& json) {
 
 void RequireShots(const Task& task, const std::string& where) {
   if (!task.shot_text.empty()) {
-    int64_t held = 1;
-    for (size_t at = 0; (at = task.shot_text.find("\nQ: ", at)) != std::string::npos; ++at) ++held;
+    const int64_t held = QuestionsOf(task.shot_text);
     if (task.fewshot == 0 || task.fewshot == held) return;
     throw Error(fmt::format("{}: found a text of {} shots, expected {} as \"fewshot\" says", where,
                             held, task.fewshot));
@@ -171,7 +177,6 @@ Task LoadTask(const fs::path& path, const TaskOverrides& overrides) {
 }
 
 Task ParseTask(std::string_view content, const fs::path& path, const TaskOverrides& overrides) {
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
   std::optional<Json> whole = TryParseJson(content, path.string());
   const bool is_lines =

@@ -45,6 +45,16 @@ TEST(TaskFile, ATemplateMakesPromptsOfKeys) {
       "items": [{"question": "why?", "n": 2, "answer": "so"}]})");
   EXPECT_EQ(task.items[0].prompt, "{Q} why? 2\nA:");
   EXPECT_EQ(task.name, "task");  // of the file
+  // A brace that nothing closes or opens is a brace, the last character too.
+  const auto prompt = [](const std::string& text) {
+    return Parse(R"({"protocol": "custom", "items": [{"n": 2, "answer": "so"}], "template": ")" +
+                 text + R"("})")
+        .items[0]
+        .prompt;
+  };
+  EXPECT_EQ(prompt("a} {n} {b"), "a} 2 {b");
+  EXPECT_EQ(prompt("{n} {"), "2 {");
+  EXPECT_EQ(prompt("{{{n}}}"), "{2}");
 }
 
 TEST(TaskFile, ProtocolsBringTheirRules) {
@@ -54,6 +64,37 @@ TEST(TaskFile, ProtocolsBringTheirRules) {
   EXPECT_EQ(task.max_new_tokens, 256);
   EXPECT_EQ(task.strict->pattern, "#### (\\-?[0-9\\.\\,]+)");
   EXPECT_EQ(task.items[0].answer, "a\n#### 1");
+  EXPECT_EQ(TaskOfProtocol(Protocol::kGsm8k).fewshot, 5);
+  EXPECT_EQ(TaskOfProtocol(Protocol::kGsm8kCot).fewshot, 8);
+  EXPECT_EQ(TaskOfProtocol(Protocol::kVllmCi).fewshot, 5);
+  EXPECT_EQ(TaskOfProtocol(Protocol::kContains).max_new_tokens, 128);
+}
+
+TEST(TaskFile, TheMaximumOfNewTokensIsWithinItsEnds) {
+  const auto parse = [](const std::string& protocol, int64_t most) {
+    return Parse(R"({"protocol": ")" + protocol + R"(", "max_new_tokens": )" +
+                 std::to_string(most) +
+                 R"(, "items": [{"prompt": "p", "choices": ["a", "b"], "answer": 0}]})");
+  };
+  constexpr int64_t kMost = int64_t{1} << 20;
+  EXPECT_EQ(parse("custom", 1).max_new_tokens, 1);
+  EXPECT_EQ(parse("custom", kMost).max_new_tokens, kMost);
+  EXPECT_THAT([&] { parse("custom", kMost + 1); },
+              Fails("\"max_new_tokens\": found 1048577, expected a number from 1 to 1048576"));
+  EXPECT_THAT([&] { parse("custom", -1); }, Fails("\"max_new_tokens\": found -1"));
+}
+
+TEST(TaskFile, TheFirstItemsAreUsedWhereThereAreMore) {
+  const auto count = [](int64_t limit) {
+    const std::string item = R"({"prompt": "p", "answer": "a"})";
+    return Parse(R"({"protocol": "custom", "items": [)" + item + "," + item + "," + item + "]}",
+                 {.limit = limit, .fewshot = {}})
+        .items.size();
+  };
+  EXPECT_EQ(count(0), 3u);
+  EXPECT_EQ(count(1), 1u);
+  EXPECT_EQ(count(3), 3u);
+  EXPECT_EQ(count(4), 3u);
 }
 
 TEST(TaskFile, FilesStandBesideTheTask) {
@@ -93,6 +134,14 @@ TEST(TaskFile, CotShotsMayBeAText) {
             "Q: a\nA: The answer is 1.\n\nQ: b\nA: The answer is 2.\n\nQ: q\nA:");
   EXPECT_THAT([&] { parse(R"(, "fewshot": 1)"); },
               Fails("found a text of 2 shots, expected 1 as \"fewshot\" says"));
+  EXPECT_EQ(parse(R"(, "fewshot": 2)").fewshot, 2);
+  EXPECT_EQ(TaskPrompts(parse(R"(, "fewshot": 0)"))[0], "Q: q\nA:");
+  // Lines in front of the first question are used as they stand, and are no question. A byte order
+  // mark is no part of the text.
+  WriteFileAtomically(directory.path() / "shots.txt",
+                      "\xef\xbb\xbfSolve them.\n\nQ: a\nA: The answer is 1.\n");
+  EXPECT_EQ(parse("").fewshot, 1);
+  EXPECT_EQ(TaskPrompts(parse(""))[0], "Solve them.\n\nQ: a\nA: The answer is 1.\n\nQ: q\nA:");
   WriteFileAtomically(directory.path() / "shots.txt", "nothing\n");
   EXPECT_THAT([&] { parse(""); }, Fails("found no line that begins with \"Q: \""));
 }
@@ -110,6 +159,9 @@ TEST(TaskFile, DataSetsAreTasksAsTheyAre) {
   EXPECT_EQ(ruler.protocol, Protocol::kContains);
   EXPECT_EQ(ruler.items[0].prompt, "haystack");
   EXPECT_THAT(ruler.items[0].references, ElementsAre("needle"));
+  EXPECT_EQ(Parse(R"([{"prompt": "p", "references": ["r"]}])").protocol, Protocol::kContains);
+  EXPECT_EQ(Parse(R"([{"prompt": "p", "choices": ["a", "b"], "answer": 1}])").protocol,
+            Protocol::kMultipleChoice);
   const Task sample = Parse(R"({"doc_id": 0, "doc": {"question": "q", "answer": "#### 1"},
       "target": "#### 1", "arguments": {"gen_args_0": {"arg_0": "P"}}})",
                             {.fewshot = 0});
@@ -136,6 +188,10 @@ TEST(TaskFile, ChoicesHaveARightOne) {
             1u);
   EXPECT_THAT([&] { parse(R"({"prompt": "p", "choices": ["a", "b"], "answer": 2})"); },
               Fails("\"answer\": found 2, expected the index of one of the 2 choices"));
+  EXPECT_THAT([&] { parse(R"({"prompt": "p", "choices": ["a", "b"], "answer": -1})"); },
+              Fails("\"answer\": found -1, expected the index of one of the 2 choices"));
+  EXPECT_EQ(parse(R"({"prompt": "p", "choices": ["a", "b"], "answer": 0})").items[0].correct_choice,
+            0u);
   EXPECT_THAT([&] { parse(R"({"prompt": "p", "choices": ["a"], "answer": 0})"); },
               Fails("\"choices\": found 1, expected at least 2"));
   EXPECT_THAT([&] { parse(R"({"prompt": "p", "choices": ["a", ""], "answer": 0})"); },
@@ -176,6 +232,48 @@ TEST(TaskFile, MistakesAreNamed) {
   EXPECT_THAT([] { Parse("{\"protocol\": "); }, Fails("not valid JSON"));
 }
 
+// Blank lines are none, but they count.
+TEST(TaskFile, MistakesInLinesAreNamedByTheirNumber) {
+  const std::string row = R"({"question": "q", "answer": "#### 1"})";
+  EXPECT_THAT([&] { Parse(row + "\n\n" + row + "\n{\"question\": \"r\"}\n", {.fewshot = 0}); },
+              Fails("task.json, line 4: \"answer\": found nothing"));
+}
+
+// What stands behind the mark, without spaces; the whole answer where there is no mark.
+TEST(TaskFile, AnswersOfCotAreBehindTheirMark) {
+  const auto answer = [](const std::string& text) {
+    return Parse(R"({"protocol": "gsm8k_cot", "items": [{"question": "q", "answer": ")" + text +
+                     R"("}]})",
+                 {.fewshot = 0})
+        .items[0]
+        .answer;
+  };
+  EXPECT_EQ(answer("1 + 1\\n####  2 \\n"), "2");
+  EXPECT_EQ(answer("#### 1 #### x y"), "x y");
+  EXPECT_EQ(answer("####3"), "3");
+  EXPECT_EQ(answer("####"), "");
+  EXPECT_EQ(answer("#### \\n"), "");
+  EXPECT_EQ(answer(" 7 "), " 7 ");
+}
+
+// Rows of the training data have an "answer", solved questions of the harness a "target".
+TEST(TaskFile, ShotsHaveATargetOrAnAnswer) {
+  const TemporaryDirectory directory;
+  WriteFileAtomically(directory.path() / "shots.json",
+                      R"([{"question": "s", "target": "so #### 1", "answer": "other"},
+                          {"question": "t", "answer": "since\n#### 2"}])");
+  const auto prompt = [&](const std::string& protocol) {
+    return TaskPrompts(ParseTask(R"({"protocol": ")" + protocol +
+                                     R"(", "shots": "shots.json", "fewshot": 2,
+                                      "items": [{"question": "q", "answer": "#### 1"}]})",
+                                 directory.path() / "t.json"))[0];
+  };
+  EXPECT_EQ(prompt("gsm8k_cot"), "Q: s\nA: so #### 1\n\nQ: t\nA: 2\n\nQ: q\nA:");
+  EXPECT_EQ(prompt("vllm-ci"),
+            "Question: s\nAnswer: so #### 1\n\nQuestion: t\nAnswer: since\n#### 2\n\n"
+            "Question: q\nAnswer:");
+}
+
 TEST(TaskFile, ShotsAreEnoughAndNotTheItems) {
   const std::string rows = R"([{"question": "q", "answer": "#### 1"}])";
   EXPECT_THAT([&] { Parse(rows); }, Fails("task task.json: found 0 shots, expected at least 5"));
@@ -188,13 +286,21 @@ TEST(TaskFile, ShotsAreEnoughAndNotTheItems) {
       Fails("found --fewshot 2, expected none: prompts of custom are complete"));
   const TemporaryDirectory directory;
   WriteFileAtomically(directory.path() / "train.jsonl", R"({"question": "q", "answer": "b"})");
-  EXPECT_THAT(
-      [&] {
-        ParseTask(R"({"protocol": "gsm8k", "shots": "train.jsonl", "fewshot": 1,
-                  "items": [{"question": "q", "answer": "#### 1"}]})",
-                  directory.path() / "t.json");
-      },
-      Fails("found item 1 among the shots, expected other questions there"));
+  const auto parse_with_shots = [&](int64_t fewshot) {
+    return ParseTask(R"({"protocol": "gsm8k", "shots": "train.jsonl", "fewshot": 1,
+                     "items": [{"question": "p", "answer": "#### 1"},
+                               {"question": "q", "answer": "#### 1"}]})",
+                     directory.path() / "t.json", {.fewshot = fewshot});
+  };
+  EXPECT_THAT([&] { parse_with_shots(1); },
+              Fails("found item 2 among the shots, expected other questions there"));
+  // Shots that are not shown give no answer away.
+  EXPECT_EQ(parse_with_shots(0).items.size(), 2u);
+  // Nor do prompts that are complete mind to be told that they have none.
+  EXPECT_EQ(
+      Parse(R"({"protocol": "custom", "items": [{"prompt": "p", "answer": "a"}]})", {.fewshot = 0})
+          .items.size(),
+      1u);
 }
 
 // The task of the reference model and the published files of GSM8K and RULER, where they exist.
