@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <set>
+#include <string>
+
 #include "lib/base/error.h"
 
 namespace kvtune {
@@ -34,6 +38,10 @@ TEST(NormalizedNumber, RemovesWhatTheHarnessIgnores) {
   EXPECT_EQ(NormalizedNumber("5.\n"), "5\n");
   EXPECT_EQ(NormalizedNumber("[INVALID]"), "[invalid]");
   EXPECT_EQ(NormalizedNumber("####7"), "####7");
+  EXPECT_EQ(NormalizedNumber(""), "");
+  EXPECT_EQ(NormalizedNumber("."), "");
+  EXPECT_EQ(NormalizedNumber("\n"), "\n");
+  EXPECT_EQ(NormalizedNumber("5.\n\n"), "5.\n\n");
 }
 
 TEST(Gsm8kGrade, StrictTakesTheFirstMarkedNumber) {
@@ -124,12 +132,39 @@ TEST(CustomGrade, WithoutAnExpressionTheTextIsTheAnswer) {
   EXPECT_FALSE(Judge(task, "yes, it is", "yes").correct());
 }
 
+std::string Utf8(uint32_t code_point) {
+  const auto byte = [](uint32_t bits) { return static_cast<char>(bits); };
+  if (code_point < 0x80) return {byte(code_point)};
+  const char last = byte(0x80 | (code_point & 0x3f));
+  if (code_point < 0x800) return {byte(0xc0 | (code_point >> 6)), last};
+  return {byte(0xe0 | (code_point >> 12)), byte(0x80 | ((code_point >> 6) & 0x3f)), last};
+}
+
+// [c for c in range(0xd800) if not chr(c).strip()] in CPython.
+TEST(CustomGrade, SpacesAreThoseOfPython) {
+  std::set<uint32_t> spaces = {0x20, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000};
+  for (uint32_t c = 0x09; c <= 0x0d; ++c) spaces.insert(c);
+  for (uint32_t c = 0x1c; c <= 0x1f; ++c) spaces.insert(c);
+  for (uint32_t c = 0x2000; c <= 0x200a; ++c) spaces.insert(c);
+  const Grader grader(TaskOfProtocol(Protocol::kCustom));
+  for (uint32_t c = 0; c < 0xd800; ++c) {
+    const std::string text = Utf8(c) + Utf8(c) + "x" + Utf8(c) + "x" + Utf8(c) + Utf8(c);
+    const std::string inner = "x" + Utf8(c) + "x";
+    EXPECT_EQ(grader.Judge({.prompt = "q"}, text).extracted, spaces.contains(c) ? inner : text)
+        << c;
+  }
+  EXPECT_EQ(grader.Judge({.prompt = "q"}, " \xe3\x80\x80\n").extracted, "");
+}
+
 TEST(CustomGrade, EmptyMatchesAreFoundToo) {
   Task task = TaskOfProtocol(Protocol::kCustom);
   task.strict = task.flexible = Extraction{"x*", WhichMatch::kLast};
   EXPECT_EQ(Judge(task, "axxb\xc3\xa9", "").extracted, "");
   task.strict = Extraction{"(a)|(b)|c", WhichMatch::kFirst};
   EXPECT_EQ(Judge(task, "cab", "a").extracted, kInvalidAnswer);  // no group took part
+  EXPECT_EQ(Judge(task, "bac", "b").extracted, "b");
+  task.strict = Extraction{"c|(a)", WhichMatch::kFirst};
+  EXPECT_EQ(Judge(task, "cab", "").extracted, "");  // of one group findall gives the empty text
 }
 
 TEST(CustomGrade, AnExpressionThatDoesNotCompileIsNamed) {

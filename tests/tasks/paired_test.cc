@@ -13,6 +13,8 @@ TEST(StandardError, IsTheSamplesDeviationOverTheRoot) {
   EXPECT_DOUBLE_EQ(StandardError(std::vector<double>{1, 0, 1, 0}), std::sqrt(1.0 / 3) / 2);
   EXPECT_EQ(StandardError(std::vector<double>{1, 1, 1}), 0);
   EXPECT_EQ(StandardError(std::vector<double>{1}), 0);
+  EXPECT_EQ(StandardError(std::vector<double>{}), 0);
+  EXPECT_EQ(StandardError(std::vector<double>{0, 1}), 0.5);
 }
 
 TEST(Flips, CountEachDirection) {
@@ -102,6 +104,9 @@ TEST(ItemsToDecide, AreNamedOnlyWhereSomethingIsOpen) {
   ASSERT_TRUE(items);
   EXPECT_EQ(*items, ItemsToSee(0.03, 0.09));
   EXPECT_GT(*items, 100);
+  // As many items for a gain as for a loss, and none where as many are lost as gained.
+  EXPECT_EQ(ItemsToDecide({.items = 100, .lost = 3, .gained = 6}), items);
+  EXPECT_FALSE(ItemsToDecide({.items = 100, .lost = 6, .gained = 6}));
 }
 
 }  // namespace
