@@ -26,7 +26,8 @@ ParetoFront ReadFront(const std::filesystem::path& run);
 // The same with the scores' single prompts (`per_prompt`, tokens and losses) where the run's logs
 // have them, so that plans can be compared prompt by prompt (lib/core/plan_comparison.h).
 ParetoFront ReadFrontByPrompt(const std::filesystem::path& run);
-// In place of a plan's name: the plan that the summary recommends (lib/report/summary_choice.h).
+
+// In place of a plan's name: the plan that the summary recommends (lib/run/summary_choice.h).
 inline constexpr std::string_view kRecommended = "recommended";
 
 // Finds a plan of the front, a uniform plan or the exact plan by its name. Throws Error naming the

@@ -44,6 +44,7 @@ TEST(PlanBudget, BytesAreCountedAnewAtAnotherContext) {
   ScoredPlan plan;
   plan.plan = PrecisionPlan::Uniform({KvFormatId::kKiviInt2, KvFormatId::kKiviInt2}, 2);
   plan.cost.bytes_per_token = 7;  // what the run says
+  plan.cost.latency_ms = 1.5;     // at a setting of its own
   front.plans = {plan};
   front.reference.plan = PrecisionPlan::Uniform(kExactPair, 2);
   CountBytesAt(front, 8192);
@@ -52,6 +53,19 @@ TEST(PlanBudget, BytesAreCountedAnewAtAnotherContext) {
   EXPECT_DOUBLE_EQ(front.plans[0].cost.bytes_per_token, 2 * 2 * 32 * 2);  // all of them exact
   EXPECT_DOUBLE_EQ(front.reference.cost.bytes_per_token, 2 * 2 * 32 * 2);
   EXPECT_EQ(front.run.context, 32);
+  EXPECT_EQ(front.plans[0].cost.latency_ms, 1.5);
+  EXPECT_EQ(front.reference.cost.latency_ms, std::nullopt);
+}
+
+TEST(PlanBudget, BeyondItsWindowALayerTakesNoMore) {
+  ParetoFront front;
+  front.run.target = "kvtuner";
+  front.run.layers.assign(2, {.kv_heads = 1, .key_head_dim = 32, .value_head_dim = 64});
+  front.run.layers[1].window_tokens = 16;
+  front.reference.plan = PrecisionPlan::Uniform(kExactPair, 2);
+  CountBytesAt(front, 64);
+  // Two bytes an element, and of 64 tokens the second layer keeps 16.
+  EXPECT_DOUBLE_EQ(front.reference.cost.bytes_per_token, 2 * (32 + 64) * (1 + 16.0 / 64));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/core/artifacts.h"
+#include "lib/run/evaluation_log.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/test_data.h"
@@ -95,6 +96,47 @@ TEST(PlanSource, ReadsAPlanOfARunsFront) {
   EXPECT_EQ(files.Read(files.run.string() + ":p00"), kMixed);
   EXPECT_EQ(files.Read(files.run.string() + ":KV4"), PrecisionPlan::Uniform(kKV4, 3));
   EXPECT_EQ(files.Read(files.run.string() + ":exact"), PrecisionPlan::Uniform(kExactPair, 3));
+}
+
+// Of three plans the middle one loses little more than the larger one and far less than the
+// smaller.
+TEST(PlanSource, TheRecommendedPlanHasANameOfItsOwn) {
+  ParetoFront front = SmallFront();
+  front.plans.assign(3, front.plans[0]);
+  const PrecisionPair pairs[] = {kKV8, kKV4, kKV2};
+  const double losses[] = {1e-3, 2e-3, 1};
+  for (size_t i = 0; i < 3; ++i) {
+    front.plans[i].name = "p0" + std::to_string(i);
+    front.plans[i].plan = PrecisionPlan::Uniform(pairs[i], 3);
+    front.plans[i].cost = FakeCost(front.plans[i].plan);
+    front.plans[i].calibration.kl_mean = losses[i];
+  }
+  front.uniform.clear();
+  EXPECT_EQ(RequirePlan(front, "recommended", "run").name, "p01");
+  // A plan of that name comes first.
+  front.plans[2].name = "recommended";
+  EXPECT_EQ(RequirePlan(front, "recommended", "run").plan, PrecisionPlan::Uniform(kKV2, 3));
+  // Two plans have no knee.
+  front.plans = {front.plans[0], front.plans[1]};
+  EXPECT_THAT([&] { RequirePlan(front, "recommended", "run"); },
+              ThrowsMessage<Error>(HasSubstr("found no \"recommended\"")));
+}
+
+// The logs of a run that went on with other prompts know nothing of the scores of its front.
+TEST(PlanSource, LossesByPromptAreThoseOfTheScoresPrompts) {
+  PlanFiles files;
+  const FakeEvaluator same({3, 2, 1}), fewer({3, 2, 1}, 0, 3);
+  const auto prompts_with = [&](const FakeEvaluator& evaluator) {
+    const std::vector<PrecisionPlan> plans = {kMixed};
+    const std::vector<PlanScore> scores = {evaluator.ScoreOf(kMixed)};
+    std::filesystem::remove(RunDirectory(files.run).evaluations());
+    EvaluationLog(RunDirectory(files.run).evaluations(), 3).Append(plans, scores, FakeCost);
+    const ParetoFront front = ReadFrontByPrompt(files.run);
+    EXPECT_TRUE(front.uniform[0].calibration.per_prompt.empty());  // the log does not have it
+    return front.plans[0].calibration.per_prompt.size();
+  };
+  EXPECT_EQ(prompts_with(same), 4u);
+  EXPECT_EQ(prompts_with(fewer), 0u);
 }
 
 TEST(PlanSource, AnUnknownNameListsThoseThatExist) {

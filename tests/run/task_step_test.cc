@@ -112,5 +112,24 @@ TEST(CheckSearchBy, OptionsThatDoNotGoTogetherAreRefused) {
               HasSubstr("found both --known-scores and"));
 }
 
+// Times are a third objective, which greedy and the paper's loop do not have.
+TEST(CheckSearchBy, TimesAreSearchedByAlgorithmsOfThreeObjectives) {
+  for (const Word<Algorithm>& word : kAlgorithmWords) {
+    SearchStepOptions options;
+    options.search.algorithm = word.value;
+    if (word.value == Algorithm::kPaper) options.by = SearchBy::kAccuracy;
+    EXPECT_NO_THROW(CheckSearchBy(options, true)) << word.word;
+    options.by_time.wanted = true;
+    if (word.value == Algorithm::kGreedy || word.value == Algorithm::kPaper) {
+      EXPECT_THAT([&] { CheckSearchBy(options, true); },
+                  ThrowsMessage<Error>(HasSubstr("found --objective-latency with an --algorithm of "
+                                                 "two objectives")))
+          << word.word;
+    } else {
+      EXPECT_NO_THROW(CheckSearchBy(options, true)) << word.word;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace kvtune
