@@ -160,6 +160,10 @@ TEST(CustomGrade, EmptyMatchesAreFoundToo) {
   Task task = TaskOfProtocol(Protocol::kCustom);
   task.strict = task.flexible = Extraction{"x*", WhichMatch::kLast};
   EXPECT_EQ(Judge(task, "axxb\xc3\xa9", "").extracted, "");
+  // Behind an empty match the next character is looked at.
+  task.strict = Extraction{"(?=a)|(?=\xc3\xa9)|[0-9]+", WhichMatch::kLast};
+  EXPECT_EQ(Judge(task, "a1", "").extracted, "1");
+  EXPECT_EQ(Judge(task, "\xc3\xa9:2", "").extracted, "2");
   task.strict = Extraction{"(a)|(b)|c", WhichMatch::kFirst};
   EXPECT_EQ(Judge(task, "cab", "a").extracted, kInvalidAnswer);  // no group took part
   EXPECT_EQ(Judge(task, "bac", "b").extracted, "b");

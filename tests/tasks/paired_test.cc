@@ -18,7 +18,7 @@ TEST(StandardError, IsTheSamplesDeviationOverTheRoot) {
 }
 
 TEST(Flips, CountEachDirection) {
-  const std::vector<char> exact = {1, 1, 1, 0, 0}, plan = {1, 0, 0, 1, 0};
+  const std::vector<char> exact = {1, 1, 0, 1, 0}, plan = {0, 1, 0, 0, 1};
   const Flips flips = CountFlips(exact, plan);
   EXPECT_EQ(flips.items, 5);
   EXPECT_EQ(flips.lost, 2);

@@ -281,9 +281,9 @@ TEST(TaskFile, ShotsAreEnoughAndNotTheItems) {
   EXPECT_THAT(
       [] {
         Parse(R"({"protocol": "custom", "items": [{"prompt": "p", "answer": "a"}]})",
-              {.fewshot = 2});
+              {.fewshot = 1});
       },
-      Fails("found --fewshot 2, expected none: prompts of custom are complete"));
+      Fails("found --fewshot 1, expected none: prompts of custom are complete"));
   const TemporaryDirectory directory;
   WriteFileAtomically(directory.path() / "train.jsonl", R"({"question": "q", "answer": "b"})");
   const auto parse_with_shots = [&](int64_t fewshot) {
