@@ -41,10 +41,10 @@ from check_includes import ALLOWED
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EQUIVALENTS = ROOT / "scripts" / "mutation_equivalents.toml"
-FOLDERS = ["search", "lib/core", "lib/gate", "lib/targets", "lib/report", "lib/io", "lib/run"]
+FOLDERS = ["search", "lib/core", "lib/gate", "lib/targets", "lib/tasks", "lib/report", "lib/io", "lib/run"]
 # The folders that have a test program of their own without libtorch.
-TESTED = ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/kernels", "lib/targets", "lib/report", "lib/gate",
-          "search", "lib/run"]
+TESTED = ["lib/base", "lib/core", "lib/io", "lib/tokenizer", "lib/kernels", "lib/targets", "lib/tasks", "lib/report",
+          "lib/gate", "search", "lib/run"]
 
 # What is changed into what. Spaces around an operator are those of the project's format, which tells a comparison
 # from a template's bracket and a difference from a sign.
