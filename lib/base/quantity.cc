@@ -4,7 +4,9 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <iterator>
+#include <string>
 
 namespace kvtune {
 namespace {
@@ -82,6 +84,16 @@ std::string CountText(double count) {
     ++unit;
   }
   return ThreeDigits(count, kUnits[unit], unit == 0);
+}
+
+std::string FactorText(double factor, int digits) {
+  constexpr double kMostInDigits = 1e6;
+  const std::string text = fmt::format("{:.{}g}", factor, digits);
+  const size_t e = text.find('e');
+  if (e == std::string::npos) return text;  // "inf" too
+  const double rounded = std::strtod(text.c_str(), nullptr);
+  if (rounded >= 1 && rounded < kMostInDigits) return fmt::format("{:.0f}", rounded);
+  return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
 }
 
 std::string TokensText(int64_t tokens) {

@@ -26,6 +26,10 @@ std::string SizeText(double bytes);
 // Writes a count with three digits, in powers of 1000: "18.0 M".
 std::string CountText(double count);
 
+// Writes a factor with so many digits: "0.975", "26.6", "9830"; powers of ten from a million on and
+// for the smallest: "1.2e7".
+std::string FactorText(double factor, int digits = 3);
+
 // Writes a count of tokens: "32k" for a multiple of 1024, else its digits.
 std::string TokensText(int64_t tokens);
 

@@ -10,6 +10,7 @@
 
 #include "lib/base/bar.h"
 #include "lib/base/printable.h"
+#include "lib/base/quantity.h"
 #include "lib/report/budget_text.h"
 #include "lib/report/front_table.h"
 #include "lib/report/latency_text.h"
@@ -89,7 +90,7 @@ class Summary {
       if (!comparison.beaten_by) return "all layers";
       const double loss = LossOf(*comparison.beaten_by, choice_.scores);
       if (loss <= 0) return "all layers";
-      return fmt::format("{:.3g} times the loss of {}", LossOf(plan, choice_.scores) / loss,
+      return fmt::format("{} times the loss of {}", FactorText(LossOf(plan, choice_.scores) / loss),
                          comparison.beaten_by->name);
     }
     return ShortPlanText(plan.plan);
@@ -196,7 +197,7 @@ class Summary {
   std::string SpeedText(const ScoredPlan& plan) const {
     const double exact = *front_.reference.cost.latency_ms, own = *plan.cost.latency_ms;
     std::string text = MillisecondsText(own) + " ms of attention";
-    if (own > 0) text += fmt::format(", bf16 takes {:.2g} times as long", exact / own);
+    if (own > 0) text += fmt::format(", bf16 takes {} times as long", FactorText(exact / own, 2));
     return fmt::format("{}; {}", text, TokensText(plan));
   }
 

@@ -139,8 +139,9 @@ std::string Render(const std::vector<Line>& lines, size_t width) {
 // Describes ascending ratios, for example "1.3 to 12 times".
 std::string RatioText(std::vector<double> ratios) {
   const auto [low, high] = std::ranges::minmax(ratios);
-  if (ratios.size() == 1) return fmt::format("{:.3g} times", low);
-  return fmt::format("{:.3g} to {:.3g} times (median {:.3g})", low, high, Quantile(ratios, 0.5));
+  if (ratios.size() == 1) return FactorText(low) + " times";
+  return fmt::format("{} to {} times (median {})", FactorText(low), FactorText(high),
+                     FactorText(Quantile(ratios, 0.5)));
 }
 
 }  // namespace

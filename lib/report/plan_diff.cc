@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "lib/base/printable.h"
+#include "lib/base/quantity.h"
 #include "lib/core/objective.h"
 #include "lib/core/plan_comparison.h"
 #include "lib/report/front_table.h"
@@ -31,8 +32,9 @@ std::string PairedSentence(const PlanComparison& comparison, const ScoredPlan& a
       fmt::format("Prompt by prompt, {} loses more on {} of {}", PrintableLine(b.name),
                   comparison.worse_prompts, comparison.prompts);
   if (comparison.interval) {
-    text += fmt::format("; the ratio of the losses lies in [{:.3g}, {:.3g}] (95 %)",
-                        comparison.interval->low, comparison.interval->high);
+    text +=
+        fmt::format("; the ratio of the losses lies in [{}, {}] (95 %)",
+                    FactorText(comparison.interval->low), FactorText(comparison.interval->high));
   }
   switch (comparison.standing) {
     case Standing::kAsGood:
@@ -72,7 +74,7 @@ std::string LossSentence(const ScoredPlan& a, const ScoredPlan& b, double noise_
                   Describe().word, PrintableLine(a.name), LossText(LossOf(a, scores)),
                   PrintableLine(b.name), LossText(LossOf(b, scores)));
   if (LossOf(a, scores) > noise_floor)
-    text += fmt::format(", {:.3g} times as much", LossOf(b, scores) / LossOf(a, scores));
+    text += fmt::format(", {} times as much", FactorText(LossOf(b, scores) / LossOf(a, scores)));
   text += ".\n";
   if (const auto comparison = Compare(a, b, noise_floor)) text += PairedSentence(*comparison, a, b);
   return text;

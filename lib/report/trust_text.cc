@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/base/printable.h"
+#include "lib/base/quantity.h"
 #include "lib/base/statistics.h"
 #include "lib/core/objective.h"
 
@@ -23,14 +24,15 @@ std::string OptimismSentence(const ParetoFront& front) {
   const auto [least, most] = std::ranges::minmax(ratios);
   if (ratios.size() == 1) {
     return fmt::format(
-        "On held-out prompts the plan of the front loses {:.2g} times what it loses on the prompts "
+        "On held-out prompts the plan of the front loses {} times what it loses on the prompts "
         "that chose it.\n",
-        least);
+        FactorText(least, 2));
   }
   return fmt::format(
-      "On held-out prompts the {} plans of the front lose {:.2g} times (median; {:.2g} to {:.2g}) "
+      "On held-out prompts the {} plans of the front lose {} times (median; {} to {}) "
       "what they lose on the prompts that chose them.\n",
-      ratios.size(), Quantile(ratios, 0.5), least, most);
+      ratios.size(), FactorText(Quantile(ratios, 0.5), 2), FactorText(least, 2),
+      FactorText(most, 2));
 }
 
 std::string EffectiveTokensSentence(const ParetoFront& front) {

@@ -39,6 +39,16 @@ TEST(Quantity, WritesThreeDigits) {
   EXPECT_EQ(SizeText(1.5 * (1 << 30)), "1.50 GiB");
   EXPECT_EQ(SizeText(24.0 * (1 << 30)), "24.0 GiB");
   EXPECT_EQ(CountText(18.04e6), "18.0 M");
+  EXPECT_EQ(FactorText(1.0549), "1.05");
+  EXPECT_EQ(FactorText(26.64), "26.6");
+  EXPECT_EQ(FactorText(9834), "9830");
+  EXPECT_EQ(FactorText(999.7), "1000");
+  EXPECT_EQ(FactorText(0.975, 2), "0.97");
+  EXPECT_EQ(FactorText(121, 2), "120");
+  EXPECT_EQ(FactorText(123456), "123000");
+  EXPECT_EQ(FactorText(12.34e6), "1.23e7");
+  EXPECT_EQ(FactorText(1.5e-7), "1.5e-7");
+  EXPECT_EQ(FactorText(1e-320), "1e-320");
   EXPECT_EQ(TokensText(32768), "32k");
   EXPECT_EQ(TokensText(1000), "1000");
   EXPECT_EQ(TokensText(0), "0");
