@@ -99,7 +99,7 @@ TEST(FrontSummary, AnswersInEightyColumns) {
   EXPECT_THAT(text, StartsWith("small, target kvtuner: 4 plans, 8 held-out prompts\n"));
   EXPECT_THAT(text, HasSubstr("\n*p02"));
   EXPECT_THAT(text, HasSubstr("1.0e-4 [5.0e-5, 2.0e-4]"));
-  EXPECT_THAT(text, HasSubstr("1e+03 times the loss"));
+  EXPECT_THAT(text, HasSubstr("1000 times the loss"));
   EXPECT_THAT(text, HasSubstr("keys of layers 0, 2 lose 61 % of the attention"));
   EXPECT_THAT(text, HasSubstr("key outlier channels"));
   EXPECT_THAT(text, HasSubstr("4.0 times the context of bf16; 1 token in 50"));
@@ -120,7 +120,7 @@ TEST(FrontSummary, TheWholeTextIsExactlyThis) {
             " KV8  ######  50 %  1.0e-5 [5.0e-6, 2.0e-5]   98.00 %  all layers\n"
             " p01  #####   44 %  1.0e-5 [5.0e-6, 2.0e-5]   98.00 %  KV8; 0 K8V4\n"
             "*p02  ###     25 %  1.0e-4 [5.0e-5, 2.0e-4]   98.00 %  K8V4; 1,3 KV4\n"
-            " KV4  ###     25 %  0.1 [0.05, 0.2]           98.00 %  1e+03 times the loss of p02\n"
+            " KV4  ###     25 %  0.1 [0.05, 0.2]           98.00 %  1000 times the loss of p02\n"
             "Why not plain 4 bits: keys of layers 0, 2 lose 61 % of the attention output at int4 "
             "(others up to 7 %): key outlier channels.\n"
             "Like 8 bits    p01  44 %  as good: 0.90 [0.80, 1.05] times the loss of KV8\n"
