@@ -122,6 +122,13 @@ uint64_t JsonFields::Unsigned(std::string_view key) {
   return value.get<uint64_t>();
 }
 
+int64_t JsonFields::IntegerFrom(std::string_view key, int64_t least) {
+  constexpr int64_t kMost = int64_t{1} << 53;
+  const int64_t value = Integer(key);
+  if (value >= least && value <= kMost) return value;
+  Fail(key, fmt::format("found {}, expected an integer from {} to {}", value, least, kMost));
+}
+
 double JsonFields::NumberWithin(std::string_view key, double least, double most) {
   const double value = Number(key);
   // NaN compares false.

@@ -47,6 +47,8 @@ class JsonFields {
   std::string String(std::string_view key);
   bool Bool(std::string_view key);
   int64_t Integer(std::string_view key);
+  // An integer from `least` to 2^53, up to which a double holds every one.
+  int64_t IntegerFrom(std::string_view key, int64_t least);
   // An integer that may use all 64 bits, as a seed does.
   uint64_t Unsigned(std::string_view key);
   double Number(std::string_view key);

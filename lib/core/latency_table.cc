@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
+#include <utility>
 
 #include "lib/base/error.h"
 #include "lib/core/artifacts.h"
@@ -21,6 +23,11 @@ Timing TimingFromJson(JsonFields fields) {
   const Timing timing{fields.NumberWithin("median", 0, kDay),
                       fields.NumberWithin("lowest", 0, kDay),
                       fields.NumberWithin("highest", 0, kDay)};
+  if (timing.lowest > timing.median || timing.median > timing.highest) {
+    fields.Fail("median",
+                fmt::format("found {}, expected a number from lowest to highest, {} to {}",
+                            timing.median, timing.lowest, timing.highest));
+  }
   fields.RequireNoOthers();
   return timing;
 }
@@ -33,12 +40,6 @@ Json ToJson(const PairLatency& latency) {
   return json;
 }
 
-int64_t ReadAtLeast(JsonFields& fields, std::string_view key, int64_t least) {
-  const int64_t number = fields.Integer(key);
-  if (number < least) fields.Fail(key, fmt::format("found {}, expected {} or more", number, least));
-  return number;
-}
-
 PairLatency PairFromJson(JsonFields fields, size_t layer_count) {
   PairLatency latency;
   latency.layer = ReadCount(fields, "layer");
@@ -49,7 +50,7 @@ PairLatency PairFromJson(JsonFields fields, size_t layer_count) {
   fields.Ignore("pair");
   latency.pair = PairFormatsFromJson(fields.Object("formats"));
   latency.attention = TimingFromJson(fields.Object("attention_ms"));
-  latency.bytes = ReadAtLeast(fields, "bytes", 0);
+  latency.bytes = fields.IntegerFrom("bytes", 0);
   fields.RequireNoOthers();
   return latency;
 }
@@ -82,9 +83,9 @@ StepLatency StepFromJson(JsonFields fields, size_t layer_count) {
   }
   step.step = TimingFromJson(fields.Object("step_ms"));
   step.attention = fields.NumberWithin("attention_ms", 0, 1e9);
-  step.cache_bytes = ReadAtLeast(fields, "cache_bytes", 0);
-  step.largest_batch = ReadAtLeast(fields, "largest_batch", 0);
-  if (fields.Has("counted_bytes")) step.counted_bytes = ReadAtLeast(fields, "counted_bytes", 0);
+  step.cache_bytes = fields.IntegerFrom("cache_bytes", 0);
+  step.largest_batch = fields.IntegerFrom("largest_batch", 0);
+  if (fields.Has("counted_bytes")) step.counted_bytes = fields.IntegerFrom("counted_bytes", 0);
   fields.RequireNoOthers();
   return step;
 }
@@ -127,12 +128,19 @@ LatencyTable LatencyTableFromJson(const Json& json, const std::string& source) {
   table.copy_bytes_per_second = fields.NumberWithin("copy_bytes_per_second", 0, 1e16);
   const size_t layer_count = ReadCount(fields, "layer_count");
   table.layers = LayerShapesFromJson(fields, "layer_shapes", layer_count);
-  if (fields.Has("query_heads")) table.query_heads = ReadAtLeast(fields, "query_heads", 1);
+  if (fields.Has("query_heads")) table.query_heads = fields.IntegerFrom("query_heads", 1);
   for (JsonFields& of_setting : fields.Objects("settings")) {
     SettingLatency setting;
-    setting.setting = {ReadAtLeast(of_setting, "batch", 1), ReadAtLeast(of_setting, "context", 1)};
-    for (JsonFields& pair : of_setting.Objects("pairs"))
+    setting.setting = {of_setting.IntegerFrom("batch", 1), of_setting.IntegerFrom("context", 1)};
+    std::set<std::pair<size_t, PrecisionPair>> known;
+    for (JsonFields& pair : of_setting.Objects("pairs")) {
       setting.pairs.push_back(PairFromJson(std::move(pair), layer_count));
+      const PairLatency& read = setting.pairs.back();
+      if (!known.emplace(read.layer, read.pair).second) {
+        of_setting.Fail("pairs", fmt::format("found {} of layer {} twice, expected it once",
+                                             PairLabel(read.pair), read.layer));
+      }
+    }
     for (JsonFields& step : of_setting.Objects("steps"))
       setting.steps.push_back(StepFromJson(std::move(step), layer_count));
     of_setting.RequireNoOthers();

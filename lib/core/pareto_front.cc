@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -14,8 +15,10 @@ namespace {
 Json IntervalToJson(const Interval& interval) { return {interval.low, interval.high}; }
 
 Interval IntervalFromJson(JsonFields& fields, std::string_view key) {
+  constexpr double kMostNats = 1e30;
   const std::vector<double> interval = fields.Numbers(key);
-  if (interval.size() != 2 || interval[0] > interval[1]) {
+  if (interval.size() != 2 || interval[0] > interval[1] || std::abs(interval[0]) > kMostNats ||
+      std::abs(interval[1]) > kMostNats) {
     fields.Fail(key, fmt::format("found [{}], expected [low, high]", fmt::join(interval, ", ")));
   }
   return {interval[0], interval[1]};
@@ -36,7 +39,7 @@ HeldOutScore HeldOutFromJson(JsonFields fields) {
   if (fields.Has("kl_mean_interval"))
     held_out.loss_interval = IntervalFromJson(fields, "kl_mean_interval");
   if (fields.Has("prompts_for_interval"))
-    held_out.prompts_for_interval = fields.Integer("prompts_for_interval");
+    held_out.prompts_for_interval = fields.IntegerFrom("prompts_for_interval", 0);
   held_out.score = PlanScoreFromJson(std::move(fields));
   return held_out;
 }
@@ -124,11 +127,15 @@ CostedPlan ReadPlan(JsonFields& fields) {
     fields.Fail("spec", fmt::format("found \"{}\", expected \"{}\" as \"layers\" says", spec,
                                     PlanSpec(read.plan)));
   }
-  read.cost.nominal_bits = fields.Number("nominal_bits");
-  read.cost.effective_bits = fields.Number("effective_bits");
-  read.cost.bytes_per_token = fields.Number("bytes_per_token");
-  if (fields.Has("padded_bytes_per_token"))
-    read.cost.padded_bytes_per_token = fields.Number("padded_bytes_per_token");
+  // No number of a cache has more bits, and no cache takes a petabyte for a token.
+  constexpr double kMostBits = 1024;
+  constexpr double kMostBytes = 1e15;
+  read.cost.nominal_bits = fields.NumberWithin("nominal_bits", 0, kMostBits);
+  read.cost.effective_bits = fields.NumberWithin("effective_bits", 0, kMostBits);
+  read.cost.bytes_per_token = fields.NumberWithin("bytes_per_token", 0, kMostBytes);
+  if (fields.Has("padded_bytes_per_token")) {
+    read.cost.padded_bytes_per_token = fields.NumberWithin("padded_bytes_per_token", 0, kMostBytes);
+  }
   if (fields.Has("latency_ms")) read.cost.latency_ms = ReadMilliseconds(fields, "latency_ms");
   return read;
 }

@@ -49,7 +49,7 @@ Json ToJson(const LatencySource& source) {
 LatencySource LatencySourceFromJson(JsonFields fields) {
   LatencySource source;
   source.device = fields.String("device");
-  source.setting = {fields.Integer("batch"), fields.Integer("context")};
+  source.setting = {fields.IntegerFrom("batch", 1), fields.IntegerFrom("context", 1)};
   source.table = fields.String("table");
   fields.RequireNoOthers();
   return source;

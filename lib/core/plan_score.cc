@@ -56,16 +56,23 @@ std::optional<double> EffectiveTokens(const std::vector<double>& token_kl) {
   return sum * sum / squares;
 }
 
+// By how much rounding may bring a mean KL below 0, and a mean of probabilities out of 0 to 1.
+constexpr double kLossRounding = 1e-4;
+constexpr double kProbabilityRounding = 1e-3;
+
+// More than any token loses, and few enough that no sum of them overflows.
+constexpr double kMostNats = 1e30;
+
 Json ToJson(const PositionLoss& range) {
   return {
       {"from", range.from}, {"to", range.to}, {"tokens", range.tokens}, {"kl_mean", range.kl_mean}};
 }
 
 PositionLoss PositionLossFromJson(JsonFields fields) {
-  const PositionLoss range{.from = fields.Integer("from"),
-                           .to = fields.Integer("to"),
-                           .tokens = fields.Integer("tokens"),
-                           .kl_mean = fields.Number("kl_mean")};
+  const PositionLoss range{.from = fields.IntegerFrom("from", 0),
+                           .to = fields.IntegerFrom("to", 0),
+                           .tokens = fields.IntegerFrom("tokens", 0),
+                           .kl_mean = ReadLoss(fields, "kl_mean")};
   fields.RequireNoOthers();
   return range;
 }
@@ -123,18 +130,30 @@ Json ToJson(const PlanScore& score) {
   return json;
 }
 
+double ReadLoss(JsonFields& fields, std::string_view key) {
+  return fields.NumberWithin(key, -kLossRounding, kMostNats);
+}
+
+double ReadLossChange(JsonFields& fields, std::string_view key) {
+  return fields.NumberWithin(key, -kMostNats, kMostNats);
+}
+
 PlanScore PlanScoreFromJson(JsonFields fields) {
   PlanScore score;
-  score.prompts = fields.Integer("prompts");
-  score.tokens = fields.Integer("tokens");
-  score.kl_mean = fields.Number("kl_mean");
-  score.kl_p99 = fields.Number("kl_p99");
-  score.kl_p999 = fields.Number("kl_p999");
-  score.top1_agreement = fields.Number("top1_agreement");
-  score.nll = fields.Number("nll");
-  score.delta_nll = fields.Number("delta_nll");
-  if (fields.Has("total_variation")) score.total_variation = fields.Number("total_variation");
-  if (fields.Has("effective_tokens")) score.effective_tokens = fields.Number("effective_tokens");
+  score.prompts = fields.IntegerFrom("prompts", 0);
+  score.tokens = fields.IntegerFrom("tokens", 0);
+  score.kl_mean = ReadLoss(fields, "kl_mean");
+  score.kl_p99 = ReadLoss(fields, "kl_p99");
+  score.kl_p999 = ReadLoss(fields, "kl_p999");
+  score.top1_agreement = fields.NumberWithin("top1_agreement", 0, 1);
+  score.nll = ReadLossChange(fields, "nll");
+  score.delta_nll = ReadLossChange(fields, "delta_nll");
+  if (fields.Has("total_variation")) {
+    score.total_variation =
+        fields.NumberWithin("total_variation", -kProbabilityRounding, 1 + kProbabilityRounding);
+  }
+  if (fields.Has("effective_tokens"))
+    score.effective_tokens = fields.NumberWithin("effective_tokens", 0, kMostNats);
   if (fields.Has("by_position")) {
     for (JsonFields& range : fields.Objects("by_position"))
       score.by_position.push_back(PositionLossFromJson(std::move(range)));

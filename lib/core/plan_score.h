@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/json_fields.h"
@@ -75,5 +76,10 @@ PlanScore Summarize(std::vector<PromptScore> prompts);
 // Writes the fields that docs/artifacts.md lists, without per_prompt.
 Json ToJson(const PlanScore& score);
 PlanScore PlanScoreFromJson(JsonFields fields);
+
+// A loss as it is read from a file, in nats per token: 0 or more but for rounding.
+double ReadLoss(JsonFields& fields, std::string_view key);
+// The same where it may have either sign, as differences have.
+double ReadLossChange(JsonFields& fields, std::string_view key);
 
 }  // namespace kvtune

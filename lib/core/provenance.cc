@@ -66,20 +66,21 @@ Json ToJson(const Provenance& provenance) {
 }
 
 Provenance ProvenanceFromJson(JsonFields fields) {
+  constexpr double kMostNoise = 1e6;  // nats per token: more than rounding makes of any score
   Provenance provenance;
   provenance.version = fields.String("version");
   provenance.model = fields.String("model");
   provenance.model_hash = fields.String("model_hash");
   provenance.prompts = fields.Strings("prompts");
   provenance.prompts_hash = fields.String("prompts_hash");
-  provenance.prompt_count = fields.Integer("prompt_count");
-  provenance.token_count = fields.Integer("token_count");
+  provenance.prompt_count = fields.IntegerFrom("prompt_count", 0);
+  provenance.token_count = fields.IntegerFrom("token_count", 0);
   provenance.target = fields.String("target");
   provenance.device = fields.String("device");
   provenance.dtype = fields.String("dtype");
   provenance.prefill = fields.String("prefill");
   provenance.seed = fields.Unsigned("seed");
-  provenance.context = fields.Integer("context");
+  provenance.context = fields.IntegerFrom("context", 1);
   provenance.layers = ReadLayers(fields);
   if (fields.Has("prompt_template")) {
     provenance.prompt_template = fields.String("prompt_template");
@@ -91,7 +92,8 @@ Provenance ProvenanceFromJson(JsonFields fields) {
     provenance.kernels = ValueOf(kKernelWords, fields.String("kernels"), "kernels");
   }
   if (fields.Has("module_prefix")) provenance.module_prefix = fields.String("module_prefix");
-  if (fields.Has("noise_floor")) provenance.noise_floor = fields.Number("noise_floor");
+  if (fields.Has("noise_floor"))
+    provenance.noise_floor = fields.NumberWithin("noise_floor", 0, kMostNoise);
   fields.RequireNoOthers();
   return provenance;
 }

@@ -28,14 +28,17 @@ SearchStage ReadStage(JsonFields& fields) {
   fields.Fail("stage", "found \"" + name + "\", expected uniform, grouped or refinement");
 }
 
+// Of decades times bytes (and milliseconds).
+constexpr double kMostVolume = 1e30;
+
 GenerationReport GenerationFromJson(JsonFields fields) {
   GenerationReport report;
   report.stage = ReadStage(fields);
   report.generation = static_cast<int>(ReadCount(fields, "generation"));
-  report.distinct_plans = fields.Integer("distinct_plans");
-  report.repeated_plans = fields.Integer("repeated_plans");
+  report.distinct_plans = fields.IntegerFrom("distinct_plans", 0);
+  report.repeated_plans = fields.IntegerFrom("repeated_plans", 0);
   report.front_size = ReadCount(fields, "front_size");
-  report.hypervolume = fields.Number("hypervolume");
+  report.hypervolume = fields.NumberWithin("hypervolume", 0, kMostVolume);
   fields.RequireNoOthers();
   return report;
 }
@@ -76,21 +79,21 @@ SearchSummary SearchSummaryFromJson(JsonFields fields) {
   summary.algorithm = fields.String("algorithm");
   summary.exhaustive = fields.Bool("exhaustive");
   summary.stop_reason = fields.String("stop_reason");
-  summary.distinct_plans = fields.Integer("distinct_plans");
-  summary.prompt_scores = fields.Integer("prompt_scores");
-  summary.prompt_scores_saved = fields.Integer("prompt_scores_saved");
+  summary.distinct_plans = fields.IntegerFrom("distinct_plans", 0);
+  summary.prompt_scores = fields.IntegerFrom("prompt_scores", 0);
+  summary.prompt_scores_saved = fields.IntegerFrom("prompt_scores_saved", 0);
   fields.Value("surrogate_hypervolume");  // required, but null without a surrogate
   if (fields.Has("surrogate_hypervolume")) {
-    summary.surrogate_hypervolume = fields.Number("surrogate_hypervolume");
+    summary.surrogate_hypervolume = fields.NumberWithin("surrogate_hypervolume", 0, kMostVolume);
   }
   for (JsonFields& generation : fields.Objects("generations")) {
     summary.generations.push_back(GenerationFromJson(std::move(generation)));
   }
   if (fields.Has("answers")) {
     JsonFields answers = fields.Object("answers");
-    summary.answers = AnswerSearch{.search_items = answers.Integer("search_items"),
-                                   .test_items = answers.Integer("test_items"),
-                                   .generated_tokens = answers.Integer("generated_tokens")};
+    summary.answers = AnswerSearch{.search_items = answers.IntegerFrom("search_items", 1),
+                                   .test_items = answers.IntegerFrom("test_items", 0),
+                                   .generated_tokens = answers.IntegerFrom("generated_tokens", 0)};
     if (answers.Has("searched")) summary.answers->searched = answers.Integers("searched");
     answers.RequireNoOthers();
   }

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "lib/base/error.h"
 #include "lib/core/artifacts.h"
+#include "lib/core/plan_score.h"
 
 namespace kvtune {
 namespace {
@@ -45,8 +47,25 @@ Json LayerToJson(const LayerSensitivity& layer, const std::vector<PrecisionPair>
           {"attention_concentration", layer.attention_concentration}};
 }
 
+// Of ratios and magnitudes, none of which is below 0; what float32 holds.
+constexpr double kMostMagnitude = 3.4028235e38;
+
+void RequireMagnitudes(const JsonFields& fields, std::string_view key,
+                       std::span<const double> numbers) {
+  for (const double number : numbers) {
+    if (number >= 0 && number <= kMostMagnitude) continue;
+    fields.Fail(key,
+                fmt::format("found {}, expected numbers from 0 to {}", number, kMostMagnitude));
+  }
+}
+
+double ReadMagnitude(JsonFields& fields, std::string_view key) {
+  return fields.NumberWithin(key, 0, kMostMagnitude);
+}
+
 std::vector<double> ReadHeads(JsonFields& fields, std::string_view key, int64_t kv_heads) {
   std::vector<double> heads = fields.Numbers(key);
+  RequireMagnitudes(fields, key, heads);
   // The list is empty when the table was measured without the errors per head.
   if (!heads.empty() && static_cast<int64_t>(heads.size()) != kv_heads) {
     fields.Fail(
@@ -62,13 +81,14 @@ std::vector<float> ReadMaxima(JsonFields& fields, std::string_view key, int64_t 
 
 PairErrors ErrorsFromJson(JsonFields fields, JsonFields heads, int64_t kv_heads) {
   PairErrors errors;
-  errors.e_k = fields.Number("e_k");
-  errors.e_v = fields.Number("e_v");
-  errors.e_a = fields.Number("e_a");
-  errors.e_o = fields.Number("e_o");
-  errors.bits = fields.Number("bits");
+  constexpr double kMostBits = 1024;
+  errors.e_k = ReadMagnitude(fields, "e_k");
+  errors.e_v = ReadMagnitude(fields, "e_v");
+  errors.e_a = ReadMagnitude(fields, "e_a");
+  errors.e_o = ReadMagnitude(fields, "e_o");
+  errors.bits = fields.NumberWithin("bits", 0, kMostBits);
   fields.Ignore("kl");
-  if (fields.Has("kl")) errors.kl = fields.Number("kl");
+  if (fields.Has("kl")) errors.kl = ReadLoss(fields, "kl");
   fields.RequireNoOthers();
   errors.head_e_k = ReadHeads(heads, "e_k", kv_heads);
   // Tables that earlier versions wrote do not have this field.
@@ -95,11 +115,12 @@ LayerSensitivity LayerFromJson(JsonFields fields, size_t expected_index,
   }
   errors.RequireNoOthers();
   per_head.RequireNoOthers();
-  layer.key_outlier_ratio = fields.Number("key_outlier_ratio");
-  layer.key_bias_norm = fields.Number("key_bias_norm");
+  layer.key_outlier_ratio = ReadMagnitude(fields, "key_outlier_ratio");
+  layer.key_bias_norm = ReadMagnitude(fields, "key_bias_norm");
   layer.maxima.key = ReadMaxima(fields, "key_max", kv_heads);
   layer.maxima.value = ReadMaxima(fields, "value_max", kv_heads);
   layer.attention_concentration = fields.Numbers("attention_concentration");
+  RequireMagnitudes(fields, "attention_concentration", layer.attention_concentration);
   fields.RequireNoOthers();
   return layer;
 }

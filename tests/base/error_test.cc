@@ -11,6 +11,12 @@ TEST(Error, CarriesMessageAndExitCode) {
   EXPECT_EQ(Error("x", ExitCode::kUsage).exit_code(), ExitCode::kUsage);
 }
 
+TEST(Error, ANullByteEndsNoMessage) {
+  using std::string_literals::operator""s;
+  EXPECT_STREQ(Error("f: found \"a\0b\0\", expected c"s).what(),
+               "f: found \"a\\x00b\\x00\", expected c");
+}
+
 TEST(Error, ExitCodesAreTheOnesThatScriptsRelyOn) {
   EXPECT_EQ(static_cast<int>(ExitCode::kOk), 0);
   EXPECT_EQ(static_cast<int>(ExitCode::kError), 1);

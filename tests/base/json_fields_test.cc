@@ -143,6 +143,15 @@ TEST(JsonFields, NumbersHaveBounds) {
   EXPECT_EQ(fields.NumberWithin("n", 2.5, 3), 2.5);
   EXPECT_THAT([&] { fields.NumberWithin("n", 0, 2); },
               ThrowsMessage<Error>(StrEq("f: \"n\": found 2.5, expected a number from 0 to 2")));
+  EXPECT_EQ(fields.IntegerFrom("minus", -1), -1);
+  EXPECT_THAT(
+      [&] { fields.IntegerFrom("minus", 0); },
+      ThrowsMessage<Error>(HasSubstr("\"minus\": found -1, expected an integer from 0 to")));
+  const Json wide = ParseJson(R"({"most": 9007199254740992, "more": 9007199254740993})", "f");
+  JsonFields of_wide(wide, "f");
+  EXPECT_EQ(of_wide.IntegerFrom("most", 0), int64_t{1} << 53);
+  EXPECT_THAT([&] { of_wide.IntegerFrom("more", 0); },
+              ThrowsMessage<Error>(HasSubstr("\"more\": found 9007199254740993, expected")));
   EXPECT_EQ(fields.Unsigned("seed"), UINT64_MAX);
   EXPECT_THAT([&] { fields.Unsigned("minus"); },
               ThrowsMessage<Error>(HasSubstr("found -1, expected an integer from 0 to 2^64 - 1")));

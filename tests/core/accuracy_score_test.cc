@@ -54,7 +54,19 @@ TEST(AccuracyScore, ImpossibleNumbersAreRefused) {
                   ThrowsMessage<Error>(HasSubstr("\"" + std::string(share) + "\"")));
     }
   }
-  for (const Json& impossible : {Json::array({1, 0}), Json::array({0}), Json::array({0, 1, 2})}) {
+  for (const char* count : {"items", "invalid", "tokens", "lost", "gained", "items_to_decide",
+                            "items_to_see_a_point"}) {
+    EXPECT_THAT([&] { read(count, -1); },
+                ThrowsMessage<Error>(HasSubstr("\"" + std::string(count) + "\": found -1")));
+  }
+  for (const char* part : {"invalid", "lost", "gained"}) {
+    EXPECT_NO_THROW(read(part, 200)) << part;
+    EXPECT_THAT([&] { read(part, 201); },
+                ThrowsMessage<Error>(HasSubstr("found 201, expected at most the 200 items")));
+  }
+  EXPECT_THAT([&] { read("stderr", -0.1); }, ThrowsMessage<Error>(HasSubstr("\"stderr\"")));
+  for (const Json& impossible : {Json::array({1, 0}), Json::array({0}), Json::array({0, 1, 2}),
+                                 Json::array({-1.5, 0}), Json::array({0, 1.5})}) {
     EXPECT_THAT([&] { read("difference_interval", impossible); },
                 ThrowsMessage<Error>(
                     HasSubstr("\"difference_interval\": found no interval, expected [low, high]")));

@@ -70,6 +70,8 @@ TEST(LatencyTable, NumbersOfNothingAreReadAndThoseBelowAreNot) {
                                            "/settings/0/pairs/0/attention_ms/lowest",
                                            "/settings/0/pairs/0/attention_ms/highest",
                                            "/settings/0/steps/0/step_ms/median",
+                                           "/settings/0/steps/0/step_ms/lowest",
+                                           "/settings/0/steps/0/step_ms/highest",
                                            "/settings/0/steps/0/attention_ms",
                                            "/settings/0/steps/0/cache_bytes",
                                            "/settings/0/steps/0/largest_batch",
@@ -92,16 +94,23 @@ TEST(LatencyTable, RefusesWhatNoTableHas) {
     change(json["settings"][0]);
     return MessageOf([&] { LatencyTableFromJson(json, "latency.json"); });
   };
-  EXPECT_THAT(with([](Json& setting) { setting["batch"] = 0; }), HasSubstr("found 0, expected 1"));
+  EXPECT_THAT(with([](Json& setting) { setting["batch"] = 0; }),
+              HasSubstr("found 0, expected an integer from 1"));
   EXPECT_THAT(with([](Json& setting) { setting["context"] = 0; }),
-              HasSubstr("found 0, expected 1"));
+              HasSubstr("found 0, expected an integer from 1"));
   EXPECT_EQ(with([](Json& setting) { setting["batch"] = setting["context"] = 1; }), "no error");
   EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["layer"] = 3; }),
               HasSubstr("found 3, expected one of the layers 0 to 2"));
   EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["attention_ms"]["median"] = -1; }),
               HasSubstr("median"));
+  EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["attention_ms"]["median"] = 1e6; }),
+              HasSubstr("found 1000000, expected a number from lowest to highest"));
+  EXPECT_THAT(with([](Json& setting) { setting["pairs"][0]["attention_ms"]["median"] = 0; }),
+              HasSubstr("found 0, expected a number from lowest to highest"));
   EXPECT_THAT(with([](Json& setting) { setting["steps"][0]["layers"].erase(0); }),
               HasSubstr("found 2, expected 3, as the model has"));
+  EXPECT_THAT(with([](Json& setting) { setting["pairs"].push_back(setting["pairs"][0]); }),
+              HasSubstr("of layer 0 twice, expected it once"));
   EXPECT_THAT(with([](Json& setting) { setting["surprise"] = 1; }), HasSubstr("surprise"));
 }
 

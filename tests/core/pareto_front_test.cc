@@ -59,10 +59,50 @@ TEST(ParetoFront, DoublesOfAllMagnitudesReadBackEqual) {
     ParetoFront front = SmallFront();
     PlanScore& score = front.plans[0].calibration;
     score.kl_mean = random.Unit() * std::pow(10, 40 * random.Unit() - 20);
-    score.delta_nll = -random.Unit() * std::pow(10, 600 * random.Unit() - 320);
+    score.delta_nll = -random.Unit() * std::pow(10, 350 * random.Unit() - 320);
     const ParetoFront read = ReadFront(ParseJson(DumpJson(ToJson(front)), "text"));
     EXPECT_EQ(read.plans[0].calibration.kl_mean, score.kl_mean);
     EXPECT_EQ(read.plans[0].calibration.delta_nll, score.delta_nll);
+  }
+}
+
+TEST(ParetoFront, NumbersThatNoPlanHasAreRefused) {
+  ParetoFront front = SmallFront();
+  front.plans[1].cost.padded_bytes_per_token = 128;
+  front.plans[1].calibration_interval = Interval{0.1, 0.2};
+  front.run.noise_floor = 1e-9;
+  const Json whole = ToJson(front);
+  const auto with = [&](const std::string& place, const Json& value) {
+    Json json = whole;
+    json.at(Json::json_pointer(place)) = value;
+    return [json] { return ReadFront(json); };
+  };
+  const std::vector<std::pair<std::string, std::vector<Json>>> impossible = {
+      {"/run/context", {0, -1}},
+      {"/run/prompt_count", {-1}},
+      {"/run/token_count", {-1, int64_t{1} << 60}},
+      {"/run/noise_floor", {-1e-9, 1e300}},
+      {"/plans/1/nominal_bits", {-1, 1e4}},
+      {"/plans/1/effective_bits", {-1, 1e4}},
+      {"/plans/1/bytes_per_token", {-1, 1e300}},
+      {"/plans/1/padded_bytes_per_token", {-1, 1e300}},
+      {"/plans/1/calibration/prompts", {-1}},
+      {"/plans/1/calibration/tokens", {-1}},
+      {"/plans/1/calibration/kl_mean", {-0.1, 1e300}},
+      {"/plans/1/calibration/kl_p99", {-0.1, 1e300}},
+      {"/plans/1/calibration/kl_p999", {-0.1, 1e300}},
+      {"/plans/1/calibration/top1_agreement", {-0.1, 1.1}},
+      {"/plans/1/calibration/nll", {-1e300, 1e300}},
+      {"/plans/1/calibration/delta_nll", {-1e300, 1e300}},
+      {"/plans/1/held_out/kl_mean", {-0.1}},
+      {"/plans/1/calibration_interval", {{0.1, 1e300}, {-1e300, 0.1}}}};
+  EXPECT_NO_THROW(with("/plans/1/calibration/kl_mean", -1e-9)());  // rounding
+  for (const auto& [place, values] : impossible) {
+    const std::string field = place.substr(place.rfind('/') + 1);
+    for (const Json& value : values) {
+      EXPECT_THAT(with(place, value), ThrowsMessage<Error>(HasSubstr("\"" + field + "\": found ")))
+          << place << " " << value;
+    }
   }
 }
 

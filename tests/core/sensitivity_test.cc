@@ -134,6 +134,32 @@ TEST(Sensitivity, MistakesNameFieldAndLayer) {
               ThrowsMessage<Error>(HasSubstr("found the unknown key \"note\"")));
 }
 
+TEST(Sensitivity, NumbersThatNoLayerHasAreRefused) {
+  const Json whole = RandomJson(4);
+  const auto with = [&](const std::string& place, double value) {
+    Json json = whole;
+    json.at(Json::json_pointer(place)) = value;
+    return [json] { return ReadSensitivity(json); };
+  };
+  // A scale would be made of the maxima, and plans would be dropped by the errors.
+  for (const std::string place :
+       {"errors/KV8/e_k", "errors/KV8/e_v", "errors/KV8/e_a", "errors/KV8/e_o", "errors/KV8/bits",
+        "per_head/KV8/e_k/0", "per_head/KV8/e_k_median/1", "per_head/KV8/e_v/0",
+        "per_head/KV8/e_o/0", "key_outlier_ratio", "key_bias_norm", "key_max/0", "value_max/1",
+        "attention_concentration/0"}) {
+    const std::string pointer = "/layers/1/" + place;
+    for (const double impossible : {-1e-9, 1e300}) {
+      EXPECT_THAT(with(pointer, impossible), ThrowsMessage<Error>(HasSubstr("layers[1]: ")))
+          << pointer << " " << impossible;
+      EXPECT_THAT(with(pointer, impossible),
+                  ThrowsMessage<Error>(
+                      HasSubstr(": found " + std::string(impossible < 0 ? "-1e-09" : "1e+300"))))
+          << pointer;
+    }
+    EXPECT_NO_THROW(with(pointer, 0)()) << pointer;
+  }
+}
+
 TEST(Sensitivity, TableThatIsNotANumberIsNotWritten) {
   SensitivityTable table = TableOf({kKV8}, {{std::numeric_limits<double>::quiet_NaN()}});
   EXPECT_THAT(
