@@ -40,9 +40,20 @@ void RequireComparable(const ParetoFront& first, const ParetoFront& other, const
   if (other.latency != first.latency) {
     differences.emplace_back("--objective-latency: found other times there, or none");
   }
+  // The exact plan of one model gives the same answers to the same items.
+  if (other.reference.accuracy != first.reference.accuracy)
+    differences.emplace_back(
+        "--task: found answers to other items there, or none, expected those of the first run");
   if (!same_held_out) differences.emplace_back("--held-out: found other prompts there");
   if (differences.empty()) return;
   throw Error(fmt::format("merging {}: {}", run.string(), fmt::join(differences, "; ")));
+}
+
+// A front of answers is one by the items that were searched on, and merging goes by losses.
+void RequireSearchByLosses(const ParetoFront& front, const fs::path& run) {
+  if (!front.search || !front.search->answers) return;
+  throw Error(
+      fmt::format("merging {}: found a search by answers, expected one by losses", run.string()));
 }
 
 // Plans that no other one dominates, by descending bytes, with names in that order.
@@ -87,12 +98,14 @@ void CopyIfThere(const fs::path& from, const fs::path& to) {
 ParetoFront MergeRuns(std::span<const fs::path> runs, const fs::path& out,
                       std::vector<std::string> command_line) {
   ParetoFront merged = ReadFront(runs.front());
+  RequireSearchByLosses(merged, runs.front());
   const std::string held_out = HeldOutHash(runs.front());
   std::vector<ScoredPlan> plans = merged.plans;
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> known;
   for (const ScoredPlan& plan : plans) known.insert(plan.plan);
   for (const fs::path& run : runs.subspan(1)) {
     ParetoFront front = ReadFront(run);
+    RequireSearchByLosses(front, run);
     RequireComparable(merged, front, run, HeldOutHash(run) == held_out);
     for (ScoredPlan& plan : front.plans) {
       if (known.insert(plan.plan).second) plans.push_back(std::move(plan));

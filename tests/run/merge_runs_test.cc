@@ -104,6 +104,25 @@ TEST(MergeRuns, OtherPromptsAreRefused) {
   EXPECT_FALSE(fs::exists(runs.fake / "merged"));
 }
 
+TEST(MergeRuns, AnswersToOtherItemsAreRefused) {
+  TwoRuns runs;
+  const fs::path file = runs.fake / "b/front.json";
+  const ParetoFront front = ReadFront(runs.fake / "b");
+  ParetoFront answered = front;
+  answered.reference.accuracy = AccuracyScore{.task = "sums", .items = 3};
+  WriteJsonFileAtomically(file, ToJson(answered));
+  EXPECT_THAT(
+      [&] { runs.Merge("b", "merged"); },
+      ThrowsMessage<Error>(HasSubstr("--task: found answers to other items there, or none")));
+  ParetoFront searched = front;
+  searched.search->answers =
+      AnswerSearch{.search_items = 2, .test_items = 1, .generated_tokens = 9};
+  WriteJsonFileAtomically(file, ToJson(searched));
+  EXPECT_THAT([&] { runs.Merge("b", "merged"); },
+              ThrowsMessage<Error>(HasSubstr("found a search by answers, expected one by losses")));
+  EXPECT_FALSE(fs::exists(runs.fake / "merged"));
+}
+
 TEST(MergeRuns, NothingIsWrittenOver) {
   TwoRuns runs;
   EXPECT_THAT([&] { runs.Merge("b", "a"); }, ThrowsMessage<Error>(HasSubstr("is the input")));
