@@ -36,6 +36,12 @@ TEST_F(ModelListTest, FoldersAndFilesOfThem) {
   EXPECT_EQ(models[3].name, "own");
 }
 
+TEST_F(ModelListTest, AByteOrderMarkIsNoPartOfAName) {
+  const auto models = ReadModelList({Listing("\xef\xbb\xbfmodels/a\n")});
+  ASSERT_EQ(models.size(), 1U);
+  EXPECT_EQ(models[0].model, "models/a");
+}
+
 TEST_F(ModelListTest, TwoModelsOfOneNameWouldShareARun) {
   EXPECT_THAT([&] { ReadModelList({Listing("x/same\ny/same\n")}); },
               ThrowsMessage<Error>(HasSubstr("--models: found x/same and y/same, expected models "
