@@ -14,6 +14,7 @@
 #include "lib/run/decode_bench.h"
 #include "lib/run/inspection.h"
 #include "lib/run/plan_source.h"
+#include "lib/run/result_file.h"
 #include "lib/runner/decode_timer.h"
 #include "lib/targets/target.h"
 
@@ -46,6 +47,9 @@ DescribedModel ModelOf(const BenchArguments& arguments) {
 }  // namespace
 
 ExitCode RunBench(const BenchArguments& arguments, const Invocation& invocation) {
+  std::vector<std::filesystem::path> inputs = {arguments.model};
+  inputs.insert(inputs.end(), arguments.plans.begin(), arguments.plans.end());
+  RequireResultFile(arguments.out, "--out", inputs);
   const DescribedModel model = ModelOf(arguments);
   const ModelConfig& config = model.config;
   const Target target = TargetFor(FindTarget(arguments.target), config);

@@ -18,6 +18,8 @@
 #include "lib/report/text_table.h"
 #include "lib/run/gate_models.h"
 #include "lib/run/plan_source.h"
+#include "lib/run/result_file.h"
+#include "lib/tasks/task_file.h"
 
 namespace kvtune {
 namespace {
@@ -35,22 +37,38 @@ void CheckUsage(const GateArguments& arguments) {
       ExitCode::kUsage);
 }
 
-// What the gate reads is in a repository: no report is written over it.
-void RequireReportsApart(const GateArguments& arguments) {
-  const auto require_apart = [](const fs::path& report, const fs::path& read) {
-    std::error_code ignored;
-    if (!fs::equivalent(report, read, ignored)) return;
-    throw Error(fmt::format("kvtune check: found the report {} over {}, expected another file",
-                            report.string(), read.string()),
-                ExitCode::kUsage);
-  };
-  for (const fs::path& report : {arguments.junit, arguments.markdown}) {
-    if (!report.empty()) RequireOutputFile(report);
-    require_apart(report, arguments.baseline);
-    for (const fs::path& config : arguments.configs) {
-      require_apart(report, config);
-      require_apart(report, DefaultBaselineFile(config));
+// The files that judging a config reads. One that cannot be read is judged later, which says why.
+std::vector<fs::path> InputsOf(const fs::path& file) {
+  std::vector<fs::path> inputs = {file, DefaultBaselineFile(file)};
+  try {
+    const GateConfig config = ReadGateConfig(file);
+    inputs.insert(inputs.end(), config.prompts.files.begin(), config.prompts.files.end());
+    if (config.task) {
+      const std::vector<fs::path> of_task = LoadTask(config.task->file).files;
+      inputs.insert(inputs.end(), of_task.begin(), of_task.end());
     }
+  } catch (const Error&) {
+  }
+  return inputs;
+}
+
+// What the gate reads is in a repository: no report is written over it, nor over the other report.
+void RequireReportsApart(const GateArguments& arguments) {
+  if (arguments.junit.empty() && arguments.markdown.empty()) return;
+  std::vector<fs::path> inputs = {arguments.baseline};
+  for (const fs::path& config : arguments.configs) {
+    const std::vector<fs::path> of_config = InputsOf(config);
+    inputs.insert(inputs.end(), of_config.begin(), of_config.end());
+  }
+  RequireResultFile(arguments.junit, "--junit", inputs);
+  RequireResultFile(arguments.markdown, "--markdown", inputs);
+  std::error_code ignored;
+  if (fs::weakly_canonical(arguments.junit, ignored) ==
+      fs::weakly_canonical(arguments.markdown, ignored)) {
+    throw Error(fmt::format("kvtune check: found {} for --junit and for --markdown, expected two "
+                            "files",
+                            arguments.junit.string()),
+                ExitCode::kUsage);
   }
 }
 

@@ -17,6 +17,7 @@
 #include "lib/report/accuracy_table.h"
 #include "lib/report/text_table.h"
 #include "lib/run/model_session.h"
+#include "lib/run/result_file.h"
 #include "lib/run/sample_log.h"
 #include "lib/run/task_scorer.h"
 
@@ -143,6 +144,14 @@ bool AnswerLines(LineReader input, const ModelSession& model, TaskEvaluation& ev
   return true;
 }
 
+void RequireSamplesApart(const EvaluateArguments& arguments, const Task& task) {
+  std::vector<std::filesystem::path> inputs = task.files;
+  const auto& prompts = arguments.inputs.prompts.files;
+  inputs.insert(inputs.end(), prompts.begin(), prompts.end());
+  inputs.insert(inputs.end(), arguments.plans.begin(), arguments.plans.end());
+  RequireResultFile(arguments.samples, "--samples", inputs);
+}
+
 }  // namespace
 
 void CheckTaskArguments(const EvaluateArguments& arguments) {
@@ -156,6 +165,7 @@ ExitCode EvaluateTask(const EvaluateArguments& arguments, const std::vector<Name
                       OutputFormat format) {
   const PreparedTask task(arguments.task, arguments.inputs.model,
                           ReadConfigOf(arguments.inputs.model));
+  RequireSamplesApart(arguments, task.task());
   task.RequireThatPlansAreRead(arguments.inputs.running.prefill);
   ModelSession model(arguments.inputs, "none", SharedRunnerLoader());
   task.RequireApartFrom(model.prompts().calibration.prompts, "calibration");

@@ -17,6 +17,7 @@
 #include "lib/io/safetensors_writer.h"
 #include "lib/run/evaluation_log.h"
 #include "lib/run/plan_source.h"
+#include "lib/run/result_file.h"
 #include "lib/targets/export_use.h"
 #include "lib/targets/kernels.h"
 #include "lib/targets/target.h"
@@ -101,22 +102,37 @@ std::vector<Float32Tensor> ScaleTensors(const PrecisionPlan& plan, const fs::pat
   return scales;
 }
 
-// Beside the plan; returns their file, empty where the plan needs none or the checkpoint has its
-// own.
-fs::path WriteScales(const PrecisionPlan& plan, const Provenance& run,
-                     const ExportArguments& arguments) {
+// Scales that are written beside the plan: none where it needs none or the checkpoint has its own.
+struct ScaleFile {
+  fs::path path;  // empty where nothing is written
+  std::vector<Float32Tensor> scales;
+};
+
+// Throws Error where the file would take the place of the plan's or of anything but scales.
+ScaleFile ScalesOf(const PrecisionPlan& plan, const Provenance& run,
+                   const ExportArguments& arguments) {
   if (run.scales == CacheScales::kCheckpoint) return {};
-  const std::vector<Float32Tensor> scales = ScaleTensors(plan, arguments.run, run.module_prefix);
-  if (scales.empty()) return {};
-  if (arguments.out.empty()) {
-    LogWarning(
-        "the plan needs calibrated scales; --out FILE writes them beside it, as .safetensors");
-    return {};
+  ScaleFile file{.path = {}, .scales = ScaleTensors(plan, arguments.run, run.module_prefix)};
+  if (file.scales.empty() || arguments.out.empty()) return file;
+  file.path = fs::path(arguments.out).replace_extension(".safetensors");
+  if (file.path == arguments.out) {
+    throw Error(fmt::format("kvtune pareto export: found --out {}, expected another ending for the "
+                            "plan: its calibrated scales get this one",
+                            arguments.out.string()),
+                ExitCode::kUsage);
   }
-  const fs::path file = fs::path(arguments.out).replace_extension(".safetensors");
-  WriteSafetensors(file, scales);
-  LogInfo(fmt::format("wrote {} ({} scales)", file.string(), scales.size()));
+  RequireResultFile(file.path, "the scales beside --out:");
   return file;
+}
+
+void WriteScales(const ScaleFile& file) {
+  if (file.scales.empty()) return;
+  if (file.path.empty()) {
+    return LogWarning(
+        "the plan needs calibrated scales; --out FILE writes them beside it, as .safetensors");
+  }
+  WriteSafetensors(file.path, file.scales);
+  LogInfo(fmt::format("wrote {} ({} scales)", file.path.string(), file.scales.size()));
 }
 
 // On stderr, because stdout is the plan itself.
@@ -140,7 +156,7 @@ Json ToJson(const ExportUse& use) {
 
 ExitCode RunParetoExport(const ExportArguments& asked, const Invocation& invocation) {
   RunDirectory(asked.run).RequireOutside(asked.out, "kvtune pareto export");
-  if (!asked.out.empty()) RequireOutputFile(asked.out);
+  RequireResultFile(asked.out, "--out");
   const ParetoFront front = ReadFront(asked.run);
   ExportArguments arguments = asked;
   if (arguments.format.empty())
@@ -148,11 +164,13 @@ ExitCode RunParetoExport(const ExportArguments& asked, const Invocation& invocat
   const ScoredPlan plan =
       Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);
   const std::string exported = ExportPlan(plan, front, arguments.format);
+  const ScaleFile scale_file = ScalesOf(plan.plan, front.run, arguments);
+  const fs::path& scales = scale_file.path;
   if (!arguments.out.empty()) {
     WriteOutputFile(arguments.out, exported);
     LogInfo(fmt::format("wrote {} ({})", arguments.out.string(), PlanSpec(plan.plan)));
   }
-  const fs::path scales = WriteScales(plan.plan, front.run, arguments);
+  WriteScales(scale_file);
   const std::string kernels = KernelSentence(std::span(&plan, 1), FindTarget(front.run.target));
   if (!kernels.empty()) LogWarning(kernels.substr(0, kernels.size() - 2));
   const ExportUse use = UseOf(

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/core/artifacts.h"
 #include "lib/report/html_report.h"
+#include "lib/run/result_file.h"
 #include "lib/run/run_report.h"
 
 namespace kvtune {
@@ -19,7 +20,7 @@ ExitCode RunReportPage(const ReportArguments& arguments, const Invocation& invoc
   const RunDirectory directory(arguments.run);
   const fs::path out = arguments.out.empty() ? directory.report() : arguments.out;
   directory.RequireOutside(out, "kvtune report");
-  RequireOutputFile(out);
+  RequireResultFile(out, "--out");
   const RunReport report = ReadRunReport(arguments.run);
   for (const MissingPart& part : report.missing) LogWarning(part.what);
   WriteFileAtomically(out, HtmlReport(report));

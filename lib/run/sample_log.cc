@@ -27,6 +27,8 @@ SampleLog::SampleLog(fs::path path, std::string evaluation)
     : path_(std::move(path)), evaluation_(std::move(evaluation)) {
   RequireOutputFile(path_);
   std::error_code ignored;
+  // Lines are appended without following links (AppendToFile).
+  if (fs::is_symlink(path_, ignored)) path_ = fs::weakly_canonical(path_);
   if (!fs::exists(path_, ignored)) return;
   const std::string content = ReadFile(path_);
   std::string kept;

@@ -45,7 +45,8 @@ class SampleLog {
  public:
   // Reads the lines of this evaluation that the file holds; `evaluation` is a hash of everything
   // that they depend on but plan and item. Other content is replaced, as --samples names a file to
-  // be written. Throws Error where the file cannot be written.
+  // be written; where it names a link, that is the file that the link leads to. Throws Error where
+  // the file cannot be written.
   SampleLog(std::filesystem::path path, std::string evaluation);
 
   // What the file held for a plan (by its spec) and an item when it was opened, or null.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,6 +71,7 @@ struct Task {
   std::string name;
   Protocol protocol = Protocol::kCustom;
   std::vector<TaskItem> items;
+  std::vector<std::filesystem::path> files;  // that it was read from: task, items and shots
 
   std::vector<Shot> shots;  // all there are to draw from; HasShots only
   std::string shot_text;    // kGsm8kCot: the shots as they stand in a text file, instead of `shots`

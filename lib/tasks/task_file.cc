@@ -45,6 +45,7 @@ void ReadShotText(Task& task, std::string text, const std::string& source) {
 
 void ReadShots(Task& task, JsonFields& fields, const fs::path& folder) {
   const fs::path path = folder / fields.String("shots");
+  task.files.push_back(path);
   std::string content = ReadFile(path);
   if (task.protocol == Protocol::kGsm8kCot && path.extension() == ".txt")
     return ReadShotText(task, std::move(content), path.string());
@@ -113,6 +114,7 @@ Task ReadTask(const Json& json, const fs::path& path) {
   const Json& items = fields.Value("items");
   if (items.is_string()) {
     const fs::path file = path.parent_path() / items.get<std::string>();
+    task.files.push_back(file);
     AddItems(task, ParseRows(ReadFile(file), file.string()), prompt_template);
   } else {
     AddItems(task, RowsOfArray(items, path.string() + ": \"items\""), prompt_template);
@@ -190,6 +192,7 @@ Task ParseTask(std::string_view content, const fs::path& path, const TaskOverrid
   } else {
     task = TaskOfRows(ParseRows(content, path.string()), path);
   }
+  task.files.push_back(path);
   const std::string where = fmt::format("task {}", path.string());
   if (task.items.empty()) throw Error(fmt::format("{}: found no items, expected some", where));
   if (overrides.fewshot) {

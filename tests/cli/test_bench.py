@@ -50,6 +50,15 @@ class BenchTest(CliTestCase):
         packed = 32 * 2 * (32 * 4 // 8 + 4)
         self.assertEqual(pairs["KV4"]["bytes"], 2 * (packed + 9 * 2 * 32 * 2))
 
+    def test_writes_over_nothing_that_is_read(self):
+        config = self.config()
+        before = config.read_bytes()
+        self.assertIn("found the input", self.bench("--out", config, exit_code=2).stderr)
+        self.assertEqual(config.read_bytes(), before)
+        weights = (self.model / "model.safetensors").read_bytes()
+        self.assertIn("found a file of a model", self.bench("--out", self.model / "model.safetensors", exit_code=2).stderr)
+        self.assertEqual((self.model / "model.safetensors").read_bytes(), weights)
+
     def test_text(self):
         text = self.bench().stdout
         for expected in ("batch 2, 40 tokens in the cache", "tokens/s", "K8V4", "largest batch", "counted", "copies at"):

@@ -263,8 +263,16 @@ class CheckTest(CliTestCase):
         for file in ("kv8.json", "baselines/kv8.json"):
             before = (self.folder / file).read_bytes()
             message = self.run_error("check", "--config", "kv8.json", "--junit", file, exit_code=2)
-            self.assertIn(f"found the report {file} over", message)
+            self.assertIn(f"--junit {file}: found the input", message)
             self.assertEqual((self.folder / file).read_bytes(), before)
+        for file, what in ((self.prompts, "the input"), (self.model / "config.json", "a file of a model"),
+                           (self.model / "model.safetensors", "a file of a model")):
+            before = file.read_bytes()
+            self.assertIn(f"found {what}", self.run_error("check", "--config", "kv8.json", "--markdown", file, exit_code=2))
+            self.assertEqual(file.read_bytes(), before)
+        self.assertIn("found x.xml for --junit and for --markdown, expected two files",
+                      self.run_error("check", "--config", "kv8.json", "--junit", "x.xml", "--markdown", "x.xml",
+                                     exit_code=2))
         front = (self.folder / "run" / "front.json").read_bytes()
         message = self.run_error("pareto", "export", "run", "--plan", "KV8", "--format", "json", "--out",
                                  "run/front.json", exit_code=2)

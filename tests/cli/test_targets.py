@@ -75,6 +75,16 @@ class TargetsTest(CliTestCase):
                     self.assertAlmostEqual(
                         scales[f"model.layers.{layer['index']}.self_attn.{name}"],
                         max(layer[f"{side}_max"]) / largest, places=7)
+        # The scales get the name of the plan, which may be that of the weights.
+        weights = (self.model / "model.safetensors").read_bytes()
+        for out, what in (("model.json", "found a file of a model"), ("model.safetensors", "found a file of a model")):
+            self.assertIn(what, self.run_error("pareto", "export", run, "--plan", front["uniform"][0]["name"],
+                                               "--format", "modelopt", "--out", self.model / out, exit_code=2))
+        self.assertFalse((self.model / "model.json").exists())
+        self.assertEqual((self.model / "model.safetensors").read_bytes(), weights)
+        self.assertIn("expected another ending for the plan",
+                      self.run_error("pareto", "export", run, "--plan", front["uniform"][0]["name"], "--format",
+                                     "modelopt", "--out", "new.safetensors", exit_code=2))
         answer = self.run_json("pareto", "export", run, "--plan", "exact", "--format", "modelopt")
         self.assertIsNone(answer["scales"])
 

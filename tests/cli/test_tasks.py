@@ -369,6 +369,24 @@ class TasksTest(CliTestCase):
                       self.run_error("evaluate", *self.arguments("choices.json"), "--plan", "KV8", "--prefill", "exact",
                                      exit_code=2))
 
+    def test_samples_are_written_over_nothing_that_is_read(self):
+        items = [{"prompt": "The keys", "answer": "a"}, {"prompt": "Two bits", "answer": "b"}]
+        (self.folder / "items.json").write_text(json.dumps(items))
+        (self.folder / "of_items.json").write_text(json.dumps(
+            {"protocol": "custom", "items": "items.json", "max_new_tokens": 2}))
+        for file in (self.folder / "of_items.json", self.folder / "items.json", self.model / "tokenizer.json",
+                     self.model / "model.safetensors"):
+            before = file.read_bytes()
+            self.run_error("evaluate", *self.arguments("of_items.json"), "--plan", "KV8", "--samples", file, exit_code=2)
+            self.assertEqual(file.read_bytes(), before)
+
+    def test_samples_follow_a_link(self):
+        (self.folder / "linked.jsonl").write_text("earlier\n")
+        (self.folder / "link.jsonl").symlink_to("linked.jsonl")
+        self.evaluate("--plan", "KV8", "--limit", "2", "--samples", "link.jsonl")
+        self.assertTrue((self.folder / "link.jsonl").is_symlink())
+        self.assertEqual(len((self.folder / "linked.jsonl").read_text().splitlines()), 4)
+
     def test_mistakes(self):
         self.assertIn("no-task.json", self.run_error("evaluate", *self.arguments("no-task.json"), "--plan", "KV8"))
         self.assertIn("expected plans (--plan, --uniform all, --front) or --stdin",
