@@ -6,6 +6,8 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <string>
+#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
@@ -32,15 +34,45 @@ constexpr std::array kGpus = std::to_array<Gpu>(
 
 constexpr int kOldest = 50, kNewest = 129;
 
-// "RTX 4090" and "rtx-4090" are the same name.
-std::string Normalized(std::string_view name) {
-  std::string normalized;
+// The words of a name in capitals, without its makers' and without what a word says of the card's
+// variant: "NVIDIA GeForce RTX 4070Ti" gives "RTX" and "4070".
+std::vector<std::string> WordsOf(std::string_view name) {
+  std::vector<std::string> words(1);
   for (const char c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
-      normalized += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0) {
+      words.back() += static_cast<char>(std::toupper(byte));
+    } else {
+      words.emplace_back();
     }
   }
-  return normalized;
+  for (std::string& word : words) {
+    for (const std::string_view maker : {"NVIDIA", "GEFORCE", "TESLA"}) {
+      if (word.starts_with(maker)) word.erase(0, maker.size());
+    }
+    for (const std::string_view variant : {"SXM", "PCIE", "TI", "SUPER"}) {
+      if (const size_t at = word.find(variant); at != std::string::npos) word.erase(at);
+    }
+  }
+  return words;
+}
+
+// nullptr for a name that is not known. Behind the name data sheets and drivers write memory,
+// socket and variant: "A100-SXM4-80GB", "H100 80GB HBM3", "RTX A6000".
+const Gpu* FindGpu(std::string_view name) {
+  const Gpu* found = nullptr;
+  std::string beginning;
+  for (const std::string& word : WordsOf(name)) {
+    if (word.empty()) continue;
+    beginning += word;
+    for (const Gpu& known : kGpus) {
+      if (beginning == known.name || "RTX" + beginning == known.name ||
+          beginning == "RTX" + std::string(known.name)) {
+        found = &known;
+      }
+    }
+  }
+  return found;
 }
 
 // "sm_90", "sm90a", "9.0" or "90"; 0 for anything else.
@@ -119,17 +151,7 @@ std::string KernelSentence(const ParetoFront& front) {
 
 int ComputeCapabilityOf(const std::string& gpu) {
   if (const int number = CapabilityOfNumber(gpu); number != 0) return number;
-  std::string wanted = Normalized(gpu);
-  for (const std::string_view maker : {"NVIDIA", "GEFORCE", "TESLA"}) {
-    if (wanted.starts_with(maker)) wanted.erase(0, maker.size());
-  }
-  for (const Gpu& known : kGpus) {
-    // Data sheets append memory and socket: "A100-SXM4-80GB".
-    if (wanted == known.name || wanted.starts_with(std::string(known.name) + "SXM") ||
-        wanted.starts_with(std::string(known.name) + "PCIE") || "RTX" + wanted == known.name) {
-      return known.compute_capability;
-    }
-  }
+  if (const Gpu* known = FindGpu(gpu)) return known->compute_capability;
   std::string names;
   for (const Gpu& known : kGpus)
     names += fmt::format("{}{}", names.empty() ? "" : ", ", known.name);

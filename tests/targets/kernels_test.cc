@@ -68,12 +68,32 @@ TEST(Gpus, AreKnownByNameAndByNumber) {
   EXPECT_EQ(ComputeCapabilityOf("GeForce RTX 3090"), 86);
   EXPECT_EQ(ComputeCapabilityOf("A100-SXM4-80GB"), 80);
   EXPECT_EQ(ComputeCapabilityOf("A100-PCIE-40GB"), 80);
+  EXPECT_EQ(ComputeCapabilityOf("rtx4070ti"), 89);
   EXPECT_EQ(ComputeCapabilityOf("12.0"), 120);
   EXPECT_EQ(ComputeCapabilityOf("5.0"), 50);  // the oldest and the newest that are known of
   EXPECT_EQ(ComputeCapabilityOf("sm_129"), 129);
   for (const char* name : {"", "sm_", "9.00", "9", "49", "sm_130", "sm_999", "MI300X", "H1000"}) {
     EXPECT_THAT([name] { ComputeCapabilityOf(name); },
                 ThrowsMessage<Error>(HasSubstr("expected a compute capability such as sm_90")))
+        << name;
+  }
+}
+
+// As nvidia-smi writes them.
+TEST(Gpus, AreKnownByTheNamesOfTheDriver) {
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA H100 80GB HBM3"), 90);
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA H100 NVL"), 90);
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA GH200 480GB"), 90);
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA A100 80GB PCIe"), 80);
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA A10G"), 86);
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA RTX A6000"), 86);
+  EXPECT_EQ(ComputeCapabilityOf("Tesla V100-SXM2-16GB"), 70);
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA GeForce RTX 4070 Ti SUPER"), 89);
+  EXPECT_EQ(ComputeCapabilityOf("NVIDIA RTX PRO 6000 Blackwell Server Edition"), 120);
+  for (const char* name :
+       {"NVIDIA RTX A1000", "NVIDIA TITAN V", "NVIDIA", "Quadro RTX 6000", "Intel A10"}) {
+    EXPECT_THAT([name] { ComputeCapabilityOf(name); },
+                ThrowsMessage<Error>(HasSubstr("or one of V100, T4")))
         << name;
   }
 }
