@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <string>
 #include <vector>
@@ -42,22 +43,38 @@ constexpr GpuMemory kGpus[] = {
     {"MI355X", 288, "https://www.amd.com/en/products/accelerators/instinct/mi350/mi355x.html"},
 };
 
-// Letters and digits alone, in lower case.
+// The letters and digits of a name in lower case, without the words that say who made the card, how
+// it is plugged in and what kind of memory it has: "rtx4090" and "NVIDIA GeForce RTX 4090" are
+// "4090".
 std::string Plain(std::string_view name) {
-  std::string plain;
+  constexpr std::string_view kMakers[] = {"nvidia", "amd", "geforce", "tesla", "instinct", "rtx"};
+  constexpr std::string_view kVariants[] = {"sxm", "pcie", "hbm", "generation"};
+  std::string plain, word;
+  const auto end_word = [&] {
+    for (const std::string_view maker : kMakers) {
+      if (word.starts_with(maker)) word.erase(0, maker.size());
+    }
+    const bool is_variant = std::ranges::any_of(
+        kVariants, [&](std::string_view variant) { return word.starts_with(variant); });
+    if (!is_variant) plain += word;
+    word.clear();
+  };
   for (const char c : name) {
     const auto letter = static_cast<unsigned char>(c);
-    if (std::isalnum(letter)) plain += static_cast<char>(std::tolower(letter));
+    if (std::isalnum(letter)) {
+      word += static_cast<char>(std::tolower(letter));
+    } else {
+      end_word();
+    }
   }
+  end_word();
   return plain;
 }
 
-// "rtx4090" and "nvidiartx4090" are "4090".
-std::string WithoutMaker(std::string plain) {
-  for (const std::string_view prefix : {"nvidia", "amd", "geforce", "instinct", "rtx"}) {
-    if (plain.starts_with(prefix)) plain.erase(0, prefix.size());
-  }
-  return plain;
+// Whether a plain name is that of a GPU, or that with its memory behind it.
+bool IsNameOf(const std::string& wanted, const GpuMemory& gpu) {
+  const std::string plain = Plain(gpu.name);
+  return wanted == plain || wanted == plain + std::to_string(gpu.gibibytes) + "gb";
 }
 
 }  // namespace
@@ -65,10 +82,10 @@ std::string WithoutMaker(std::string plain) {
 std::span<const GpuMemory> GpuMemories() { return kGpus; }
 
 const GpuMemory& FindGpu(std::string_view name) {
-  const std::string wanted = WithoutMaker(Plain(name));
+  const std::string wanted = Plain(name);
   std::vector<std::string> names;
   for (const GpuMemory& gpu : kGpus) {
-    if (!wanted.empty() && WithoutMaker(Plain(gpu.name)) == wanted) return gpu;
+    if (IsNameOf(wanted, gpu)) return gpu;
     names.emplace_back(gpu.name);
   }
   throw Error(fmt::format("--gpu: found \"{}\"{}, expected one of {}; the memory of any other: "

@@ -16,8 +16,9 @@ struct GpuMemory {
 // error correction keep up to a tenth of it.
 std::span<const GpuMemory> GpuMemories();
 
-// Finds a GPU by its name, whatever the case, spaces and dashes: "rtx 4090", "RTX-4090" and "4090"
-// are the same. Throws Error (kUsage) naming those that exist.
+// Finds a GPU by its name, whatever the case, spaces and dashes: "rtx 4090", "RTX-4090", "4090" and
+// what the driver says, "NVIDIA GeForce RTX 4090", are the same. Throws Error (kUsage) naming those
+// that exist.
 const GpuMemory& FindGpu(std::string_view name);
 
 }  // namespace kvtune

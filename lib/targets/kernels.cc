@@ -59,7 +59,7 @@ std::vector<std::string> WordsOf(std::string_view name) {
 
 // nullptr for a name that is not known. Behind the name data sheets and drivers write memory,
 // socket and variant: "A100-SXM4-80GB", "H100 80GB HBM3", "RTX A6000".
-const Gpu* FindGpu(std::string_view name) {
+const Gpu* KnownGpu(std::string_view name) {
   const Gpu* found = nullptr;
   std::string beginning;
   for (const std::string& word : WordsOf(name)) {
@@ -151,7 +151,7 @@ std::string KernelSentence(const ParetoFront& front) {
 
 int ComputeCapabilityOf(const std::string& gpu) {
   if (const int number = CapabilityOfNumber(gpu); number != 0) return number;
-  if (const Gpu* known = FindGpu(gpu)) return known->compute_capability;
+  if (const Gpu* known = KnownGpu(gpu)) return known->compute_capability;
   std::string names;
   for (const Gpu& known : kGpus)
     names += fmt::format("{}{}", names.empty() ? "" : ", ", known.name);

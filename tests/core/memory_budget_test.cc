@@ -56,6 +56,17 @@ TEST(GpuMemory, NamesMayBeWrittenInManyWays) {
   for (const char* name : {"rtx4090", "RTX 4090", "rtx-4090", "4090", "NVIDIA GeForce RTX 4090"}) {
     EXPECT_EQ(FindGpu(name).name, "RTX 4090") << name;
   }
+  // As nvidia-smi writes them.
+  EXPECT_EQ(FindGpu("NVIDIA A100-SXM4-80GB").name, "A100-80GB");
+  EXPECT_EQ(FindGpu("NVIDIA A100 80GB PCIe").name, "A100-80GB");
+  EXPECT_EQ(FindGpu("Tesla V100-SXM2-16GB").name, "V100-16GB");
+  EXPECT_EQ(FindGpu("NVIDIA H100 80GB HBM3").name, "H100");
+  EXPECT_EQ(FindGpu("NVIDIA H100 NVL").name, "H100-NVL");
+  EXPECT_EQ(FindGpu("Tesla T4").name, "T4");
+  EXPECT_EQ(FindGpu("NVIDIA RTX A6000").name, "RTX A6000");
+  EXPECT_EQ(FindGpu("NVIDIA RTX 6000 Ada Generation").name, "RTX 6000 Ada");
+  EXPECT_THAT([] { FindGpu("A100"); }, ThrowsMessage<Error>(HasSubstr("A100-40GB, A100-80GB")));
+  EXPECT_THAT([] { FindGpu("nvidia"); }, ThrowsMessage<Error>(HasSubstr("expected one of T4")));
   EXPECT_THAT([] { FindGpu("h10"); },
               ThrowsMessage<Error>(HasSubstr("found \"h10\" (did you mean \"H100\"?)")));
   EXPECT_THAT([] { FindGpu(""); }, ThrowsMessage<Error>(HasSubstr("--memory SIZE")));
