@@ -69,6 +69,7 @@ TEST(TargetFit, LayersOfARunAreThoseOfItsModel) {
   ModelConfig model = ModelOf(96);
   model.layers[1].window_tokens = 1024;
   Provenance run;
+  run.context = 4096;
   run.layers = LayerShapesOf(model);
   const Json json = ToJson(run);
   const std::vector<LayerShape> layers = ProvenanceFromJson(JsonFields(json, "run")).layers;
