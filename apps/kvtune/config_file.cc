@@ -5,15 +5,18 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <istream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <vector>
 
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/base/suggestion.h"
 
 namespace kvtune {
@@ -127,7 +130,14 @@ std::string TomlValue(const CLI::Option& option) {
 }  // namespace
 
 void AddConfigFile(CLI::App& app, bool& print_config) {
+  // CLI11 itself waits for ever where the file is a pipe, and reads one that fails as an empty one.
+  const auto require_readable = [](const std::string& file) {
+    std::error_code ignored;
+    if (std::filesystem::exists(file, ignored)) ReadFile(file);
+    return std::string();
+  };
   app.set_config("--config", "", "Read options from a TOML file; those given here win")
+      ->check(require_readable)
       ->type_name("FILE");
   app.config_formatter(std::make_shared<TomlConfig>(app));
   app.allow_config_extras(CLI::config_extras_mode::error);

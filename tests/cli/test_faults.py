@@ -51,6 +51,11 @@ class PipesAndDevicesTest(FaultsTestCase):
         yield "a folder"
         path.rmdir()
 
+    def test_a_file_of_options(self):
+        for kind in self.replaced(self.folder / "options.toml"):
+            message = self.refusal("search", *self.model_arguments(), "--config", "options.toml")
+            self.assertIn(f"options.toml: found {kind}, expected a regular file", message)
+
     def test_files_of_a_model(self):
         for file in ("config.json", "tokenizer.json", "model.safetensors.index.json",
                      "model-00001-of-00002.safetensors"):
