@@ -47,7 +47,8 @@ DescribedModel ModelOf(const BenchArguments& arguments) {
 }  // namespace
 
 ExitCode RunBench(const BenchArguments& arguments, const Invocation& invocation) {
-  std::vector<std::filesystem::path> inputs = {arguments.model};
+  std::vector<std::filesystem::path> inputs = invocation.options_files;
+  inputs.push_back(arguments.model);
   inputs.insert(inputs.end(), arguments.plans.begin(), arguments.plans.end());
   RequireResultFile(arguments.out, "--out", inputs);
   const DescribedModel model = ModelOf(arguments);

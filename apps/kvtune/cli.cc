@@ -174,6 +174,8 @@ ExitCode RunCommand(const Command& command, const std::vector<std::string>& word
               : common.verbose ? LogLevel::kVerbose
                                : LogLevel::kNormal);
   invocation.format = common.json ? OutputFormat::kJson : OutputFormat::kText;
+  if (const CLI::Option* file = app.get_config_ptr(); file != nullptr && file->count() > 0)
+    invocation.options_files = {file->as<std::string>()};
   return action(invocation);
 }
 

@@ -136,7 +136,7 @@ ExitCode RunEvaluate(const EvaluateArguments& arguments, const Invocation& invoc
   const auto other_devices = StartDevices(arguments.inputs, invocation);
   if (ServesAnotherProcess(arguments.inputs)) return ExitCode::kOk;
   const std::vector<NamedPlan> plans = ReadPlans(arguments);
-  if (has_task) return EvaluateTask(arguments, plans, invocation.format);
+  if (has_task) return EvaluateTask(arguments, plans, invocation);
   ModelSession model(arguments.inputs, "none", SharedRunnerLoader());
   ModelEvaluator scorer(model.model(), model.prompts().calibration.prompts);
   EvaluationCache evaluator(scorer);

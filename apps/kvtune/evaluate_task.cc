@@ -144,8 +144,9 @@ bool AnswerLines(LineReader input, const ModelSession& model, TaskEvaluation& ev
   return true;
 }
 
-void RequireSamplesApart(const EvaluateArguments& arguments, const Task& task) {
-  std::vector<std::filesystem::path> inputs = task.files;
+void RequireSamplesApart(const EvaluateArguments& arguments, const Task& task,
+                         std::vector<std::filesystem::path> inputs) {
+  inputs.insert(inputs.end(), task.files.begin(), task.files.end());
   const auto& prompts = arguments.inputs.prompts.files;
   inputs.insert(inputs.end(), prompts.begin(), prompts.end());
   inputs.insert(inputs.end(), arguments.plans.begin(), arguments.plans.end());
@@ -162,10 +163,10 @@ void CheckTaskArguments(const EvaluateArguments& arguments) {
 }
 
 ExitCode EvaluateTask(const EvaluateArguments& arguments, const std::vector<NamedPlan>& plans,
-                      OutputFormat format) {
+                      const Invocation& invocation) {
   const PreparedTask task(arguments.task, arguments.inputs.model,
                           ReadConfigOf(arguments.inputs.model));
-  RequireSamplesApart(arguments, task.task());
+  RequireSamplesApart(arguments, task.task(), invocation.options_files);
   task.RequireThatPlansAreRead(arguments.inputs.running.prefill);
   ModelSession model(arguments.inputs, "none", SharedRunnerLoader());
   task.RequireApartFrom(model.prompts().calibration.prompts, "calibration");
@@ -179,7 +180,7 @@ ExitCode EvaluateTask(const EvaluateArguments& arguments, const std::vector<Name
   if (!answered) return ExitCode::kInterrupted;
   model.RequireUnchanged();
   evaluation.Keep(answered->lines);
-  Print(*answered, task, model, format);
+  Print(*answered, task, model, invocation.format);
   return ExitCode::kOk;
 }
 

@@ -14,6 +14,6 @@ void CheckTaskArguments(const EvaluateArguments& arguments);
 
 // Evaluates the plans, or those of standard input. REQUIRES: arguments.task names a file.
 ExitCode EvaluateTask(const EvaluateArguments& arguments, const std::vector<NamedPlan>& plans,
-                      OutputFormat format);
+                      const Invocation& invocation);
 
 }  // namespace kvtune

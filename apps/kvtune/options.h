@@ -25,6 +25,7 @@ enum class OutputFormat { kText, kJson };
 struct Invocation {
   std::vector<std::string> command_line;
   OutputFormat format = OutputFormat::kText;
+  std::vector<std::filesystem::path> options_files = {};  // of --config, where it is given
 };
 
 struct CalibrateArguments {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 
 #include "apps/kvtune/commands.h"
 #include "apps/kvtune/output.h"
@@ -110,7 +111,7 @@ struct ScaleFile {
 
 // Throws Error where the file would take the place of the plan's or of anything but scales.
 ScaleFile ScalesOf(const PrecisionPlan& plan, const Provenance& run,
-                   const ExportArguments& arguments) {
+                   const ExportArguments& arguments, std::span<const fs::path> options_files) {
   if (run.scales == CacheScales::kCheckpoint) return {};
   ScaleFile file{.path = {}, .scales = ScaleTensors(plan, arguments.run, run.module_prefix)};
   if (file.scales.empty() || arguments.out.empty()) return file;
@@ -121,7 +122,7 @@ ScaleFile ScalesOf(const PrecisionPlan& plan, const Provenance& run,
                             arguments.out.string()),
                 ExitCode::kUsage);
   }
-  RequireResultFile(file.path, "the scales beside --out:");
+  RequireResultFile(file.path, "the scales beside --out:", options_files);
   return file;
 }
 
@@ -156,7 +157,7 @@ Json ToJson(const ExportUse& use) {
 
 ExitCode RunParetoExport(const ExportArguments& asked, const Invocation& invocation) {
   RunDirectory(asked.run).RequireOutside(asked.out, "kvtune pareto export");
-  RequireResultFile(asked.out, "--out");
+  RequireResultFile(asked.out, "--out", invocation.options_files);
   const ParetoFront front = ReadFront(asked.run);
   ExportArguments arguments = asked;
   if (arguments.format.empty())
@@ -164,7 +165,7 @@ ExitCode RunParetoExport(const ExportArguments& asked, const Invocation& invocat
   const ScoredPlan plan =
       Expressible(RequirePlan(front, arguments.plan, arguments.run), front, arguments);
   const std::string exported = ExportPlan(plan, front, arguments.format);
-  const ScaleFile scale_file = ScalesOf(plan.plan, front.run, arguments);
+  const ScaleFile scale_file = ScalesOf(plan.plan, front.run, arguments, invocation.options_files);
   const fs::path& scales = scale_file.path;
   if (!arguments.out.empty()) {
     WriteOutputFile(arguments.out, exported);

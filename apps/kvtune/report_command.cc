@@ -20,7 +20,7 @@ ExitCode RunReportPage(const ReportArguments& arguments, const Invocation& invoc
   const RunDirectory directory(arguments.run);
   const fs::path out = arguments.out.empty() ? directory.report() : arguments.out;
   directory.RequireOutside(out, "kvtune report");
-  RequireResultFile(out, "--out");
+  RequireResultFile(out, "--out", invocation.options_files);
   const RunReport report = ReadRunReport(arguments.run);
   for (const MissingPart& part : report.missing) LogWarning(part.what);
   WriteFileAtomically(out, HtmlReport(report));

@@ -379,6 +379,11 @@ class TasksTest(CliTestCase):
             before = file.read_bytes()
             self.run_error("evaluate", *self.arguments("of_items.json"), "--plan", "KV8", "--samples", file, exit_code=2)
             self.assertEqual(file.read_bytes(), before)
+        options = self.folder / "options.toml"
+        options.write_text('samples = "options.toml"\n')
+        self.assertIn("found the input options.toml there", self.run_error(
+            "evaluate", *self.arguments("of_items.json"), "--plan", "KV8", "--config", "options.toml", exit_code=2))
+        self.assertEqual(options.read_text(), 'samples = "options.toml"\n')
 
     def test_samples_follow_a_link(self):
         (self.folder / "linked.jsonl").write_text("earlier\n")
