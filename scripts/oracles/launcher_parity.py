@@ -47,16 +47,17 @@ def srun(program: str, processes: int) -> list[str]:
 LAUNCHERS = {"torchrun": torchrun, "mpirun": mpirun, "srun": srun}
 
 
-def processes_of(out: str) -> dict[int, int]:
-    """The processes that search into the folder `out`, by their rank."""
+def processes_of(out: str, folder: pathlib.Path) -> dict[int, int]:
+    """The processes in `folder` that search into its folder `out`, by their rank. Others may do so elsewhere."""
     found = {}
     for place in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             command = (place / "cmdline").read_bytes().split(b"\0")
             variables = dict(entry.split(b"=", 1) for entry in (place / "environ").read_bytes().split(b"\0") if b"=" in entry)
+            is_here = (place / "cwd").samefile(folder)
         except OSError:
             continue  # it ended meanwhile, or is of another user
-        if not command[0].endswith(b"kvtune") or out.encode() not in command:
+        if not is_here or not command[0].endswith(b"kvtune") or out.encode() not in command:
             continue
         for name in (b"RANK", b"OMPI_COMM_WORLD_RANK", b"SLURM_PROCID"):
             if name in variables:
@@ -113,7 +114,7 @@ def main() -> int:
             if launched.poll() is not None:
                 sys.exit("launcher_parity: the search was over before a process could be killed")
             time.sleep(0.01)
-        os.kill(processes_of("killed")[1], signal.SIGKILL)
+        os.kill(processes_of("killed", folder)[1], signal.SIGKILL)
         if name == "srun":
             launched.wait(SECONDS)  # its code is that of the killed process
         elif name == "mpirun":
