@@ -39,6 +39,7 @@ class Grader {
   // Compiles the task's expressions. Throws Error, which names the task, for one that does not
   // compile. REQUIRES: the task generates text, and outlives the grader.
   explicit Grader(const Task& task);
+  explicit Grader(Task&&) = delete;
   ~Grader();
   Grader(const Grader&) = delete;
   Grader& operator=(const Grader&) = delete;

@@ -146,7 +146,8 @@ TEST(CustomGrade, SpacesAreThoseOfPython) {
   for (uint32_t c = 0x09; c <= 0x0d; ++c) spaces.insert(c);
   for (uint32_t c = 0x1c; c <= 0x1f; ++c) spaces.insert(c);
   for (uint32_t c = 0x2000; c <= 0x200a; ++c) spaces.insert(c);
-  const Grader grader(TaskOfProtocol(Protocol::kCustom));
+  const Task task = TaskOfProtocol(Protocol::kCustom);
+  const Grader grader(task);
   for (uint32_t c = 0; c < 0xd800; ++c) {
     const std::string text = Utf8(c) + Utf8(c) + "x" + Utf8(c) + "x" + Utf8(c) + Utf8(c);
     const std::string inner = "x" + Utf8(c) + "x";
