@@ -237,7 +237,14 @@ TEST_F(LeaseBoardTest, AProcessHearsThatItsLeaseIsNotWantedAnyMore) {
 
 TEST_F(LeaseBoardTest, ResultsOfOthersComeWhileRankZeroIsBusy) {
   std::atomic<int> count = 0;
-  std::thread one = Worker(1, Twice, count);
+  std::atomic<bool> rank_zero_is_busy = false;  // before that the other would take the second too
+  std::thread one = Worker(
+      1,
+      [&](const std::string& request) {
+        while (!rank_zero_is_busy) std::this_thread::sleep_for(milliseconds(1));
+        return Twice(request);
+      },
+      count);
   LeaseBoard board(*first, 2, times);
   while (first->Add(std::string(kSlotCounter), 0) == 0) {  // until it waits in the first slot
     std::this_thread::sleep_for(milliseconds(1));
@@ -246,6 +253,7 @@ TEST_F(LeaseBoardTest, ResultsOfOthersComeWhileRankZeroIsBusy) {
   board.Run(
       Requests(2),
       [&](size_t) {
+        rank_zero_is_busy = true;
         while (results.empty()) {
           board.LookAround();
           std::this_thread::sleep_for(milliseconds(1));  // so that the others reach the store
