@@ -86,14 +86,19 @@ std::string CountText(double count) {
   return ThreeDigits(count, kUnits[unit], unit == 0);
 }
 
+std::string WithShortExponent(const std::string& text) {
+  const size_t e = text.find('e');
+  if (e == std::string::npos) return text;
+  return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
+}
+
 std::string FactorText(double factor, int digits) {
   constexpr double kMostInDigits = 1e6;
   const std::string text = fmt::format("{:.{}g}", factor, digits);
-  const size_t e = text.find('e');
-  if (e == std::string::npos) return text;  // "inf" too
+  if (text.find('e') == std::string::npos) return text;  // "inf" too
   const double rounded = std::strtod(text.c_str(), nullptr);
   if (rounded >= 1 && rounded < kMostInDigits) return fmt::format("{:.0f}", rounded);
-  return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
+  return WithShortExponent(text);
 }
 
 std::string TokensText(int64_t tokens) {

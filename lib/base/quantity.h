@@ -26,6 +26,10 @@ std::string SizeText(double bytes);
 // Writes a count with three digits, in powers of 1000: "18.0 M".
 std::string CountText(double count);
 
+// "7.50e-05", as fmt writes a power of ten, without the zeros and the plus of its exponent:
+// "7.50e-5". Any other text stays as it is.
+std::string WithShortExponent(const std::string& text);
+
 // Writes a factor with so many digits: "0.975", "26.6", "9830"; powers of ten from a million on and
 // for the smallest: "1.2e7".
 std::string FactorText(double factor, int digits = 3);

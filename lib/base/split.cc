@@ -14,4 +14,9 @@ std::vector<std::string> SplitAt(char separator, std::string_view text) {
   return parts;
 }
 
+std::string_view WithoutByteOrderMark(std::string_view text) {
+  constexpr std::string_view kMark = "\xef\xbb\xbf";
+  return text.starts_with(kMark) ? text.substr(kMark.size()) : text;
+}
+
 }  // namespace kvtune

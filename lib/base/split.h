@@ -11,4 +11,7 @@ namespace kvtune {
 // ones too.
 std::vector<std::string> SplitAt(char separator, std::string_view text);
 
+// What stands behind the byte order mark of UTF-8, which some editors put in front of a text.
+std::string_view WithoutByteOrderMark(std::string_view text);
+
 }  // namespace kvtune

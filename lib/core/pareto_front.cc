@@ -15,7 +15,6 @@ namespace {
 Json IntervalToJson(const Interval& interval) { return {interval.low, interval.high}; }
 
 Interval IntervalFromJson(JsonFields& fields, std::string_view key) {
-  constexpr double kMostNats = 1e30;
   const std::vector<double> interval = fields.Numbers(key);
   if (interval.size() != 2 || interval[0] > interval[1] || std::abs(interval[0]) > kMostNats ||
       std::abs(interval[1]) > kMostNats) {

@@ -60,9 +60,6 @@ std::optional<double> EffectiveTokens(const std::vector<double>& token_kl) {
 constexpr double kLossRounding = 1e-4;
 constexpr double kProbabilityRounding = 1e-3;
 
-// More than any token loses, and few enough that no sum of them overflows.
-constexpr double kMostNats = 1e30;
-
 Json ToJson(const PositionLoss& range) {
   return {
       {"from", range.from}, {"to", range.to}, {"tokens", range.tokens}, {"kl_mean", range.kl_mean}};

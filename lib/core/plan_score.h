@@ -77,6 +77,9 @@ PlanScore Summarize(std::vector<PromptScore> prompts);
 Json ToJson(const PlanScore& score);
 PlanScore PlanScoreFromJson(JsonFields fields);
 
+// More than any token loses, and few enough that no sum of them overflows.
+inline constexpr double kMostNats = 1e30;
+
 // A loss as it is read from a file, in nats per token: 0 or more but for rounding.
 double ReadLoss(JsonFields& fields, std::string_view key);
 // The same where it may have either sign, as differences have.

@@ -9,6 +9,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json_fields.h"
 #include "lib/base/log.h"
+#include "lib/base/split.h"
 #include "lib/io/chat_renderer.h"
 #include "lib/io/compression.h"
 #include "lib/io/prompt_record.h"
@@ -179,8 +180,7 @@ std::vector<RawPrompt> ParsePrompts(std::string_view content, const fs::path& pa
   const bool is_compressed = IsCompressed(content);
   if (is_compressed) content = unpacked = Decompress(content, path.string());
   RefuseOtherContainers(content, path);
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  content = WithoutByteOrderMark(content);
 
   std::vector<RawPrompt> prompts;
   PromptRecords records(path, prompt_template);

@@ -26,9 +26,7 @@ constexpr const char* kTop1 = "same top";
 std::string ShortLoss(double loss) {
   if (loss == 0) return "0";
   if (loss >= 1e-3) return fmt::format("{:.2g}", loss);
-  const std::string text = fmt::format("{:.1e}", loss);
-  const size_t e = text.find('e');
-  return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
+  return WithShortExponent(fmt::format("{:.1e}", loss));
 }
 
 class Summary {

@@ -149,9 +149,7 @@ std::string RatioText(std::vector<double> ratios) {
 std::string LossText(double loss) {
   if (loss == 0) return "0";
   if (loss >= 1e-3 && loss < 1e4) return fmt::format("{:.3g}", loss);
-  const std::string text = fmt::format("{:.2e}", loss);  // "7.50e-05"
-  const size_t e = text.find('e');
-  return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
+  return WithShortExponent(fmt::format("{:.2e}", loss));
 }
 
 std::vector<UniformComparison> CompareWithUniform(const ParetoFront& front) {

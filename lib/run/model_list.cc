@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <string_view>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
@@ -21,10 +20,8 @@ std::vector<fs::path> ModelsIn(const fs::path& entry) {
   std::error_code ignored;
   if (fs::is_directory(entry, ignored)) return {entry};
   std::vector<fs::path> models;
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  std::string content = ReadFile(entry);
-  if (content.starts_with(kByteOrderMark)) content.erase(0, kByteOrderMark.size());
-  for (const std::string& line : SplitAt('\n', content)) {
+  const std::string content = ReadFile(entry);
+  for (const std::string& line : SplitAt('\n', WithoutByteOrderMark(content))) {
     const size_t begin = line.find_first_not_of(kBlanks);
     if (begin == std::string::npos || line[begin] == '#') continue;
     models.emplace_back(line.substr(begin, line.find_last_not_of(kBlanks) + 1 - begin));

@@ -6,6 +6,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/json_fields.h"
+#include "lib/base/split.h"
 #include "lib/base/suggestion.h"
 #include "lib/targets/engine.h"
 #include "lib/targets/kvtuner_yaml.h"
@@ -173,8 +174,7 @@ std::string ExportPlan(const ScoredPlan& plan, const ParetoFront& front, std::st
 
 PrecisionPlan ImportPlan(std::string_view content, const std::string& source, size_t layer_count,
                          const Target& target) {
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  content = WithoutByteOrderMark(content);
   const ExportFormat* format = Recognize(content, FindEngine(target.name));
   if (!format) FailUnrecognized(content, source, target);
   const PrecisionPlan plan = format->read(content, source, layer_count, target);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/split.h"
 
 namespace kvtune {
 namespace {
@@ -117,7 +118,7 @@ std::vector<Row> RowsOfArray(const Json& array, const std::string& where) {
 }
 
 std::vector<Row> ParseRows(std::string_view content, const std::string& source) {
-  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  content = WithoutByteOrderMark(content);
   const size_t first = content.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && content[first] == '[')
     return RowsOfArray(ParseJson(content, source), source);

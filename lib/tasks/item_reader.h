@@ -12,9 +12,6 @@
 
 namespace kvtune {
 
-// What some editors put in front of a text.
-inline constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-
 // A row with its place: "test.jsonl, line 3".
 struct Row {
   Json json;

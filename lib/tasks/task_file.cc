@@ -9,6 +9,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/split.h"
 #include "lib/core/schema.h"
 #include "lib/tasks/item_reader.h"
 
@@ -31,24 +32,24 @@ int64_t QuestionsOf(std::string_view text) {
 }
 
 // The shots of gsm8k_cot are eight texts that come as one: used as it stands, but for its ends.
-void ReadShotText(Task& task, std::string text, const std::string& source) {
-  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
-  text.erase(text.find_last_not_of(" \t\r\n") + 1);
+void ReadShotText(Task& task, std::string_view content, const std::string& source) {
+  const std::string_view whole = WithoutByteOrderMark(content);
+  const std::string_view text = whole.substr(0, whole.find_last_not_of(" \t\r\n") + 1);
   const int64_t questions = QuestionsOf(text);
   if (questions == 0) {
     throw Error(fmt::format("{}: found no line that begins with \"Q: \", expected solved questions",
                             source));
   }
   task.fewshot = questions;
-  task.shot_text = std::move(text) + "\n\n";
+  task.shot_text = std::string(text) + "\n\n";
 }
 
 void ReadShots(Task& task, JsonFields& fields, const fs::path& folder) {
   const fs::path path = folder / fields.String("shots");
   task.files.push_back(path);
-  std::string content = ReadFile(path);
+  const std::string content = ReadFile(path);
   if (task.protocol == Protocol::kGsm8kCot && path.extension() == ".txt")
-    return ReadShotText(task, std::move(content), path.string());
+    return ReadShotText(task, content, path.string());
   for (const Row& row : ParseRows(content, path.string()))
     task.shots.push_back(ReadShot(row, task.protocol));
 }
@@ -179,7 +180,7 @@ Task LoadTask(const fs::path& path, const TaskOverrides& overrides) {
 }
 
 Task ParseTask(std::string_view content, const fs::path& path, const TaskOverrides& overrides) {
-  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  content = WithoutByteOrderMark(content);
   std::optional<Json> whole = TryParseJson(content, path.string());
   const bool is_lines =
       !whole && TryParseJson(content.substr(0, content.find('\n')), path.string()).has_value();
