@@ -98,6 +98,15 @@ at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation) {
   return out;
 }
 
+at::Tensor CudaSumOfChoices(const at::Tensor& results, const at::Tensor& places,
+                            const at::Tensor& weights) {
+  const at::Tensor out = at::empty({weights.size(0), results.size(1)}, results.options());
+  SumChoicesOnCuda(PlaceOf(results), results.const_data_ptr(), places.const_data_ptr<int64_t>(),
+                   weights.const_data_ptr(), weights.size(0), weights.size(1), results.size(1),
+                   out.mutable_data_ptr());
+  return out;
+}
+
 at::Tensor CudaGatherHeads(const at::Tensor& projected, const HeadLayout& layout,
                            const RotaryTables& angles, double scale, bool by_token) {
   const int64_t first = by_token ? layout.tokens : layout.heads;
@@ -330,6 +339,7 @@ at::Tensor CudaAddAndNorm(const at::Tensor&, const at::Tensor&, double, const at
   NotBuilt();
 }
 at::Tensor CudaGated(const at::Tensor&, Activation) { NotBuilt(); }
+at::Tensor CudaSumOfChoices(const at::Tensor&, const at::Tensor&, const at::Tensor&) { NotBuilt(); }
 at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTables&, double,
                            bool) {
   NotBuilt();

@@ -35,6 +35,12 @@ at::Tensor CudaAddAndNorm(const at::Tensor& before, const at::Tensor& delta, dou
 // See Gated in row_ops.h. REQUIRES: the activation is kSilu or kGeluTanh.
 at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation);
 
+// Sums what experts made of each row, times their weights; see SumChoicesOnCuda in row_kernels.h.
+// results: [rows * choices, width]; places: [rows, choices] of int64; weights: [rows, choices]; all
+// contiguous -> [rows, width]
+at::Tensor CudaSumOfChoices(const at::Tensor& results, const at::Tensor& places,
+                            const at::Tensor& weights);
+
 // Gathers heads into [sequences, heads, tokens, head_dim], rotated unless the angles are undefined.
 // By token, all heads of a token lie side by side in memory.
 // projected: [sequences, tokens, row_width], contiguous

@@ -110,11 +110,20 @@ Decoder::Decoder(const Checkpoint& checkpoint, const at::TensorOptions& options,
                                                            options.device(device)));
     }
   }
-  const int64_t elements = options.device().is_cpu() ? kCpuChunkElements : kCudaChunkElements;
-  row_chunk_ = std::max<int64_t>(64, elements / (2 * config_.intermediate_size));
-  // Matrix products of whole tiles leave no multiprocessor idle.
-  if (!options.device().is_cpu())
-    row_chunk_ = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(row_chunk_)));
+  const auto rows_with = [](int64_t elements, int64_t width) {
+    return std::max<int64_t>(64, elements / (2 * width));
+  };
+  if (options.device().is_cpu()) {
+    row_chunk_ = rows_with(kCpuChunkElements, config_.intermediate_size);
+  } else {
+    // Here a row goes through all of its experts at a time. Matrix products of whole tiles leave no
+    // multiprocessor idle.
+    const ExpertConfig& experts = config_.experts;
+    const int64_t width =
+        std::max(config_.intermediate_size, experts.per_token * experts.intermediate_size);
+    row_chunk_ = static_cast<int64_t>(
+        std::bit_floor(static_cast<uint64_t>(rows_with(kCudaChunkElements, width))));
+  }
 }
 
 // A copy, also from one part of a CPU to another: layers of different stages share no memory.

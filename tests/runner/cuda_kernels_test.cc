@@ -3,9 +3,11 @@
 #include "lib/runner/cuda_kernels.h"
 
 #include <ATen/ops/allclose.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/randperm.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -17,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/runner/experts.h"
 #include "lib/runner/row_ops.h"
 #include "lib/runner/token_loss.h"
 
@@ -145,6 +148,78 @@ TEST_P(CudaKernels, GatedIsThatOfTheOperators) {
     const at::Tensor up = Wide(gate_up).narrow(1, width, width);
     ExpectNear(CudaGated(gate_up, Activation::kSilu), at::silu(gate) * up);
     ExpectNear(CudaGated(gate_up, Activation::kGeluTanh), at::gelu(gate, "tanh") * up);
+  }
+}
+
+TEST_P(CudaKernels, ChoicesAreSummed) {
+  const int64_t rows = 11, choices = 3;
+  for (const int64_t width : {5, 64}) {
+    const at::Tensor results = Random({rows * choices, width});
+    const at::Tensor places = at::randperm(rows * choices).view({rows, choices});
+    const at::Tensor weights = Random({rows, choices});
+    const at::Tensor chosen =
+        Wide(results).index_select(0, places.flatten()).view({rows, choices, width});
+    ExpectNear(CudaSumOfChoices(results, places.cuda(), weights),
+               (chosen * Wide(weights).unsqueeze(2)).sum(1));
+  }
+}
+
+at::Tensor Moved(const at::Tensor& x, const at::TensorOptions& options) {
+  return x.defined() ? x.to(options) : x;
+}
+
+LayerWeights Moved(const LayerWeights& weights, const at::TensorOptions& options) {
+  LayerWeights moved;
+  moved.router = Moved(weights.router, options);
+  moved.gate_up = Moved(weights.gate_up, options);
+  moved.gate_up_bias = Moved(weights.gate_up_bias, options);
+  moved.down = Moved(weights.down, options);
+  moved.down_bias = Moved(weights.down_bias, options);
+  moved.shared_gate = Moved(weights.shared_gate, options);
+  moved.shared_gate_up = Moved(weights.shared_gate_up, options);
+  moved.shared_down = Moved(weights.shared_down, options);
+  return moved;
+}
+
+// Experts in bfloat16 are multiplied by one product on some GPUs. How far the CPU is from float64
+// in the same type is the yardstick; a few times as much is allowed. The first channels of a row
+// are its router logits, no two of them alike, so that no rounding chooses another expert. The last
+// expert gets no row.
+TEST_P(CudaKernels, ExpertsAreAsExactAsOnTheCpu) {
+  const int64_t count = 8, rows = 40, hidden = 64, width = 48;
+  ModelConfig config;
+  config.experts.count = count;
+  config.experts.per_token = 3;
+  at::Tensor in = at::randn({rows, hidden}, at::kFloat);
+  for (int64_t row = 0; row < rows; ++row)
+    in[row].narrow(0, 0, count - 1).copy_(at::randperm(count - 1) * 0.25);
+  in.select(1, count - 1).fill_(-8);
+  LayerWeights plain;
+  plain.router = at::eye(count, hidden).to(Options());
+  plain.gate_up = Random({count, 2 * width, hidden}) / 8;
+  plain.down = Random({count, hidden, width}) / 8;
+  LayerWeights biased = plain;
+  biased.gate_up_bias = Random({count, 2 * width});
+  biased.down_bias = Random({count, hidden});
+  LayerWeights shared = plain;
+  shared.shared_gate = Random({1, hidden}) / 8;
+  shared.shared_gate_up = Random({2 * width, hidden}) / 8;
+  shared.shared_down = Random({hidden, width}) / 8;
+  for (const LayerWeights& weights : {plain, biased, shared}) {
+    for (const bool renormalized : {false, true}) {
+      config.experts.renormalized = renormalized;
+      const auto result_on = [&](const at::TensorOptions& options) {
+        return Wide(RunExperts(in.to(options), Moved(weights, options), config));
+      };
+      const at::TensorOptions cpu(at::kCPU);
+      const at::Tensor exact = result_on(cpu.dtype(at::kDouble));
+      const auto error_on = [&](const at::TensorOptions& options) {
+        return at::abs(result_on(options) - exact).max().item<double>();
+      };
+      EXPECT_LE(error_on(Options()), 4 * error_on(cpu.dtype(GetParam())))
+          << "biases: " << weights.down_bias.defined()
+          << ", shared: " << weights.shared_gate.defined() << ", renormalized: " << renormalized;
+    }
   }
 }
 

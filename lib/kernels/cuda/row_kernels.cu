@@ -113,6 +113,25 @@ __global__ void GatedKernel(const T* gate_up, int64_t packs, int64_t width, Acti
   reinterpret_cast<P*>(out)[index] = result;
 }
 
+// Each thread takes one pack of one row.
+template <typename T, typename P>
+__global__ void SumChoicesKernel(const T* results, const int64_t* places, const T* weights,
+                                 int64_t packs, int64_t choices, int64_t width, T* out) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= packs) return;
+  const int64_t packs_of_row = width / P::kSize;
+  const int64_t row = index / packs_of_row, column = index % packs_of_row;
+  float sums[P::kSize] = {};
+  for (int64_t choice = row * choices; choice < (row + 1) * choices; ++choice) {
+    const P result = reinterpret_cast<const P*>(results + places[choice] * width)[column];
+    const float weight = Load(weights[choice]);
+    for (int k = 0; k < P::kSize; ++k) sums[k] += weight * Load(result.elements[k]);
+  }
+  P sum;
+  for (int k = 0; k < P::kSize; ++k) Store(sums[k], &sum.elements[k]);
+  reinterpret_cast<P*>(out)[index] = sum;
+}
+
 // Each thread takes one pack of one head of one token. Packs of rotated channels lie in one half of
 // them, and their partners in the other one.
 template <typename T, typename P>
@@ -291,6 +310,28 @@ void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count,
       launch(GatedKernel<T, Pack<T>>, Pack<T>::kSize);
     } else {
       launch(GatedKernel<T, Single<T>>, 1);
+    }
+  });
+  RequireLaunched(kDoing);
+}
+
+void SumChoicesOnCuda(const CudaPlace& place, const void* results, const int64_t* places,
+                      const void* weights, int64_t row_count, int64_t choices, int64_t width,
+                      void* out) {
+  if (row_count == 0) return;
+  const CurrentDevice current(place.device);
+  WithElementType(place.type, [&](auto* element) {
+    using T = std::remove_pointer_t<decltype(element)>;
+    const auto launch = [&](auto kernel, int64_t pack) {
+      const int64_t packs = row_count * width / pack;
+      kernel<<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
+          static_cast<const T*>(results), places, static_cast<const T*>(weights), packs, choices,
+          width, static_cast<T*>(out));
+    };
+    if (Packs<T>(width, {results, out})) {
+      launch(SumChoicesKernel<T, Pack<T>>, Pack<T>::kSize);
+    } else {
+      launch(SumChoicesKernel<T, Single<T>>, 1);
     }
   });
   RequireLaunched(kDoing);

@@ -39,6 +39,13 @@ void AddAndNormOnCuda(const CudaPlace& place, const void* before, const void* de
 void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count, int64_t width,
                  Activation activation, void* out);
 
+// Sums, for every row, what the experts that it chose made of it, times their weights. The sum is
+// taken in float32 and rounded once. results: [row_count * choices, width]; places: [row_count,
+// choices], the rows of the results; weights: [row_count, choices] -> out: [row_count, width].
+void SumChoicesOnCuda(const CudaPlace& place, const void* results, const int64_t* places,
+                      const void* weights, int64_t row_count, int64_t choices, int64_t width,
+                      void* out);
+
 // Gathers the heads of a layout, [sequences, tokens, row_width], into `out`: [sequences, heads,
 // tokens, head_dim], or [sequences, tokens, heads, head_dim] by token. It rotates their first
 // rotary_dim channels by cos and sin ([tokens, rotary_dim / 2], of the rows' type) and multiplies
