@@ -208,14 +208,19 @@ class WordMatrix : public QuantizedMatrix {
   }
 
   void ReadZeros(const ModuleParts& parts, const WeightFormat& format) {
-    zeros_.assign(scales_.size(), static_cast<float>(1 << (bits_ - 1)));
-    if (coding_ == WeightCoding::kPacked && format.symmetric) return;
+    if (coding_ == WeightCoding::kPacked && format.symmetric) {
+      zeros_.assign(scales_.size(), static_cast<float>(1 << (bits_ - 1)));
+      return;
+    }
+    zeros_.resize(scales_.size());
     const int64_t per_word = 32 / bits_;
     const bool is_packed = coding_ == WeightCoding::kPacked;
     const TensorContents stored =
         is_packed
             ? parts.Get("weight_zero_point", {"I32"}, {{CeilDivide(rows_, per_word), group_count_}})
             : parts.Get("qzeros", {"I32"}, {{group_count_, rows_ / per_word}});
+    // A layer of a large model has millions of them, and a streamed one is read for every pass.
+#pragma omp parallel for
     for (int64_t group = 0; group < group_count_; ++group) {
       for (int64_t row = 0; row < rows_; ++row) {
         const int64_t word = is_packed ? row / per_word * group_count_ + group

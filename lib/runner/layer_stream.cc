@@ -18,9 +18,12 @@ LayerStream::LayerStream(Decoder& decoder) : decoder_(decoder) {
 LayerStream::~LayerStream() { Leave(); }
 
 std::future<LayerWeights> LayerStream::Read(size_t layer) const {
-  return std::async(std::launch::async, [this, layer] {
+  // On a CPU the other threads compute meanwhile. Where a GPU computes they have nothing to do, and
+  // one of them alone would read a file more slowly than the GPU takes it.
+  const int threads = copies_ ? at::get_num_threads() : 1;
+  return std::async(std::launch::async, [this, layer, threads] {
     const c10::InferenceMode no_gradients;
-    omp_set_num_threads(1);  // applies to this thread only; the others compute
+    omp_set_num_threads(threads);  // applies to this thread only
     if (!copies_) return decoder_.ReadLayer(layer);
     const c10::StreamGuard guard(*copies_);
     LayerWeights weights = decoder_.ReadLayer(layer);
