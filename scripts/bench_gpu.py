@@ -8,7 +8,7 @@ then times
 - the joint score of random plans (`kvtune evaluate --stdin`, model loaded once),
 - the sensitivity of all pairs in all layers, without loading the model,
 - calibration and a whole search as commands, from start to end, and the plans of one of its batches,
-- of a shape whose weights are quantized, calibration and a search with streamed layers instead of all these,
+- of a shape whose weights are quantized, a search with streamed layers instead of all these,
 - in transformers: the forward pass, the forward pass with quantized keys and values, and the KL of its logits, which
   is what a loop that scores one plan after another costs.
 
@@ -17,6 +17,7 @@ Times are medians of --repeats, with the device synchronized. The result is prin
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 
 SHAPES = {
@@ -34,6 +36,10 @@ SHAPES = {
     "qwen2.5-7b": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584,
                    "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4, "head_dim": 128,
                    "num_hidden_layers": 28, "vocab_size": 152064, "rope_theta": 1000000.0},
+    "qwen3-30b-a3b": {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 2048,
+                      "intermediate_size": 6144, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
+                      "num_hidden_layers": 48, "vocab_size": 151936, "rope_theta": 1000000.0, "num_experts": 128,
+                      "num_experts_per_tok": 8, "moe_intermediate_size": 768, "norm_topk_prob": True},
     "llama-3.1-70b-awq": {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8192,
                           "intermediate_size": 28672, "num_attention_heads": 64, "num_key_value_heads": 8,
                           "head_dim": 128, "num_hidden_layers": 80, "vocab_size": 128256, "rope_theta": 500000.0,
@@ -86,6 +92,11 @@ def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda")
     query = config["num_attention_heads"] * config["head_dim"]
     key = config["num_key_value_heads"] * config["head_dim"]
     ones = torch.ones(hidden, dtype=torch.bfloat16)
+
+    def mlp(name: str, width: int) -> dict:
+        return {**linear(name + "gate_proj", width, hidden), **linear(name + "up_proj", width, hidden),
+                **linear(name + "down_proj", hidden, width)}
+
     head = weight(vocab, hidden)
     head[config["eos_token_id"]] = 0
     save({"model.embed_tokens.weight": weight(vocab, hidden, std=1.0), "model.norm.weight": ones.clone(),
@@ -96,11 +107,17 @@ def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda")
                    **linear(name + "self_attn.k_proj", key, hidden),
                    **linear(name + "self_attn.v_proj", key, hidden),
                    **linear(name + "self_attn.o_proj", hidden, query),
-                   **linear(name + "mlp.gate_proj", width, hidden),
-                   **linear(name + "mlp.up_proj", width, hidden),
-                   **linear(name + "mlp.down_proj", hidden, width),
                    name + "input_layernorm.weight": ones.clone(),
                    name + "post_attention_layernorm.weight": ones.clone()}
+        if "num_experts" in config:
+            tensors[name + "mlp.gate.weight"] = weight(config["num_experts"], hidden)
+            for expert in range(config["num_experts"]):
+                tensors |= mlp(f"{name}mlp.experts.{expert}.", config["moe_intermediate_size"])
+        else:
+            tensors |= mlp(name + "mlp.", width)
+        if config["model_type"] == "qwen3_moe":
+            for part in ("q", "k"):
+                tensors[f"{name}self_attn.{part}_norm.weight"] = torch.ones(config["head_dim"], dtype=torch.bfloat16)
         if config["model_type"] == "qwen2":
             for part, rows in (("q", query), ("k", key), ("v", key)):
                 tensors[f"{name}self_attn.{part}_proj.bias"] = weight(rows)
@@ -111,6 +128,14 @@ def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda")
         lines = [json.dumps({"input_ids": [generator_of_tokens.randrange(2, vocab) for _ in range(length)]})
                  for _ in range(count)]
         (directory / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+@contextlib.contextmanager
+def timed_stage(stage: str):
+    """Says on standard error how long a stage took, because the whole takes minutes."""
+    start = time.perf_counter()
+    yield
+    print(f"{stage}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
 
 
 def median_seconds(work, repeats: int) -> float:
@@ -157,7 +182,11 @@ def measure_limits(repeats: int) -> dict:
 def flops_of_forward(config: dict, prompts: str) -> float:
     """Matrix products of the layers and the head, and causal attention."""
     count, length = PROMPTS[prompts]
-    hidden, width = config["hidden_size"], config["intermediate_size"]
+    hidden = config["hidden_size"]
+    if "num_experts" in config:
+        width = config["num_experts_per_tok"] * config["moe_intermediate_size"]
+    else:
+        width = config["intermediate_size"]
     query = config["num_attention_heads"] * config["head_dim"]
     key = config["num_key_value_heads"] * config["head_dim"]
     layer = 2 * hidden * (2 * query + 2 * key + 3 * width) + 2 * query * length
@@ -225,24 +254,22 @@ def measure_sensitivity(arguments, model: pathlib.Path) -> dict:
 
 
 def measure_streaming(arguments, model: pathlib.Path, config: dict) -> dict:
-    """A model whose layers come from the host for every pass, with STREAMED_GIB of the card's memory: calibration
-    and a search, and one pass over a short prompt, which does nothing but wait for its layers."""
+    """A model whose layers come from the host for every pass, with STREAMED_GIB of the card's memory: a search, which
+    begins with the calibration, and one pass over a short prompt, which does nothing but wait for its layers."""
     import torch
 
     share = STREAMED_GIB * 2**30 / torch.cuda.get_device_properties(0).total_memory
     environment = {**os.environ, "PYTORCH_CUDA_ALLOC_CONF": f"per_process_memory_fraction:{share:.4f}"}
     streamed = ["--weights", "stream", "--max-activation-memory", "4G"]
-    result = {}
-    for name, command in (("calibrate_s", ["calibrate"]), ("search_s", ["search", "--max-evaluations", "40"])):
-        run = model / "run" / name
-        shutil.rmtree(run, ignore_errors=True)
-        start = time.perf_counter()
-        subprocess.run([arguments.program, *command, "--model", str(model), "--prompts", str(model / "1k.jsonl"),
-                        "--held-out", "none", "--device", "cuda", "-q", *streamed, "--out", str(run)],
-                       check=True, stdout=subprocess.DEVNULL, env=environment)
-        result[name] = time.perf_counter() - start
-    stages = json.loads((model / "run" / "search_s" / "run.json").read_text())["stages"]
-    result["peak_gib"] = stages["search"]["peak_device_bytes"] / 2**30
+    run = model / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    start = time.perf_counter()
+    subprocess.run([arguments.program, "search", "--max-evaluations", "40", "--model", str(model), "--prompts",
+                    str(model / "1k.jsonl"), "--held-out", "none", "--device", "cuda", *streamed, "--out",
+                    str(run)], check=True, stdout=subprocess.DEVNULL, env=environment)
+    stages = json.loads((run / "run.json").read_text())["stages"]
+    result = {"search_s": time.perf_counter() - start, "sensitivity_s": stages["calibrate"]["seconds"],
+              "peak_gib": stages["search"]["peak_device_bytes"] / 2**30}
     evaluator = Evaluator(arguments.program, model, "one", ["--target", "kvtuner", *streamed], environment)
     evaluator.seconds({"name": "a", "spec": "KV8"})
     result["pass_s"] = statistics.median(evaluator.seconds({"name": "a", "spec": f"KV4;0:{PAIRS[i]}"})
@@ -270,13 +297,20 @@ def measure_generation(arguments, model: pathlib.Path) -> dict:
     batches = collections.defaultdict(list)
     for line in (model / "run" / "search" / "evaluations.jsonl").read_text().splitlines():
         record = json.loads(line)
-        batches[record.get("batch")].append({"name": "x", "spec": record["spec"]})
-    plans = max((batch for number, batch in batches.items() if number is not None), key=len)
+        batches[record.get("batch")].append(record)
+    batch = max((batch for number, batch in batches.items() if number is not None), key=len)
+    plans = [{"name": "x", "spec": record["spec"]} for record in batch]
     evaluator = Evaluator(arguments.program, model, "2k", ["--target", "kvtuner"])
     evaluator.seconds({"name": "a", "spec": "KV8"})
     seconds = evaluator.seconds(plans)
     evaluator.close()
-    return {"plans": len(plans), "plan_s": seconds / len(plans)}
+    return {"plans": len(plans), "plan_s": seconds / len(plans), **steps_of(batch)}
+
+
+def steps_of(batch: list) -> dict:
+    """How many steps of plans through a layer there are, and how many after one joins those with the same past."""
+    pasts = [json.dumps(record["layers"][:depth + 1]) for record in batch for depth in range(len(record["layers"]))]
+    return {"steps": len(pasts), "distinct_steps": len(set(pasts))}
 
 
 def measure_transformers(arguments, model: pathlib.Path) -> dict:
@@ -328,8 +362,9 @@ def measure_transformers(arguments, model: pathlib.Path) -> dict:
 
 def print_streaming(streaming: dict, limits: dict) -> None:
     rate = streaming["layer_bytes"] / streaming["pass_s"] / 1e9
-    print(f"streamed with {STREAMED_GIB} GiB: calibrate {streaming['calibrate_s']:.0f} s, search of 40 plans "
-          f"{streaming['search_s']:.0f} s, peak {streaming['peak_gib']:.1f} GiB; one pass {streaming['pass_s']:.1f} s "
+    print(f"streamed with {STREAMED_GIB} GiB: search of 40 plans {streaming['search_s']:.0f} s from start to end, in it "
+          f"the sensitivity pass {streaming['sensitivity_s']:.1f} s, peak {streaming['peak_gib']:.1f} GiB; one pass "
+          f"over a short prompt {streaming['pass_s']:.1f} s "
           f"for {streaming['layer_bytes'] / 1e9:.1f} GB of layers: {rate:.1f} GB/s, "
           f"{100 * rate / limits['upload_gb_per_s']:.0f} % of {limits['upload_gb_per_s']:.1f} GB/s")
 
@@ -360,7 +395,8 @@ def print_table(result: dict, config: dict) -> None:
                     f"({share:.0f} % of the matrix rate, {lasting:.0f} % of the one that lasts)")
             print(line + beside_transformers(result, prompts, times["random_plan_s"]))
     if generation := result.get("generation"):
-        print(f"a batch of {generation['plans']} plans of the search, 8 x 2048: {generation['plan_s']:.3f} s each"
+        print(f"a batch of {generation['plans']} plans of the search, of whose {generation['steps']} steps through a "
+              f"layer {generation['distinct_steps']} are distinct, 8 x 2048: {generation['plan_s']:.3f} s each"
               + beside_transformers(result, "2k", generation["plan_s"]))
     for prompts, seconds in result.get("sensitivity", {}).items():
         count, length = PROMPTS[prompts]
@@ -386,22 +422,28 @@ def main() -> None:
     config = dict(SHAPES[arguments.shape])
     config["num_hidden_layers"] = arguments.layers or config["num_hidden_layers"]
     if not (arguments.model / "model.safetensors.index.json").exists():
-        make_checkpoint(arguments.model, config)
+        with timed_stage("making the checkpoint"):
+            make_checkpoint(arguments.model, config)
     result = {"shape": arguments.shape, "layers": config["num_hidden_layers"],
               "limits": measure_limits(arguments.repeats), "scoring": {}}
     if "quantization_config" in config:
-        result["streaming"] = measure_streaming(arguments, arguments.model, config)
+        with timed_stage("streaming"):
+            result["streaming"] = measure_streaming(arguments, arguments.model, config)
         arguments.targets = []
         arguments.skip = ["transformers", "commands", "sensitivity"]
     for target in arguments.targets:
-        result["scoring"][target] = measure_scoring(arguments, arguments.model, config, target)
+        with timed_stage(f"scoring for {target}"):
+            result["scoring"][target] = measure_scoring(arguments, arguments.model, config, target)
     if "sensitivity" not in arguments.skip:
-        result["sensitivity"] = measure_sensitivity(arguments, arguments.model)
+        with timed_stage("sensitivity"):
+            result["sensitivity"] = measure_sensitivity(arguments, arguments.model)
     if "commands" not in arguments.skip:
-        result["commands"] = measure_commands(arguments, arguments.model)
-        result["generation"] = measure_generation(arguments, arguments.model)
+        with timed_stage("commands"):
+            result["commands"] = measure_commands(arguments, arguments.model)
+            result["generation"] = measure_generation(arguments, arguments.model)
     if "transformers" not in arguments.skip:
-        result["transformers"] = measure_transformers(arguments, arguments.model)
+        with timed_stage("transformers"):
+            result["transformers"] = measure_transformers(arguments, arguments.model)
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     print_table(result, config)
