@@ -6,7 +6,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/quantity.h"
-#include "lib/core/gpu_memory.h"
+#include "lib/core/gpus.h"
 
 namespace kvtune {
 
@@ -27,7 +27,7 @@ MemoryBudget BudgetOf(const MemoryOptions& options, double weight_bytes, int64_t
     budget.memory_bytes = static_cast<double>(*options.memory_bytes);
     budget.memory_name = SizeText(budget.memory_bytes);
   } else {
-    const GpuMemory& gpu = FindGpu(options.gpu);
+    const Gpu& gpu = FindGpuWithMemory(options.gpu);
     constexpr double kGibibyte = 0x1p30;
     budget.memory_bytes = gpu.gibibytes * kGibibyte;
     budget.memory_name = fmt::format("{} ({})", gpu.name, SizeText(budget.memory_bytes));

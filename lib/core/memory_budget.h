@@ -11,7 +11,7 @@ namespace kvtune {
 // A budget as a user asks for it.
 struct MemoryOptions {
   std::optional<uint64_t> memory_bytes;  // of the memory that weights and cache share
-  std::string gpu;                       // in place of its size, a name of lib/core/gpu_memory.h
+  std::string gpu;                       // in place of its size, a name of lib/core/gpus.h
   int64_t parallel = 1;                  // sequences that are served at a time
   std::optional<uint64_t>
       weight_bytes;  // where the engine loads other weights than the checkpoint's

@@ -3,77 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 #include <charconv>
 #include <string>
-#include <vector>
 
 #include "lib/base/error.h"
 #include "lib/base/log.h"
+#include "lib/core/gpus.h"
 #include "lib/targets/engine.h"
 
 namespace kvtune {
 namespace {
 
-struct Gpu {
-  std::string_view name;
-  int compute_capability;
-};
-
-// NVIDIA's list of CUDA GPUs (developer.nvidia.com/cuda-gpus).
-constexpr std::array kGpus = std::to_array<Gpu>(
-    {{"V100", 70},     {"T4", 75},       {"RTX2080", 75},     {"A100", 80},     {"A30", 80},
-     {"A800", 80},     {"A10", 86},      {"A10G", 86},        {"A16", 86},      {"A40", 86},
-     {"A6000", 86},    {"RTX3060", 86},  {"RTX3070", 86},     {"RTX3080", 86},  {"RTX3090", 86},
-     {"L4", 89},       {"L40", 89},      {"L40S", 89},        {"L20", 89},      {"RTX4060", 89},
-     {"RTX4070", 89},  {"RTX4080", 89},  {"RTX4090", 89},     {"H100", 90},     {"H200", 90},
-     {"H20", 90},      {"H800", 90},     {"GH200", 90},       {"B100", 100},    {"B200", 100},
-     {"GB200", 100},   {"B300", 103},    {"GB300", 103},      {"RTX5060", 120}, {"RTX5070", 120},
-     {"RTX5080", 120}, {"RTX5090", 120}, {"RTXPRO6000", 120}, {"GB10", 121}});
-
 constexpr int kOldest = 50, kNewest = 129;
-
-// The words of a name in capitals, without its makers' and without what a word says of the card's
-// variant: "NVIDIA GeForce RTX 4070Ti" gives "RTX" and "4070".
-std::vector<std::string> WordsOf(std::string_view name) {
-  std::vector<std::string> words(1);
-  for (const char c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0) {
-      words.back() += static_cast<char>(std::toupper(byte));
-    } else {
-      words.emplace_back();
-    }
-  }
-  for (std::string& word : words) {
-    for (const std::string_view maker : {"NVIDIA", "GEFORCE", "TESLA"}) {
-      if (word.starts_with(maker)) word.erase(0, maker.size());
-    }
-    for (const std::string_view variant : {"SXM", "PCIE", "TI", "SUPER"}) {
-      if (const size_t at = word.find(variant); at != std::string::npos) word.erase(at);
-    }
-  }
-  return words;
-}
-
-// nullptr for a name that is not known. Behind the name data sheets and drivers write memory,
-// socket and variant: "A100-SXM4-80GB", "H100 80GB HBM3", "RTX A6000".
-const Gpu* KnownGpu(std::string_view name) {
-  const Gpu* found = nullptr;
-  std::string beginning;
-  for (const std::string& word : WordsOf(name)) {
-    if (word.empty()) continue;
-    beginning += word;
-    for (const Gpu& known : kGpus) {
-      if (beginning == known.name || "RTX" + beginning == known.name ||
-          beginning == "RTX" + std::string(known.name)) {
-        found = &known;
-      }
-    }
-  }
-  return found;
-}
 
 // "sm_90", "sm90a", "9.0" or "90"; 0 for anything else.
 int CapabilityOfNumber(std::string_view text) {
@@ -151,14 +92,11 @@ std::string KernelSentence(const ParetoFront& front) {
 
 int ComputeCapabilityOf(const std::string& gpu) {
   if (const int number = CapabilityOfNumber(gpu); number != 0) return number;
-  if (const Gpu* known = KnownGpu(gpu)) return known->compute_capability;
-  std::string names;
-  for (const Gpu& known : kGpus)
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", known.name);
+  if (const Gpu* known = FindNvidiaGpu(gpu)) return known->compute_capability;
   throw Error(
       fmt::format("--gpu: found \"{}\", expected a compute capability such as sm_90 or 9.0, "
                   "or one of {}",
-                  gpu, names),
+                  gpu, fmt::join(NvidiaGpuNames(), ", ")),
       ExitCode::kUsage);
 }
 
