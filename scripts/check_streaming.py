@@ -99,12 +99,15 @@ def write_checkpoint(folder, gigabytes):
 
 
 def search(kvtune, folder, out, *options, verbose=True):
-    """Runs a search. Returns its exit status, its peak of resident memory in bytes, and its seconds."""
+    """Runs a search. Returns its exit status, its peak of resident memory in bytes, and its seconds. The allocator
+    gives freed tensors of more than a megabyte back at once: what it would keep of those that are smaller than 32
+    MB differs from run to run by a layer of a small checkpoint."""
     command = [kvtune, "search", "--model", folder, "--prompts", folder / "prompts.jsonl", "--out", out,
                "--held-out", "none", "--population", "8", "--generations", "2", "--no-refine", *options]
     start = time.monotonic()
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL,
-                          stderr=None if verbose else subprocess.DEVNULL) as process:
+                          stderr=None if verbose else subprocess.DEVNULL,
+                          env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_maxrss * 1024, time.monotonic() - start

@@ -31,8 +31,9 @@ class StreamingTest(CliTestCase):
             self.assertEqual(status, 0)
             peaks.append(peak)
         self.assertGreater(sizes[1], 230e6)
-        # Two layers of 24 in float32 are a sixth of a file of bfloat16; resident would be twice the file.
-        self.assertLess(peaks[1] - peaks[0], 0.5 * sizes[1])
+        # Two layers of 24 in float32 are a sixth of a file of bfloat16, and the embedding nearly a tenth; a third
+        # layer would be a twelfth more, and all of them twice the file.
+        self.assertLess(peaks[1] - peaks[0], 0.35 * sizes[1])
 
     def test_sizes_have_units(self):
         for size in ("0", "-1", "2X", "G", "", "9999999999G"):
