@@ -69,6 +69,17 @@ bool Packs(int64_t width, std::initializer_list<const void*> pointers) {
          });
 }
 
+// Calls `function` with a null pointer to what a thread takes at a time: to a Pack where packs fit,
+// otherwise to a Single.
+template <typename T, typename Function>
+void WithPack(bool fits, const Function& function) {
+  if (fits) {
+    function(static_cast<Pack<T>*>(nullptr));
+  } else {
+    function(static_cast<Single<T>*>(nullptr));
+  }
+}
+
 // Without a delta `rows` are those before, which the kernel only reads.
 void LaunchNorm(const CudaPlace& place, const void* before, const void* delta, float scale,
                 const CudaNorm& norm, int64_t row_count, int64_t width, void* rows, void* out) {
@@ -76,16 +87,12 @@ void LaunchNorm(const CudaPlace& place, const void* before, const void* delta, f
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    const auto launch = [&](auto kernel) {
-      kernel<<<static_cast<unsigned>(row_count), kThreads, 0, StreamOf(place)>>>(
+    WithPack<T>(Packs<T>(width, {before, rows, delta, out}), [&](auto* pack) {
+      using P = std::remove_pointer_t<decltype(pack)>;
+      NormKernel<T, P><<<static_cast<unsigned>(row_count), kThreads, 0, StreamOf(place)>>>(
           static_cast<const T*>(before), static_cast<const T*>(delta), scale, norm.weight,
           norm.in_float32, norm.eps, width, static_cast<T*>(rows), static_cast<T*>(out));
-    };
-    if (Packs<T>(width, {before, rows, delta, out})) {
-      launch(NormKernel<T, Pack<T>>);
-    } else {
-      launch(NormKernel<T, Single<T>>);
-    }
+    });
   });
   RequireLaunched(kDoing);
 }
@@ -301,16 +308,12 @@ void GatedOnCuda(const CudaPlace& place, const void* gate_up, int64_t row_count,
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    const auto launch = [&](auto kernel, int64_t pack) {
-      const int64_t packs = row_count * width / pack;
-      kernel<<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
+    WithPack<T>(Packs<T>(width, {gate_up, out}), [&](auto* pack) {
+      using P = std::remove_pointer_t<decltype(pack)>;
+      const int64_t packs = row_count * width / P::kSize;
+      GatedKernel<T, P><<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
           static_cast<const T*>(gate_up), packs, width, activation, static_cast<T*>(out));
-    };
-    if (Packs<T>(width, {gate_up, out})) {
-      launch(GatedKernel<T, Pack<T>>, Pack<T>::kSize);
-    } else {
-      launch(GatedKernel<T, Single<T>>, 1);
-    }
+    });
   });
   RequireLaunched(kDoing);
 }
@@ -322,17 +325,13 @@ void SumChoicesOnCuda(const CudaPlace& place, const void* results, const int64_t
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    const auto launch = [&](auto kernel, int64_t pack) {
-      const int64_t packs = row_count * width / pack;
-      kernel<<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
+    WithPack<T>(Packs<T>(width, {results, out}), [&](auto* pack) {
+      using P = std::remove_pointer_t<decltype(pack)>;
+      const int64_t packs = row_count * width / P::kSize;
+      SumChoicesKernel<T, P><<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
           static_cast<const T*>(results), places, static_cast<const T*>(weights), packs, choices,
           width, static_cast<T*>(out));
-    };
-    if (Packs<T>(width, {results, out})) {
-      launch(SumChoicesKernel<T, Pack<T>>, Pack<T>::kSize);
-    } else {
-      launch(SumChoicesKernel<T, Single<T>>, 1);
-    }
+    });
   });
   RequireLaunched(kDoing);
 }
@@ -344,20 +343,17 @@ void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const Head
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    const auto launch = [&](auto kernel, int64_t pack) {
-      kernel<<<BlocksFor(elements / pack, kThreads), kThreads, 0, StreamOf(place)>>>(
-          static_cast<const T*>(projected), layout, gather, elements / pack, static_cast<T*>(out));
-    };
-    const int64_t pack = Pack<T>::kSize;
+    const int64_t size = Pack<T>::kSize;
     // Every row, head and half of the rotated channels has to begin with a pack.
-    const bool packs = Packs<T>(layout.head_dim, {projected, gather.cos, gather.sin, out}) &&
-                       layout.row_width % pack == 0 && layout.first_channel % pack == 0 &&
-                       gather.rotary_dim / 2 % pack == 0;
-    if (packs) {
-      launch(GatherHeadsKernel<T, Pack<T>>, pack);
-    } else {
-      launch(GatherHeadsKernel<T, Single<T>>, 1);
-    }
+    const bool fits = Packs<T>(layout.head_dim, {projected, gather.cos, gather.sin, out}) &&
+                      layout.row_width % size == 0 && layout.first_channel % size == 0 &&
+                      gather.rotary_dim / 2 % size == 0;
+    WithPack<T>(fits, [&](auto* pack) {
+      using P = std::remove_pointer_t<decltype(pack)>;
+      const int64_t packs = elements / P::kSize;
+      GatherHeadsKernel<T, P><<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
+          static_cast<const T*>(projected), layout, gather, packs, static_cast<T*>(out));
+    });
   });
   RequireLaunched(kDoing);
 }
@@ -384,17 +380,14 @@ void SumErrorsOnCuda(const CudaPlace& place, const void* x, const void* approxim
                     static_cast<unsigned>(layout.heads));
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    const auto launch = [&](auto kernel) {
-      kernel<<<blocks, kThreads, 0, StreamOf(place)>>>(
+    const int64_t size = Pack<T>::kSize;
+    const bool fits = Packs<T>(layout.width, {x, approximation}) &&
+                      layout.head_stride % size == 0 && layout.row_stride % size == 0;
+    WithPack<T>(fits, [&](auto* pack) {
+      using P = std::remove_pointer_t<decltype(pack)>;
+      SumErrorsKernel<T, P><<<blocks, kThreads, 0, StreamOf(place)>>>(
           static_cast<const T*>(x), static_cast<const T*>(approximation), layout, parts);
-    };
-    const int64_t pack = Pack<T>::kSize;
-    if (Packs<T>(layout.width, {x, approximation}) && layout.head_stride % pack == 0 &&
-        layout.row_stride % pack == 0) {
-      launch(SumErrorsKernel<T, Pack<T>>);
-    } else {
-      launch(SumErrorsKernel<T, Single<T>>);
-    }
+    });
   });
   RequireLaunched(kMeasuring);
 }
