@@ -12,10 +12,16 @@ transformers' logits. transformers quantizes again what it had quantized, each t
 the zeros of all rows of a call together (docs/targets.md), so the values of the two are the same but for a few levels.
 A text that differs by more is generated once more in transformers, by itself and over the same layers but for one
 thing: what is quantized stays as it is. That text has to be the same but for a near tie ("kept").
+
+A code of 2 bits whose value lies in the middle between two levels changes a text for good, and which of them it gets is
+decided by the rounding of float32. A text that differs still is therefore generated DRAWS times in transformers, each
+time with every weight moved to a neighbouring float32. If at least half of these texts are the same as kvtune's but for
+a near tie, it is transformers' first text that rounding has made ("rounding").
 Exit code 0 when nothing else differs.
 """
 
 import argparse
+import copy
 import json
 import pathlib
 import subprocess
@@ -29,6 +35,7 @@ from transformers.cache_utils import Cache, DynamicLayer, HQQQuantizedLayer, Qua
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIE = 5e-3  # of the largest logit at the first token that differs
+DRAWS = 10
 WINDOW, GROUP, PROMPT_TOKENS = 128, 64, 300
 FORMATS = {"exact": None, "hqq_int8": (HQQQuantizedLayer, 8, 1), "hqq_int4": (HQQQuantizedLayer, 4, 1),
            "hqq_int2": (HQQQuantizedLayer, 2, 1), "quanto_int4": (QuantoQuantizedLayer, 4, 0),
@@ -109,6 +116,23 @@ def is_near(logits: np.ndarray, expected: np.ndarray, tokens: list[int]) -> bool
     return bool(at.max() - at[tokens[differ[0]]] <= TIE * np.abs(at).max())
 
 
+@torch.no_grad()
+def moved(model, seed: int):
+    """A copy of the model in which every weight is a neighbouring float32, the greater or the smaller one by chance."""
+    generator = torch.Generator().manual_seed(seed)
+    model = copy.deepcopy(model)
+    for weight in model.parameters():
+        is_up = torch.rand(weight.shape, generator=generator) < 0.5
+        weight.copy_(torch.nextafter(weight, torch.where(is_up, torch.inf, -torch.inf)))
+    return model
+
+
+def share_of_draws(model, prompt: np.ndarray, name: str, tokens: list[int]) -> float:
+    """In how many of the DRAWS transformers writes these tokens, but for a near tie. prompt: [1, PROMPT_TOKENS]"""
+    drawn = (reference(moved(model, seed), prompt, name, len(tokens)) for seed in range(DRAWS))
+    return sum(is_near(logits[0], expected[0], tokens) for expected, logits in drawn) / DRAWS
+
+
 def prompts_of(model_directory: pathlib.Path, count: int) -> np.ndarray:
     own = model_directory / "calibration.jsonl"
     file = own if own.exists() else ROOT / "calib_data/calibration.jsonl"
@@ -128,7 +152,7 @@ def main() -> int:
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
     failed = False
-    print(f"{'model':<16}{'format':<14}{'texts':>6}{'equal':>7}{'near ties':>11}{'kept':>7}{'differ':>8}")
+    print(f"{'model':<16}{'format':<14}{'texts':>6}{'equal':>7}{'near ties':>11}{'kept':>7}{'rounding':>10}{'differ':>8}")
     for model_directory in arguments.models:
         if not model_directory.is_dir():
             print(f"{model_directory.name:<16}skipped: found no {model_directory}")
@@ -138,7 +162,7 @@ def main() -> int:
         found = kvtune(arguments.tool, model_directory, prompts, arguments.formats, arguments.new_tokens)
         for name in arguments.formats:
             expected, logits = reference(model, prompts, name, arguments.new_tokens)
-            equal = ties = kept = 0
+            equal = ties = kept = rounding = 0
             for i, tokens in enumerate(found[name]):
                 if list(expected[i]) == tokens:
                     equal += 1
@@ -146,11 +170,15 @@ def main() -> int:
                     ties += 1
                 else:
                     own, own_logits = reference(model, prompts[i:i + 1], name, arguments.new_tokens, is_kept=True)
-                    kept += is_near(own_logits[0], own[0], tokens)
-            wrong = len(prompts) - equal - ties - kept
+                    if is_near(own_logits[0], own[0], tokens):
+                        kept += 1
+                    elif (share := share_of_draws(model, prompts[i:i + 1], name, tokens)) >= 0.5:
+                        rounding += 1
+                        print(f"  {name}, prompt {i}: kvtune's text in {share:.0%} of {DRAWS} draws")
+            wrong = len(prompts) - equal - ties - kept - rounding
             failed |= wrong > 0
-            print(f"{model_directory.name:<16}{name:<14}{len(prompts):>6}{equal:>7}{ties:>11}{kept:>7}{wrong:>8}",
-                  flush=True)
+            print(f"{model_directory.name:<16}{name:<14}{len(prompts):>6}{equal:>7}{ties:>11}{kept:>7}"
+                  f"{rounding:>10}{wrong:>8}", flush=True)
     print("FAILED" if failed else "ok")
     return int(failed)
 
