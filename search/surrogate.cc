@@ -2,15 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <utility>
-
-#include "lib/core/objective.h"
 
 namespace kvtune {
 namespace {
-
-constexpr double kSmallestLoss = 1e-9;  // nats per token; smaller losses are float32 rounding
 
 size_t PairIndex(const LayerLosses& losses, PrecisionPair pair) {
   return static_cast<size_t>(std::find(losses.pairs.begin(), losses.pairs.end(), pair) -
@@ -70,7 +65,7 @@ class Fit {
       plans_of_[terms.back()].push_back(terms_.size());
     }
     terms_.push_back(std::move(terms));
-    target_.push_back(std::max(loss, kSmallestLoss));
+    target_.push_back(std::max(loss, kSmallestLayerLoss));
     predicted_.push_back(0);
   }
 
@@ -124,40 +119,6 @@ class Fit {
 
 }  // namespace
 
-LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& scout,
-                               const std::function<bool()>& should_stop) {
-  // A batch is no larger than this because a scorer holds the activations of all its plans at once.
-  constexpr size_t kBatch = 32;
-  LayerLosses isolated;
-  isolated.pairs = table.pairs;
-  std::vector<PrecisionPlan> plans;
-  std::vector<double*> places;
-  isolated.losses.assign(table.layers.size(), std::vector<double>(table.pairs.size()));
-  for (size_t layer = 0; layer < table.layers.size(); ++layer) {
-    for (size_t i = 0; i < table.pairs.size(); ++i) {
-      double& loss = isolated.losses[layer][i];
-      const PairErrors& errors = table.layers[layer].errors[i];
-      if (const std::optional<double> measured = IsolatedLossOf(errors)) {
-        loss = *measured;
-        continue;
-      }
-      plans.push_back(PrecisionPlan::Uniform(kExactPair, table.layers.size()));
-      plans.back().layers[layer] = table.pairs[i];
-      places.push_back(&loss);
-    }
-  }
-  for (size_t begin = 0; begin < plans.size(); begin += kBatch) {
-    if (should_stop && should_stop()) return {};
-    const auto batch = std::span(plans).subspan(begin, std::min(kBatch, plans.size() - begin));
-    const std::vector<PlanScore> scores = scout.Evaluate(batch);
-    for (size_t i = 0; i < scores.size(); ++i) *places[begin + i] = LossOf(scores[i]);
-  }
-  for (std::vector<double>& layer : isolated.losses) {
-    for (double& loss : layer) loss = std::max(loss, kSmallestLoss);
-  }
-  return isolated;
-}
-
 double PredictLoss(const LayerLosses& losses, const PrecisionPlan& plan) {
   double sum = 0;
   for (size_t layer = 0; layer < plan.layers.size(); ++layer) {
@@ -175,7 +136,7 @@ LayerLosses FitLayerLosses(const LayerLosses& prior, std::span<const PrecisionPl
 LayerLosses WithExactPair(LayerLosses losses) {
   if (losses.empty() || std::ranges::count(losses.pairs, kExactPair) > 0) return losses;
   losses.pairs.insert(losses.pairs.begin(), kExactPair);
-  for (std::vector<double>& layer : losses.losses) layer.insert(layer.begin(), kSmallestLoss);
+  for (std::vector<double>& layer : losses.losses) layer.insert(layer.begin(), kSmallestLayerLoss);
   return losses;
 }
 

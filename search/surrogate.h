@@ -9,15 +9,15 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "lib/core/precision_plan.h"
-#include "lib/core/sensitivity.h"
-#include "search/evaluation_cache.h"
 
 namespace kvtune {
+
+// In nats per token. Smaller losses are float32 rounding.
+inline constexpr double kSmallestLayerLoss = 1e-9;
 
 struct LayerLosses {
   std::vector<PrecisionPair> pairs;
@@ -27,14 +27,6 @@ struct LayerLosses {
   bool empty() const { return losses.empty(); }
   size_t layer_count() const { return losses.size(); }
 };
-
-// Isolated losses: the mean forward KL with one layer quantized and all others exact. They are
-// taken from the table where it has them (`calibrate --sensitivity kl`), else `scout` scores them,
-// for which a part of the prompts is enough. Losses under 1e-9, which are rounding, become 1e-9.
-// REQUIRES: scout and table are of the same model. `should_stop` is asked before every batch; when
-// it says true, nothing is returned.
-LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& scout,
-                               const std::function<bool()>& should_stop = nullptr);
 
 // The sum of the losses over the layers, in nats per token; an exact pair loses nothing. REQUIRES:
 // plan and losses have as many layers, and every pair of the plan that is not exact is one of

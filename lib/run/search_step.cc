@@ -19,6 +19,7 @@
 #include "lib/run/stages.h"
 #include "lib/run/task_scorer.h"
 #include "search/additive_plans.h"
+#include "search/scouting.h"
 #include "search/search.h"
 #include "search/surrogate.h"
 
@@ -209,14 +210,15 @@ int64_t TokensOf(const std::vector<TokenIds>& prompts) {
 
 SearchSize SizeOfSearch(const ModelSession& model, int64_t space) {
   const std::vector<TokenIds>& prompts = model.prompts().calibration.prompts;
+  const bool scouts = model.target().shape.kind != ShapeKind::kOnePair;
   return {.layers = model.layer_count(),
           .pairs = model.target().pairs.size(),
+          .scouted_plans = scouts ? ScoutedPlanCount(model.layer_count(), model.target().pairs) : 0,
           .prompts = prompts.size(),
           .held_out_prompts = model.prompts().held_out.size(),
           .scouted_share = static_cast<double>(TokensOf(ScoutingPrompts(prompts))) /
                            static_cast<double>(TokensOf(prompts)),
-          .space = space,
-          .scouts = model.target().shape.kind != ShapeKind::kOnePair};
+          .space = space};
 }
 
 // Measures the noise floor and says what the passes of the exact model that it takes tell about the

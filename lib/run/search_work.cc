@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "lib/base/progress.h"
@@ -18,16 +19,22 @@ constexpr double kShareOfNewPlans = 0.6;
 constexpr double kShareOnFront = 0.25;
 constexpr double kLongSeconds = 30 * 60;
 
-double GroupedPlans(const SearchStepOptions& options, const SearchSize& size) {
-  const SearchOptions& search = options.search;
+// The most plans that --max-evaluations leaves after the uniform ones.
+double PlansLeft(const SearchOptions& search, double uniform) {
+  if (search.max_evaluations == 0) return std::numeric_limits<double>::infinity();
+  return std::max(0.0, static_cast<double>(search.max_evaluations) - uniform);
+}
+
+// Of `left` plans, the refinement keeps `wanted` or a third (search/search_options.h).
+double GroupedPlans(const SearchOptions& search, const SearchSize& size, double left,
+                    double wanted) {
   const auto space = static_cast<double>(size.space);
-  if (size.space > 0 && (search.exact || size.space <= search.enumerate_up_to)) return space;
+  if (size.space > 0 && (search.exact || size.space <= search.enumerate_up_to))
+    return std::min(space, left);
   double plans = kShareOfNewPlans * static_cast<double>(search.population) *
                  static_cast<double>(search.generations);
   if (size.space > 0) plans = std::min(plans, space);
-  if (search.max_evaluations > 0)
-    plans = std::min(plans, static_cast<double>(search.max_evaluations));
-  return plans;
+  return std::min(plans, std::max(left * 2 / 3, left - wanted));
 }
 
 std::string ShorterText(const std::string& options, double seconds) {
@@ -43,11 +50,17 @@ SearchWork WorkOf(const SearchStepOptions& options, const SearchSize& size) {
   SearchWork work;
   work.calibration = ObservationWork(size.pairs) * prompts;
   work.uniform_plans = uniform * prompts;
-  const double grouped = GroupedPlans(options, size);
-  double refined = 0;
-  if (size.scouts) {
-    work.scouting = static_cast<double>(size.layers) * pairs * size.scouted_share * prompts;
-    refined = static_cast<double>(options.search.refinement_evaluations);
+  const double left = PlansLeft(options.search, uniform);
+  // Without what single layers lose nothing is refined.
+  const bool scouts = size.scouted_plans > 0;
+  const double wanted = scouts ? static_cast<double>(options.search.refinement_evaluations) : 0;
+  const double grouped = GroupedPlans(options.search, size, left, wanted);
+  const double refined = std::min(wanted, left - grouped);
+  if (scouts) {
+    // Before its layer, a plan of a single layer is the exact model, which is known.
+    const auto layers = static_cast<double>(size.layers);
+    work.scouting = static_cast<double>(size.scouted_plans) * (layers + 1) / (2 * layers) *
+                    size.scouted_share * prompts;
   }
   work.grouped_search = grouped * prompts;
   work.refinement = refined * prompts;

@@ -19,13 +19,13 @@ inline constexpr double kScorePerNoiseFloor = 0.4;
 // What decides how much there is to do.
 struct SearchSize {
   size_t layers = 0;
-  size_t pairs = 0;    // of the target, in this model
-  size_t prompts = 0;  // of the search
+  size_t pairs = 0;          // of the target, in this model
+  size_t scouted_plans = 0;  // of a single quantized layer; 0: none are scored
+  size_t prompts = 0;        // of the search
   size_t held_out_prompts = 0;
   // Of the tokens, the share on which single layers are scored (lib/run/scouting_prompts.h).
   double scouted_share = 0.25;
-  int64_t space = 0;   // plans of the grouped space; 0: not known yet
-  bool scouts = true;  // single layers are scored
+  int64_t space = 0;  // plans of the grouped space; 0: not known yet
 };
 
 // In scores of one plan on one prompt. The number of distinct plans is a guess from searches so

@@ -398,8 +398,8 @@ TEST(SearchStep, TheWorkOfARunIsCountedBeforeItBegins) {
   size_t scouted = 0, all = 0;
   for (const TokenIds& prompt : ScoutingPrompts(prompts)) scouted += prompt.size();
   for (const TokenIds& prompt : prompts) all += prompt.size();
-  EXPECT_DOUBLE_EQ(work.scouting,
-                   6 * 9 * 12 * static_cast<double>(scouted) / static_cast<double>(all));
+  EXPECT_DOUBLE_EQ(work.scouting, 6 * 9 * 12 * (7.0 / 12) * static_cast<double>(scouted) /
+                                      static_cast<double>(all));
   CalibrateStep(session, model, {});
   EXPECT_EQ(EstimatedWork(session, model, SmallSearch()).calibration, 0);
 }

@@ -12,13 +12,19 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 SearchSize SmallSize() {
-  return {.layers = 8, .pairs = 9, .prompts = 32, .held_out_prompts = 32, .space = 1000};
+  return {.layers = 8,
+          .pairs = 9,
+          .scouted_plans = 72,
+          .prompts = 32,
+          .held_out_prompts = 32,
+          .space = 1000};
 }
 
 TEST(SearchWork, CountsScoresOfAPlanOnAPrompt) {
   const SearchWork work = WorkOf({}, SmallSize());
   EXPECT_DOUBLE_EQ(work.uniform_plans, 10 * 32);
-  EXPECT_DOUBLE_EQ(work.scouting, 8 * 9 * 8);  // on a quarter of the prompts
+  // On a quarter of the prompts, and from the plan's layer on: 4.5 of 8 layers on average.
+  EXPECT_DOUBLE_EQ(work.scouting, 72 * 8 * 4.5 / 8);
   EXPECT_DOUBLE_EQ(work.refinement, 50 * 32);
   EXPECT_GT(work.grouped_search, 0);
   // Every uniform plan, and a quarter of the 76.8 of the generations and the 50 of the refinement.
@@ -55,14 +61,26 @@ TEST(SearchWork, TheGroupedSearchIsAsLongAsItsSpaceAndItsLimitsLetIt) {
   EXPECT_DOUBLE_EQ(plans_of(0, 128), 76.8);
   EXPECT_DOUBLE_EQ(plans_of(1000, 128, true), 1000);
   EXPECT_DOUBLE_EQ(plans_of(0, 128, true), 76.8);
-  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 5), 5);
-  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 1), 1);
-  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 100), 76.8);
+  // Of what the exact and the nine uniform plans leave of the limit, the refinement keeps a third.
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 5), 0);
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 40), 20);
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 106), 64);
+  EXPECT_DOUBLE_EQ(plans_of(1000, 128, false, 200), 76.8);
+  EXPECT_DOUBLE_EQ(plans_of(100, 128, false, 40), 30);
+}
+
+// 30 plans are left after the exact and the uniform ones.
+TEST(SearchWork, TheLimitIsThatOfAllPlans) {
+  SearchStepOptions options;
+  options.search.max_evaluations = 40;
+  const SearchWork work = WorkOf(options, SmallSize());
+  EXPECT_DOUBLE_EQ(work.uniform_plans + work.grouped_search + work.refinement, 40 * 32);
+  EXPECT_DOUBLE_EQ(work.refinement, 10 * 32);
 }
 
 TEST(SearchWork, WhereNothingIsScoutedNothingIsRefined) {
   SearchSize size = SmallSize();
-  size.scouts = false;
+  size.scouted_plans = 0;
   EXPECT_EQ(WorkOf({}, size).scouting, 0);
   EXPECT_EQ(WorkOf({}, size).refinement, 0);
 }
@@ -100,7 +118,7 @@ TEST(SearchWork, ShortSearchesNeedNoAdvice) {
 
 // Ten prompts under 10 uniform plans and 20 of the space are 300 scores.
 TEST(SearchWork, HalfAnHourItselfIsShortAndNoLimitEndsItself) {
-  const SearchSize size{.layers = 8, .pairs = 9, .prompts = 10, .space = 20, .scouts = false};
+  const SearchSize size{.layers = 8, .pairs = 9, .prompts = 10, .space = 20};
   SearchStepOptions options;
   EXPECT_EQ(DurationText(options, size, 6, 8000), "the search takes about 30 min on this machine");
   EXPECT_THAT(DurationText(options, size, 6.01, 8000), HasSubstr("--generations 2"));
@@ -108,22 +126,22 @@ TEST(SearchWork, HalfAnHourItselfIsShortAndNoLimitEndsItself) {
   EXPECT_EQ(DurationText(options, size, 6, 8000), "the search takes about 30 min on this machine");
 }
 
-// 320 scores of uniform plans, 576 of single layers, 2457.6 of the generations, 1600 of the
-// refinement and 1334.4 on held-out prompts: 6288 of three seconds. Of two generations and no
-// refinement, 320 + 576 + 614.4 + 473.6 = 1984.
+// 320 scores of uniform plans, 324 of single layers, 2457.6 of the generations, 1600 of the
+// refinement and 1334.4 on held-out prompts: 6036 of three seconds. Of two generations and no
+// refinement, 320 + 324 + 614.4 + 473.6 = 1732.
 TEST(SearchWork, LongSearchesNameWhatShortensThem) {
   EXPECT_EQ(DurationText({}, SmallSize(), 3, 8000),
-            "the search takes about 5 h 10 min on this machine; --generations 2 --no-refine takes "
-            "about 99 min; --max-tokens 2000 takes about 79 min; --max-seconds 1800 stops the "
+            "the search takes about 5 h 0 min on this machine; --generations 2 --no-refine takes "
+            "about 87 min; --max-tokens 2000 takes about 75 min; --max-seconds 1800 stops the "
             "search after 30 min, and the same command goes on");
   SearchStepOptions limited;
   limited.max_seconds = 600;
   EXPECT_EQ(DurationText(limited, SmallSize(), 3, 3),
-            "the search takes about 5 h 10 min on this machine; --max-seconds ends it after 10 "
-            "min; --generations 2 --no-refine takes about 99 min");
+            "the search takes about 5 h 0 min on this machine; --max-seconds ends it after 10 "
+            "min; --generations 2 --no-refine takes about 87 min");
   limited.max_seconds = 20'000;  // more than it takes
   EXPECT_THAT(DurationText(limited, SmallSize(), 3, 4),
-              AllOf(HasSubstr("; --max-tokens 1 takes about 79 min"), Not(HasSubstr("ends it"))));
+              AllOf(HasSubstr("; --max-tokens 1 takes about 75 min"), Not(HasSubstr("ends it"))));
   SearchStepOptions longer;
   longer.search.generations = 40;
   EXPECT_THAT(DurationText(longer, SmallSize(), 3, 0), HasSubstr("; --generations 10 --no-refine"));

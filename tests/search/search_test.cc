@@ -13,6 +13,7 @@
 #include "lib/base/random.h"
 #include "lib/core/objective.h"
 #include "search/pareto.h"
+#include "search/scouting.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/scored_space.h"
 #include "tests/support/test_data.h"

@@ -96,42 +96,6 @@ TEST(Surrogate, FrontOfEightyLayersIsQuick) {
   }
 }
 
-TEST(Surrogate, MeasuresWhatTheTableLacks) {
-  SensitivityTable table = TableOf({kKV8, kKV4}, {{0, 0}, {0, 0}, {0, 0}});
-  table.layers[1].errors[0].kl = 0.25;
-  table.layers[1].errors[1].kl = 0;
-  FakeEvaluator scout({1, 1, 10});
-  EvaluationCache cache(scout);
-  const LayerLosses losses = MeasureLayerLosses(table, cache);
-  EXPECT_EQ(losses.pairs, table.pairs);
-  EXPECT_THAT(
-      losses.losses,
-      ElementsAre(ElementsAre(FakePairError(kKV8), FakePairError(kKV4)), ElementsAre(0.25, 1e-9),
-                  ElementsAre(10 * FakePairError(kKV8), 10 * FakePairError(kKV4))));
-  ASSERT_THAT(scout.batches(), SizeIs(1));
-  ASSERT_THAT(scout.batches()[0], SizeIs(4));
-  EXPECT_THAT(scout.batches()[0][1].layers, ElementsAre(kKV4, kExactPair, kExactPair));
-}
-
-TEST(Surrogate, MeasuresThirtyTwoPlansAtATimeAndMayBeStoppedBetween) {
-  const SensitivityTable table = TableOf(NinePairs(), std::vector(5, std::vector<double>(9, 0)));
-  FakeEvaluator scout({1, 2, 3, 4, 5});
-  EvaluationCache cache(scout);
-  int asked = 0;
-  EXPECT_TRUE(MeasureLayerLosses(table, cache, [&] { return ++asked == 2; }).empty());
-  ASSERT_THAT(scout.batches(), SizeIs(1));
-  EXPECT_THAT(scout.batches()[0], SizeIs(32));
-  const LayerLosses losses = MeasureLayerLosses(table, cache, [] { return false; });
-  ASSERT_THAT(scout.batches(), SizeIs(2));
-  EXPECT_THAT(scout.batches()[1], SizeIs(5 * 9 - 32));
-  for (size_t layer = 0; layer < 5; ++layer) {
-    for (size_t i = 0; i < 9; ++i) {
-      EXPECT_DOUBLE_EQ(losses.losses[layer][i],
-                       static_cast<double>(layer + 1) * FakePairError(NinePairs()[i]));
-    }
-  }
-}
-
 TEST(Surrogate, ExactLayersLoseNothing) {
   const LayerLosses losses = {{kKV8, kKV4}, {{1, 2}, {10, 20}}};
   EXPECT_EQ(PredictLoss(losses, {{kKV4, kExactPair}}), 2);

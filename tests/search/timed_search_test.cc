@@ -10,6 +10,7 @@
 #include "search/additive_plans.h"
 #include "search/pareto.h"
 #include "search/refinement.h"
+#include "search/scouting.h"
 #include "search/search.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/latency_data.h"
