@@ -269,7 +269,7 @@ def measure_streaming(arguments, model: pathlib.Path, config: dict) -> dict:
                     str(run)], check=True, stdout=subprocess.DEVNULL, env=environment)
     stages = json.loads((run / "run.json").read_text())["stages"]
     result = {"search_s": time.perf_counter() - start, "sensitivity_s": stages["calibrate"]["seconds"],
-              "peak_gib": stages["search"]["peak_device_bytes"] / 2**30}
+              "peak_gib": peak_gib_of_search(run)}
     evaluator = Evaluator(arguments.program, model, "one", ["--target", "kvtuner", *streamed], environment)
     evaluator.seconds({"name": "a", "spec": "KV8"})
     result["pass_s"] = statistics.median(evaluator.seconds({"name": "a", "spec": f"KV4;0:{PAIRS[i]}"})
@@ -289,7 +289,12 @@ def measure_commands(arguments, model: pathlib.Path) -> dict:
         start = time.perf_counter()
         subprocess.run([arguments.program, *command], check=True, stdout=subprocess.DEVNULL)
         result[name] = time.perf_counter() - start
+    result["search_peak_gib"] = peak_gib_of_search(run / "search")
     return result
+
+
+def peak_gib_of_search(run: pathlib.Path) -> float:
+    return json.loads((run / "run.json").read_text())["stages"]["search"]["peak_device_bytes"] / 2**30
 
 
 def measure_generation(arguments, model: pathlib.Path) -> dict:
@@ -401,8 +406,8 @@ def print_table(result: dict, config: dict) -> None:
     for prompts, seconds in result.get("sensitivity", {}).items():
         count, length = PROMPTS[prompts]
         print(f"sensitivity of all pairs, {count} x {length}: {seconds:.1f} s")
-    for name, seconds in result.get("commands", {}).items():
-        print(f"{name}: {seconds:.1f}")
+    for name, figure in result.get("commands", {}).items():
+        print(f"{name}: {figure:.1f}")
 
 
 def main() -> None:
