@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/support/fake_evaluator.h"
@@ -72,33 +73,41 @@ TEST(Scouting, MeasuresThirtyTwoPlansAtATimeAndMayBeStoppedBetween) {
 }
 
 // Of nine pairs, three key formats with 8-bit values and three value formats with 8-bit keys are
-// five. What the fake evaluator makes of a pair is the sum of what it makes of its sides.
+// five, in whatever order. What the fake evaluator makes of a pair is the sum of what it makes of
+// its sides.
 TEST(Scouting, OfManyPlansOnlyThoseOfOneSideAreScored) {
   constexpr size_t kLayers = 29;
+  std::vector<PrecisionPair> pairs = NinePairs();
+  std::ranges::reverse(pairs);
   std::vector<double> weights;
   for (size_t layer = 0; layer < kLayers; ++layer)
     weights.push_back(static_cast<double>(layer + 1));
   FakeEvaluator scout(weights);
   EvaluationCache cache(scout);
-  const LayerLosses losses = MeasureLayerLosses(TableOfSides(NinePairs(), kLayers), cache);
+  const LayerLosses losses = MeasureLayerLosses(TableOfSides(pairs, kLayers), cache);
   EXPECT_EQ(PlansOf(scout), kLayers * 5);
-  EXPECT_EQ(ScoutedPlanCount(kLayers, NinePairs()), kLayers * 5);
+  EXPECT_EQ(ScoutedPlanCount(kLayers, pairs), kLayers * 5);
   ASSERT_THAT(losses.losses, SizeIs(kLayers));
   for (size_t layer = 0; layer < kLayers; ++layer) {
     for (size_t i = 0; i < 9; ++i) {
-      EXPECT_THAT(
-          losses.losses[layer][i],
-          DoubleNear(std::max(weights[layer] * FakePairError(NinePairs()[i]), 1e-9), 1e-12));
+      EXPECT_THAT(losses.losses[layer][i],
+                  DoubleNear(std::max(weights[layer] * FakePairError(pairs[i]), 1e-9), 1e-12));
     }
   }
 }
 
-TEST(Scouting, OfFewPlansAllAreScored) {
-  FakeEvaluator scout(std::vector<double>(28, 1));
-  EvaluationCache cache(scout);
-  MeasureLayerLosses(TableOfSides(NinePairs(), 28), cache);
-  EXPECT_EQ(PlansOf(scout), 28 * 9);
-  EXPECT_EQ(ScoutedPlanCount(28, NinePairs()), 28 * 9);
+TEST(Scouting, UpToTheLimitAllAreScored) {
+  const std::vector<PrecisionPair> pairs = {kKV8, kK8V4, kK4V8, kKV4};
+  const auto plans_of = [&](size_t layers) {
+    FakeEvaluator scout(std::vector<double>(layers, 1));
+    EvaluationCache cache(scout);
+    MeasureLayerLosses(TableOfSides(pairs, layers), cache);
+    EXPECT_EQ(PlansOf(scout), ScoutedPlanCount(layers, pairs));
+    return PlansOf(scout);
+  };
+  static_assert(kMostScoutedPlans == 64 * 4);
+  EXPECT_EQ(plans_of(64), 64 * 4);
+  EXPECT_EQ(plans_of(65), 65 * 3);
 }
 
 // Where an engine has 4-bit keys with 8-bit values and the other way round, but not 8 bits for
