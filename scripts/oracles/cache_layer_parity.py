@@ -21,6 +21,7 @@ Exit code 0 when nothing else differs.
 """
 
 import argparse
+import collections
 import copy
 import json
 import pathlib
@@ -36,6 +37,7 @@ from transformers.cache_utils import Cache, DynamicLayer, HQQQuantizedLayer, Qua
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIE = 5e-3  # of the largest logit at the first token that differs
 DRAWS = 10
+OUTCOMES = ("equal", "near ties", "kept", "rounding", "differ")
 WINDOW, GROUP, PROMPT_TOKENS = 128, 64, 300
 FORMATS = {"exact": None, "hqq_int8": (HQQQuantizedLayer, 8, 1), "hqq_int4": (HQQQuantizedLayer, 4, 1),
            "hqq_int2": (HQQQuantizedLayer, 2, 1), "quanto_int4": (QuantoQuantizedLayer, 4, 0),
@@ -133,6 +135,20 @@ def share_of_draws(model, prompt: np.ndarray, name: str, tokens: list[int]) -> f
     return sum(is_near(logits[0], expected[0], tokens) for expected, logits in drawn) / DRAWS
 
 
+def outcome(model, prompt: np.ndarray, name: str, tokens: list[int], expected: np.ndarray, logits: np.ndarray) -> str:
+    """Which of OUTCOMES kvtune's tokens are. prompt: [1, PROMPT_TOKENS]; expected, logits: of transformers"""
+    if list(expected) == tokens:
+        return "equal"
+    if is_near(logits, expected, tokens):
+        return "near ties"
+    own, own_logits = reference(model, prompt, name, len(expected), is_kept=True)
+    if is_near(own_logits[0], own[0], tokens):
+        return "kept"
+    share = share_of_draws(model, prompt, name, tokens)
+    print(f"  {name}: one text is kvtune's in {share:.0%} of {DRAWS} draws")
+    return "rounding" if share >= 0.5 else "differ"
+
+
 def prompts_of(model_directory: pathlib.Path, count: int) -> np.ndarray:
     own = model_directory / "calibration.jsonl"
     file = own if own.exists() else ROOT / "calib_data/calibration.jsonl"
@@ -152,7 +168,7 @@ def main() -> int:
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
     failed = False
-    print(f"{'model':<16}{'format':<14}{'texts':>6}{'equal':>7}{'near ties':>11}{'kept':>7}{'rounding':>10}{'differ':>8}")
+    print(f"{'model':<16}{'format':<14}{'texts':>6}" + "".join(f"{each:>10}" for each in OUTCOMES))
     for model_directory in arguments.models:
         if not model_directory.is_dir():
             print(f"{model_directory.name:<16}skipped: found no {model_directory}")
@@ -162,23 +178,12 @@ def main() -> int:
         found = kvtune(arguments.tool, model_directory, prompts, arguments.formats, arguments.new_tokens)
         for name in arguments.formats:
             expected, logits = reference(model, prompts, name, arguments.new_tokens)
-            equal = ties = kept = rounding = 0
-            for i, tokens in enumerate(found[name]):
-                if list(expected[i]) == tokens:
-                    equal += 1
-                elif is_near(logits[i], expected[i], tokens):
-                    ties += 1
-                else:
-                    own, own_logits = reference(model, prompts[i:i + 1], name, arguments.new_tokens, is_kept=True)
-                    if is_near(own_logits[0], own[0], tokens):
-                        kept += 1
-                    elif (share := share_of_draws(model, prompts[i:i + 1], name, tokens)) >= 0.5:
-                        rounding += 1
-                        print(f"  {name}, prompt {i}: kvtune's text in {share:.0%} of {DRAWS} draws")
-            wrong = len(prompts) - equal - ties - kept - rounding
-            failed |= wrong > 0
-            print(f"{model_directory.name:<16}{name:<14}{len(prompts):>6}{equal:>7}{ties:>11}{kept:>7}"
-                  f"{rounding:>10}{wrong:>8}", flush=True)
+            found_outcomes = collections.Counter(
+                outcome(model, prompts[i:i + 1], name, tokens, expected[i], logits[i])
+                for i, tokens in enumerate(found[name]))
+            failed |= found_outcomes["differ"] > 0
+            print(f"{model_directory.name:<16}{name:<14}{len(prompts):>6}"
+                  + "".join(f"{found_outcomes[each]:>10}" for each in OUTCOMES), flush=True)
     print("FAILED" if failed else "ok")
     return int(failed)
 
