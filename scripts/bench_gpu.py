@@ -267,9 +267,9 @@ def measure_streaming(arguments, model: pathlib.Path, config: dict) -> dict:
     subprocess.run([arguments.program, "search", "--max-evaluations", "40", "--model", str(model), "--prompts",
                     str(model / "1k.jsonl"), "--held-out", "none", "--device", "cuda", *streamed, "--out",
                     str(run)], check=True, stdout=subprocess.DEVNULL, env=environment)
-    stages = json.loads((run / "run.json").read_text())["stages"]
-    result = {"search_s": time.perf_counter() - start, "sensitivity_s": stages["calibrate"]["seconds"],
-              "peak_gib": peak_gib_of_search(run)}
+    seconds, stages = time.perf_counter() - start, stages_of(run)
+    result = {"search_s": seconds, "sensitivity_s": stages["calibrate"]["seconds"],
+              "peak_gib": peak_gib(stages["search"])}
     evaluator = Evaluator(arguments.program, model, "one", ["--target", "kvtuner", *streamed], environment)
     evaluator.seconds({"name": "a", "spec": "KV8"})
     result["pass_s"] = statistics.median(evaluator.seconds({"name": "a", "spec": f"KV4;0:{PAIRS[i]}"})
@@ -289,12 +289,16 @@ def measure_commands(arguments, model: pathlib.Path) -> dict:
         start = time.perf_counter()
         subprocess.run([arguments.program, *command], check=True, stdout=subprocess.DEVNULL)
         result[name] = time.perf_counter() - start
-    result["search_peak_gib"] = peak_gib_of_search(run / "search")
+    result["search_peak_gib"] = peak_gib(stages_of(run / "search")["search"])
     return result
 
 
-def peak_gib_of_search(run: pathlib.Path) -> float:
-    return json.loads((run / "run.json").read_text())["stages"]["search"]["peak_device_bytes"] / 2**30
+def stages_of(run: pathlib.Path) -> dict:
+    return json.loads((run / "run.json").read_text())["stages"]
+
+
+def peak_gib(stage: dict) -> float:
+    return stage["peak_device_bytes"] / 2**30
 
 
 def measure_generation(arguments, model: pathlib.Path) -> dict:
