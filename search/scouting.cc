@@ -44,39 +44,6 @@ std::vector<Sides> SidesOf(std::span<const PrecisionPair> pairs,
   return sides;
 }
 
-// Scores plans that quantize one layer, a batch at a time.
-class SingleLayers {
- public:
-  SingleLayers(EvaluationCache& scores, const SensitivityTable& table)
-      : scores_(scores), table_(table) {}
-
-  void Add(size_t layer, size_t pair, double& loss) {
-    plans_.push_back(PrecisionPlan::Uniform(kExactPair, table_.layers.size()));
-    plans_.back().layers[layer] = table_.pairs[pair];
-    losses_.push_back(&loss);
-  }
-
-  // False when `should_stop` said so.
-  bool ScoreAll(const std::function<bool()>& should_stop) {
-    // A batch is no larger than this because a scorer holds the activations of all its plans at
-    // once.
-    constexpr size_t kBatch = 32;
-    for (size_t begin = 0; begin < plans_.size(); begin += kBatch) {
-      if (should_stop && should_stop()) return false;
-      const auto batch = std::span(plans_).subspan(begin, std::min(kBatch, plans_.size() - begin));
-      const std::vector<PlanScore> scores = scores_.Evaluate(batch);
-      for (size_t i = 0; i < scores.size(); ++i) *losses_[begin + i] = LossOf(scores[i]);
-    }
-    return true;
-  }
-
- private:
-  EvaluationCache& scores_;
-  const SensitivityTable& table_;
-  std::vector<PrecisionPlan> plans_;
-  std::vector<double*> losses_;  // of each plan, where its loss goes
-};
-
 // What a pair loses that was not scored. The base is part of both sides. No pair loses less than
 // one of its sides does.
 double SumOfSides(const Sides& sides, const std::vector<double>& losses) {
@@ -87,37 +54,49 @@ double SumOfSides(const Sides& sides, const std::vector<double>& losses) {
 
 }  // namespace
 
-LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& scores,
+LayerLosses MeasureLayerLosses(const SensitivityTable& table, EvaluationCache& scout,
                                const std::function<bool()>& should_stop) {
+  // A batch is no larger than this because a scorer holds the activations of all its plans at once.
+  constexpr size_t kBatch = 32;
+  struct Sum {
+    size_t layer, pair;
+    Sides sides;
+  };
   const size_t layers = table.layers.size(), pairs = table.pairs.size();
   const bool all = ScoresAllPairs(layers, pairs);
   LayerLosses isolated{.pairs = table.pairs, .losses = {}};
   isolated.losses.assign(layers, std::vector<double>(pairs));
-  SingleLayers scout(scores, table);
-  std::vector<std::vector<Sides>> sides;
-  // A pair that is a side of its own is scored. The sides of other pairs are such pairs too.
-  const auto is_known = [&](size_t layer, size_t i) {
-    return all || IsolatedLossOf(table.layers[layer].errors[i]) || sides[layer][i].are_of(i);
-  };
+  std::vector<PrecisionPlan> plans;
+  std::vector<double*> places;  // of each plan, where its loss goes
+  std::vector<Sum> sums;
   for (size_t layer = 0; layer < layers; ++layer) {
     const std::vector<PairErrors>& errors = table.layers[layer].errors;
-    sides.push_back(SidesOf(table.pairs, errors));
+    const std::vector<Sides> sides = SidesOf(table.pairs, errors);
     for (size_t i = 0; i < pairs; ++i) {
       double& loss = isolated.losses[layer][i];
       if (const std::optional<double> measured = IsolatedLossOf(errors[i])) {
         loss = *measured;
-      } else if (is_known(layer, i)) {
-        scout.Add(layer, i, loss);
+      } else if (all || sides[i].are_of(i)) {  // the sides of other pairs are such pairs too
+        plans.push_back(PrecisionPlan::Uniform(kExactPair, layers));
+        plans.back().layers[layer] = table.pairs[i];
+        places.push_back(&loss);
+      } else {
+        sums.push_back({layer, i, sides[i]});
       }
     }
   }
-  if (!scout.ScoreAll(should_stop)) return {};
-  for (size_t layer = 0; layer < layers; ++layer) {
-    std::vector<double>& losses = isolated.losses[layer];
-    for (size_t i = 0; i < pairs; ++i) {
-      if (!is_known(layer, i)) losses[i] = SumOfSides(sides[layer][i], losses);
-    }
-    for (double& loss : losses) loss = std::max(loss, kSmallestLayerLoss);
+  for (size_t begin = 0; begin < plans.size(); begin += kBatch) {
+    if (should_stop && should_stop()) return {};
+    const auto batch = std::span(plans).subspan(begin, std::min(kBatch, plans.size() - begin));
+    const std::vector<PlanScore> scores = scout.Evaluate(batch);
+    for (size_t i = 0; i < scores.size(); ++i) *places[begin + i] = LossOf(scores[i]);
+  }
+  for (const Sum& sum : sums) {
+    std::vector<double>& losses = isolated.losses[sum.layer];
+    losses[sum.pair] = SumOfSides(sum.sides, losses);
+  }
+  for (std::vector<double>& layer : isolated.losses) {
+    for (double& loss : layer) loss = std::max(loss, kSmallestLayerLoss);
   }
   return isolated;
 }
