@@ -156,8 +156,7 @@ LayerLosses ScoreBook::FittedLosses() const {
 
 void ScoreBook::ReserveForRefinement() {
   if (options_.max_evaluations == 0) return;
-  constexpr int64_t kShare = 3;
-  limit_ -= std::min(options_.refinement_evaluations, EvaluationsLeft() / kShare);
+  limit_ -= ReservedForRefinement(options_, EvaluationsLeft());
 }
 
 void ScoreBook::ReleaseReserve() { limit_ = WholeLimit(options_); }

@@ -1,6 +1,7 @@
 // The options of a search that the command line may set, with each default in one place.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -57,6 +58,12 @@ struct SearchOptions {
   // plan on all of them.
   std::optional<RacingOptions> racing = RacingOptions{};
 };
+
+// Of `left` evaluations after the uniform plans, how many the grouped search leaves to the
+// refinement.
+constexpr int64_t ReservedForRefinement(const SearchOptions& options, int64_t left) {
+  return std::min(options.refinement_evaluations, left / 3);
+}
 
 inline constexpr int64_t kExactBudget = 20'000;
 

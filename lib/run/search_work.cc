@@ -19,22 +19,21 @@ constexpr double kShareOfNewPlans = 0.6;
 constexpr double kShareOnFront = 0.25;
 constexpr double kLongSeconds = 30 * 60;
 
-// The most plans that --max-evaluations leaves after the uniform ones.
-double PlansLeft(const SearchOptions& search, double uniform) {
-  if (search.max_evaluations == 0) return std::numeric_limits<double>::infinity();
-  return std::max(0.0, static_cast<double>(search.max_evaluations) - uniform);
+// The most plans that may be scored after the exact one and the uniform ones.
+int64_t PlansLeft(const SearchOptions& search, const SearchSize& size) {
+  if (search.max_evaluations == 0) return std::numeric_limits<int64_t>::max();
+  return std::max<int64_t>(0, search.max_evaluations - static_cast<int64_t>(size.pairs) - 1);
 }
 
-// Of `left` plans, the refinement keeps `wanted` or a third (search/search_options.h).
-double GroupedPlans(const SearchOptions& search, const SearchSize& size, double left,
-                    double wanted) {
-  const auto space = static_cast<double>(size.space);
+// Of `left` plans, `reserved` are the refinement's.
+double GroupedPlans(const SearchOptions& search, const SearchSize& size, int64_t left,
+                    int64_t reserved) {
   if (size.space > 0 && (search.exact || size.space <= search.enumerate_up_to))
-    return std::min(space, left);
+    return static_cast<double>(std::min(size.space, left));
   double plans = kShareOfNewPlans * static_cast<double>(search.population) *
                  static_cast<double>(search.generations);
-  if (size.space > 0) plans = std::min(plans, space);
-  return std::min(plans, std::max(left * 2 / 3, left - wanted));
+  if (size.space > 0) plans = std::min(plans, static_cast<double>(size.space));
+  return std::min(plans, static_cast<double>(left - reserved));
 }
 
 std::string ShorterText(const std::string& options, double seconds) {
@@ -50,12 +49,13 @@ SearchWork WorkOf(const SearchStepOptions& options, const SearchSize& size) {
   SearchWork work;
   work.calibration = ObservationWork(size.pairs) * prompts;
   work.uniform_plans = uniform * prompts;
-  const double left = PlansLeft(options.search, uniform);
-  // Without what single layers lose nothing is refined.
+  // Nothing is refined without the losses of single layers.
   const bool scouts = size.scouted_plans > 0;
+  const int64_t left = PlansLeft(options.search, size);
+  const int64_t reserved = scouts ? ReservedForRefinement(options.search, left) : 0;
+  const double grouped = GroupedPlans(options.search, size, left, reserved);
   const double wanted = scouts ? static_cast<double>(options.search.refinement_evaluations) : 0;
-  const double grouped = GroupedPlans(options.search, size, left, wanted);
-  const double refined = std::min(wanted, left - grouped);
+  const double refined = std::min(wanted, static_cast<double>(left) - grouped);
   if (scouts) {
     // Before its layer, a plan of a single layer is the exact model, which is known.
     const auto layers = static_cast<double>(size.layers);
