@@ -97,8 +97,8 @@ READING = """**How to read it.** All plans answer the same items, decoded greedi
 plan is *worse* where it lost more answers than it gained and McNemar's exact two-sided p is below {significant}. {fewest}
 lost answers with none gained are the fewest that can be significant. "No loss was seen" never means that there is none:
 the 95 % interval of the difference to the exact model, which is paired, says how large one may be. Bits are effective
-where nothing else is said, and a share is that of the bytes of a bf16 cache. Held-out KL is in nats per token; its
-interval is by the rule of the program that measured it, before the one of [algorithm.md](algorithm.md#intervals)."""
+where nothing else is said, and a share is that of the bytes of a bf16 cache. Held-out KL is in nats per token, and
+[algorithm.md](algorithm.md#intervals) says what its interval is."""
 
 # What a section says first of a model of this name.
 MODELS = {
