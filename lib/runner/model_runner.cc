@@ -101,15 +101,22 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
     const auto begin = [&](const PromptBatch& batch) {
       return state_->decoder.Embed(state_->decoder.IdsOf(prompts[batch.prompts.front()]));
     };
+    // A layer's sums are read when a GPU has the work of the next layer, so that it is never idle.
+    std::vector<std::optional<MeasuredLayer>> newest(prompts.size());
     const auto advance = [&](const PromptBatch& batch, size_t layer, at::Tensor hidden) {
       const size_t i = batch.prompts.front();
       const OperatorsOnOneThread same_sums;
-      ObserveLayer(state_->decoder, layer, hidden, pairs, state_->PassOf(prompts[i]).exact_queries,
-                   by_prompt[i][layer]);
+      std::optional<MeasuredLayer> before = std::move(newest[i]);
+      newest[i] = ObserveLayer(state_->decoder, layer, hidden, pairs,
+                               state_->PassOf(prompts[i]).exact_queries);
+      if (before) before->AddTo(by_prompt[i][layer - 1]);
       return hidden;
     };
-    state_->walk.Run(batches, 1, {begin, advance, [](const PromptBatch&, const at::Tensor&) {}},
-                     progress);
+    const auto end = [&](const PromptBatch& batch, const at::Tensor&) {
+      const size_t i = batch.prompts.front();
+      newest[i]->AddTo(by_prompt[i].back());
+    };
+    state_->walk.Run(batches, 1, {begin, advance, end}, progress);
   });
   // The prompts are added in their own order, not in the order in which threads finish, so that the
   // sums always round the same way.
