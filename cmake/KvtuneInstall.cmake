@@ -18,7 +18,7 @@ if(NOT KVTUNE_WITH_TORCH)
   return()
 endif()
 
-# The CUDA flavour of libtorch is 4 GB, so it stays where it is unless a copy is asked for.
+# The CUDA flavour of libtorch is 4.6 GB, so it stays where it is unless a copy is asked for.
 if(KVTUNE_LINK_CUDA)
   set(copy_by_default OFF)
 else()

@@ -13,8 +13,8 @@
 
 namespace kvtune {
 
-// At most half of the layers are named: if more stand out, they are the rule in that model and not
-// the exception. REQUIRES: a table with at least one layer and one pair.
+// At most half of the layers stand out by one error in one format: if more do, they are the rule in
+// that model and not the exception. REQUIRES: a table with at least one layer and one pair.
 Diagnosis Diagnose(const SensitivityTable& table);
 
 }  // namespace kvtune

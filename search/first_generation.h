@@ -14,7 +14,7 @@ namespace kvtune {
 
 // Returns the genes of `size` plans. First come the `seeds`, projected onto the groups, in their
 // order, without repetitions and as far as there is room; random plans fill the rest. Genes repeat
-// only when the space has no others.
+// only where as many draws as 16 for each plan have found no others.
 std::vector<Genes> FirstGeneration(const Genome& genome, std::span<const PrecisionPlan> seeds,
                                    size_t size, uint64_t random_seed);
 

@@ -21,8 +21,9 @@ inline constexpr size_t kMostScoutedPlans = 256;
 //
 // Where all pairs in all layers are more than kMostScoutedPlans plans, a layer's formats for keys
 // are scored with the value format of the smallest error in that layer, its formats for values with
-// such a key format, and what another pair loses is the sum of both. The errors of keys and values
-// are independent, so that the KL, which is of second order in them, adds.
+// such a key format, and what another pair loses is the sum of both less what the best of both
+// lose, and no less than either. The errors of keys and values are independent, so that the KL,
+// which is of second order in them, adds.
 //
 // REQUIRES: scout and table are of the same model. `should_stop` is asked before every batch; when
 // it says true, nothing is returned.

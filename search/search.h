@@ -68,13 +68,13 @@ struct SearchResult {
 std::vector<PrecisionPlan> SeedPlans(const SearchProblem& problem, LayerLosses losses,
                                      size_t count);
 
-// Scores the exact plan and all uniform plans, then searches the groups: a small grouped space is
-// scored whole, else the algorithm runs over the genes of the shape (search/strategies.h). The
-// refinement then tries any plan of the shape, without groups. Objectives: the loss
-// (lib/core/objective.h) and bytes per token. The front is taken over all scored plans, so that it
-// never holds a dominated one; the exact plan is the reference and is not on it. Front plans are
-// named "p00", "p01", ... by descending bytes, uniform ones by their pair. The same seed and scores
-// give the same result.
+// Scores the exact plan and all uniform plans, then searches the groups: NSGA-II and MOEA/D
+// score a small grouped space whole, else the algorithm runs over the genes of the shape
+// (search/strategies.h). The refinement then tries any plan of the shape, without groups.
+// Objectives: the loss (lib/core/objective.h) and bytes per token. The front is taken over all
+// scored plans, so that it never holds a dominated one; the exact plan is the reference and is not
+// on it. Front plans are named "p00", "p01", ... by descending bytes, uniform ones by their pair.
+// The same seed and scores give the same result.
 //
 // Throws Error for groups or layer losses of another layer count than the model's, for a pair
 // without a layer loss, and for options out of range (kUsage). REQUIRES: uniform_pairs is not empty

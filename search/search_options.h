@@ -46,8 +46,9 @@ struct SearchOptions {
   // Scores the whole grouped space on all prompts, and fails when it has more plans than
   // max_evaluations leaves, or more than kExactBudget where max_evaluations is not set.
   bool exact = false;
-  // A grouped space of at most this many plans is scored whole instead: that takes about as many
-  // scores as the generations would, and the front is then the best possible one. 0 turns this off.
+  // kNsga2 and kMoead score a grouped space of at most this many plans whole: that takes about as
+  // many scores as the generations would, and the front is then the best possible one. 0 turns this
+  // off.
   int64_t enumerate_up_to = 128;
   uint64_t seed = 0;
   // The most distinct plans that the refinement may score after the grouped search; never exceeded,

@@ -1,5 +1,6 @@
 // The only interface to a model: what calibration, scoring, the search and the gate may ask of it,
-// without any tensor types. lib/runner implements it on a device, and tests use a fake of it.
+// without any tensor types. lib/runner implements it on a device, lib/distributed over many
+// processes, and tests use a fake of it.
 //
 // Scoring is teacher-forced: a prompt is scored on its own tokens, as decoding over the quantized
 // cache would see them (docs/algorithm.md, "What a decode step sees"). Generation decodes.

@@ -32,7 +32,7 @@ struct SummaryChoice {
   std::optional<PlanComparison> undecided_comparison;
   // The knee of the front below the reference (lib/core/front_knees.h).
   const ScoredPlan* recommended = nullptr;
-  // The smallest plan whose loss, with its interval, is at most kSmallestLoss.
+  // The smallest measured plan whose loss, with its interval, is at most kSmallestLoss.
   const ScoredPlan* smallest = nullptr;
   // The fastest of these, in a search by time.
   const ScoredPlan* fastest = nullptr;

@@ -30,9 +30,9 @@ struct DecodeBench {
 std::vector<NamedPlan> ReferencePlans(const ModelConfig& config, const DecodeTimer& timer,
                                       const std::vector<PrecisionPair>& pairs);
 
-// Times everything, settings one after another. A plan or a pair whose caches do not fit into the
-// device is left out, with a message to `skipped`. `progress` gets a line before each part. Throws
-// Error where a plan cannot be packed at all.
+// Times everything, settings one after another. A plan whose caches do not fit into the device
+// is left out, with a message to `skipped`. `progress` gets a line before each part. Throws Error
+// where a plan cannot be packed at all, and where one layer's caches of a pair do not fit.
 LatencyTable MeasureDecoding(const DecodeBench& bench, const ModelConfig& config,
                              const std::string& model, DecodeTimer& timer,
                              const std::function<void(std::string_view)>& progress,

@@ -44,7 +44,7 @@ class OpenedGateModels : public GateModels {
   ModelOptions where_;
   std::filesystem::path cache_;
   ModelLoader loader_;
-  // The models by directory and prefill mode: configs may differ in these.
+  // The models by directory, prefill mode and scales: configs may differ in these.
   std::map<std::string, std::unique_ptr<OpenedModel>> models_;
   std::map<std::filesystem::path, std::unique_ptr<PreparedTask>> tasks_;  // by the config's file
 };

@@ -30,8 +30,8 @@ ParetoFront ReadFrontByPrompt(const std::filesystem::path& run);
 // In place of a plan's name: the plan that the summary recommends (lib/run/summary_choice.h).
 inline constexpr std::string_view kRecommended = "recommended";
 
-// Finds a plan of the front, a uniform plan or the exact plan by its name. Throws Error naming the
-// plans that exist.
+// Finds a measured plan by its name (of the front, near it, uniform or exact), or the one that
+// kRecommended stands for. Throws Error naming the plans that exist.
 const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,
                               const std::filesystem::path& run);
 

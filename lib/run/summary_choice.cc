@@ -66,13 +66,24 @@ void ChooseLikeEightBits(const ParetoFront& front, SummaryChoice& choice) {
   }
 }
 
-// The plan of the front that takes the least time among those of little loss.
-void ChooseFastest(const ParetoFront& front, SummaryChoice& choice) {
-  for (const ScoredPlan& plan : front.plans) {
-    if (CautiousLoss(plan, choice.scores) > kSmallestLoss) continue;
-    if (!choice.fastest || plan.cost.latency_ms < choice.fastest->cost.latency_ms)
-      choice.fastest = &plan;
+// The plans of little loss that take the least memory and, in a search by time, the least time. A
+// uniform plan may be one of them on the held-out prompts although others kept it off the front.
+void ChooseOfLittleLoss(const ParetoFront& front, SummaryChoice& choice) {
+  std::vector<const ScoredPlan*> plans;
+  for (const std::vector<ScoredPlan>& measured : {std::cref(front.plans), std::cref(front.uniform)})
+    for (const ScoredPlan& plan : measured) {
+      if (CautiousLoss(plan, choice.scores) <= kSmallestLoss) plans.push_back(&plan);
+    }
+  for (const ScoredPlan* plan : plans) {
+    const auto size = [&](const ScoredPlan& one) {
+      return std::pair(BytesOf(one), CautiousLoss(one, choice.scores));
+    };
+    if (!choice.smallest || size(*plan) < size(*choice.smallest)) choice.smallest = plan;
+    if (front.latency &&
+        (!choice.fastest || plan->cost.latency_ms < choice.fastest->cost.latency_ms))
+      choice.fastest = plan;
   }
+  choice.smallest = Named(front, choice.smallest);
   choice.fastest = Named(front, choice.fastest);
 }
 
@@ -98,13 +109,7 @@ SummaryChoice ChooseForSummary(const ParetoFront& front) {
   const double noise_floor = front.run.noise_floor.value_or(0);
   choice.recommended = Named(front, Knee(below, choice.scores, noise_floor));
   const std::vector<const ScoredPlan*> knees = Knees(below, choice.scores, noise_floor);
-  for (const ScoredPlan* plan : below) {
-    if (CautiousLoss(*plan, choice.scores) > kSmallestLoss) continue;
-    if (!choice.smallest || BytesOf(*plan) < BytesOf(*choice.smallest)) choice.smallest = plan;
-  }
-
-  choice.smallest = Named(front, choice.smallest);
-  if (front.latency) ChooseFastest(front, choice);
+  ChooseOfLittleLoss(front, choice);
 
   const auto add = [&](const ScoredPlan* plan) {
     plan = Named(front, plan);

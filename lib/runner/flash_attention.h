@@ -36,8 +36,9 @@ bool HasCudnnLength(int64_t tokens);
 // Whether cuDNN's kernels are worth their cost: on a Hopper GPU they take half the time of the
 // flash kernels, but 1 s for the first call of a process and 0.07 s for each further shape. So only
 // lengths from 1024 on qualify, and of these only multiples of 512: a length to which prompts are
-// cut, not one of many. The choice depends on nothing else, because the kernels round differently.
-// Therefore a prompt of such a length is padded to no other and no other to it (RunnerState).
+// cut, not one of many. Beside the length the choice depends on the layer and its formats alone,
+// because the kernels round differently. Therefore a prompt of such a length is padded to no other
+// and no other to it (RunnerState).
 // query, keys, values: as for FlashAttention
 bool CanUseCudnn(const at::Tensor& query, const CacheSide& keys, const CacheSide& values,
                  const ScoreRule& rule);

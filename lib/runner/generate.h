@@ -8,7 +8,8 @@ namespace kvtune {
 
 // Decodes every row of the request. A batch has a fixed number of places; a sequence that ends
 // leaves its place to the next row. The places follow from the free memory and the longest
-// sequence, and their memory is taken once.
+// sequence, or the mean one where layers are packed; a packed sequence begins when there is room
+// for its own bytes. Their memory is taken once.
 //
 // On a CPU every thread has a batch of its own, whose matrix products have the same shape whatever
 // sequences are in it, and attends one sequence at a time. So a row of a model without experts gets

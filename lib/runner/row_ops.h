@@ -1,5 +1,6 @@
 // What a decoder does to each row (token) between its matrix products, on any device. Float32 on a
-// CPU uses the fused kernels of row_kernels_cpu.h; everything else uses libtorch's operators.
+// CPU uses the fused kernels of row_kernels_cpu.h and a GPU those of cuda_kernels.h, where they are
+// built; everything else uses libtorch's operators.
 #pragma once
 
 #include "lib/core/model_config.h"

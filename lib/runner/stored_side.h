@@ -18,8 +18,7 @@ struct StepPositions {
 };
 
 // Every row is a sequence with a format of its own. The values are held as the engine's cache would
-// give them back, which every format and device can do; a form that holds packed codes would have
-// the same functions.
+// give them back, which every format and device can do. PackedSequences holds packed codes instead.
 //
 // A token of a format without a residual window is quantized when it arrives. With a window, the
 // newest tokens are exact until they fill a group, which is quantized once the last of them has

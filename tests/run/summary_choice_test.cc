@@ -103,6 +103,32 @@ TEST(SummaryChoice, ALossIsLittleUpToTheLimitItself) {
   EXPECT_EQ(ChooseForSummary(front).fastest->name, "p02");
 }
 
+// KV4 lost more than p04 on the prompts of the search and less on the held-out ones.
+TEST(SummaryChoice, AUniformPlanOfLittleLossNeedNotBeOnTheFront) {
+  ParetoFront front = BentFront();
+  front.latency = LatencySource{.device = "a device", .setting = {8, 8192}, .table = "xxh3:0"};
+  for (ScoredPlan* plan : AllPlans(front)) {
+    plan->cost.latency_ms = plan->cost.bytes_per_token;
+    plan->held_out =
+        HeldOutScore{.score = plan->calibration, .loss_interval = plan->calibration_interval};
+  }
+  EXPECT_EQ(ChooseForSummary(front).smallest->name, "p03");
+  EXPECT_EQ(ChooseForSummary(front).fastest->name, "p03");
+  front.uniform[1].held_out->loss_interval = Interval{1e-3, 5e-3};
+  const SummaryChoice choice = ChooseForSummary(front);
+  EXPECT_EQ(choice.smallest->name, "KV4");
+  EXPECT_EQ(choice.fastest->name, "KV4");
+  EXPECT_EQ(std::ranges::count(choice.rows, choice.smallest), 1);
+}
+
+TEST(SummaryChoice, OfPlansOfTheSameSizeTheSmallestLosesLeast) {
+  ParetoFront front = BentFront();
+  front.plans.push_back(PlanOf("p03b", "K4V8", 450, 1e-3));
+  EXPECT_EQ(ChooseForSummary(front).smallest->name, "p03b");
+  std::swap(front.plans[3], front.plans[5]);
+  EXPECT_EQ(ChooseForSummary(front).smallest->name, "p03b");
+}
+
 TEST(SummaryChoice, FourBitsAreThoseOfKeysAndOfValues) {
   ParetoFront front = BentFront();
   for (const char* mixed : {"K8V4", "K4V8", "K4V2"})
