@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "lib/base/error.h"
+#include "lib/base/suggestion.h"
 
 namespace kvtune {
 namespace {
@@ -55,10 +56,12 @@ const ScoredPlan* ReferenceOf(const ParetoFront& front, const PickConstraints& c
   for (const ScoredPlan* plan : AllPlans(front)) {
     if (PlanSpec(plan->plan) == *constraints.like) return plan;
   }
+  std::vector<std::string> names;
+  for (const ScoredPlan* plan : AllPlans(front)) names.push_back(plan->name);
   throw Error(
-      fmt::format("picking a plan: found no plan \"{}\" among those measured in the run, expected "
-                  "the name of one (--like; `kvtune pareto list` names them)",
-                  *constraints.like));
+      fmt::format("picking a plan: found no plan \"{}\" among those measured in the run{}, "
+                  "expected the name of one (--like; `kvtune pareto list` names them)",
+                  *constraints.like, DidYouMean(*constraints.like, names)));
 }
 
 std::string ComparisonText(const PlanComparison& comparison) {

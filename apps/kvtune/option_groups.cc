@@ -284,12 +284,12 @@ void AddTask(CLI::App& app, TaskOptions& task) {
           ->type_name("FILE");
   app.add_option("--limit", task.overrides.limit, "Use the first N items of the task")
       ->type_name("N")
-      ->check(WholeNumber(1))
+      ->transform(WholeNumber(1))
       ->needs(file);
   app.add_option("--fewshot", task.overrides.fewshot,
                  "Solved questions in front of each (default: the task's)")
       ->type_name("N")
-      ->check(WholeNumber(0))
+      ->transform(WholeNumber(0))
       ->needs(file);
   app.add_flag("--apply-chat-template", task.apply_chat_template,
                "Make shots and question the turns of a chat, in the model's own template")
@@ -327,7 +327,7 @@ void AddSearchOptions(CLI::App& app, SearchStepOptions& step) {
                  "Search on N items of the task and test on the others (default: half, at most "
                  "200)")
       ->type_name("N")
-      ->check(WholeNumber(1));
+      ->transform(WholeNumber(1));
   app.add_flag("--exact", search.exact,
                "Score every plan of the groups on all prompts, or refuse when they are too many");
   app.add_option("--population", search.population, "Plans a generation, a multiple of 4 from 8 on")

@@ -113,6 +113,8 @@ ExitCode RunParetoMerge(const MergeArguments& arguments, const Invocation& invoc
 ExitCode RunParetoPick(const PickArguments& arguments, const Invocation& invocation) {
   ParetoFront front = ReadFrontByPrompt(arguments.run);
   PickConstraints constraints = arguments.constraints;
+  if (constraints.like == kRecommended)
+    constraints.like = RequirePlan(front, *constraints.like, arguments.run).name;
   CountBytesAt(front, arguments.context.value_or(front.run.context));
   std::optional<MemoryBudget> budget;
   if (arguments.memory.is_asked_for()) {

@@ -9,6 +9,7 @@
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/json_fields.h"
 #include "lib/core/artifacts.h"
 #include "lib/io/safetensors.h"
 
@@ -56,10 +57,22 @@ bool IsModelFile(const fs::path& path) {
          fs::exists(path.parent_path() / kModelFiles.front(), ignored);
 }
 
+// Whether the run's search counts milliseconds, for which it has to find its times again.
+bool SearchesByTime(const RunDirectory& run) {
+  try {
+    const Json options =
+        ReadJsonFile(run.run()).value(Json::json_pointer("/stages/search/options"), Json());
+    return options.contains("--objective-latency");
+  } catch (const std::exception&) {  // no run.json of ours
+    return false;
+  }
+}
+
 bool IsRunFile(const fs::path& path) {
   const RunDirectory run(path.parent_path());
   std::error_code ignored;
   if (!fs::exists(run.run(), ignored)) return false;
+  if (path.filename() == run.latency().filename()) return SearchesByTime(run);
   return std::ranges::any_of(
       run.files(), [&](const fs::path& file) { return file.filename() == path.filename(); });
 }

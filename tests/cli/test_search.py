@@ -174,6 +174,9 @@ class HeldOutTest(CliTestCase):
         self.assertEqual(self.run_json("pareto", "pick", "paired", "--like", "KV8"), picked)
         anything = self.run_json("pareto", "pick", "paired", "--like", "KV8", "--margin", "1e9")
         self.assertLess(anything["bytes_per_token"], picked["bytes_per_token"])
+        shown = self.run_json("pareto", "show", "paired", "recommended")
+        like = self.run_json("pareto", "pick", "paired", "--like", "recommended")
+        self.assertEqual(like["comparison"]["reference"], shown["name"])
         self.assertIn('found no plan "p99"', self.run_error("pareto", "pick", "paired", "--like", "p99"))
         # Without the log of held-out scores there is nothing to compare prompt by prompt.
         (self.folder / "paired" / "held_out.jsonl").unlink()

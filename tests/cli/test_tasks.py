@@ -77,6 +77,7 @@ class TasksTest(CliTestCase):
         document = self.evaluate("--plan", "KV2", "--prefill", "exact", "--limit", "5")
         self.assertEqual(document["task"]["prefill"], "exact")
         self.assertEqual(document["plans"][0]["accuracy"]["items"], 5)
+        self.assertEqual(self.evaluate("--plan", "KV2", "--limit", "1k")["task"]["items"], 12)
 
     def test_table(self):
         text = self.run_kvtune("evaluate", *self.arguments(), "--plan", "exact", "--plan", "KV2").stdout

@@ -70,6 +70,18 @@ TEST_F(ResultFile, IsNoFileOfARun) {
   EXPECT_NO_THROW(RequireResultFile(Write("run/report.html"), "--out"));
 }
 
+TEST_F(ResultFile, IsNoTimesThatASearchHasRead) {
+  const fs::path times = Write("run/latency.json");
+  const auto run = [&](const char* text) { WriteFileAtomically(folder_ / "run/run.json", text); };
+  for (const char* text : {"", "[]", "{}", R"({"stages": {"calibrate": {"options": {}}}})",
+                           R"({"stages": {"search": {"options": {"--population": 16}}}})"}) {
+    run(text);
+    EXPECT_NO_THROW(RequireResultFile(times, "--out")) << text;
+  }
+  run(R"({"stages": {"search": {"options": {"--objective-latency": "xxh3:0"}}}})");
+  ExpectRefused(times, "a file of a run");
+}
+
 TEST_F(ResultFile, IsNoFileOfAModel) {
   const fs::path tokenizer = Write("model/tokenizer.json");
   EXPECT_NO_THROW(RequireResultFile(tokenizer, "--out"));  // of no model

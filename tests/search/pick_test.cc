@@ -201,6 +201,9 @@ TEST(Pick, LikeNamesAnyMeasuredPlan) {
   constraints.like = "p77";
   EXPECT_THAT([&] { PickPlan(front, constraints); },
               ThrowsMessage<Error>(HasSubstr("found no plan \"p77\"")));
+  constraints.like = "K8V44";
+  EXPECT_THAT([&] { PickPlan(front, constraints); },
+              ThrowsMessage<Error>(HasSubstr("did you mean")));
   constraints.lossless = true;
   EXPECT_THAT([&] { PickPlan(front, constraints); },
               ThrowsMessage<Error>(HasSubstr("found --lossless and --like")));
