@@ -1,4 +1,4 @@
-# Makes a C++ source of text files: cmake -DOUTPUT=FILE -DHEADER=FILE "-DTEXTS=kName=a.js+b.js;kOther=c.css" -P this.
+# Makes a C++ source of text files: cmake -DOUTPUT=FILE -DHEADER=FILE "-DTEXTS=kName=a.js|b.js;kOther=c.css" -P this.
 #
 # Each name becomes a std::string_view of namespace kvtune that holds its files one after the other. HEADER declares
 # them.
@@ -6,7 +6,7 @@ set(source "// Made by cmake/EmbedText.cmake.\n#include \"${HEADER}\"\n\nnamespa
 foreach(entry IN LISTS TEXTS)
   string(REGEX MATCH "^([^=]+)=(.*)$" matched "${entry}")
   set(name "${CMAKE_MATCH_1}")
-  string(REPLACE "+" ";" files "${CMAKE_MATCH_2}")
+  string(REPLACE "|" ";" files "${CMAKE_MATCH_2}")
   string(APPEND source "const std::string_view ${name} =")
   foreach(file IN LISTS files)
     file(READ "${file}" text)

@@ -268,8 +268,7 @@ def main() -> None:
     arguments = parsed_arguments()
     config = dict(TINY if arguments.quick else bench_gpu.SHAPES[arguments.shape])
     begin = time.perf_counter()
-    if not (arguments.model / "model.safetensors.index.json").exists():
-        bench_gpu.make_checkpoint(arguments.model, config, arguments.device)
+    bench_gpu.require_checkpoint(arguments.model, config, arguments.device)
     (arguments.model / "tokenizer.json").write_text(json.dumps(tokenizer(config["vocab_size"])))
     prompts = write_task(arguments.model, arguments)
     on_cpu = arguments.device == "cpu"

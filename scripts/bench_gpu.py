@@ -53,6 +53,18 @@ LASTING = 1000  # matrix products, each of 1.5 ms on an H200
 PAIRS = ["KV8", "K8V4", "KV4", "K4V2", "K8V2", "KV2"]
 
 
+def require_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda") -> None:
+    """Makes the checkpoint where none is. Ends the program where one of another shape is."""
+    if not (directory / "model.safetensors.index.json").exists():
+        with timed_stage("making the checkpoint"):
+            make_checkpoint(directory, config, device)
+    there = json.loads((directory / "config.json").read_text())
+    for key, value in json.loads(json.dumps(config)).items():
+        if there.get(key) != value:
+            sys.exit(f"{directory}: found a checkpoint with {key} {there.get(key)}, expected {value}; "
+                     "--model names another folder")
+
+
 def make_checkpoint(directory: pathlib.Path, config: dict, device: str = "cuda") -> None:
     """Writes random weights, scaled so that activations stay near 1, one file a layer. The end-of-sequence token is
     never the likeliest one."""
@@ -216,6 +228,11 @@ class Evaluator:
         self.process.wait(timeout=60)
 
 
+def single_plan(i: int) -> str:
+    """The i-th plan that is scored alone. One that was scored before would be answered from memory, so all differ."""
+    return f"KV4;{i // len(PAIRS)}:{PAIRS[i % len(PAIRS)]}"
+
+
 def measure_scoring(arguments, model: pathlib.Path, config: dict, target: str) -> dict:
     plans_of = random.Random(3)
 
@@ -227,8 +244,7 @@ def measure_scoring(arguments, model: pathlib.Path, config: dict, target: str) -
     for prompts in PROMPTS:
         evaluator = Evaluator(arguments.program, model, prompts, ["--target", target])
         first = evaluator.seconds({"name": "a", "spec": "KV8"})
-        # A plan that was scored before would be answered from memory, so each of these is another one.
-        one = statistics.median(evaluator.seconds({"name": "a", "spec": f"KV4;0:{PAIRS[i]}"})
+        one = statistics.median(evaluator.seconds({"name": "a", "spec": single_plan(i)})
                                 for i in range(arguments.repeats))
         many = statistics.median(evaluator.seconds([plan() for _ in range(arguments.plans)])
                                  for _ in range(arguments.repeats))
@@ -272,7 +288,7 @@ def measure_streaming(arguments, model: pathlib.Path, config: dict) -> dict:
               "peak_gib": peak_gib(stages["search"])}
     evaluator = Evaluator(arguments.program, model, "one", ["--target", "kvtuner", *streamed], environment)
     evaluator.seconds({"name": "a", "spec": "KV8"})
-    result["pass_s"] = statistics.median(evaluator.seconds({"name": "a", "spec": f"KV4;0:{PAIRS[i]}"})
+    result["pass_s"] = statistics.median(evaluator.seconds({"name": "a", "spec": single_plan(i)})
                                          for i in range(arguments.repeats))
     evaluator.close()
     result["layer_bytes"] = sum(path.stat().st_size for path in sorted(model.glob("model-*.safetensors"))[1:])
@@ -430,9 +446,7 @@ def main() -> None:
 
     config = dict(SHAPES[arguments.shape])
     config["num_hidden_layers"] = arguments.layers or config["num_hidden_layers"]
-    if not (arguments.model / "model.safetensors.index.json").exists():
-        with timed_stage("making the checkpoint"):
-            make_checkpoint(arguments.model, config)
+    require_checkpoint(arguments.model, config)
     result = {"shape": arguments.shape, "layers": config["num_hidden_layers"],
               "limits": measure_limits(arguments.repeats), "scoring": {}}
     if "quantization_config" in config:

@@ -152,16 +152,18 @@ def measure(arguments: argparse.Namespace, name: str, options: list[str], first_
         rounds = [evaluation.seconds(random_plans(plans_of, plan_count, layers)) for _ in range(arguments.repeats)]
         evaluation.end()
         mean = sum(rounds) / len(rounds)
-        base, losses = base or mean, losses or evaluation.losses
+        base = base or mean
         print(f"{name}, {way}: {mean:.2f} s a round ({', '.join(f'{one:.2f}' for one in rounds)}), "
               f"{base / mean:.2f} times {arguments.gpus[0]}; the first round and the start {loaded:.1f} s", flush=True)
-        if losses and world + len(more) > 1:
+        if losses:
             apart = max(abs(a - b) / b for a, b in zip(evaluation.losses, losses, strict=True))
             print(f"  losses differ by {apart:.2g} of themselves at most", flush=True)
+        losses = losses or evaluation.losses
 
 
 def measure_gpus(arguments: argparse.Namespace) -> int:
-    if not (arguments.model / "config.json").exists():
+    # The index is written last, so that without it a checkpoint is not complete.
+    if not any((arguments.model / name).exists() for name in ("model.safetensors.index.json", "model.safetensors")):
         start = time.perf_counter()
         make_model(arguments.model)
         print(f"{arguments.model} was made in {time.perf_counter() - start:.1f} s", flush=True)

@@ -7,7 +7,8 @@
 #   --keep DIR   leaves the packages in DIR
 #   --python PYTHON  wheel: the Python of an environment that has the package torch, which the wheel is tried with in
 #                place of libtorch of the cache
-#   --offline    installs no Debian packages; what needs a missing one is left out, with a message
+#   --offline    installs no Debian packages, and fails where one is missing. Man page and completions are left out where
+#                man or zsh is
 #   --lintian    deb, debian13, ubuntu: fails where lintian finds errors in the package
 #   prefix       cmake --install
 #   deb          the Debian package, in a new system of this distribution that has nothing else, by the shell steps of
@@ -91,7 +92,8 @@ refuse_source_paths() {
   local program="$1" patterns=() folder
   shift
   for folder in "$@"; do patterns+=(-e "$folder"); done
-  ! strings -a "$program" | grep -F "${patterns[@]}" >&2 ||
+  strings -a "$program" > "$work/strings"
+  ! grep -F "${patterns[@]}" "$work/strings" >&2 ||
     die "check_install.sh: found the lines above in $program, expected no path of the build"
 }
 

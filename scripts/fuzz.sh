@@ -127,6 +127,9 @@ for name in "${fuzzers[@]}"; do
   running=$((running + 1))
 done
 wait
+for name in "${fuzzers[@]}"; do
+  [ -e "$results/$name" ] || die "fuzz.sh: found no result of $name, expected one: the messages above say why"
+done
 
 printf '%-18s %12s %8s %8s %6s\n' fuzzer executions edges inputs finds
 cat "$results"/*

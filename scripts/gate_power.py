@@ -132,7 +132,8 @@ def measure(gate, copies):
     show("noise", {f"{100 * share:g} %": judged for share, judged in sorted(rows.items())})
     ranked = sorted(judged for group in rows.values() for judged in group)
     show("copies by true change", {
-        f"fifth {i + 1}": ranked[len(ranked) * i // 5:len(ranked) * (i + 1) // 5] for i in range(5)})
+        f"fifth {i + 1}": fifth for i in range(5)
+        if (fifth := ranked[len(ranked) * i // 5:len(ranked) * (i + 1) // 5])})
 
 
 def show(what, groups):

@@ -20,6 +20,7 @@ import json
 import pathlib
 import random
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SIZES = (8, 16, 32)
@@ -81,6 +82,8 @@ def main():
     for run in arguments.runs:
         rng = random.Random(arguments.seed)
         tokens, losses = read_population(run)
+        if not losses or len(tokens) < max(SIZES):
+            sys.exit(f"{run}: found {len(losses)} plans on {len(tokens)} prompts, expected one at least on {max(SIZES)}")
         plans = list(losses)[:arguments.plans]
         reference = plans[0]
         print(f"{run}: {len(tokens)} prompts; held, sets with an interval, median factor between its ends")

@@ -92,6 +92,8 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(CALIB_DATA / "demo_model" / "tokenizer.json"))
     if arguments.population:
         count, path = int(arguments.population[0]), Path(arguments.population[1])
+        if count <= 0 or count % len(KINDS) != 0:
+            parser.error(f"--population: found {count}, expected a multiple of {len(KINDS)}, so many kinds there are")
         further, _ = make_prompts("held_out", tokenizer, f"population {SEED}", count // len(KINDS))
         path.write_text("".join(json.dumps(prompt) + "\n" for prompt in further))
         return

@@ -68,7 +68,7 @@ fi
 if [ "$asan" = yes ] && [ "$sanitized" != asan ]; then
   say "building and testing (build/asan)"
   configure_and_build asan "$flavour" ${options[@]+"${options[@]}"}
-  ctest --preset asan --test-dir "$KVTUNE_ROOT/build/asan" -j "$(nproc)"
+  (cd "$KVTUNE_ROOT" && ctest --preset asan -j "$(nproc)")
 fi
 if [ "$tsan" = yes ]; then
   say "building and testing (build/tsan)"

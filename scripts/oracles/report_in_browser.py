@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import cached_venv  # noqa: E402
 import web_browser  # noqa: E402
 
-TAB, ENTER, ESCAPE, RIGHT, DOWN = "\ue004", "\ue007", "\ue00c", "\ue014", "\ue015"
+TAB, ENTER, ESCAPE, UP, RIGHT, DOWN = "\ue004", "\ue007", "\ue00c", "\ue013", "\ue014", "\ue015"
 HOSTILE = "<img src=x onerror=window.broken=1>"
 THEMES = ("light", "dark")
 WIDTHS = (1280, 700, 400)
@@ -246,13 +246,45 @@ def test_settings(page: Page) -> None:
     page.run("state.size = 'tokens'; state.weights = 2; draw()")
     assert page.count(POINTS) == 0 and "no memory" in page.text("#front-chart")
     page.run("state.size = 'effective_bits'; state.weights = arguments[0]; draw()", weights)
+    test_fields_keep_the_focus(page)
+    test_odd_losses_and_sizes(page)
+    before = page.attributes("#plan-table tbody tr", "data-plan")
     page.run("document.querySelector('#plan-table thead button').click()")
     names = page.attributes("#plan-table tbody tr", "data-plan")
-    assert len(names) == len(page.data["plans"]) and names != sorted(names, reverse=True)
+    assert len(names) == len(page.data["plans"]) and names != before, (names, before)
+    assert page.attributes("#plan-table thead th", "aria-sort")[0] == "ascending"
     button = page.run("document.querySelector('#export-list .command button').click();"
                       "return new Promise((done) => setTimeout(() => "
                       "done(document.querySelector('#export-list .command button').textContent), 300))")
     assert button in ("Copied", "Selected"), button
+
+
+def test_fields_keep_the_focus(page: Page) -> None:
+    """Arrow keys change a field above the front as often as they are pressed."""
+    page.run("document.querySelector('input[name=size][value=tokens]').click();"
+             "const field = document.querySelector('#front-controls input[type=number]');"
+             "field.value = 24; field.focus()")
+    page.browser.press(UP, UP, UP)
+    assert page.run("return [document.activeElement.value, state.memory]") == ["27", 27]
+    assert page.run("return document.querySelector('#fit-controls input').value") == "27"
+    page.run("document.querySelector('input[name=size][value=gib]').click();"
+             "document.querySelector('#front-controls select').focus()")
+    index = page.run("return document.activeElement.selectedIndex")
+    page.browser.press(DOWN if index == 0 else UP)
+    assert page.run("return document.activeElement.selectedIndex") == (1 if index == 0 else index - 1)
+    page.run("document.querySelector('input[name=size][value=effective_bits]').click()")
+
+
+def test_odd_losses_and_sizes(page: Page) -> None:
+    """Losses near one power of ten have a scale, and a cache that ends growing is no lack of memory."""
+    for losses in ([[9.8e-4]], [[0.0097, 0.0104]], [[1e-3], [1e-3]]):
+        low, high = page.run("return lossDomain(arguments[0])", losses)
+        assert 0 < low < min(map(min, losses)) and high > max(map(max, losses)), (low, high)
+    assert page.run("return lossDomain([[2e-5], [3e-2]])") == [1e-5, 0.1]
+    text = page.run("const of = SIZES.tokens.of; SIZES.tokens.of = () => Infinity; state.size = 'tokens'; draw();"
+                    "const text = document.querySelector('#front-chart').textContent;"
+                    "SIZES.tokens.of = of; state.size = 'effective_bits'; draw(); return text")
+    assert "any number of tokens fits" in text, text
 
 
 def test_paper(page: Page) -> None:

@@ -214,9 +214,9 @@ class KnownScoresTest(CliTestCase):
             self.assertEqual(front["search"]["algorithm"], algorithm)
             self.assertNotIn("scoring", done.stderr)
             self.assertIn("known scores", done.stderr)
-            scores = {plan["spec"]: plan["calibration"] for plan in best["plans"]}
+            scores = {plan["spec"]: plan["calibration"] for plan in map(json.loads, known.read_text().splitlines())}
             for plan in front["plans"]:
-                self.assertEqual(scores.get(plan["spec"], plan["calibration"]), plan["calibration"])
+                self.assertEqual(scores[plan["spec"]], plan["calibration"])
         message = self.run_error("search", *self.model_arguments(), "--prefill", "exact", "--out",
                                  "other", *groups, "--known-scores", known)
         self.assertIn("--prefill: found quantized there, expected exact", message)

@@ -319,7 +319,7 @@ class TasksTest(CliTestCase):
         (self.folder / name).unlink(missing_ok=True)
         with subprocess.Popen([BINARY, "evaluate", *self.slow(name)], cwd=self.folder, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL) as process:
-            for _ in range(600):
+            while process.poll() is None:
                 time.sleep(0.02)
                 if (self.folder / name).exists() and (self.folder / name).read_bytes().count(b"\n") >= 3:
                     break

@@ -34,28 +34,24 @@ const front = {
 };
 
 function frontControls() {
+  // A field stays as it is, and with it the focus; the choices decide which fields there are.
   const change = (key) => (value) => {
     state[key] = value;
-    frontControls();
     fitControls();
     draw();
+  };
+  const choose = (key) => (value) => {
+    change(key)(value);
+    frontControls();
+    refocus(key);
   };
   const sizes = Object.entries(SIZES).map(([value, size]) => [value, size.text]);
   byId('front-controls')
       .replaceChildren(
-          choices(
-              'Size', 'size', sizes, state.size,
-              (value) => {
-                change('size')(value);
-                refocus('size');
-              }),
-          ...(has_held_out ? [choices(
-                                 'Loss on', 'set', Object.entries(SETS), state.set,
-                                 (value) => {
-                                   change('set')(value);
-                                   refocus('set');
-                                 })] :
-                             []),
+          choices('Size', 'size', sizes, state.size, choose('size')),
+          ...(has_held_out ?
+                  [choices('Loss on', 'set', Object.entries(SETS), state.set, choose('set'))] :
+                  []),
           ...(state.size === 'gib' ? [contextField(change('context'))] : []),
           ...(state.size === 'tokens' ? memoryFields(change) : []));
 }
@@ -64,12 +60,14 @@ const memoryFields = (change) =>
     [numberField('Memory in GiB', state.memory, {}, change('memory')),
      numberField('Weights in GiB', state.weights, {}, change('weights'))];
 
-// The domain of the losses: whole decades around everything that is drawn.
+// The domain of the losses: whole decades around everything that is drawn, one at least.
 function lossDomain(shown) {
   const values = shown.flatMap((value) => value).filter((value) => value > 0);
   if (values.length === 0) return [1e-6, 1];
-  const low = Math.min(...values), high = Math.max(...values);
-  return [10 ** Math.floor(Math.log10(low) + 0.05), 10 ** Math.ceil(Math.log10(high) - 0.05)];
+  const low = Math.floor(Math.log10(Math.min(...values)) + 0.05);
+  const high = Math.ceil(Math.log10(Math.max(...values)) - 0.05);
+  const alike = low >= high ? 1 : 0;  // all of them are near one power of ten
+  return [10 ** (low - alike), 10 ** (high + alike)];
 }
 
 function drawFront() {
@@ -82,7 +80,10 @@ function drawFront() {
   const drawn = plans.filter((plan) => Number.isFinite(size.of(plan)) && size.of(plan) > 0);
   if (drawn.length === 0) {
     front.points.clear();
-    holder.replaceChildren(html('p', {class: 'note'}, 'The weights leave no memory for a cache.'));
+    const ends_growing = plans.some((plan) => size.of(plan) === Infinity);
+    const text = ends_growing ? 'The caches end growing, so that any number of tokens fits.' :
+                                'The weights leave no memory for a cache.';
+    holder.replaceChildren(html('p', {class: 'note'}, text));
     return;
   }
   const others = state.set === 'calibration' &&
