@@ -163,11 +163,18 @@ class Picker {
            !(constraints_.max_bytes && plan.cost.bytes_per_token > *constraints_.max_bytes);
   }
 
+  // Whether a plan loses several times as much where no interval can be claimed: it is no
+  // candidate.
+  static bool IsFarAbove(const PlanComparison& comparison) {
+    constexpr double kLargestUndecidedRatio = 2;
+    return !comparison.interval && comparison.ratio > kLargestUndecidedRatio;
+  }
+
   // Whether the losses cannot be told apart, by the prompts where they are known and by the
   // rounding otherwise.
   bool Ties(const ScoredPlan& plan, const ScoredPlan& picked) const {
     if (const auto comparison = ComparePlans(plan, picked, Options())) {
-      return comparison->standing != Standing::kWorse;
+      return comparison->standing != Standing::kWorse && !IsFarAbove(*comparison);
     }
     return Loss(plan) - Loss(picked) <= front_.run.noise_floor.value_or(0);
   }
@@ -233,10 +240,8 @@ class Picker {
       const Standing standing = comparisons_.at(plan).standing;
       if (!Fits(*plan) || plan->cost.bytes_per_token >= bytes || Loss(*plan) > max_loss_) continue;
       if (standing != Standing::kTie && standing != Standing::kUndecided) continue;
-      // Where no interval can be claimed, a plan that loses several times as much is no candidate.
-      constexpr double kLargestUndecidedRatio = 2;
       const PlanComparison& comparison = comparisons_.at(plan);
-      if (!comparison.interval && comparison.ratio > kLargestUndecidedRatio) continue;
+      if (IsFarAbove(comparison)) continue;
       if (best == nullptr || comparison.ratio < comparisons_.at(best).ratio) best = plan;
     }
     return best;

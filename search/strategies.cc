@@ -62,7 +62,10 @@ std::vector<Objectives> ScoreGenes(ScoreBook& book, const Genome& genome,
 
 std::vector<Genes> FirstGenes(const ScoreBook& book, const Genome& genome) {
   const SearchProblem& problem = book.problem();
+  // Of many uniform plans a part, so that they leave room for others.
   std::vector<PrecisionPlan> seeds = book.uniform_plans();
+  if (const size_t most = book.population() * 3 / 4; seeds.size() > most)
+    seeds = ThinOverBytes(seeds, problem.cost, most);
   seeds.insert(seeds.end(), problem.seed_plans.begin(), problem.seed_plans.end());
   if (book.has_surrogate()) {
     // The surrogate's plans fill half a generation only, so that random plans can find what the

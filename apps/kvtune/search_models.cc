@@ -45,6 +45,7 @@ int WaitFor(pid_t child) {
 
 std::string ProblemOf(int exit_code) {
   if (exit_code == static_cast<int>(ExitCode::kOk)) return "";
+  if (exit_code == static_cast<int>(ExitCode::kInterrupted)) return "stopped";
   if (exit_code > 128) return fmt::format("ended by signal {}", exit_code - 128);
   return fmt::format("failed, exit code {}", exit_code);
 }

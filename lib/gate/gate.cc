@@ -74,6 +74,19 @@ void RequireEnoughItems(const GateConfig& config, const TaskItems& items) {
       config.file.string(), items.count, fewest, config.confidence));
 }
 
+// Only answers that the reference has right can be lost.
+void RequireEnoughRight(const GateConfig& config, const std::vector<char>& reference) {
+  if (reference.empty()) return;
+  const int64_t right = std::ranges::count_if(reference, [](char answer) { return answer != 0; });
+  const int64_t fewest = FewestItems(config.confidence);
+  if (right >= fewest) return;
+  throw Error(
+      fmt::format("{}: \"task\": found {} right answers to lose, expected at least {}: not even "
+                  "the loss of all "
+                  "would be certain at a confidence of {}",
+                  config.file.string(), right, fewest, config.confidence));
+}
+
 void NoteFlips(const GateConfig& config, GateResult& result) {
   for (const MetricVerdict& verdict : result.metrics) {
     if (!verdict.flips) continue;
@@ -218,10 +231,12 @@ void Gate::JudgeConfig(const GateConfig& config, GateResult& result) {
     RequireSameCounts(*before, now.measured, file);
     models_.RequireUnchanged(config);
     if (!exact_answers.empty()) before->measured.answers = std::move(exact_answers);
+    RequireEnoughRight(config, before->measured.answers);
     return Compare(config, *before, now, model, prompts, result);
   }
   now.run.noise_floor = models_.NoiseFloorOf(config, prompts);
   models_.RequireUnchanged(config);
+  RequireEnoughRight(config, exact_answers.empty() ? now.measured.answers : exact_answers);
   Update(config, now, std::move(exact_answers), file, result);
 }
 

@@ -185,14 +185,13 @@ std::string UniformSentence(const ParetoFront& front) {
   }
   if (front.search &&
       front.search->distinct_plans <= static_cast<int64_t>(front.uniform.size()) + 1) {
-    const bool was_stopped = front.search->stop_reason.starts_with("stopped") ||
-                             front.search->stop_reason.starts_with("the time is over");
-    return was_stopped
-               ? fmt::format("So far only the {} uniform plans are scored, and no other one.\n",
+    return front.search->exhaustive
+               ? fmt::format("There are only the {} uniform plans, and all are scored.\n",
                              front.uniform.size())
-               : fmt::format("There are only the {} uniform plans, and all are scored.\n",
+               : fmt::format("So far only the {} uniform plans are scored, and no other one.\n",
                              front.uniform.size());
   }
+  if (front.search && front.search->answers) return "";  // its front is not one of losses
   const char* in_time = front.latency ? " and in no more time" : "";
   if (beaten == 0) {
     return fmt::format(

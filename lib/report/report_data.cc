@@ -245,10 +245,13 @@ Json SentencesOf(const RunReport& report) {
 Json AnswerSentencesOf(const ParetoFront& front) {
   Json sentences = Json::array();
   std::vector<ScoredPlan> answered;
-  for (const std::vector<ScoredPlan>* plans : {&front.plans, &front.uniform}) {
-    std::ranges::copy_if(*plans, std::back_inserter(answered),
-                         [](const ScoredPlan& plan) { return plan.accuracy.has_value(); });
-  }
+  const auto add = [&](const ScoredPlan& plan) {
+    // A uniform plan of the front is one plan, which the page calls by the uniform name.
+    if (plan.accuracy && !std::ranges::count(answered, plan.plan, &ScoredPlan::plan))
+      answered.push_back(plan);
+  };
+  std::ranges::for_each(front.uniform, add);
+  std::ranges::for_each(front.plans, add);
   if (answered.empty() || !front.reference.accuracy) return sentences;
   std::istringstream lines(AccuracySentences(answered, front.reference) +
                            AgreementSentence(answered));

@@ -29,6 +29,20 @@ RunInputs InputsOf(const GateConfig& config, const ModelOptions& where) {
   return inputs;
 }
 
+// The gate compares answers that are right or wrong.
+void RequireVerdicts(const GateConfig& config, const Task& task) {
+  const bool has_shares =
+      task.protocol == Protocol::kContains && task.reference_rule == ReferenceRule::kAll &&
+      std::ranges::any_of(task.items,
+                          [](const TaskItem& item) { return item.references.size() > 1; });
+  if (!has_shares) return;
+  throw Error(
+      fmt::format("{}: \"task\": found items whose share of references is their score, "
+                  "expected answers that are right or wrong (\"match\": \"any\" in the "
+                  "task's file)",
+                  config.file.string()));
+}
+
 }  // namespace
 
 OpenedGateModels::OpenedGateModels(ModelOptions where, fs::path cache, ModelLoader loader)
@@ -102,6 +116,7 @@ TaskItems OpenedGateModels::TaskOf(const GateConfig& config, const PromptSet& pr
                             .apply_chat_template = config.task->apply_chat_template};
   auto task = std::make_unique<PreparedTask>(options, config.model, Open(config).config());
   task->RequireThatPlansAreRead(config.prefill);
+  RequireVerdicts(config, task->task());
   task->RequireApartFrom(prompts.prompts, "gate's");
   TaskItems items{.hash = task->verdict_hash(), .count = task->task().items.size()};
   tasks_[config.file] = std::move(task);

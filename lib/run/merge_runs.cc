@@ -56,6 +56,18 @@ void RequireSearchByLosses(const ParetoFront& front, const fs::path& run) {
       fmt::format("merging {}: found a search by answers, expected one by losses", run.string()));
 }
 
+// A search that was interrupted has no held-out scores yet, although it has held-out prompts.
+void RequireHeldOutScores(const ParetoFront& front, const fs::path& run) {
+  const Json json = ReadArtifact(RunDirectory(run).run(), Artifact::kRun);
+  const Json::json_pointer place("/stages/search/options/--held-out");
+  if (front.reference.held_out || json.value(place, Json()) == "none") return;
+  if (!json.contains(place)) return;  // a merged run, which has the scores that its runs had
+  throw Error(
+      fmt::format("merging {}: found no held-out scores, expected a search that has ended; "
+                  "its command goes on",
+                  run.string()));
+}
+
 // Plans that no other one dominates, by descending bytes, with names in that order.
 std::vector<ScoredPlan> FrontOf(std::vector<ScoredPlan> plans) {
   std::vector<Objectives> objectives;
@@ -99,6 +111,7 @@ ParetoFront MergeRuns(std::span<const fs::path> runs, const fs::path& out,
                       std::vector<std::string> command_line) {
   ParetoFront merged = ReadFront(runs.front());
   RequireSearchByLosses(merged, runs.front());
+  RequireHeldOutScores(merged, runs.front());
   const std::string held_out = HeldOutHash(runs.front());
   std::vector<ScoredPlan> plans = merged.plans;
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> known;
@@ -106,6 +119,7 @@ ParetoFront MergeRuns(std::span<const fs::path> runs, const fs::path& out,
   for (const fs::path& run : runs.subspan(1)) {
     ParetoFront front = ReadFront(run);
     RequireSearchByLosses(front, run);
+    RequireHeldOutScores(front, run);
     RequireComparable(merged, front, run, HeldOutHash(run) == held_out);
     for (ScoredPlan& plan : front.plans) {
       if (known.insert(plan.plan).second) plans.push_back(std::move(plan));

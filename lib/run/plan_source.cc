@@ -109,6 +109,10 @@ const ScoredPlan& RequirePlan(const ParetoFront& front, const std::string& name,
   if (const ScoredPlan* plan = FindPlan(front, name)) return *plan;
   if (name == kRecommended) {
     if (const ScoredPlan* plan = ChooseForSummary(front).recommended) return *plan;
+    throw Error(
+        fmt::format("reading a plan of {}: found none that its search recommends, expected "
+                    "the name of one (`kvtune pareto list` names them)",
+                    run.string()));
   }
   std::vector<std::string> names;
   for (const ScoredPlan& plan : front.plans) names.push_back(plan.name);

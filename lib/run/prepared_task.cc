@@ -96,9 +96,10 @@ PreparedTask::~PreparedTask() = default;
 void PreparedTask::ReadEnds(const fs::path& model_directory) {
   const Json tokenizer_config = JsonOf(model_directory / "tokenizer_config.json");
   bos_ = TokenText(tokenizer_config, "bos_token");
-  if (const std::string eos = TokenText(tokenizer_config, "eos_token"); !eos.empty()) {
-    more_stops_.push_back(eos);
-    const TokenIds ids = tokenizer_->Encode(eos, SpecialTokens::kOmit);
+  eos_ = TokenText(tokenizer_config, "eos_token");
+  if (!eos_.empty()) {
+    more_stops_.push_back(eos_);
+    const TokenIds ids = tokenizer_->Encode(eos_, SpecialTokens::kOmit);
     if (ids.size() == 1) end_tokens_.push_back(ids.front());
   }
   const fs::path generation = model_directory / "generation_config.json";
@@ -157,6 +158,16 @@ void PreparedTask::CountSharedTokens() {
   shared_tokens_ = static_cast<int64_t>(shared) / kStep * kStep;
 }
 
+// What stands in front of a choice without a context, as in the harness: the beginning of a text,
+// or its end where the tokenizer has no other. Empty where it has neither.
+TokenIds PreparedTask::PrefixToken() const {
+  for (const std::string& token : {bos_, eos_}) {
+    const TokenIds ids = tokenizer_->Encode(token, SpecialTokens::kOmit);
+    if (ids.size() == 1) return ids;
+  }
+  return {};
+}
+
 // The rules of lm-evaluation-harness (TemplateLM._encode_pair): spaces at the end of the context go
 // to the choice, and the choice's tokens are those behind as many as the context alone has.
 void PreparedTask::EncodeChoices(bool has_special_tokens) {
@@ -165,10 +176,17 @@ void PreparedTask::EncodeChoices(bool has_special_tokens) {
     const size_t end = context.find_last_not_of(" \t\r\n") + 1;
     const std::string spaces = context.substr(end);
     context.resize(end);
-    const SpecialTokens special = has_special_tokens ? SpecialTokens::kOmit : SpecialTokens::kAdd;
-    const size_t context_ids = tokenizer_->Encode(context, special).size();
+    const bool begins = has_special_tokens || (!bos_.empty() && context.starts_with(bos_));
+    const SpecialTokens special = begins ? SpecialTokens::kOmit : SpecialTokens::kAdd;
+    const TokenIds prefix = context.empty() ? PrefixToken() : TokenIds();
+    const size_t context_ids =
+        prefix.empty() ? tokenizer_->Encode(context, special).size() : prefix.size();
+    // Behind a chat's template a choice has no space in front of it.
+    const char* const space = has_special_tokens ? "" : " ";
     for (const std::string& choice : task_.items[item].choices) {
-      TokenIds ids = tokenizer_->Encode(fmt::format("{}{} {}", context, spaces, choice), special);
+      TokenIds ids = tokenizer_->Encode(fmt::format("{}{}{}{}", context, spaces, space, choice),
+                                        prefix.empty() ? special : SpecialTokens::kOmit);
+      ids.insert(ids.begin(), prefix.begin(), prefix.end());
       if (ids.size() <= std::max<size_t>(context_ids, 1)) {
         throw Error(
             fmt::format("task \"{}\", item {}: found a choice without tokens of its own: "

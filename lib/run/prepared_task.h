@@ -81,6 +81,7 @@ class PreparedTask {
  private:
   void Encode(bool has_special_tokens);
   void CountSharedTokens();
+  TokenIds PrefixToken() const;
   void EncodeChoices(bool has_special_tokens);
   void ReadEnds(const std::filesystem::path& model_directory);
   void ComputeHash();
@@ -95,6 +96,7 @@ class PreparedTask {
   std::vector<int32_t> end_tokens_;
   std::vector<std::string> more_stops_;
   std::string bos_;
+  std::string eos_;
   StopTexts stops_;
   std::string hash_;
   std::string verdict_hash_;

@@ -29,6 +29,15 @@ void SplitOff(RunPrompts& prompts) {
   prompts.held_out.assign(std::make_move_iterator(first), std::make_move_iterator(all.end()));
   all.erase(first, all.end());
   CountAndHash(prompts.calibration);
+  const std::set<TokenIds> kept(all.begin(), all.end());
+  const auto repeated =
+      std::erase_if(prompts.held_out, [&](const TokenIds& ids) { return kept.contains(ids); });
+  if (repeated == 0) return;
+  LogWarning(
+      fmt::format("{} held-out prompts are left out, because the file holds them once more "
+                  "and the search uses them",
+                  repeated));
+  if (prompts.held_out.empty()) prompts.held_out_source = "none";
 }
 
 void RequireDisjoint(const RunPrompts& prompts) {

@@ -171,7 +171,10 @@ void AddMissingParts(RunReport& report, const std::vector<RecordedStage>& stages
     return;
   }
   if (!searched) {
-    add("The search has not ended: this is its front so far, on the prompts that it searched on.",
+    add(report.front->reference.held_out
+            ? "The search has not ended: this is its front so far."
+            : "The search has not ended: this is its front so far, on the prompts that it searched "
+              "on.",
         SearchCommand(stages, run));
   } else if (!report.front->reference.held_out) {
     add("The run has no held-out prompts, so all losses are those of the prompts that the plans "

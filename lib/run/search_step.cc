@@ -125,11 +125,14 @@ SearchResult SearchByAnswers(const RunSession& session, ModelSession& model, con
       .progress = [&](const GenerationReport& report) { ReportGeneration(report, step, work); },
       .should_stop = should_stop,
       .out_of_time = TimeLimit(step.max_seconds)};
+  const auto scouting_ends = [&hooks] {
+    return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
+  };
   SearchProblem problem = ProblemOf(session, model, step);
   const bool is_seeded =
       options.algorithm == Algorithm::kNsga2 || options.algorithm == Algorithm::kMoead;
   if (is_seeded && problem.shape.kind != ShapeKind::kOnePair) {
-    problem.seed_plans = SeedPlans(problem, ScoutLayerLosses(session, model, {}, should_stop),
+    problem.seed_plans = SeedPlans(problem, ScoutLayerLosses(session, model, {}, scouting_ends),
                                    static_cast<size_t>(options.population) / 2);
   }
   SearchResult result = Search(problem, scores, options, hooks);

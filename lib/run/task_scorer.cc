@@ -178,24 +178,22 @@ std::vector<SampleLine> TaskScorer::LinesOf(const std::string& name, const Preci
 AccuracyScore SummarizeAccuracy(const Task& task, std::span<const ItemResult> results,
                                 std::span<const ItemResult> exact) {
   AccuracyScore score{.task = task.name, .items = static_cast<int64_t>(results.size())};
-  std::vector<double> strict, flexible;
-  std::vector<char> right, right_exactly;
+  std::vector<double> strict, flexible, strict_exactly;
   for (size_t i = 0; i < results.size(); ++i) {
     strict.push_back(results[i].grade.strict);
     flexible.push_back(results[i].grade.flexible);
-    right.push_back(results[i].grade.correct());
-    right_exactly.push_back(exact[i].grade.correct());
+    strict_exactly.push_back(exact[i].grade.strict);
     score.invalid += results[i].grade.is_invalid();
     score.tokens += results[i].generated.tokens;
   }
   score.strict = Mean(strict);
   score.flexible = Mean(flexible);
   score.standard_error = StandardError(strict);
-  const Flips flips = CountFlips(right_exactly, right);
+  const Flips flips = CountFlips(strict_exactly, strict);
   score.lost = flips.lost;
   score.gained = flips.gained;
   score.mcnemar_p = McNemarP(flips.lost, flips.gained);
-  score.difference = DifferenceInterval(flips);
+  score.difference = ScoreDifferenceInterval(strict_exactly, strict);
   score.items_to_decide = ItemsToDecide(flips);
   score.items_to_see_a_point = ItemsToSee(
       0.01, static_cast<double>(flips.lost + flips.gained) / static_cast<double>(results.size()));

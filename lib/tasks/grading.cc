@@ -166,9 +166,26 @@ Grader::Grader(const Task& task) : task_(task), rules_(std::make_unique<Rules>()
   const std::string where = fmt::format("task \"{}\": \"extract\"", task.name);
   if (task.strict) rules_->strict.emplace(*task.strict, where);
   if (task.flexible) rules_->flexible.emplace(*task.flexible, where);
+  if (task.protocol == Protocol::kVllmCi) RequireLabels();
 }
 
 Grader::~Grader() = default;
+
+std::optional<std::string> Grader::LabelOf(const TaskItem& item) const {
+  std::string gold = item.answer;
+  Erase(gold, ',');
+  return PythonInteger(rules_->strict->Find(gold).value_or(""));
+}
+
+// vLLM's test asserts that every label is a number.
+void Grader::RequireLabels() const {
+  for (size_t i = 0; i < task_.items.size(); ++i) {
+    if (LabelOf(task_.items[i])) continue;
+    throw Error(
+        fmt::format("task \"{}\", item {}: found the answer \"{}\", expected one with a number",
+                    task_.name, i + 1, task_.items[i].answer));
+  }
+}
 
 Grade Grader::Judge(const TaskItem& item, std::string_view generation,
                     std::span<const std::string> more_stops) const {
@@ -193,11 +210,7 @@ Grade Grader::Judge(const TaskItem& item, std::string_view generation,
       case Protocol::kGsm8kCot:
         return NormalizedNumber(extracted) == NormalizedNumber(item.answer) ? 1 : 0;
       case Protocol::kVllmCi: {
-        std::string gold = item.answer;
-        Erase(gold, ',');
-        const std::optional<std::string> label =
-            PythonInteger(rules_->strict->Find(gold).value_or(""));
-        return label && PythonInteger(extracted) == label ? 1 : 0;
+        return PythonInteger(extracted) == LabelOf(item) ? 1 : 0;
       }
       case Protocol::kCustom:
         return extracted == Stripped(item.answer) ? 1 : 0;

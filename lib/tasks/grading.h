@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,7 +38,8 @@ std::string NormalizedNumber(std::string_view answer);
 class Grader {
  public:
   // Compiles the task's expressions. Throws Error, which names the task, for one that does not
-  // compile. REQUIRES: the task generates text, and outlives the grader.
+  // compile, and for an item of kVllmCi whose answer has no number. REQUIRES: the task generates
+  // text, and outlives the grader.
   explicit Grader(const Task& task);
   explicit Grader(Task&&) = delete;
   ~Grader();
@@ -52,6 +54,10 @@ class Grader {
 
  private:
   struct Rules;
+
+  // The number of an answer of kVllmCi; nullopt where it has none.
+  std::optional<std::string> LabelOf(const TaskItem& item) const;
+  void RequireLabels() const;
 
   const Task& task_;
   std::unique_ptr<Rules> rules_;

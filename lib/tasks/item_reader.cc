@@ -92,6 +92,9 @@ TaskItem ReadReferences(JsonFields& fields) {
   TaskItem item{.prompt = fields.String(is_ruler ? "input" : "prompt"),
                 .references = fields.Strings(key)};
   if (item.references.empty()) fields.Fail(key, "found none, expected at least one");
+  for (const std::string& reference : item.references) {
+    if (reference.empty()) fields.Fail(key, "found an empty one, expected texts");
+  }
   return item;
 }
 
@@ -105,6 +108,18 @@ std::string AfterMark(std::string answer) {
   return answer.substr(first, answer.find_last_not_of(" \t\r\n") - first + 1);
 }
 
+// The harness logs every document once for each of its filters.
+std::vector<Row> OfOneFilter(std::vector<Row> rows) {
+  if (rows.empty() || !IsHarnessSample(rows.front().json) ||
+      !HasString(rows.front().json, "filter"))
+    return rows;
+  const Json filter = rows.front().json["filter"];
+  std::erase_if(rows, [&](const Row& row) {
+    return HasString(row.json, "filter") && row.json["filter"] != filter;
+  });
+  return rows;
+}
+
 }  // namespace
 
 std::vector<Row> RowsOfArray(const Json& array, const std::string& where) {
@@ -114,7 +129,7 @@ std::vector<Row> RowsOfArray(const Json& array, const std::string& where) {
   for (size_t i = 0; i < array.size(); ++i) {
     rows.push_back({array[i], fmt::format("{}, entry {}", where, i + 1)});
   }
-  return rows;
+  return OfOneFilter(std::move(rows));
 }
 
 std::vector<Row> ParseRows(std::string_view content, const std::string& source) {
@@ -131,7 +146,7 @@ std::vector<Row> ParseRows(std::string_view content, const std::string& source) 
     const std::string where = fmt::format("{}, line {}", source, number);
     rows.push_back({ParseJsonLine(line, where), where});
   }
-  return rows;
+  return OfOneFilter(std::move(rows));
 }
 
 std::optional<Protocol> ProtocolOfRow(const Json& row) {

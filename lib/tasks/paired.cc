@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 
 namespace kvtune {
@@ -47,6 +48,15 @@ Flips CountFlips(std::span<const char> reference, std::span<const char> plan) {
   return flips;
 }
 
+Flips CountFlips(std::span<const double> reference, std::span<const double> plan) {
+  Flips flips{.items = static_cast<int64_t>(reference.size())};
+  for (size_t i = 0; i < reference.size(); ++i) {
+    flips.lost += plan[i] < reference[i];
+    flips.gained += plan[i] > reference[i];
+  }
+  return flips;
+}
+
 double McNemarP(int64_t lost, int64_t gained) {
   const boost::math::binomial of_chance(static_cast<double>(lost + gained), 0.5);
   const auto fewer = static_cast<double>(std::min(lost, gained));
@@ -71,6 +81,24 @@ Interval CautiousDifferenceInterval(const Flips& flips, double confidence) {
   const Interval approximate = DifferenceInterval(flips, confidence);
   return {std::min(approximate.low, scale * (2 * share.low - 1)),
           std::max(approximate.high, scale * (2 * share.high - 1))};
+}
+
+Interval ScoreDifferenceInterval(std::span<const double> reference, std::span<const double> plan,
+                                 double confidence) {
+  const auto is_verdict = [](double score) { return score == 0 || score == 1; };
+  if (std::ranges::all_of(reference, is_verdict) && std::ranges::all_of(plan, is_verdict)) {
+    const Flips flips = CountFlips(reference, plan);
+    return flips.lost + flips.gained > 0 ? CautiousDifferenceInterval(flips, confidence)
+                                         : DifferenceInterval(flips, confidence);
+  }
+  if (reference.size() < 2) return {-1, 1};
+  std::vector<double> differences;
+  for (size_t i = 0; i < reference.size(); ++i) differences.push_back(plan[i] - reference[i]);
+  const boost::math::students_t distribution(static_cast<double>(reference.size() - 1));
+  const double mean = Mean(differences);
+  const double reach = StandardError(differences) * boost::math::quantile(boost::math::complement(
+                                                        distribution, (1 - confidence) / 2));
+  return {std::max(-1.0, mean - reach), std::min(1.0, mean + reach)};
 }
 
 int64_t FewestItems(double confidence) {

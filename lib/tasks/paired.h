@@ -24,6 +24,9 @@ struct Flips {
 
 // REQUIRES: as many verdicts of the plan as of the reference, item by item.
 Flips CountFlips(std::span<const char> reference, std::span<const char> plan);
+// The same of scores from 0 to 1. An item is lost where the plan scores less, gained where more, so
+// that McNemar's test is the sign test.
+Flips CountFlips(std::span<const double> reference, std::span<const double> plan);
 
 // The exact two-sided p of McNemar's test: how likely flips at least this lopsided are when either
 // direction is as likely (binomial with 1/2; McNemar 1947). 1 where nothing flipped.
@@ -38,6 +41,13 @@ Interval DifferenceInterval(const Flips& flips, double confidence = 0.95);
 // at this confidence, which the approximation alone does not promise for few flips. [0, 0] where
 // nothing flipped.
 Interval CautiousDifferenceInterval(const Flips& flips, double confidence);
+
+// The interval of the mean score of the plan minus that of the reference. Of scores that are all 0
+// or 1 it is the cautious one, or the approximation where nothing flipped; of others it is
+// Student's t with the standard error of the paired differences. REQUIRES: as many scores of both,
+// one at least.
+Interval ScoreDifferenceInterval(std::span<const double> reference, std::span<const double> plan,
+                                 double confidence = 0.95);
 
 // The fewest items on which McNemar's exact test can reject at this confidence: if all flip in one
 // direction. REQUIRES: confidence < 1.

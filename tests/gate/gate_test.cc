@@ -230,7 +230,10 @@ TEST(Gate, RefusesATaskThatCouldNotFail) {
   const GateResult result = check.Update(config);
   EXPECT_EQ(result.status, GateStatus::kNotJudged);
   EXPECT_THAT(result.error, HasSubstr("\"task\": found 7 items, expected at least 8"));
+  // Of the eight items the plan has fewer right, and only those can be lost.
   check.models.items = 8;
+  EXPECT_THAT(check.Update(config).error, HasSubstr("right answers to lose, expected at least 8"));
+  check.models.items = 16;
   EXPECT_EQ(check.Update(config).status, GateStatus::kPassed);
 }
 

@@ -154,10 +154,15 @@ TEST(FrontTable, AStoppedSearchSaysNothingOfPlansThatItDidNotScore) {
   front.search->distinct_plans = 3;
   EXPECT_EQ(UniformSentence(front),
             "So far only the 2 uniform plans are scored, and no other one.\n");
-  front.search->stop_reason = "every plan of the groups is scored";
+  front.search->stop_reason = "the limit of 2 evaluations is reached";
+  EXPECT_EQ(UniformSentence(front),
+            "So far only the 2 uniform plans are scored, and no other one.\n");
+  front.search->exhaustive = true;
   EXPECT_EQ(UniformSentence(front), "There are only the 2 uniform plans, and all are scored.\n");
   front.search->distinct_plans = 4;
   EXPECT_THAT(UniformSentence(front), HasSubstr("Layer-wise plans beat"));
+  front.search->answers.emplace();  // its plans were chosen by other things than losses
+  EXPECT_EQ(UniformSentence(front), "");
 }
 
 TEST(FrontTable, HeldOutScoresDecideWhereAllHaveThem) {

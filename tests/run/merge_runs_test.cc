@@ -74,6 +74,22 @@ TEST(MergeRuns, TheFrontIsThatOfAllPlans) {
   }
 }
 
+// As an interruption leaves it: the front so far, without held-out scores.
+TEST(MergeRuns, ASearchThatHasNotEndedIsRefused) {
+  TwoRuns runs;
+  const fs::path file = RunDirectory(runs.fake / "b").front();
+  Json front = ReadJsonFile(file);
+  for (const char* plans : {"plans", "uniform", "near"}) {
+    if (!front.contains(plans)) continue;
+    for (Json& plan : front[plans]) plan["held_out"] = nullptr;
+  }
+  front["reference"]["held_out"] = nullptr;
+  WriteFileAtomically(file, front.dump());
+  EXPECT_THAT([&] { runs.Merge("b", "merged"); },
+              ThrowsMessage<Error>(HasSubstr("found no held-out scores, expected a search that")));
+  EXPECT_FALSE(fs::exists(runs.fake / "merged"));
+}
+
 TEST(MergeRuns, EveryScoreIsKeptOnce) {
   TwoRuns runs;
   runs.Merge("b", "merged");

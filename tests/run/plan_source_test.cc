@@ -119,7 +119,7 @@ TEST(PlanSource, TheRecommendedPlanHasANameOfItsOwn) {
   // Two plans have no knee.
   front.plans = {front.plans[0], front.plans[1]};
   EXPECT_THAT([&] { RequirePlan(front, "recommended", "run"); },
-              ThrowsMessage<Error>(HasSubstr("found no \"recommended\"")));
+              ThrowsMessage<Error>(HasSubstr("found none that its search recommends")));
 }
 
 // The logs of a run that went on with other prompts know nothing of the scores of its front.

@@ -157,11 +157,23 @@ TEST(RunPrompts, RefusesAPromptInBothSets) {
   WritePrompts(file, FakePrompts(15, 5));
   EXPECT_THAT([&] { files.Load(files.fake.inputs(), file); },
               ThrowsMessage<Error>(HasSubstr("found 1 of the 16 calibration prompts")));
-  // A file may hold a prompt twice, on either side of the split.
-  std::vector<TokenIds> alike(8, FakePrompts(0, 1).front());
-  WritePrompts(files.fake.prompts(), alike);
-  EXPECT_THAT([&] { files.Load(files.fake.inputs()); },
-              ThrowsMessage<Error>(HasSubstr("(split): found 6 of the 6 calibration prompts")));
+}
+
+TEST(RunPrompts, APromptThatTheFileHoldsTwiceIsNotOnBothSidesOfTheSplit) {
+  PromptFiles files;
+  const std::vector<TokenIds> once = FakePrompts(0, 8);
+  std::vector<TokenIds> twice = once;
+  twice.insert(twice.end(), once.begin(), once.end());
+  WritePrompts(files.fake.prompts(), twice);
+  const RunPrompts split = files.Load(files.fake.inputs());
+  EXPECT_THAT(split.calibration.prompts, SizeIs(12));
+  for (const TokenIds& ids : split.held_out)
+    EXPECT_EQ(std::ranges::count(split.calibration.prompts, ids), 0);
+  WritePrompts(files.fake.prompts(), std::vector<TokenIds>(8, FakePrompts(0, 1).front()));
+  const RunPrompts alike = files.Load(files.fake.inputs());
+  EXPECT_THAT(alike.calibration.prompts, SizeIs(6));
+  EXPECT_THAT(alike.held_out, IsEmpty());
+  EXPECT_EQ(alike.held_out_source, "none");
 }
 
 TEST(RunPrompts, AContextFarBeyondThePromptsIsSaid) {

@@ -393,32 +393,76 @@ TEST(PreparedTask, ChoicesHaveToFit) {
           " tokens, expected fewer than the model's context of " + std::to_string(longest))));
 }
 
+// A copy of the demo model whose tokenizer puts <|endoftext|> (0) in front of a text.
+struct ModelWithFirstToken {
+  ModelWithFirstToken() {
+    Json tokenizer = ParseJson(ReadFile(kDemoModel / "tokenizer.json"), "tokenizer.json");
+    const Json first = {{"SpecialToken", {{"id", "<|endoftext|>"}, {"type_id", 0}}}};
+    const Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+    tokenizer["post_processor"] = {
+        {"type", "TemplateProcessing"},
+        {"single", {first, text}},
+        {"pair", Json::array()},
+        {"special_tokens",
+         {{"<|endoftext|>",
+           {{"id", "<|endoftext|>"}, {"ids", {0}}, {"tokens", {"<|endoftext|>"}}}}}}};
+    WriteFileAtomically(folder / "tokenizer.json", tokenizer.dump());
+    WriteFileAtomically(folder / "tokenizer_config.json", R"({"bos_token": "<|endoftext|>"})");
+    std::filesystem::copy(kDemoModel / "config.json", folder / "config.json");
+  }
+  PreparedTask Prepare(const char* task, bool apply_chat_template = false) const {
+    WriteFileAtomically(folder / "task.json", task);
+    return PreparedTask(
+        {.file = folder / "task.json", .overrides = {}, .apply_chat_template = apply_chat_template},
+        folder.path(), ReadConfigOf(kDemoModel));
+  }
+
+  TemporaryDirectory folder;
+};
+
 // A chat template writes the token that texts begin with, and so may the author of a task.
 TEST(PreparedTask, TheFirstTokenIsNotAddedTwice) {
-  const TemporaryDirectory model;
-  Json tokenizer = ParseJson(ReadFile(kDemoModel / "tokenizer.json"), "tokenizer.json");
-  const Json first = {{"SpecialToken", {{"id", "<|endoftext|>"}, {"type_id", 0}}}};
-  const Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-  tokenizer["post_processor"] = {
-      {"type", "TemplateProcessing"},
-      {"single", {first, text}},
-      {"pair", Json::array()},
-      {"special_tokens",
-       {{"<|endoftext|>",
-         {{"id", "<|endoftext|>"}, {"ids", {0}}, {"tokens", {"<|endoftext|>"}}}}}}};
-  WriteFileAtomically(model / "tokenizer.json", tokenizer.dump());
-  WriteFileAtomically(model / "tokenizer_config.json", R"({"bos_token": "<|endoftext|>"})");
-  std::filesystem::copy(kDemoModel / "config.json", model / "config.json");
-  WriteFileAtomically(model / "task.json", R"({"protocol": "custom", "items": [
+  const PreparedTask task = ModelWithFirstToken().Prepare(R"({"protocol": "custom", "items": [
       {"prompt": "What is 1 + 1?", "answer": "2"},
       {"prompt": "<|endoftext|>What is 1 + 1?", "answer": "2"}]})");
-  const PreparedTask task({.file = model / "task.json", .overrides = {}}, model.path(),
-                          ReadConfigOf(kDemoModel));
   const Tokenizer plain = Tokenizer::FromFile(kDemoModel / "tokenizer.json");
   TokenIds expected = plain.Encode("What is 1 + 1?", SpecialTokens::kOmit);
   expected.insert(expected.begin(), 0);
   EXPECT_EQ(task.ids()[0], expected);
   EXPECT_EQ(task.ids()[1], expected);
+}
+
+TEST(PreparedTask, ChoicesHaveOneFirstTokenToo) {
+  const ModelWithFirstToken model;
+  const PreparedTask task = model.Prepare(R"({"protocol": "multiple_choice", "items": [
+      {"prompt": "Why?", "choices": ["a", "b"], "answer": 0},
+      {"prompt": "<|endoftext|>Why?", "choices": ["a", "b"], "answer": 0}]})");
+  ASSERT_EQ(task.choices().size(), 4u);
+  for (const size_t choice : {0, 1}) {
+    EXPECT_EQ(task.choices()[choice].ids.front(), 0);
+    EXPECT_NE(task.choices()[choice].ids[1], 0);
+    EXPECT_EQ(task.choices()[choice].ids, task.choices()[choice + 2].ids);
+    EXPECT_EQ(task.choices()[choice].scored_ids, task.choices()[choice + 2].scored_ids);
+  }
+}
+
+// Without a prompt a choice follows the token that texts begin with, or that they end with.
+TEST(PreparedTask, ChoicesOfAnEmptyPromptAreScoredWhole) {
+  constexpr char kTask[] = R"({"protocol": "multiple_choice", "items": [
+      {"prompt": "", "choices": ["the", "a green cat"], "answer": 0}]})";
+  const Tokenizer plain = Tokenizer::FromFile(kDemoModel / "tokenizer.json");
+  TokenIds expected = plain.Encode(" a green cat", SpecialTokens::kOmit);
+  const size_t scored = expected.size();
+  expected.insert(expected.begin(), 0);
+  const PreparedTask with_bos = ModelWithFirstToken().Prepare(kTask);
+  EXPECT_EQ(with_bos.choices()[1].ids, expected);
+  EXPECT_EQ(with_bos.choices()[1].scored_ids, scored);
+  const TokenizerFolder model;
+  model.Write("tokenizer_config.json", R"({"eos_token": "<|endoftext|>"})");
+  model.Write("task.json", kTask);
+  const PreparedTask with_eos = model.Prepare(ReadConfigOf(kDemoModel));
+  EXPECT_EQ(with_eos.choices()[1].ids, expected);
+  EXPECT_EQ(with_eos.choices()[0].scored_ids, plain.Encode(" the", SpecialTokens::kOmit).size());
 }
 
 TEST(PreparedTask, KnowsWhereTextsEnd) {
@@ -608,6 +652,19 @@ TEST(TaskScorer, AnAccuracyIsSummedUpOverItsItems) {
   const double root =
       1.959963984540054 * std::sqrt(2.0 / 3) + 0.8416212335729143 * std::sqrt(2.0 / 3 - 0.0001);
   EXPECT_EQ(score.items_to_see_a_point, static_cast<int64_t>(std::ceil(1e4 * root * root)));
+}
+
+// A plan that finds one of two references less in every item loses every item.
+TEST(TaskScorer, SharesOfReferencesAreLostInPart) {
+  std::vector<ItemResult> plan(12), exact(12);
+  for (size_t i = 0; i < plan.size(); ++i) {
+    plan[i].grade.strict = 0;
+    exact[i].grade.strict = i % 2 == 0 ? 0.5 : 0.75;
+  }
+  const AccuracyScore score = SummarizeAccuracy(Task(), plan, exact);
+  EXPECT_EQ(score.lost, 12);
+  EXPECT_LT(score.mcnemar_p, 1e-3);
+  EXPECT_LT(score.difference.high, -0.5);
 }
 
 }  // namespace

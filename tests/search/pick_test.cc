@@ -279,6 +279,19 @@ TEST(Pick, PlansThatCannotBeToldApartAreNamed) {
             "from p01");
 }
 
+// On two prompts no interval is claimed, so that no plan is shown to be worse.
+TEST(Pick, APlanThatLosesSeveralTimesAsMuchIsNoTie) {
+  ParetoFront front = HeldOutFront();
+  for (ScoredPlan* plan : AllPlans(front)) {
+    if (plan->held_out) plan->held_out->score.per_prompt.resize(2);
+  }
+  PickConstraints constraints;
+  constraints.max_bits = 8;
+  const PickedPlan picked = PickPlan(front, constraints);
+  EXPECT_EQ(picked.plan.name, "p00");
+  EXPECT_THAT(picked.ties, ::testing::ElementsAre("p01"));  // 1.08 times its loss; others 20 times
+}
+
 TEST(Pick, WithoutPromptsTheNoiseFloorTellsPlansApart) {
   ParetoFront front = SmallFront();
   front.plans = {PlanOf("p00", kKV8, 8, 0.25), PlanOf("p01", kK8V4, 6, 0.5)};

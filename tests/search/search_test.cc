@@ -567,6 +567,22 @@ TEST(Search, SeedPlansEnterTheFirstGeneration) {
   EXPECT_EQ(fake.batches()[1][0], seed);
 }
 
+// Of more pairs than a generation has plans, some uniform plans make room for others.
+TEST(Search, ManyUniformPlansLeaveRoomInTheFirstGeneration) {
+  FakeEvaluator fake(RandomWeights(8, 3));
+  EvaluationCache cache(fake);
+  PrecisionPlan seed = PrecisionPlan::Uniform(kKV4, 8);
+  seed.layers[5] = kKV8;
+  SearchOptions options;
+  options.generations = 1;
+  options.population = 8;
+  SearchProblem problem = Problem(OneLayerGroups(8, kFive), NinePairs());
+  problem.seed_plans = {seed};
+  Search(problem, cache, options);
+  ASSERT_THAT(fake.batches(), SizeIs(2));
+  EXPECT_THAT(fake.batches()[1], ::testing::Contains(seed));
+}
+
 TEST(Search, PlansOfEqualLossAndBytesAreListedOnce) {
   FakeEvaluator fake({1, 1, 1});  // which layer has more bits makes no difference
   EvaluationCache cache(fake);

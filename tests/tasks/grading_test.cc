@@ -110,6 +110,15 @@ TEST(VllmCiGrade, TakesTheLastIntegerWithoutCommas) {
   EXPECT_TRUE(Judge(task, "none", "#### 7").is_invalid());
 }
 
+TEST(VllmCiGrade, EveryItemHasANumber) {
+  Task task = TaskOfProtocol(Protocol::kVllmCi);
+  task.name = "t";
+  task.items = {{.prompt = "p", .answer = "#### 7"}, {.prompt = "q", .answer = "none"}};
+  EXPECT_THAT([&] { Grader(task).Judge(task.items[0], "7"); },
+              ThrowsMessage<Error>(HasSubstr("task \"t\", item 2: found the answer \"none\", "
+                                             "expected one with a number")));
+}
+
 Task LastMarkedLine() {
   Task task = TaskOfProtocol(Protocol::kCustom);
   task.stops = {"\n\n"};

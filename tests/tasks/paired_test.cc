@@ -50,6 +50,31 @@ TEST(DifferenceInterval, HoldsTheDifferenceAndShrinksWithItems) {
 }
 
 // scipy.stats.binomtest(2, 10).proportion_ci(0.95) is [0.0252107, 0.5560955].
+TEST(ScoreDifferenceInterval, IsTheCautiousOneOfVerdicts) {
+  const std::vector<double> exact = {1, 1, 1, 1, 0, 0}, plan = {0, 0, 0, 0, 0, 0};
+  const Flips flips = CountFlips(exact, plan);
+  EXPECT_EQ(flips.lost, 4);
+  EXPECT_EQ(flips.gained, 0);
+  EXPECT_EQ(ScoreDifferenceInterval(exact, plan), CautiousDifferenceInterval(flips, 0.95));
+  EXPECT_GE(ScoreDifferenceInterval(exact, plan).high, 0);  // p = 0.125
+  EXPECT_EQ(ScoreDifferenceInterval(exact, exact), DifferenceInterval({.items = 6}));
+}
+
+// Differences of -1/2, -1/4, 0 and -1/4: their mean is -1/4 and their standard error
+// sqrt((1/16 + 1/16) / 3 / 4); Student's t of three degrees is 3.1824.
+TEST(ScoreDifferenceInterval, OfSharesIsThatOfTheirMean) {
+  const std::vector<double> exact = {0.5, 0.5, 0.25, 1}, plan = {0, 0.25, 0.25, 0.75};
+  const Flips flips = CountFlips(exact, plan);
+  EXPECT_EQ(flips.lost, 3);
+  EXPECT_EQ(flips.gained, 0);
+  const double reach = 3.182446305 * std::sqrt(0.125 / 12);
+  const Interval interval = ScoreDifferenceInterval(exact, plan);
+  EXPECT_NEAR(interval.low, -0.25 - reach, 1e-8);
+  EXPECT_NEAR(interval.high, -0.25 + reach, 1e-8);
+  const std::vector<double> one = {0.5};
+  EXPECT_EQ(ScoreDifferenceInterval(one, one), (Interval{-1, 1}));
+}
+
 TEST(CautiousDifferenceInterval, HoldsTheExactIntervalOfTheFlips) {
   const Flips flips{.items = 100, .lost = 8, .gained = 2};
   const Interval cautious = CautiousDifferenceInterval(flips, 0.95);

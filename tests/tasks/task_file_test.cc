@@ -180,6 +180,19 @@ TEST(TaskFile, SamplesOfTheHarnessKeepTheirPrompt) {
               Fails("\"arguments\": found no prompt, expected that of a sample"));
 }
 
+// The harness logs a document once for each of its filters.
+TEST(TaskFile, SamplesOfTheHarnessAreThoseOfOneFilter) {
+  const auto line = [](int document, const std::string& filter) {
+    return R"({"doc_id": )" + std::to_string(document) + R"(, "doc": {"question": "q)" +
+           std::to_string(document) + R"(", "answer": "#### 1"}, "filter": ")" + filter + "\"}\n";
+  };
+  const Task task = Parse(line(0, "strict-match") + line(1, "strict-match") +
+                              line(0, "flexible-extract") + line(1, "flexible-extract"),
+                          {.fewshot = 0});
+  ASSERT_EQ(task.items.size(), 2u);
+  EXPECT_EQ(task.items[1].prompt, "q1");
+}
+
 TEST(TaskFile, ChoicesHaveARightOne) {
   const auto parse = [](const std::string& item) {
     return Parse(R"({"protocol": "multiple_choice", "items": [)" + item + "]}");
@@ -225,6 +238,11 @@ TEST(TaskFile, MistakesAreNamed) {
   EXPECT_THAT(
       [] { Parse(R"({"protocol": "contains", "items": [{"prompt": "p", "references": []}]})"); },
       Fails("\"references\": found none, expected at least one"));
+  EXPECT_THAT(
+      [] {
+        Parse(R"({"protocol": "contains", "items": [{"prompt": "p", "references": ["a", ""]}]})");
+      },
+      Fails("\"references\": found an empty one, expected texts"));
   EXPECT_THAT([] { Parse(R"({"protocol": "gsm8k", "fewshot": -1, "items": []})"); },
               Fails("\"fewshot\": found -1, expected 0 or more"));
   EXPECT_THAT([] { Parse("[{\"text\": \"a prompt\"}]"); },
