@@ -74,17 +74,18 @@ void RequireEnoughItems(const GateConfig& config, const TaskItems& items) {
       config.file.string(), items.count, fewest, config.confidence));
 }
 
-// Only answers that the reference has right can be lost.
-void RequireEnoughRight(const GateConfig& config, const std::vector<char>& reference) {
+// Only answers that the reference has right can be lost. A limit of the accuracy and the losses on
+// prompts judge all the same, so that this is said and not refused.
+void NoteFewRight(const GateConfig& config, const std::vector<char>& reference,
+                  GateResult& result) {
   if (reference.empty()) return;
   const int64_t right = std::ranges::count_if(reference, [](char answer) { return answer != 0; });
   const int64_t fewest = FewestItems(config.confidence);
   if (right >= fewest) return;
-  throw Error(
-      fmt::format("{}: \"task\": found {} right answers to lose, expected at least {}: not even "
-                  "the loss of all "
-                  "would be certain at a confidence of {}",
-                  config.file.string(), right, fewest, config.confidence));
+  result.notes.push_back(
+      fmt::format("{} right answers can be lost, and at a confidence of {} not even the loss of "
+                  "all would fail: that takes {}",
+                  right, config.confidence, fewest));
 }
 
 void NoteFlips(const GateConfig& config, GateResult& result) {
@@ -231,12 +232,12 @@ void Gate::JudgeConfig(const GateConfig& config, GateResult& result) {
     RequireSameCounts(*before, now.measured, file);
     models_.RequireUnchanged(config);
     if (!exact_answers.empty()) before->measured.answers = std::move(exact_answers);
-    RequireEnoughRight(config, before->measured.answers);
+    NoteFewRight(config, before->measured.answers, result);
     return Compare(config, *before, now, model, prompts, result);
   }
   now.run.noise_floor = models_.NoiseFloorOf(config, prompts);
   models_.RequireUnchanged(config);
-  RequireEnoughRight(config, exact_answers.empty() ? now.measured.answers : exact_answers);
+  NoteFewRight(config, exact_answers.empty() ? now.measured.answers : exact_answers, result);
   Update(config, now, std::move(exact_answers), file, result);
 }
 
