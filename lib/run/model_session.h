@@ -80,8 +80,7 @@ class ModelSession {
   size_t layer_count() const { return config().layers.size(); }
   void RequireUnchanged() { opened_.RequireUnchanged(); }
   // Measures the score that rounding alone produces on the calibration prompts, in nats per token,
-  // and tells the user. It takes two passes of the exact model, or one where its pass is
-  // known.
+  // and tells the user. It takes two passes of the exact model, or one where its pass is known.
   double MeasureNoiseFloor();
   // The costs of plans at the context of the run.
   CostFunction cost() const { return CostFor(target_, config(), run_.context); }

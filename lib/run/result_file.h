@@ -10,10 +10,9 @@ namespace kvtune {
 
 // Throws Error (kUsage) where `path`, which `option` names ("--samples"), is there already and is
 // one of `inputs`, a file of a run (latency.json is one if the run's search reads it), or a file of
-// a model: its configuration, its tokenizer, or
-// weights in safetensors. Of these only a file that holds nothing but cache scales may be replaced,
-// because an export writes such ones. Throws Error as RequireOutputFile does. An empty path stands
-// for no file.
+// a model: its configuration, its tokenizer, or weights in safetensors. Of these only a file that
+// holds nothing but cache scales may be replaced, because an export writes such ones. Throws Error
+// as RequireOutputFile does. An empty path stands for no file.
 void RequireResultFile(const std::filesystem::path& path, std::string_view option,
                        std::span<const std::filesystem::path> inputs = {});
 

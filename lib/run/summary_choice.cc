@@ -70,10 +70,11 @@ void ChooseLikeEightBits(const ParetoFront& front, SummaryChoice& choice) {
 // uniform plan may be one of them on the held-out prompts although others kept it off the front.
 void ChooseOfLittleLoss(const ParetoFront& front, SummaryChoice& choice) {
   std::vector<const ScoredPlan*> plans;
-  for (const std::vector<ScoredPlan>& measured : {std::cref(front.plans), std::cref(front.uniform)})
-    for (const ScoredPlan& plan : measured) {
+  for (const std::vector<ScoredPlan>* measured : {&front.plans, &front.uniform}) {
+    for (const ScoredPlan& plan : *measured) {
       if (CautiousLoss(plan, choice.scores) <= kSmallestLoss) plans.push_back(&plan);
     }
+  }
   for (const ScoredPlan* plan : plans) {
     const auto size = [&](const ScoredPlan& one) {
       return std::pair(BytesOf(one), CautiousLoss(one, choice.scores));

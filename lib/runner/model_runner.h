@@ -1,10 +1,9 @@
-// The model runner: a decoder on a device, with a KV cache whose values are
-// fake-quantized, or whose codes are packed where CUDA generates.
+// The model runner: a decoder on a device, with a KV cache whose values are fake-quantized, or
+// whose codes are packed where CUDA generates.
 //
 // All scoring is teacher-forced and parallel over positions, yet it equals token-by-token decoding
-// with the quantized cache (docs/algorithm.md, "What a decode step sees"). Outside of
-// lib/runner only the place that constructs a runner includes this header; all other code uses
-// MeasuredModel.
+// with the quantized cache (docs/algorithm.md, "What a decode step sees"). Outside of lib/runner
+// only the place that constructs a runner includes this header; all other code uses MeasuredModel.
 #pragma once
 
 #include <memory>

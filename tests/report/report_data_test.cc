@@ -74,6 +74,14 @@ TEST(ReportData, HoldsAnswersWithTheirPairedIntervals) {
               HasSubstr("has 90.0 % of 100 items of \"sums\" right"));
   EXPECT_THAT(data["answer_sentences"][1].get<std::string>(),
               HasSubstr("Fewest bytes and not worse: p00"));
+  // A uniform plan of the front is one plan, by its uniform name.
+  report.front->uniform[0].plan = report.front->plans[0].plan;
+  report.front->uniform[0].cost = report.front->plans[0].cost;
+  report.front->uniform[0].accuracy = exact;
+  const Json once = ReportData(report)["answer_sentences"];
+  EXPECT_EQ(once.size(), data["answer_sentences"].size());
+  EXPECT_THAT(once[1].get<std::string>(),
+              HasSubstr("Fewest bytes and not worse: " + report.front->uniform[0].name));
 }
 
 TEST(ReportData, HoldsEveryCellOfTheSensitivityTable) {

@@ -31,6 +31,9 @@ TEST(Optimism, ComparesHeldOutWithCalibration) {
       OptimismSentence(front),
       "On held-out prompts the 3 plans of the front lose 1.2 times (median; 1 to 2) what they "
       "lose on the prompts that chose them.\n");
+  front.search.emplace().answers.emplace();  // items chose them, and no prompt
+  EXPECT_EQ(OptimismSentence(front), "");
+  front.search.reset();
   front.plans[1].held_out.reset();
   EXPECT_EQ(OptimismSentence(front), "");
 }

@@ -115,6 +115,20 @@ TEST(RunSession, RefusesOtherOptionsNamingTheOption) {
       ThrowsMessage<Error>(HasSubstr("--bits: found effective there, expected nominal")));
 }
 
+TEST(RunSession, AFileMayBeNamedInAnotherWayWhereItsContentIsTheSame) {
+  RunFolder run;
+  RunSession session = run.Open();
+  session.Start(Stage::kPrune, {{"--held-out", "a.jsonl"}, {"--held-out (content)", "xxh3:0"}});
+  EXPECT_NO_THROW(session.RequireSameOptions(
+      Stage::kPrune, {{"--held-out", "./a.jsonl"}, {"--held-out (content)", "xxh3:0"}}));
+  EXPECT_THAT(
+      [&] {
+        session.RequireSameOptions(
+            Stage::kPrune, {{"--held-out", "./a.jsonl"}, {"--held-out (content)", "xxh3:1"}});
+      },
+      ThrowsMessage<Error>(HasSubstr("--held-out: found a.jsonl there, expected ./a.jsonl")));
+}
+
 TEST(RunSession, RefusesADirectoryInUse) {
   RunFolder run;
   {

@@ -80,9 +80,9 @@ function drawFront() {
   const drawn = plans.filter((plan) => Number.isFinite(size.of(plan)) && size.of(plan) > 0);
   if (drawn.length === 0) {
     front.points.clear();
-    const ends_growing = plans.some((plan) => size.of(plan) === Infinity);
-    const text = ends_growing ? 'The caches end growing, so that any number of tokens fits.' :
-                                'The weights leave no memory for a cache.';
+    const stops_growing = plans.some((plan) => size.of(plan) === Infinity);
+    const text = stops_growing ? 'The caches stop growing, so that any number of tokens fits.' :
+                                 'The weights leave no memory for a cache.';
     holder.replaceChildren(html('p', {class: 'note'}, text));
     return;
   }
