@@ -22,12 +22,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The hash of the held-out prompts, as the search records it; empty where it records none.
-std::string HeldOutHash(const fs::path& run) {
+// What the search records of its options.
+Json SearchOptionsOf(const fs::path& run) {
   const Json json = ReadArtifact(RunDirectory(run).run(), Artifact::kRun);
-  const Json::json_pointer place("/stages/search/options/--held-out (content)");
-  if (!json.contains(place) || !json[place].is_string()) return "";
-  return json[place].get<std::string>();
+  return json.value(Json::json_pointer("/stages/search/options"), Json::object());
+}
+
+// The hash of the held-out prompts; empty where the search records none.
+std::string HeldOutHash(const Json& options) {
+  const Json hash = options.value("--held-out (content)", Json());
+  return hash.is_string() ? hash.get<std::string>() : "";
 }
 
 void RequireComparable(const ParetoFront& first, const ParetoFront& other, const fs::path& run,
@@ -57,11 +61,9 @@ void RequireSearchByLosses(const ParetoFront& front, const fs::path& run) {
 }
 
 // A search that was interrupted has no held-out scores yet, although it has held-out prompts.
-void RequireHeldOutScores(const ParetoFront& front, const fs::path& run) {
-  const Json json = ReadArtifact(RunDirectory(run).run(), Artifact::kRun);
-  const Json::json_pointer place("/stages/search/options/--held-out");
-  if (front.reference.held_out || json.value(place, Json()) == "none") return;
-  if (!json.contains(place)) return;  // a merged run, which has the scores that its runs had
+void RequireHeldOutScores(const ParetoFront& front, const Json& options, const fs::path& run) {
+  // A merged run does not record whence its prompts were; it has the scores that its runs had.
+  if (front.reference.held_out || options.value("--held-out", Json("none")) == "none") return;
   throw Error(
       fmt::format("merging {}: found no held-out scores, expected a search that has ended; "
                   "its command goes on",
@@ -111,16 +113,18 @@ ParetoFront MergeRuns(std::span<const fs::path> runs, const fs::path& out,
                       std::vector<std::string> command_line) {
   ParetoFront merged = ReadFront(runs.front());
   RequireSearchByLosses(merged, runs.front());
-  RequireHeldOutScores(merged, runs.front());
-  const std::string held_out = HeldOutHash(runs.front());
+  const Json first_options = SearchOptionsOf(runs.front());
+  RequireHeldOutScores(merged, first_options, runs.front());
+  const std::string held_out = HeldOutHash(first_options);
   std::vector<ScoredPlan> plans = merged.plans;
   std::unordered_set<PrecisionPlan, PrecisionPlanHash> known;
   for (const ScoredPlan& plan : plans) known.insert(plan.plan);
   for (const fs::path& run : runs.subspan(1)) {
     ParetoFront front = ReadFront(run);
     RequireSearchByLosses(front, run);
-    RequireHeldOutScores(front, run);
-    RequireComparable(merged, front, run, HeldOutHash(run) == held_out);
+    const Json options = SearchOptionsOf(run);
+    RequireHeldOutScores(front, options, run);
+    RequireComparable(merged, front, run, HeldOutHash(options) == held_out);
     for (ScoredPlan& plan : front.plans) {
       if (known.insert(plan.plan).second) plans.push_back(std::move(plan));
     }

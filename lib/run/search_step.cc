@@ -109,6 +109,11 @@ SearchProblem ProblemOf(const RunSession& session, const ModelSession& model,
           .sensitivities = SensitivityLosses(ReadSensitivity(session))};
 }
 
+// Whether the search is to end, by its user or by its time. REQUIRES: the hooks outlive the result.
+std::function<bool()> EndOf(const SearchHooks& hooks) {
+  return [&hooks] { return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time()); };
+}
+
 // Searches by the answers to the task's items. Every answer is in the run's log of answers before
 // it is used, so that an interrupted search goes on from there. There is no surrogate, because it
 // predicts losses; what single layers lose on prompts, which is cheap, seeds the first generation.
@@ -125,14 +130,11 @@ SearchResult SearchByAnswers(const RunSession& session, ModelSession& model, con
       .progress = [&](const GenerationReport& report) { ReportGeneration(report, step, work); },
       .should_stop = should_stop,
       .out_of_time = TimeLimit(step.max_seconds)};
-  const auto scouting_ends = [&hooks] {
-    return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
-  };
   SearchProblem problem = ProblemOf(session, model, step);
   const bool is_seeded =
       options.algorithm == Algorithm::kNsga2 || options.algorithm == Algorithm::kMoead;
   if (is_seeded && problem.shape.kind != ShapeKind::kOnePair) {
-    problem.seed_plans = SeedPlans(problem, ScoutLayerLosses(session, model, {}, scouting_ends),
+    problem.seed_plans = SeedPlans(problem, ScoutLayerLosses(session, model, {}, EndOf(hooks)),
                                    static_cast<size_t>(options.population) / 2);
   }
   SearchResult result = Search(problem, scores, options, hooks);
@@ -182,10 +184,7 @@ SearchResult SearchFromLog(const RunSession& session, ModelSession& model,
       .progress = [&](const GenerationReport& report) { ReportGeneration(report, step, work); },
       .should_stop = should_stop,
       .out_of_time = TimeLimit(step.max_seconds)};
-  const auto scouting_ends = [&hooks] {
-    return hooks.should_stop() || (hooks.out_of_time && hooks.out_of_time());
-  };
-  hooks.scout = [&] { return ScoutLayerLosses(session, model, step.known_scores, scouting_ends); };
+  hooks.scout = [&] { return ScoutLayerLosses(session, model, step.known_scores, EndOf(hooks)); };
   const SearchProblem problem = ProblemOf(session, model, step);
   SearchResult result = Search(problem, scores.cache(), options, hooks);
   LogInfo("search: " + result.summary.stop_reason);

@@ -69,21 +69,18 @@ void ChooseLikeEightBits(const ParetoFront& front, SummaryChoice& choice) {
 // The plans of little loss that take the least memory and, in a search by time, the least time. A
 // uniform plan may be one of them on the held-out prompts although others kept it off the front.
 void ChooseOfLittleLoss(const ParetoFront& front, SummaryChoice& choice) {
-  std::vector<const ScoredPlan*> plans;
-  for (const std::vector<ScoredPlan>* measured : {&front.plans, &front.uniform}) {
-    for (const ScoredPlan& plan : *measured) {
-      if (CautiousLoss(plan, choice.scores) <= kSmallestLoss) plans.push_back(&plan);
-    }
-  }
-  for (const ScoredPlan* plan : plans) {
-    const auto size = [&](const ScoredPlan& one) {
-      return std::pair(BytesOf(one), CautiousLoss(one, choice.scores));
-    };
-    if (!choice.smallest || size(*plan) < size(*choice.smallest)) choice.smallest = plan;
+  const auto size = [&](const ScoredPlan& plan) {
+    return std::pair(BytesOf(plan), CautiousLoss(plan, choice.scores));
+  };
+  const auto consider = [&](const ScoredPlan& plan) {
+    if (CautiousLoss(plan, choice.scores) > kSmallestLoss) return;
+    if (!choice.smallest || size(plan) < size(*choice.smallest)) choice.smallest = &plan;
     if (front.latency &&
-        (!choice.fastest || plan->cost.latency_ms < choice.fastest->cost.latency_ms))
-      choice.fastest = plan;
-  }
+        (!choice.fastest || plan.cost.latency_ms < choice.fastest->cost.latency_ms))
+      choice.fastest = &plan;
+  };
+  std::ranges::for_each(front.plans, consider);
+  std::ranges::for_each(front.uniform, consider);
   choice.smallest = Named(front, choice.smallest);
   choice.fastest = Named(front, choice.fastest);
 }

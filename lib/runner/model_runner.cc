@@ -106,10 +106,10 @@ std::vector<LayerObservation> ModelRunner::ObserveAttention(std::span<const Toke
     const auto advance = [&](const PromptBatch& batch, size_t layer, at::Tensor hidden) {
       const size_t i = batch.prompts.front();
       const OperatorsOnOneThread same_sums;
-      std::optional<MeasuredLayer> before = std::move(newest[i]);
-      newest[i] = ObserveLayer(state_->decoder, layer, hidden, pairs,
-                               state_->PassOf(prompts[i]).exact_queries);
-      if (before) before->AddTo(by_prompt[i][layer - 1]);
+      MeasuredLayer measured = ObserveLayer(state_->decoder, layer, hidden, pairs,
+                                            state_->PassOf(prompts[i]).exact_queries);
+      if (newest[i]) newest[i]->AddTo(by_prompt[i][layer - 1]);
+      newest[i] = std::move(measured);
       return hidden;
     };
     const auto end = [&](const PromptBatch& batch, const at::Tensor&) {

@@ -210,7 +210,8 @@ Grade Grader::Judge(const TaskItem& item, std::string_view generation,
       case Protocol::kGsm8kCot:
         return NormalizedNumber(extracted) == NormalizedNumber(item.answer) ? 1 : 0;
       case Protocol::kVllmCi: {
-        return PythonInteger(extracted) == LabelOf(item) ? 1 : 0;
+        const std::optional<std::string> label = LabelOf(item);
+        return label && PythonInteger(extracted) == label ? 1 : 0;
       }
       case Protocol::kCustom:
         return extracted == Stripped(item.answer) ? 1 : 0;

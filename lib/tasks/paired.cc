@@ -5,6 +5,7 @@
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
+#include <functional>
 
 namespace kvtune {
 namespace {
@@ -28,6 +29,17 @@ Interval ProbabilityInterval(int64_t hits, int64_t draws, double confidence) {
           binomial::find_upper_bound_on_p(n, seen, tail)};
 }
 
+// `score` makes comparable what a reference and a plan have of an item.
+template <typename T, typename Score>
+Flips CountFlipsOf(std::span<const T> reference, std::span<const T> plan, const Score& score) {
+  Flips flips{.items = static_cast<int64_t>(reference.size())};
+  for (size_t i = 0; i < reference.size(); ++i) {
+    flips.lost += score(plan[i]) < score(reference[i]);
+    flips.gained += score(plan[i]) > score(reference[i]);
+  }
+  return flips;
+}
+
 }  // namespace
 
 double StandardError(std::span<const double> scores) {
@@ -40,21 +52,11 @@ double StandardError(std::span<const double> scores) {
 }
 
 Flips CountFlips(std::span<const char> reference, std::span<const char> plan) {
-  Flips flips{.items = static_cast<int64_t>(reference.size())};
-  for (size_t i = 0; i < reference.size(); ++i) {
-    flips.lost += reference[i] != 0 && plan[i] == 0;
-    flips.gained += reference[i] == 0 && plan[i] != 0;
-  }
-  return flips;
+  return CountFlipsOf(reference, plan, [](char verdict) { return verdict != 0; });
 }
 
 Flips CountFlips(std::span<const double> reference, std::span<const double> plan) {
-  Flips flips{.items = static_cast<int64_t>(reference.size())};
-  for (size_t i = 0; i < reference.size(); ++i) {
-    flips.lost += plan[i] < reference[i];
-    flips.gained += plan[i] > reference[i];
-  }
-  return flips;
+  return CountFlipsOf(reference, plan, std::identity());
 }
 
 double McNemarP(int64_t lost, int64_t gained) {

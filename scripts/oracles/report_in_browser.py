@@ -276,7 +276,7 @@ def test_fields_keep_the_focus(page: Page) -> None:
 
 
 def test_odd_losses_and_sizes(page: Page) -> None:
-    """Losses near one power of ten have a scale, and a cache that ends growing is no lack of memory."""
+    """Losses near one power of ten have a scale, and a cache that stops growing is no lack of memory."""
     for losses in ([[9.8e-4]], [[0.0097, 0.0104]], [[1e-3], [1e-3]]):
         low, high = page.run("return lossDomain(arguments[0])", losses)
         assert 0 < low < min(map(min, losses)) and high > max(map(max, losses)), (low, high)

@@ -410,11 +410,10 @@ struct ModelWithFirstToken {
     WriteFileAtomically(folder / "tokenizer_config.json", R"({"bos_token": "<|endoftext|>"})");
     std::filesystem::copy(kDemoModel / "config.json", folder / "config.json");
   }
-  PreparedTask Prepare(const char* task, bool apply_chat_template = false) const {
+  PreparedTask Prepare(const char* task) const {
     WriteFileAtomically(folder / "task.json", task);
-    return PreparedTask(
-        {.file = folder / "task.json", .overrides = {}, .apply_chat_template = apply_chat_template},
-        folder.path(), ReadConfigOf(kDemoModel));
+    return PreparedTask({.file = folder / "task.json", .overrides = {}}, folder.path(),
+                        ReadConfigOf(kDemoModel));
   }
 
   TemporaryDirectory folder;

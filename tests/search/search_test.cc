@@ -553,34 +553,33 @@ TEST(Search, OneEvaluationMoreThanTheUniformPlansIsSpent) {
   }
 }
 
-TEST(Search, SeedPlansEnterTheFirstGeneration) {
-  FakeEvaluator fake(RandomWeights(8, 3));
-  EvaluationCache cache(fake);
+struct SeededSearch {
+  // The plans of the first generation.
+  std::vector<PrecisionPlan> FirstGeneration(const SearchOptions& searched) {
+    SearchOptions options = searched;
+    options.generations = 1;
+    FakeEvaluator fake(RandomWeights(8, 3));
+    EvaluationCache cache(fake);
+    SearchProblem problem = Problem(OneLayerGroups(8, kFive), NinePairs());
+    problem.seed_plans = {seed};
+    Search(problem, cache, options);
+    EXPECT_THAT(fake.batches(), SizeIs(2));  // the uniform plans come first
+    return fake.batches().at(1);
+  }
+  SeededSearch() { seed.layers[5] = kKV8; }
+
   PrecisionPlan seed = PrecisionPlan::Uniform(kKV4, 8);
-  seed.layers[5] = kKV8;
-  SearchOptions options;
-  options.generations = 1;
-  SearchProblem problem = Problem(OneLayerGroups(8, kFive), NinePairs());
-  problem.seed_plans = {seed};
-  Search(problem, cache, options);
-  ASSERT_THAT(fake.batches(), SizeIs(2));
-  EXPECT_EQ(fake.batches()[1][0], seed);
+};
+
+TEST(Search, SeedPlansEnterTheFirstGeneration) {
+  SeededSearch search;
+  EXPECT_EQ(search.FirstGeneration({})[0], search.seed);
 }
 
 // Of more pairs than a generation has plans, some uniform plans make room for others.
 TEST(Search, ManyUniformPlansLeaveRoomInTheFirstGeneration) {
-  FakeEvaluator fake(RandomWeights(8, 3));
-  EvaluationCache cache(fake);
-  PrecisionPlan seed = PrecisionPlan::Uniform(kKV4, 8);
-  seed.layers[5] = kKV8;
-  SearchOptions options;
-  options.generations = 1;
-  options.population = 8;
-  SearchProblem problem = Problem(OneLayerGroups(8, kFive), NinePairs());
-  problem.seed_plans = {seed};
-  Search(problem, cache, options);
-  ASSERT_THAT(fake.batches(), SizeIs(2));
-  EXPECT_THAT(fake.batches()[1], ::testing::Contains(seed));
+  SeededSearch search;
+  EXPECT_THAT(search.FirstGeneration({.population = 8}), ::testing::Contains(search.seed));
 }
 
 TEST(Search, PlansOfEqualLossAndBytesAreListedOnce) {
