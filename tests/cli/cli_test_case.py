@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pty
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -40,6 +41,12 @@ def run_on_terminal(command, folder, columns=80, stderr_too=False, environment=N
         chunks.append(chunk)
     os.close(leader)
     return started.wait(), b"".join(chunks).decode().replace("\r\n", "\n")
+
+
+def has_jinja():
+    return any(shutil.which(python) and subprocess.run([python, "-c", "import jinja2"], capture_output=True,
+                                                       check=False).returncode == 0
+               for python in ("python3", "/usr/bin/python3"))
 
 
 class CliTestCase(unittest.TestCase):

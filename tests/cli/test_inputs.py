@@ -1,21 +1,13 @@
 """What people feed it: prompts in many forms, models that are none, scales of checkpoints."""
 import gzip
 import json
-import shutil
-import subprocess
 import unittest
 
 import tiny_model
-from cli_test_case import QUICK_SEARCH, CliTestCase
+from cli_test_case import QUICK_SEARCH, CliTestCase, has_jinja
 
 TEMPLATE = "{% for m in messages %}{{ bos_token }}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n"
-
-
-def has_jinja():
-    return any(shutil.which(python) and subprocess.run([python, "-c", "import jinja2"], capture_output=True,
-                                                       check=False).returncode == 0
-               for python in ("python3", "/usr/bin/python3"))
 
 
 def scaled_model(directory, scales):

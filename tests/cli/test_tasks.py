@@ -7,7 +7,8 @@ import sys
 import time
 import unittest
 
-from cli_test_case import BINARY, QUICK_SEARCH, CliTestCase
+import tiny_model
+from cli_test_case import BINARY, QUICK_SEARCH, CliTestCase, has_jinja
 
 RESULTS = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "results.py"
 
@@ -369,6 +370,22 @@ class TasksTest(CliTestCase):
         self.assertIn("found multiple choice with --prefill exact, expected quantized",
                       self.run_error("evaluate", *self.arguments("choices.json"), "--plan", "KV8", "--prefill", "exact",
                                      exit_code=2))
+
+    @unittest.skipUnless(has_jinja(), "found no python3 with jinja2 (python3-jinja2)")
+    def test_choices_behind_a_chat_template_have_no_space(self):
+        model = tiny_model.write_model(self.folder / "chat")
+        (model / "chat_template.jinja").write_text("{% for m in messages %}{{ bos_token }}{{ m.content }}{% endfor %}")
+        (model / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>"}))
+
+        def hash_of(choices, *options):
+            task = {"protocol": "multiple_choice", "items": [{"prompt": "a", "choices": choices, "answer": 0}]}
+            (self.folder / "chat.json").write_text(json.dumps(task))
+            return self.run_json("evaluate", "--model", model, "--task", "chat.json", "--threads", "1", "--plan", "KV8",
+                                 *options)["task"]["hash"]
+
+        plain = hash_of(["b", "c d"])
+        self.assertEqual(hash_of([" b", " c d"], "--apply-chat-template"), plain)
+        self.assertNotEqual(hash_of(["b", "c d"], "--apply-chat-template"), plain)
 
     def test_samples_are_written_over_nothing_that_is_read(self):
         items = [{"prompt": "The keys", "answer": "a"}, {"prompt": "Two bits", "answer": "b"}]
