@@ -8,6 +8,7 @@
 #include "lib/kernels/cuda/decode_attention.h"
 #include "lib/kernels/cuda/dequantize_words.h"
 #include "lib/kernels/cuda/fake_quantize.h"
+#include "lib/kernels/cuda/gated_product.h"
 #include "lib/kernels/cuda/row_kernels.h"
 #include "lib/kernels/cuda/token_loss.h"
 #include "lib/kernels/cuda/weight_errors.h"
@@ -95,6 +96,31 @@ at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation) {
   const at::Tensor in = gate_up.contiguous();
   const at::Tensor out = at::empty({rows, width}, gate_up.options());
   GatedOnCuda(PlaceOf(in), in.const_data_ptr(), rows, width, activation, out.mutable_data_ptr());
+  return out;
+}
+
+bool HasCudaGatedLinear(const at::Tensor& rows, const at::Tensor& gate_up, Activation activation) {
+  constexpr int64_t kFewestRows = 2048;  // with fewer, libtorch's products use smaller tiles
+  const auto is_packed = [](const at::Tensor& x) {
+    return x.is_contiguous() && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0;
+  };
+  return UsesCudaKernels(rows) && activation != Activation::kClampedSwiglu &&
+         rows.size(0) >= kFewestRows && is_packed(rows) && is_packed(gate_up) &&
+         HasGatedProductOnCuda(ComputeCapability(rows.get_device()), PlaceOf(rows).type,
+                               rows.size(1), gate_up.size(0) / 2);
+}
+
+at::Tensor CudaGatedLinear(const at::Tensor& rows, const at::Tensor& gate_up,
+                           Activation activation) {
+  const int64_t width = gate_up.size(0) / 2;
+  const at::Tensor out = at::empty({rows.size(0), width}, rows.options());
+  GatedProductOnCuda(PlaceOf(rows), {.rows = rows.const_data_ptr(),
+                                     .weights = gate_up.const_data_ptr(),
+                                     .row_count = rows.size(0),
+                                     .depth = rows.size(1),
+                                     .width = width,
+                                     .activation = activation,
+                                     .out = out.mutable_data_ptr()});
   return out;
 }
 
@@ -339,6 +365,8 @@ at::Tensor CudaAddAndNorm(const at::Tensor&, const at::Tensor&, double, const at
   NotBuilt();
 }
 at::Tensor CudaGated(const at::Tensor&, Activation) { NotBuilt(); }
+bool HasCudaGatedLinear(const at::Tensor&, const at::Tensor&, Activation) { return false; }
+at::Tensor CudaGatedLinear(const at::Tensor&, const at::Tensor&, Activation) { NotBuilt(); }
 at::Tensor CudaSumOfChoices(const at::Tensor&, const at::Tensor&, const at::Tensor&) { NotBuilt(); }
 at::Tensor CudaGatherHeads(const at::Tensor&, const HeadLayout&, const RotaryTables&, double,
                            bool) {

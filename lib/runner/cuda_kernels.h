@@ -35,6 +35,12 @@ at::Tensor CudaAddAndNorm(const at::Tensor& before, const at::Tensor& delta, dou
 // See Gated in row_ops.h. REQUIRES: the activation is kSilu or kGeluTanh.
 at::Tensor CudaGated(const at::Tensor& gate_up, Activation activation);
 
+// Whether CudaGatedLinear can take these and is faster than a product and CudaGated.
+bool HasCudaGatedLinear(const at::Tensor& rows, const at::Tensor& gate_up, Activation activation);
+// See GatedLinear in row_ops.h.
+at::Tensor CudaGatedLinear(const at::Tensor& rows, const at::Tensor& gate_up,
+                           Activation activation);
+
 // Sums what experts made of each row, times their weights; see SumChoicesOnCuda in row_kernels.h.
 // results: [rows * choices, width]; places: [rows, choices] of int64; weights: [rows, choices]; all
 // contiguous -> [rows, width]

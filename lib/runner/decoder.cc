@@ -242,9 +242,10 @@ QueryKeyValue Decoder::ProjectNewest(size_t layer, const at::Tensor& hidden,
 
 at::Tensor Decoder::Activations(size_t layer, const at::Tensor& rows) const {
   const LayerWeights& weights = weights_.layers[layer];
-  const at::Tensor gate_up = at::linear(rows, weights.gate_up, weights.gate_up_bias);
-  return config_.has_gate() ? Gated(gate_up, config_.activation)
-                            : Activated(gate_up, config_.plain_activation);
+  if (config_.has_gate())
+    return GatedLinear(rows, weights.gate_up, weights.gate_up_bias, config_.activation);
+  return Activated(at::linear(rows, weights.gate_up, weights.gate_up_bias),
+                   config_.plain_activation);
 }
 
 void Decoder::AddMlp(size_t layer, const at::Tensor& normed, at::Tensor& hidden) const {

@@ -52,10 +52,10 @@ at::Tensor SumOneByOne(const at::Tensor& rows, const LayerWeights& weights,
     const int64_t count = counts.const_data_ptr<int64_t>()[expert];
     if (count == 0) continue;
     const at::Tensor index = choices.row.narrow(0, begin, count);
-    const at::Tensor gate_up = at::linear(rows.index_select(0, index), Of(weights.gate_up, expert),
-                                          Of(weights.gate_up_bias, expert));
-    const at::Tensor result = at::linear(Gated(gate_up, config.activation),
-                                         Of(weights.down, expert), Of(weights.down_bias, expert));
+    const at::Tensor gated = GatedLinear(rows.index_select(0, index), Of(weights.gate_up, expert),
+                                         Of(weights.gate_up_bias, expert), config.activation);
+    const at::Tensor result =
+        at::linear(gated, Of(weights.down, expert), Of(weights.down_bias, expert));
     out.index_add_(0, index, result * weight.narrow(0, begin, count));
     begin += count;
   }
@@ -99,7 +99,7 @@ at::Tensor RunExperts(const at::Tensor& rows, const LayerWeights& weights,
                                                      : SumOneByOne(rows, weights, config, routing);
   if (weights.shared_gate.defined()) {
     const at::Tensor shared = at::linear(
-        Gated(at::linear(rows, weights.shared_gate_up), config.activation), weights.shared_down);
+        GatedLinear(rows, weights.shared_gate_up, {}, config.activation), weights.shared_down);
     out.add_(shared.mul_(at::sigmoid(at::linear(rows, weights.shared_gate))));
   }
   return out;

@@ -65,6 +65,13 @@ at::Tensor Gated(const at::Tensor& gate_up, Activation activation) {
   return {};
 }
 
+at::Tensor GatedLinear(const at::Tensor& rows, const at::Tensor& gate_up, const at::Tensor& bias,
+                       Activation activation) {
+  if (!bias.defined() && HasCudaGatedLinear(rows, gate_up, activation))
+    return CudaGatedLinear(rows, gate_up, activation);
+  return Gated(at::linear(rows, gate_up, bias), activation);
+}
+
 void AddScaled(const at::Tensor& before, const at::Tensor& delta, double scale, at::Tensor& rows) {
   if (!rows.is_same(before)) rows.copy_(before);
   rows.add_(delta, scale);

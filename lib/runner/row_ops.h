@@ -33,6 +33,12 @@ at::Tensor Activated(const at::Tensor& up, PlainActivation activation);
 // gate_up: [rows, 2 width], with the gate first -> [rows, width]
 at::Tensor Gated(const at::Tensor& gate_up, Activation activation);
 
+// Gated(at::linear(rows, gate_up, bias), activation); where a GPU has one kernel for both, the wide
+// halves never reach memory. rows: [rows, depth]; gate_up: [2 width, depth]; `bias` may be
+// undefined -> [rows, width]
+at::Tensor GatedLinear(const at::Tensor& rows, const at::Tensor& gate_up, const at::Tensor& bias,
+                       Activation activation);
+
 // Replaces x by cap tanh(x / cap), in place.
 void SoftCap(at::Tensor& x, double cap);
 

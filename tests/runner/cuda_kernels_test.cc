@@ -151,6 +151,32 @@ TEST_P(CudaKernels, GatedIsThatOfTheOperators) {
   }
 }
 
+TEST_P(CudaKernels, GatedLinearIsThatOfTheOperators) {
+  if (GetParam() == at::kFloat || !IsOnHopper(at::zeros({1}, Options())))
+    GTEST_SKIP() << "this type has no such kernel on this device";
+  struct Case {
+    int64_t rows, depth, width;
+  };
+  // Whole tiles, less than one of each, and tiles that are cut at every edge.
+  for (const auto& [rows, depth, width] : {Case{256, 64, 128}, {1, 8, 8}, {300, 200, 1000}}) {
+    const at::Tensor in = Random({rows, depth});
+    const at::Tensor gate_up = Random({2 * width, depth}) / std::sqrt(static_cast<double>(depth));
+    const at::Tensor gate = Wide(in).mm(Wide(gate_up.narrow(0, 0, width)).t());
+    const at::Tensor up = Wide(in).mm(Wide(gate_up.narrow(0, width, width)).t());
+    PoisonFreeMemory();
+    ExpectNear(CudaGatedLinear(in, gate_up, Activation::kSilu), at::silu(gate) * up);
+    ExpectNear(CudaGatedLinear(in, gate_up, Activation::kGeluTanh), at::gelu(gate, "tanh") * up);
+  }
+  // Many rows take this way by themselves, with more tiles than there are multiprocessors, and
+  // differ from the two kernels in rare roundings only.
+  const at::Tensor in = Random({5000, 136}), gate_up = Random({2 * 1032, 136}) / 11;
+  ASSERT_TRUE(HasCudaGatedLinear(in, gate_up, Activation::kSilu));
+  const at::Tensor apart = CudaGated(at::linear(in, gate_up), Activation::kSilu);
+  const at::Tensor together = GatedLinear(in, gate_up, {}, Activation::kSilu);
+  EXPECT_LT(at::ne(apart, together).to(at::kDouble).mean().item<double>(), 1e-3);
+  ExpectNear(together, Wide(apart));
+}
+
 TEST_P(CudaKernels, ChoicesAreSummed) {
   const int64_t rows = 11, choices = 3;
   for (const int64_t width : {5, 64}) {
