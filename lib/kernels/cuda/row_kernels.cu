@@ -32,6 +32,7 @@ __global__ void NormKernel(const T* before, const T* delta, float scale, const v
   P* row = reinterpret_cast<P*>(rows + begin);
   const int64_t packs = width / P::kSize;
   float squares = 0;
+#pragma unroll 2
   for (int64_t i = threadIdx.x; i < packs; i += kThreads) {
     P pack = source[i];
     if (delta != nullptr) {
@@ -49,13 +50,16 @@ __global__ void NormKernel(const T* before, const T* delta, float scale, const v
   for (int64_t i = threadIdx.x; i < packs; i += kThreads) {
     const P pack = row[i];
     P normed;
-    for (int k = 0; k < P::kSize; ++k) {
-      const float x = Load(pack.elements[k]) * factor;
-      const int64_t column = i * P::kSize + k;
-      if (weight_in_float32) {
-        Store(x * static_cast<const float*>(weight)[column], &normed.elements[k]);
-      } else {
-        Store(Rounded<T>(x) * Load(static_cast<const T*>(weight)[column]), &normed.elements[k]);
+    if (weight_in_float32) {
+      for (int k = 0; k < P::kSize; ++k) {
+        Store(Load(pack.elements[k]) * factor * static_cast<const float*>(weight)[i * P::kSize + k],
+              &normed.elements[k]);
+      }
+    } else {
+      const P weights = static_cast<const P*>(weight)[i];
+      for (int k = 0; k < P::kSize; ++k) {
+        Store(Rounded<T>(Load(pack.elements[k]) * factor) * Load(weights.elements[k]),
+              &normed.elements[k]);
       }
     }
     reinterpret_cast<P*>(out + begin)[i] = normed;
@@ -87,7 +91,7 @@ void LaunchNorm(const CudaPlace& place, const void* before, const void* delta, f
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
-    WithPack<T>(Packs<T>(width, {before, rows, delta, out}), [&](auto* pack) {
+    WithPack<T>(Packs<T>(width, {before, rows, delta, norm.weight, out}), [&](auto* pack) {
       using P = std::remove_pointer_t<decltype(pack)>;
       NormKernel<T, P><<<static_cast<unsigned>(row_count), kThreads, 0, StreamOf(place)>>>(
           static_cast<const T*>(before), static_cast<const T*>(delta), scale, norm.weight,
@@ -139,41 +143,46 @@ __global__ void SumChoicesKernel(const T* results, const int64_t* places, const 
   reinterpret_cast<P*>(out)[index] = sum;
 }
 
-// Each thread takes one pack of one head of one token. Packs of rotated channels lie in one half of
-// them, and their partners in the other one.
+// A row of threads takes a row of heads, those of one token, and each thread some packs of it.
+// Packs of rotated channels lie in one half of them, and their partners in the other one.
 template <typename T, typename P>
 __global__ void GatherHeadsKernel(const T* projected, HeadLayout layout, CudaGather gather,
-                                  int64_t packs, T* out) {
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (index >= packs) return;
-  const int64_t packs_of_head = layout.head_dim / P::kSize;
-  const int64_t channel = index % packs_of_head * P::kSize;
-  const int64_t head = index / packs_of_head % layout.heads;
-  const int64_t row = index / packs_of_head / layout.heads;  // a token of a sequence
-  const int64_t token = row % layout.tokens, sequence = row / layout.tokens;
-  const T* source =
-      projected + row * layout.row_width + layout.first_channel + head * layout.head_dim;
-  P pack = *reinterpret_cast<const P*>(source + channel);
-  float x[P::kSize];
-  for (int k = 0; k < P::kSize; ++k) x[k] = Load(pack.elements[k]);
-  if (channel < gather.rotary_dim && head < gather.rotated_heads) {
-    const int64_t half = gather.rotary_dim / 2;
-    const bool first = channel < half;
-    const int64_t turn = token * half + channel % half;
-    const P c = *reinterpret_cast<const P*>(static_cast<const T*>(gather.cos) + turn);
-    const P s = *reinterpret_cast<const P*>(static_cast<const T*>(gather.sin) + turn);
-    const P partner = *reinterpret_cast<const P*>(source + channel + (first ? half : -half));
-    for (int k = 0; k < P::kSize; ++k) {
-      const float straight = Rounded<T>(x[k] * Load(c.elements[k]));
-      const float across = Rounded<T>(Load(partner.elements[k]) * Load(s.elements[k]));
-      x[k] = Rounded<T>(first ? straight - across : straight + across);
+                                  uint32_t rows, T* out) {
+  // Divisions are of 32 bits, because those of 64 would be most of the work.
+  const uint32_t row = blockIdx.x * blockDim.y + threadIdx.y;
+  if (row >= rows) return;
+  const auto tokens = static_cast<uint32_t>(layout.tokens);
+  const int64_t token = row % tokens, sequence = row / tokens;
+  const T* source_row = projected + row * layout.row_width + layout.first_channel;
+  const auto heads = static_cast<uint32_t>(layout.heads);
+  const auto packs_of_head = static_cast<uint32_t>(layout.head_dim / P::kSize);
+  const auto half = static_cast<uint32_t>(gather.rotary_dim / 2);
+  const T* cosines = static_cast<const T*>(gather.cos) + token * half;
+  const T* sines = static_cast<const T*>(gather.sin) + token * half;
+  for (uint32_t place = threadIdx.x; place < heads * packs_of_head; place += blockDim.x) {
+    const uint32_t head = place / packs_of_head, channel = place % packs_of_head * P::kSize;
+    const T* source = source_row + head * layout.head_dim + channel;
+    P pack = *reinterpret_cast<const P*>(source);
+    float x[P::kSize];
+    for (int k = 0; k < P::kSize; ++k) x[k] = Load(pack.elements[k]);
+    if (channel < 2 * half && head < gather.rotated_heads) {
+      const bool first = channel < half;
+      const uint32_t turn = first ? channel : channel - half;
+      const P c = *reinterpret_cast<const P*>(cosines + turn);
+      const P s = *reinterpret_cast<const P*>(sines + turn);
+      const P partner = *reinterpret_cast<const P*>(first ? source + half : source - half);
+      for (int k = 0; k < P::kSize; ++k) {
+        const float straight = Rounded<T>(x[k] * Load(c.elements[k]));
+        const float across = Rounded<T>(Load(partner.elements[k]) * Load(s.elements[k]));
+        x[k] = Rounded<T>(first ? straight - across : straight + across);
+      }
     }
+    const float scale = head < gather.scaled_heads ? gather.scale : 1;
+    for (int k = 0; k < P::kSize; ++k) Store(x[k] * scale, &pack.elements[k]);
+    const int64_t to =
+        gather.by_token ? int64_t{row} * heads + head : (sequence * heads + head) * tokens + token;
+    *reinterpret_cast<P*>(out + to * layout.head_dim + channel) = pack;
   }
-  const float scale = head < gather.scaled_heads ? gather.scale : 1;
-  for (int k = 0; k < P::kSize; ++k) Store(x[k] * scale, &pack.elements[k]);
-  const int64_t place = gather.by_token ? row * layout.heads + head
-                                        : (sequence * layout.heads + head) * layout.tokens + token;
-  *reinterpret_cast<P*>(out + place * layout.head_dim + channel) = pack;
 }
 
 // The largest score of a row and the sum of exp(score - max).
@@ -338,8 +347,8 @@ void SumChoicesOnCuda(const CudaPlace& place, const void* results, const int64_t
 
 void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const HeadLayout& layout,
                        const CudaGather& gather, void* out) {
-  const int64_t elements = layout.sequences * layout.tokens * layout.heads * layout.head_dim;
-  if (elements == 0) return;
+  const int64_t rows = layout.sequences * layout.tokens, width = layout.heads * layout.head_dim;
+  if (rows * width == 0) return;
   const CurrentDevice current(place.device);
   WithElementType(place.type, [&](auto* element) {
     using T = std::remove_pointer_t<decltype(element)>;
@@ -350,9 +359,13 @@ void GatherHeadsOnCuda(const CudaPlace& place, const void* projected, const Head
                       gather.rotary_dim / 2 % size == 0;
     WithPack<T>(fits, [&](auto* pack) {
       using P = std::remove_pointer_t<decltype(pack)>;
-      const int64_t packs = elements / P::kSize;
-      GatherHeadsKernel<T, P><<<BlocksFor(packs, kThreads), kThreads, 0, StreamOf(place)>>>(
-          static_cast<const T*>(projected), layout, gather, packs, static_cast<T*>(out));
+      // Whole warps for a row, and several rows where one of them leaves threads idle.
+      const int64_t warps = std::clamp<int64_t>(width / P::kSize / 32, 1, kThreads / 32);
+      const dim3 threads(static_cast<unsigned>(32 * warps),
+                         static_cast<unsigned>(kThreads / 32 / warps));
+      GatherHeadsKernel<T, P><<<BlocksFor(rows, threads.y), threads, 0, StreamOf(place)>>>(
+          static_cast<const T*>(projected), layout, gather, static_cast<uint32_t>(rows),
+          static_cast<T*>(out));
     });
   });
   RequireLaunched(kDoing);

@@ -50,7 +50,7 @@ void SumChoicesOnCuda(const CudaPlace& place, const void* results, const int64_t
 // tokens, head_dim], or [sequences, tokens, heads, head_dim] by token. It rotates their first
 // rotary_dim channels by cos and sin ([tokens, rotary_dim / 2], of the rows' type) and multiplies
 // by `scale`. rotary_dim may be 0. Heads from rotated_heads on are not rotated, and those from
-// scaled_heads on are not multiplied.
+// scaled_heads on are not multiplied. REQUIRES: there are fewer than 2^32 tokens.
 struct CudaGather {
   int64_t rotary_dim = 0;
   const void* cos = nullptr;
