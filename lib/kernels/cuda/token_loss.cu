@@ -65,30 +65,42 @@ __device__ Running SummaryOfThread(const T* logits, int64_t vocab) {
   return own;
 }
 
-// Every thread of the block gets the summary of the row.
-template <typename T, typename P>
-__device__ Running SummaryOf(const T* logits, int64_t vocab) {
-  Running own = SummaryOfThread<T, P>(logits, vocab);
+__device__ Running JoinedWarp(Running own) {
   for (int offset = 16; offset > 0; offset /= 2) own = Joined(own, OfLane(own, offset));
-  __shared__ Running of_warp[kMostWarps];
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = own;
-  __syncthreads();
-  Running row = of_warp[0];
-  for (int i = 1; i < blockDim.x / 32; ++i) row = Joined(row, of_warp[i]);
-  return row;
+  return own;
 }
 
-__device__ float ShiftOf(const Running& row) {
-  return row.max + static_cast<float>(log(static_cast<double>(row.sum)));
+// log(sum of exp(x)) of a row, and where its largest logit is first.
+struct Summary {
+  float shift;
+  int64_t top;
+};
+
+// Every thread of the block gets the summary of the row, which one warp computes while the others
+// wait: all of them together would take longer.
+template <typename T, typename P>
+__device__ Summary SummaryOf(const T* logits, int64_t vocab) {
+  const Running own = JoinedWarp(SummaryOfThread<T, P>(logits, vocab));
+  __shared__ Running of_warp[kMostWarps];
+  __shared__ Summary of_row;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (lane == 0) of_warp[warp] = own;
+  __syncthreads();
+  if (warp == 0) {
+    const Running row = JoinedWarp(lane < blockDim.x / 32 ? of_warp[lane] : Running());
+    if (lane == 0)
+      of_row = {row.max + static_cast<float>(log(static_cast<double>(row.sum))), row.top};
+  }
+  __syncthreads();
+  return of_row;
 }
 
 template <typename T, typename P>
 __global__ void __launch_bounds__(kMostThreads)
     SummarizeKernel(const T* logits, int64_t vocab, CudaLogitSummaries summaries) {
-  const Running row = SummaryOf<T, P>(logits + static_cast<int64_t>(blockIdx.x) * vocab, vocab);
+  const Summary row = SummaryOf<T, P>(logits + static_cast<int64_t>(blockIdx.x) * vocab, vocab);
   if (threadIdx.x != 0) return;
-  summaries.shift[blockIdx.x] = ShiftOf(row);
+  summaries.shift[blockIdx.x] = row.shift;
   summaries.top[blockIdx.x] = row.top;
 }
 
@@ -115,8 +127,8 @@ __global__ void __launch_bounds__(kMostThreads)
   const int64_t index = blockIdx.x % plans * rows + row;
   const T* plan = logits + index * vocab;
   const P* exact = reinterpret_cast<const P*>(reference_logits + row * vocab);
-  const Running summary = SummaryOf<T, P>(plan, vocab);
-  const float plan_shift = ShiftOf(summary), exact_shift = reference.shift[row];
+  const Summary summary = SummaryOf<T, P>(plan, vocab);
+  const float plan_shift = summary.shift, exact_shift = reference.shift[row];
   double sum = 0, variation_sum = 0;
 #pragma unroll 2
   for (int64_t i = threadIdx.x; i < vocab / P::kSize; i += blockDim.x) {
