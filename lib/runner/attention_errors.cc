@@ -68,6 +68,12 @@ CacheSide StackedSides(const std::vector<const CacheSide*>& sides) {
   return all;
 }
 
+// The same with the heads of a token side by side in memory. cuDNN's results are laid out as its
+// queries are, and in this way they are summed without a copy.
+at::Tensor SideBySide(const at::Tensor& query) {
+  return query.transpose(1, 2).contiguous().transpose(1, 2);
+}
+
 // The attention of all queries. cuDNN's kernels need 0.07 s for each shape when they are first
 // used, and a batch of pairs and the exact attention are two shapes, so prompts have to be long for
 // it.
@@ -75,7 +81,7 @@ AttentionResult Attended(const at::Tensor& query, const CacheSide& keys, const C
                          const ScoreRule& rule) {
   constexpr int64_t kShortestForErrors = 4096;
   if (query.size(2) >= kShortestForErrors && CanUseCudnn(query, keys, values, rule))
-    return CudnnAttention(query.contiguous(), keys, values);
+    return CudnnAttention(SideBySide(query), keys, values);
   return FlashAttentionWithSums(query, keys, values, rule);
 }
 
