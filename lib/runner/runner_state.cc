@@ -85,6 +85,18 @@ int DefaultThreads() {
   return threads;
 }
 
+// Makes a first matrix product of about the size of a layer's, for which the library loads its
+// kernels. A failure is left to a later call.
+void MultiplyFirst(const at::TensorOptions& options, int64_t hidden_size) {
+  try {
+    const c10::InferenceMode no_gradients;
+    constexpr int64_t kRows = 2048;
+    at::linear(at::zeros({kRows, hidden_size}, options),
+               at::zeros({hidden_size, hidden_size}, options));
+  } catch (const std::exception&) {
+  }
+}
+
 // Keeps freed memory in the process. Every layer frees and takes the same activations again; by
 // default glibc gives such large blocks back to the kernel each time, and the cost of faulting the
 // pages in again shows in a profile.
@@ -286,11 +298,13 @@ std::unique_ptr<RunnerState> LoadRunner(const Checkpoint& checkpoint, const Mode
     if (!type) WarnWithoutKernels(device);
     const at::ScalarType resolved = type.value_or(ResolveType(options.data_type, device));
     const at::TensorOptions tensor_options = at::TensorOptions(resolved).device(device);
-    // The first call takes a second, in which the weights of a large model can be read.
-    std::jthread first_call;
+    // The first calls of libraries take a second, in which the weights of a large model can be
+    // read.
+    std::jthread first_calls;
     if (device.is_cuda() && checkpoint.weight_bytes() > kLargeModelBytes) {
-      first_call = std::jthread([&config = checkpoint.config(), tensor_options] {
+      first_calls = std::jthread([&config = checkpoint.config(), tensor_options] {
         CallCudnnFirst(tensor_options, config.query_heads, config.layers.front());
+        MultiplyFirst(tensor_options, config.hidden_size);
       });
     }
     return std::make_unique<RunnerState>(checkpoint, tensor_options, options, sharing, threads);
