@@ -194,11 +194,12 @@ void PreparedTask::EncodeChoices(bool has_special_tokens) {
                         task_.name, item + 1, choice));
       }
       const size_t scored = std::min(ids.size() - context_ids, ids.size() - 1);
-      const auto most = static_cast<size_t>(context_);
+      // The last token of a choice is read by nobody, so it needs no place in the context.
+      const auto most = static_cast<size_t>(context_) + 1;
       if (scored + 1 > most) {
         throw Error(
-            fmt::format("task \"{}\", item {}: found a choice of {} tokens, expected fewer "
-                        "than the model's context of {}",
+            fmt::format("task \"{}\", item {}: found a choice of {} tokens, expected at most "
+                        "the model's context of {}",
                         task_.name, item + 1, scored, context_));
       }
       if (ids.size() > most) ids.erase(ids.begin(), ids.end() - static_cast<ptrdiff_t>(most));

@@ -382,15 +382,16 @@ TEST(PreparedTask, ChoicesHaveToFit) {
   const PreparedTask whole = model.Prepare(config);
   const auto longest = static_cast<int64_t>(whole.choices().back().scored_ids);
   ASSERT_GT(longest, 3);
-  config.max_position_embeddings = longest + 1;  // one token of the context says what follows
+  // One token of the context says what follows, and nothing follows the last token.
+  config.max_position_embeddings = longest;
   const PreparedTask cut = model.Prepare(config);
   EXPECT_EQ(std::ssize(cut.choices().back().ids), longest + 1);
-  config.max_position_embeddings = longest;
+  config.max_position_embeddings = longest - 1;
   EXPECT_THAT(
       [&] { model.Prepare(config); },
       ThrowsMessage<Error>(HasSubstr(
           "task \"t\", item 2: found a choice of " + std::to_string(longest) +
-          " tokens, expected fewer than the model's context of " + std::to_string(longest))));
+          " tokens, expected at most the model's context of " + std::to_string(longest - 1))));
 }
 
 // A copy of the demo model whose tokenizer puts <|endoftext|> (0) in front of a text.
