@@ -320,7 +320,8 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
   Provenance run = session.run();
   const LayerGroups groups =
       LayerGroupsFromJson(session.Read(Stage::kCluster), session.directory().groups().string());
-  const SearchSize size = SizeOfSearch(model, SpaceOf(groups, model.target()));
+  SearchSize size = SizeOfSearch(model, SpaceOf(groups, model.target()));
+  size.is_streamed = model.model().streams_weights();
   const SearchWork work = WorkOf(step, size);
   RunProgress::SetWorkLeft(work.after_calibration());
   run.noise_floor = MeasureNoiseFloorAndTime(session, model, step, size, run.token_count);

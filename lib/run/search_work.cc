@@ -96,8 +96,9 @@ std::string DurationText(const SearchStepOptions& options, const SearchSize& siz
     return WorkOf(changed, size).after_calibration() * seconds_per_score;
   };
   const double seconds = seconds_of(options);
-  std::string text =
-      fmt::format("the search takes about {} on this machine", RoughDuration(seconds));
+  // What the noise floor waits for a layer, a score of several plans waits for once.
+  std::string text = fmt::format("the search takes {}about {} on this machine",
+                                 size.is_streamed ? "at most " : "", RoughDuration(seconds));
   if (options.max_seconds > 0 && options.max_seconds < seconds)
     text += fmt::format("; --max-seconds ends it after {}", RoughDuration(options.max_seconds));
   if (seconds <= kLongSeconds) return text;

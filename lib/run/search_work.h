@@ -25,7 +25,8 @@ struct SearchSize {
   size_t held_out_prompts = 0;
   // Of the tokens, the share on which single layers are scored (lib/run/scouting_prompts.h).
   double scouted_share = 0.25;
-  int64_t space = 0;  // plans of the grouped space; 0: not known yet
+  int64_t space = 0;         // plans of the grouped space; 0: not known yet
+  bool is_streamed = false;  // layers are read in every pass, which plans share
 };
 
 // In scores of one plan on one prompt. The number of distinct plans is a guess from searches so

@@ -116,6 +116,12 @@ TEST(SearchWork, ShortSearchesNeedNoAdvice) {
   EXPECT_THAT(text, Not(HasSubstr("--generations")));
 }
 
+TEST(SearchWork, PlansOfAStreamedModelShareTheReadingOfItsLayers) {
+  SearchSize size = SmallSize();
+  size.is_streamed = true;
+  EXPECT_THAT(DurationText({}, size, 0.005, 8000), StartsWith("the search takes at most about "));
+}
+
 // Ten prompts under 10 uniform plans and 20 of the space are 300 scores.
 TEST(SearchWork, HalfAnHourItselfIsShortAndNoLimitEndsItself) {
   const SearchSize size{.layers = 8, .pairs = 9, .prompts = 10, .space = 20};
