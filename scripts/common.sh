@@ -97,9 +97,9 @@ processor_seconds() {
 }
 
 # Prints what CMake calls the architectures of the GPUs of this machine: "90", or "80;90" of two kinds. Code for them
-# includes PTX, which newer GPUs compile.
+# includes PTX, which newer GPUs compile. Prints nothing where there is no GPU.
 cuda_architectures() {
-  nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -nu | paste -sd ';'
+  { nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null || true; } | tr -d . | sort -nu | paste -sd ';'
 }
 
 # configure_and_build PRESET FLAVOUR [CMAKE_OPTION...]: configures and builds in build/PRESET.
