@@ -14,12 +14,13 @@ namespace {
 
 constexpr char kDoing[] = "running a layer";
 
-constexpr int kMultipliers = 2;           // warpgroups of a block that multiply
-constexpr int kRows = 64 * kMultipliers;  // of a tile of a block
-constexpr int kColumns = 128;             // of the result, each with a gate and an up
-constexpr int kDepth = 64;                // channels of a step, 128 bytes
-constexpr int kStages = 4;                // steps in shared memory
-constexpr int kCluster = 2;               // blocks
+constexpr int kMultipliers = 2;                 // warpgroups of a block that multiply
+constexpr int kOwnRows = 64;                    // of a tile, which one of them multiplies
+constexpr int kRows = kOwnRows * kMultipliers;  // of a tile
+constexpr int kColumns = 128;                   // of a tile, each with a gate and an up
+constexpr int kDepth = 64;                      // channels of a step, 128 bytes
+constexpr int kStages = 4;                      // steps in shared memory
+constexpr int kCluster = 2;                     // blocks
 constexpr int kThreads = 128 * (kMultipliers + 1);
 constexpr int kSums = kColumns;    // of a thread: half of them gates, half ups
 constexpr int kStoreColumns = 64;  // of one copy to the result, 128 bytes
@@ -34,7 +35,7 @@ struct Stage {
 template <typename T>
 struct Shared {
   Stage<T> stages[kStages];
-  T results[kMultipliers][64 * kColumns];
+  T results[kMultipliers][kOwnRows * kColumns];
   uint64_t filled[kStages], read[kStages];
 };
 
@@ -55,7 +56,9 @@ __device__ void ExpectBytes(uint64_t& barrier, int bytes) {
       : "memory");
 }
 
-// Arrives at the barrier of a block of the cluster.
+// Arrives at the barrier of a block of the cluster. A release at the scope of the cluster would
+// wait for all memory accesses of the thread; what the barrier is about are those of the matrix
+// units, which are over.
 __device__ void ArriveAt(uint64_t& barrier, uint32_t block) {
   asm volatile(
       "{\n"
@@ -176,7 +179,7 @@ __device__ void AwaitProducts() {  // all but the newest kMost steps
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kMost) : "memory");
 }
 
-// The place of step `count` in shared memory, and how often the stages have been gone through.
+// The stage of a step, and whether the stages have been gone through an odd number of times.
 struct Turn {
   int stage = 0;
   uint32_t parity = 0;
@@ -279,10 +282,10 @@ __device__ void MultiplyTiles(const CUtensorMap& out, int steps, Tiles tiles, Sh
       const Stage<T>& stage = shared.stages[turn.stage];
       Await(shared.filled[turn.stage], turn.parity);
       asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-      const uint64_t rows = DescriptorOf(stage.rows + multiplier * 64 * kDepth);
+      const uint64_t rows = DescriptorOf(stage.rows + multiplier * kOwnRows * kDepth);
       const uint64_t weights = DescriptorOf(stage.weights);
 #pragma unroll
-      for (int k = 0; k < kDepth / 16; ++k)
+      for (int k = 0; k < kDepth / 16; ++k)  // 16 channels are two units of a descriptor's address
         Multiply<T>(rows + 2 * k, weights + 2 * k, step + k, sums);
       asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
       AwaitProducts<1>();  // the step before has been read
@@ -306,7 +309,7 @@ __device__ void MultiplyTiles(const CUtensorMap& out, int steps, Tiles tiles, Sh
             GatedPair<T, kActivation>({sums[gate], sums[gate + 1]}, {sums[up], sums[up + 1]});
       }
       const int column = eight + result_column;
-      const uint32_t address = result_address + column / 8 * 64 * kStoreColumns * sizeof(T) +
+      const uint32_t address = result_address + column / 8 * kOwnRows * kStoreColumns * sizeof(T) +
                                (column % 8 ^ result_row % 8) * 16;
       asm volatile(
           "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
@@ -317,10 +320,10 @@ __device__ void MultiplyTiles(const CUtensorMap& out, int steps, Tiles tiles, Sh
     SyncMultiplier(multiplier);
     if (thread == 0) {
       const int2 at = tiles.At(tile);
-      const int row = (at.y * kCluster + block) * kRows + multiplier * 64;
+      const int row = (at.y * kCluster + block) * kRows + multiplier * kOwnRows;
       for (int half = 0; half < kColumns / kStoreColumns; ++half) {
         StoreBox(out, at.x * kColumns + half * kStoreColumns, row,
-                 results + half * 64 * kStoreColumns);
+                 results + half * kOwnRows * kStoreColumns);
       }
       asm volatile("cp.async.bulk.commit_group;" ::: "memory");
     }
@@ -417,7 +420,7 @@ void Launch(const CudaPlace& place, const CudaGatedProduct& product) {
   kernel<<<static_cast<unsigned>(clusters * kCluster), kThreads, kBytes, StreamOf(place)>>>(
       MatrixOf<T>(product.rows, product.row_count, product.depth, kRows),
       MatrixOf<T>(product.weights, 2 * product.width, product.depth, kColumns),
-      MatrixOf<T>(product.out, product.row_count, product.width, 64),
+      MatrixOf<T>(product.out, product.row_count, product.width, kOwnRows),
       static_cast<int>(product.width), ceiling(product.depth, kDepth), tile_rows, tile_columns);
 }
 
