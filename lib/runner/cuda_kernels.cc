@@ -106,21 +106,21 @@ bool HasCudaGatedLinear(const at::Tensor& rows, const at::Tensor& gate_up, Activ
   };
   return UsesCudaKernels(rows) && activation != Activation::kClampedSwiglu &&
          rows.size(0) >= kFewestRows && is_packed(rows) && is_packed(gate_up) &&
-         HasGatedProductOnCuda(ComputeCapability(rows.get_device()), PlaceOf(rows).type,
-                               rows.size(1), gate_up.size(0) / 2);
+         HasGatedProductOnHopper(PlaceOf(rows).type, rows.size(1), gate_up.size(0) / 2) &&
+         IsOnHopper(rows);
 }
 
 at::Tensor CudaGatedLinear(const at::Tensor& rows, const at::Tensor& gate_up,
                            Activation activation) {
   const int64_t width = gate_up.size(0) / 2;
   const at::Tensor out = at::empty({rows.size(0), width}, rows.options());
-  GatedProductOnCuda(PlaceOf(rows), {.rows = rows.const_data_ptr(),
-                                     .weights = gate_up.const_data_ptr(),
-                                     .row_count = rows.size(0),
-                                     .depth = rows.size(1),
-                                     .width = width,
-                                     .activation = activation,
-                                     .out = out.mutable_data_ptr()});
+  GatedProductOnHopper(PlaceOf(rows), {.rows = rows.const_data_ptr(),
+                                       .weights = gate_up.const_data_ptr(),
+                                       .row_count = rows.size(0),
+                                       .depth = rows.size(1),
+                                       .width = width,
+                                       .activation = activation,
+                                       .out = out.mutable_data_ptr()});
   return out;
 }
 

@@ -424,11 +424,9 @@ void LaunchFor(const DecodeAttention& attention, const CudaPlace& place) {
 void DecodeAttentionOnCuda(const DecodeAttention& attention, const CudaPlace& place) {
   if (attention.group_count == 0) return;
   const CurrentDevice current(place.device);
-  if (place.type == ElementType::kBFloat16) {
-    LaunchFor<__nv_bfloat16>(attention, place);
-  } else {
-    LaunchFor<__half>(attention, place);
-  }
+  WithHalfType(place.type, [&](auto* element) {
+    LaunchFor<std::remove_pointer_t<decltype(element)>>(attention, place);
+  });
 }
 
 }  // namespace kvtune

@@ -6,6 +6,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <string>
 
 #include "lib/base/error.h"
@@ -27,6 +28,13 @@ __device__ inline float Rounded(float x) {
   T rounded;
   Store(x, &rounded);
   return Load(rounded);
+}
+
+// The bits of a __half2 or a __nv_bfloat162.
+template <typename Pair>
+__device__ inline uint32_t AsBits(Pair pair) {
+  static_assert(sizeof(Pair) == sizeof(uint32_t));
+  return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
 // As many elements as one load of 16 bytes holds.
@@ -108,6 +116,16 @@ void WithElementType(ElementType type, const Function& function) {
       return function(static_cast<__nv_bfloat16*>(nullptr));
     case ElementType::kFloat16:
       return function(static_cast<__half*>(nullptr));
+  }
+}
+
+// The same where a kernel takes half precision alone. REQUIRES: the type is not kFloat32.
+template <typename Function>
+void WithHalfType(ElementType type, const Function& function) {
+  if (type == ElementType::kBFloat16) {
+    function(static_cast<__nv_bfloat16*>(nullptr));
+  } else {
+    function(static_cast<__half*>(nullptr));
   }
 }
 

@@ -1,5 +1,5 @@
-// A matrix product with a gate, of which the wide halves never reach memory. This file is
-// torch-free.
+// A matrix product with a gate, of which the wide halves never reach memory, on GPUs of compute
+// capability 9.0. This file is torch-free.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,13 @@ struct CudaGatedProduct {
   void* out = nullptr;  // [row_count, width]
 };
 
-// Whether GatedProductOnCuda can take elements of this type and such sizes on a device of this
-// compute capability (90 is 9.0).
-bool HasGatedProductOnCuda(int compute_capability, ElementType type, int64_t depth, int64_t width);
+// Whether GatedProductOnHopper can take elements of this type and such sizes.
+bool HasGatedProductOnHopper(ElementType type, int64_t depth, int64_t width);
 
 // Sums in float32 and rounds where a matrix product and GatedOnCuda (row_kernels.h) round: each
 // half, the activated gate and the result. Throws Error when the launch fails.
-// REQUIRES: HasGatedProductOnCuda; the activation is kSilu or kGeluTanh; the pointers are aligned
-// to 16 bytes.
-void GatedProductOnCuda(const CudaPlace& place, const CudaGatedProduct& product);
+// REQUIRES: the device is a Hopper; HasGatedProductOnHopper; the activation is kSilu or kGeluTanh;
+// the pointers are aligned to 16 bytes.
+void GatedProductOnHopper(const CudaPlace& place, const CudaGatedProduct& product);
 
 }  // namespace kvtune

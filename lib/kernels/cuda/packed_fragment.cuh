@@ -10,15 +10,12 @@
 namespace kvtune {
 
 __device__ inline uint32_t HalvesOf(float low, float high) {
-  const __half2 halves = __floats2half2_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&halves);
+  return AsBits(__floats2half2_rn(low, high));
 }
 __device__ inline uint32_t BFloatsOf(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
+  return AsBits(__floats2bfloat162_rn(low, high));
 }
 __device__ inline __half2 AsHalves(uint32_t bits) { return *reinterpret_cast<__half2*>(&bits); }
-__device__ inline uint32_t AsBits(__half2 x) { return *reinterpret_cast<uint32_t*>(&x); }
 
 // Scale and zero of a row.
 __device__ inline float ScaleOf(uint32_t parameters) { return __uint_as_float(parameters << 16); }

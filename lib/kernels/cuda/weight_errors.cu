@@ -308,11 +308,9 @@ template <int kFormats>
 void CompareSome(const CudaPlace& place, Comparison<kFormats> comparison,
                  std::span<const CudaKeys> formats) {
   std::ranges::copy(formats, comparison.sides + 1);
-  if (place.type == ElementType::kBFloat16) {
-    LaunchForWidth<__nv_bfloat16>(place, comparison);
-  } else {
-    LaunchForWidth<__half>(place, comparison);
-  }
+  WithHalfType(place.type, [&](auto* element) {
+    LaunchForWidth<std::remove_pointer_t<decltype(element)>>(place, comparison);
+  });
 }
 
 }  // namespace
