@@ -118,12 +118,16 @@ void PreparedTask::ReadEnds(const fs::path& model_directory) {
   stops_.text_of = [this](std::span<const int32_t> ids) { return tokenizer_->Decode(ids); };
 }
 
+SpecialTokens PreparedTask::SpecialTokensOf(std::string_view text, bool has_special_tokens) const {
+  const bool begins = has_special_tokens || (!bos_.empty() && text.starts_with(bos_));
+  return begins ? SpecialTokens::kOmit : SpecialTokens::kAdd;
+}
+
 void PreparedTask::Encode(bool has_special_tokens) {
   const auto room = static_cast<size_t>(context_ - task_.max_new_tokens);
   size_t cut = 0;
   for (const std::string& prompt : prompts_) {
-    const bool begins = has_special_tokens || (!bos_.empty() && prompt.starts_with(bos_));
-    TokenIds ids = tokenizer_->Encode(prompt, begins ? SpecialTokens::kOmit : SpecialTokens::kAdd);
+    TokenIds ids = tokenizer_->Encode(prompt, SpecialTokensOf(prompt, has_special_tokens));
     if (ids.size() > room) {
       ids.erase(ids.begin(), ids.end() - static_cast<ptrdiff_t>(room));
       ++cut;
@@ -176,8 +180,7 @@ void PreparedTask::EncodeChoices(bool has_special_tokens) {
     const size_t end = context.find_last_not_of(" \t\r\n") + 1;
     const std::string spaces = context.substr(end);
     context.resize(end);
-    const bool begins = has_special_tokens || (!bos_.empty() && context.starts_with(bos_));
-    const SpecialTokens special = begins ? SpecialTokens::kOmit : SpecialTokens::kAdd;
+    const SpecialTokens special = SpecialTokensOf(context, has_special_tokens);
     const TokenIds prefix = context.empty() ? PrefixToken() : TokenIds();
     const size_t context_ids =
         prefix.empty() ? tokenizer_->Encode(context, special).size() : prefix.size();

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/core/generation.h"
@@ -18,6 +19,7 @@
 namespace kvtune {
 
 class Tokenizer;
+enum class SpecialTokens;
 
 // The task as a user asks for it.
 struct TaskOptions {
@@ -79,6 +81,8 @@ class PreparedTask {
   void RequireApartFrom(std::span<const TokenIds> prompts, const std::string& what) const;
 
  private:
+  // Those that encoding a text has to add: none where a template has, or the text begins with one.
+  SpecialTokens SpecialTokensOf(std::string_view text, bool has_special_tokens) const;
   void Encode(bool has_special_tokens);
   void CountSharedTokens();
   TokenIds PrefixToken() const;
