@@ -32,9 +32,8 @@ std::string AnswersText(const ParetoFront& front) {
   const auto answered = [](const ScoredPlan& plan) { return plan.accuracy.has_value(); };
   if (!answered(front.reference) || !std::ranges::all_of(plans, answered)) return "";
   const size_t width = TerminalWidth();
-  const bool was_searched = front.search && front.search->answers;
   return "\n" + AccuracyTable(plans, width) +
-         WrappedText((was_searched ? SplitSentence(*front.search->answers) : "") +
+         WrappedText((front.is_by_answers() ? SplitSentence(*front.search->answers) : "") +
                          AccuracySentences(plans, front.reference) + AgreementSentence(plans),
                      width);
 }

@@ -69,6 +69,9 @@ struct ParetoFront {
   std::optional<SearchSummary> search = std::nullopt;
   // Where and how the plans' times were measured; nullopt where they have none.
   std::optional<LatencySource> latency = std::nullopt;
+
+  // Whether the search judged plans by their answers to a task, not by their losses.
+  bool is_by_answers() const { return search && search->answers; }
 };
 
 // Adds "spec", "layers" and the costs, which is everything about a plan but its name and scores.

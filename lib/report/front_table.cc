@@ -191,7 +191,7 @@ std::string UniformSentence(const ParetoFront& front) {
                : fmt::format("So far only the {} uniform plans are scored, and no other one.\n",
                              front.uniform.size());
   }
-  if (front.search && front.search->answers) return "";  // its front is not one of losses
+  if (front.is_by_answers()) return "";  // its front is not one of losses
   const char* in_time = front.latency ? " and in no more time" : "";
   if (beaten == 0) {
     return fmt::format(

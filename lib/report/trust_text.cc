@@ -14,7 +14,7 @@
 namespace kvtune {
 
 std::string OptimismSentence(const ParetoFront& front) {
-  if (front.search && front.search->answers) return "";  // no prompt chose its plans
+  if (front.is_by_answers()) return "";  // no prompt chose its plans
   std::vector<double> ratios;
   for (const ScoredPlan& plan : front.plans) {
     if (!plan.held_out) return "";

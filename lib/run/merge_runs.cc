@@ -55,7 +55,7 @@ void RequireComparable(const ParetoFront& first, const ParetoFront& other, const
 
 // A front of answers is one by the items that were searched on, and merging goes by losses.
 void RequireSearchByLosses(const ParetoFront& front, const fs::path& run) {
-  if (!front.search || !front.search->answers) return;
+  if (!front.is_by_answers()) return;
   throw Error(
       fmt::format("merging {}: found a search by answers, expected one by losses", run.string()));
 }
