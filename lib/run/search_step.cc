@@ -321,6 +321,7 @@ SearchOutcome SearchStep(RunSession& session, ModelSession& model, const SearchS
   const LayerGroups groups =
       LayerGroupsFromJson(session.Read(Stage::kCluster), session.directory().groups().string());
   SearchSize size = SizeOfSearch(model, SpaceOf(groups, model.target()));
+  // Not asked by SizeOfSearch, which is called before the weights are loaded too.
   size.is_streamed = model.model().streams_weights();
   const SearchWork work = WorkOf(step, size);
   RunProgress::SetWorkLeft(work.after_calibration());

@@ -49,7 +49,6 @@ TEST(DifferenceInterval, HoldsTheDifferenceAndShrinksWithItems) {
   EXPECT_EQ(none.low, -none.high);
 }
 
-// scipy.stats.binomtest(2, 10).proportion_ci(0.95) is [0.0252107, 0.5560955].
 TEST(ScoreDifferenceInterval, IsTheCautiousOneOfVerdicts) {
   const std::vector<double> exact = {1, 1, 1, 1, 0, 0}, plan = {0, 0, 0, 0, 0, 0};
   const Flips flips = CountFlips(exact, plan);
@@ -75,6 +74,7 @@ TEST(ScoreDifferenceInterval, OfSharesIsThatOfTheirMean) {
   EXPECT_EQ(ScoreDifferenceInterval(one, one), (Interval{-1, 1}));
 }
 
+// scipy.stats.binomtest(2, 10).proportion_ci(0.95) is [0.0252107, 0.5560955].
 TEST(CautiousDifferenceInterval, HoldsTheExactIntervalOfTheFlips) {
   const Flips flips{.items = 100, .lost = 8, .gained = 2};
   const Interval cautious = CautiousDifferenceInterval(flips, 0.95);
